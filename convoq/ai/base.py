@@ -1,0 +1,72 @@
+"""The seam to the AI: what a responder is asked and what it answers."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Author(enum.StrEnum):
+    """Who wrote a line of a conversation."""
+
+    CONTACT = "contact"
+    AI = "ai"
+    OPERATOR = "operator"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One message of the conversation, as the AI reads it."""
+
+    author: Author
+    text: str
+    at: int  #: wall ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall:
+    """One request to a model and what it cost. Recorded for every call, failed ones too."""
+
+    model: str
+    outcome: str  #: ok, retryable, permanent, refused, empty, timeout, cancelled
+    input_tokens: int = 0
+    output_tokens: int = 0
+    duration_ms: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyContext:
+    """What a responder knows when it is asked. The last lines, by the contact, are what it answers."""
+
+    conversation_id: int
+    persona: str  #: which of the configured personas speaks
+    channel: str
+    our_address: str
+    address: str
+    contact_name: str | None
+    lines: tuple[Line, ...]  #: oldest first
+    record: Callable[[ModelCall], Awaitable[None]]  #: stores a call as soon as it ended
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The exact text to send."""
+
+    text: str
+    model: str
+
+
+class Responder(Protocol):
+    """Answers a turn.
+
+    Raises RetryLater(delay) when trying again later can help (the model is down, slow or busy), Unrecoverable when
+    it cannot (wrong key, refused, nothing but empty answers). Cancelling it ends the request to the model.
+    """
+
+    async def reply(self, context: ReplyContext) -> Reply: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,122 @@
+"""A channel: how messages of people reach us and ours reach them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from convoq.errors import ConvoqError
+
+
+class Keyword(enum.StrEnum):
+    """A whole message that carriers reserve. Handled before any AI."""
+
+    STOP = "stop"
+    START = "start"
+    HELP = "help"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    url: str
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbound:
+    """A message that a person wrote, read from the channel's own form."""
+
+    provider_id: str  #: the channel's id of the message, unique
+    channel: str
+    our_address: str
+    address: str  #: the person's; reply to it verbatim, it need not be a phone number
+    text: str  #: what the person wrote, as they wrote it; may be empty
+    description: str  #: what the AI reads: the text, or words for a photo, place, button, contact, ...
+    media: tuple[Media, ...] = ()
+    profile_name: str | None = None
+    keyword: Keyword | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbound:
+    """One message to send."""
+
+    reference: str  #: our own id of it; comes back in the delivery status
+    our_address: str
+    address: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The channel has accepted a message."""
+
+    provider_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryStatus:
+    """What became of a message that we sent. A later one never has a lower rank."""
+
+    provider_id: str
+    status: str  #: the channel's word for it: queued, sent, delivered, read, failed, ...
+    rank: int
+    failed: bool
+    error_code: str | None = None
+    reference: str | None = None
+
+
+class Failure(enum.StrEnum):
+    """Why a send failed, as far as it decides what happens next."""
+
+    NOT_SENT = "not_sent"  #: certainly not processed (429, connection refused): send again after `delay`
+    WAIT = "wait"  #: refused for now (queue full, rate): send again after `delay`
+    PERMANENT = "permanent"  #: this message will never go through: fail it
+    OPTED_OUT = "opted_out"  #: permanent, and the person has opted out
+    ACCOUNT = "account"  #: our account is refused (credentials, suspension): hold everything and alarm
+    AMBIGUOUS = "ambiguous"  #: may or may not have been accepted: look before sending again
+
+
+class SendFailed(ConvoqError):
+    """The channel did not (certainly) accept the message."""
+
+    def __init__(
+        self, failure: Failure, message: str, *, code: str | None = None, delay: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.code = code
+        self.delay = delay  #: seconds the channel asked us to wait, if it said so
+
+
+class Channel(Protocol):
+    """A way to people. Implementations hold one connection pool and close it."""
+
+    name: str
+
+    def parse_inbound(self, form: Sequence[tuple[str, str]]) -> Inbound:
+        """Reads a verified form. Raises Unrecoverable when it is not a message at all."""
+        ...
+
+    def parse_status(self, form: Sequence[tuple[str, str]], reference: str | None) -> DeliveryStatus:
+        """Reads a verified delivery status. Raises Unrecoverable when it is none."""
+        ...
+
+    def split(self, text: str) -> list[str]:
+        """The text in parts that the channel accepts; joined they are the text, nothing lost."""
+        ...
+
+    async def send(self, message: Outbound) -> Sent:
+        """Asks the channel once, never twice. Raises SendFailed."""
+        ...
+
+    async def find(self, message: Outbound, *, since: int) -> list[Sent]:
+        """Messages at the channel with the same addresses and body, created since then (wall ms), oldest first.
+
+        Raises SendFailed when the channel cannot be asked.
+        """
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,143 @@
+"""Every kind of job as a frozen model: the wire contract between producers and workers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict
+
+# Claim order: people who wait before jobs that nobody waits for. Every backend claims lower numbers first.
+PEOPLE: Final = 0
+NORMAL: Final = 1
+UPKEEP: Final = 2
+PRIORITIES: Final = (PEOPLE, NORMAL, UPKEEP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job as its producer hands it to the queue.
+
+    Jobs that share an `ordering_key` run one at a time in the order they were enqueued. A `delay` (seconds) is
+    only for jobs without one. A job whose `dedup_key` was enqueued before is a duplicate and is not stored again.
+    """
+
+    kind: str
+    payload: str  #: a JSON object
+    ordering_key: str | None = None
+    dedup_key: str | None = None
+    delay: float = 0.0
+    priority: int = NORMAL
+    max_attempts: int | None = None  #: None: the queue's default
+
+    def __post_init__(self) -> None:
+        if self.delay and self.ordering_key is not None:
+            raise ValueError("a delay is for jobs without an ordering key: it would hold back the whole lane")
+        if self.priority not in PRIORITIES:
+            raise ValueError(f"priority is one of {PRIORITIES}, not {self.priority}")
+
+
+class Payload(BaseModel):
+    """What a job carries. Unknown fields are ignored, so an older worker reads a newer producer's job."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    kind: ClassVar[str]
+
+    def job(
+        self,
+        *,
+        ordering_key: str | None = None,
+        dedup_key: str | None = None,
+        delay: float = 0.0,
+        priority: int = NORMAL,
+    ) -> NewJob:
+        """This payload as a job to enqueue."""
+        return NewJob(
+            kind=self.kind,
+            payload=self.model_dump_json(),
+            ordering_key=ordering_key,
+            dedup_key=dedup_key,
+            delay=delay,
+            priority=priority,
+        )
+
+
+class ProcessAiResponse(Payload):
+    """A message somebody wrote to us: the webhook's form exactly as received, in its order."""
+
+    kind: ClassVar[str] = "process_ai_response"
+    channel: str = "twilio"
+    form: tuple[tuple[str, str], ...]
+
+
+class RecordDeliveryStatus(Payload):
+    """What the channel says became of a message that we sent."""
+
+    kind: ClassVar[str] = "record_delivery_status"
+    channel: str = "twilio"
+    form: tuple[tuple[str, str], ...]
+    reference: str | None = None  #: our own id, carried in the callback's URL
+
+
+class SendMessage(Payload):
+    """A message of our own to one person, in the order of their conversation."""
+
+    kind: ClassVar[str] = "send_message"
+    channel: str = "twilio"
+    our_address: str
+    address: str
+    body: str
+
+
+class ProcessIdle(Payload):
+    """Mark conversations idle in which nobody has written for a while."""
+
+    kind: ClassVar[str] = "process_idle"
+
+
+class ProcessExpired(Payload):
+    """Close conversations in which nobody has written for a long while."""
+
+    kind: ClassVar[str] = "process_expired"
+
+
+class Housekeeping(Payload):
+    """Prune what is past its retention and keep the database file tidy."""
+
+    kind: ClassVar[str] = "housekeeping"
+
+
+BUILT_IN: Final[dict[str, type[Payload]]] = {
+    model.kind: model
+    for model in (ProcessAiResponse, RecordDeliveryStatus, SendMessage, ProcessIdle, ProcessExpired, Housekeeping)
+}
+
+
+def conversation_key(channel: str, our_address: str, address: str) -> str:
+    """The ordering key of one person's conversation with one of our addresses."""
+    return f"{channel}|{our_address}|{address}"
+
+
+def raw_job(
+    kind: str,
+    payload: dict[str, object],
+    *,
+    ordering_key: str | None = None,
+    dedup_key: str | None = None,
+    delay: float = 0.0,
+    priority: int = NORMAL,
+    max_attempts: int | None = None,
+) -> NewJob:
+    """A job of any kind, the user's own included. A built-in kind is checked against its model (ValueError)."""
+    if kind in BUILT_IN:
+        BUILT_IN[kind].model_validate(payload)
+    return NewJob(
+        kind=kind,
+        payload=json.dumps(payload, ensure_ascii=False, separators=(",", ":")),
+        ordering_key=ordering_key,
+        dedup_key=dedup_key,
+        delay=delay,
+        priority=priority,
+        max_attempts=max_attempts,
+    )

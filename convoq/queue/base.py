@@ -1,0 +1,242 @@
+"""The queue's contract: what producers see, what a backend keeps, and what a claim is.
+
+A *lane* is the line of jobs of one ordering key; a job without a key stands in a lane of its own. The lane is what is
+claimed: one live claim per lane, so its jobs run one claim at a time and in order.
+"""
+
+from __future__ import annotations
+
+import enum
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+from convoq.jobs import NewJob
+
+
+class Enqueued(NamedTuple):
+    """What became of an enqueue: the job's id, and whether its dedup key was there before."""
+
+    job_id: str
+    duplicate: bool
+
+
+class Enqueuer(Protocol):
+    """All that a producer may do with the queue."""
+
+    async def enqueue(self, job: NewJob) -> Enqueued:
+        """When this returns, the job is on disk (fsynced) or was there already.
+
+        Raises DatabaseUnavailable (or the backend's equivalent) when it could not be written.
+        """
+        ...
+
+
+class State(enum.StrEnum):
+    """Where a job stands. A job whose lane is under a claim is still `ready`: its lease may run out."""
+
+    READY = "ready"
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job under a claim."""
+
+    id: str
+    kind: str
+    payload: str  #: a JSON object
+    attempt: int  #: 1 on the first start
+    max_attempts: int
+    enqueued_at: int  #: ms, the queue's clock
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run the jobs at a lane's front until the lease runs out; they share one kind, oldest first."""
+
+    lane: str
+    receipt: str  #: proves the lease; another claim of the lane makes it void
+    jobs: tuple[Job, ...]
+
+    @property
+    def kind(self) -> str:
+        return self.jobs[0].kind
+
+    def with_jobs(self, jobs: Sequence[Job]) -> Claim:
+        return replace(self, jobs=tuple(jobs))
+
+
+Guard = Callable[[sqlite3.Connection], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Keeps a late worker from writing: run `check` inside the transaction that writes, it raises LeaseLost.
+
+    `has_newer` says inside the same transaction whether jobs stand in the lane behind the claim's own. A backend
+    that does not share the store's database checks the lease by its clock and answers False.
+    """
+
+    check: Guard
+    has_newer: Callable[[sqlite3.Connection], bool]
+
+
+class Capability(enum.Flag):
+    """What only some backends give. docs/design.md holds the table and each fallback."""
+
+    NONE = 0
+    NEWER = enum.auto()  #: absorb() sees jobs that arrived after the claim
+    FENCED_WRITES = enum.auto()  #: the fence is exact, in the store's own transaction
+    PRIORITY = enum.auto()
+    LISTING = enum.auto()  #: list, get, retry_dead, cancel, prune
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs: every given condition holds."""
+
+    ids: tuple[str, ...] | None = None
+    kinds: tuple[str, ...] | None = None
+    states: tuple[State, ...] | None = None
+    lane: str | None = None
+    text: str | None = None  #: somewhere in the payload or the error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A job as operators see it. Times are ms on the queue's clock."""
+
+    id: str
+    lane: str
+    kind: str
+    payload: str
+    state: State
+    attempt: int
+    max_attempts: int
+    priority: int
+    enqueued_at: int
+    claimed_at: int | None  #: the latest start
+    finished_at: int | None
+    due_at: int | None  #: when its lane is due; None once finished
+    running: bool
+    worker: str | None
+    error: str | None
+    dedup_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindStats:
+    """One kind's share of the queue."""
+
+    ready: int = 0  #: waiting to be claimed, due now
+    scheduled: int = 0  #: waiting for their time: delay, backoff, quiet window
+    running: int = 0
+    dead: int = 0
+    oldest_wait: float = 0.0  #: seconds that the oldest due job has waited
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The queue at one moment."""
+
+    kinds: dict[str, KindStats] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """What a backend keeps: at-least-once, one live claim per lane, order within it, fencing, delay, dedup.
+
+    Leases and delays are seconds. Every verb that takes a claim raises LeaseLost, and changes nothing, when the
+    receipt is no longer the lane's.
+    """
+
+    @property
+    def capabilities(self) -> Capability: ...
+
+    async def enqueue(self, jobs: Sequence[NewJob], *, max_attempts: int) -> list[Enqueued]:
+        """All of `jobs` are durable when this returns, or none is. One result per job, in order.
+
+        Two jobs with one dedup key, also within one call, are one job; the second is reported as its duplicate.
+        """
+        ...
+
+    async def claim(self, limit: int, *, lease: float, worker: str) -> list[Claim]:
+        """Up to `limit` due lanes, urgent first, then longest due; each job in them is charged one attempt.
+
+        A claim carries the jobs at the front that share one kind. From the third attempt on, a job is claimed
+        alone, so that a poison message takes no neighbour with it.
+        """
+        ...
+
+    async def absorb(self, claim: Claim) -> Claim:
+        """The claim with the jobs that newly stand behind its own, as long as they share its kind."""
+        ...
+
+    async def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
+        """Renews each lease from now; returns the claims that were lost instead of raising."""
+        ...
+
+    async def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> None:
+        """These jobs (default: all of the claim) are done. With none of its jobs left, the claim ends."""
+        ...
+
+    async def nack(
+        self, claim: Claim, *, delay: float, charged: Sequence[Job] = (), error: str | None = None
+    ) -> None:
+        """Ends the claim; its unfinished jobs go back, the whole lane waits `delay`.
+
+        Only the `charged` jobs keep the attempt that the claim cost them.
+        """
+        ...
+
+    async def bury(self, claim: Claim, jobs: Sequence[Job], *, error: str) -> None:
+        """These jobs go to the dead letters with their error. With none of its jobs left, the claim ends."""
+        ...
+
+    def fence(self, claim: Claim) -> Fence: ...
+
+    async def register(self, worker: str) -> None:
+        """Announces this process as a worker: it is woken, and its claims are recovered once it is gone."""
+        ...
+
+    async def recover(self) -> int:
+        """Makes the lanes due that dead workers had claimed; how many. Their jobs keep the attempt they cost."""
+        ...
+
+    async def wait(self, timeout: float) -> None:
+        """Returns when work may have become due, at the latest after `timeout` seconds. A hint, never a promise."""
+        ...
+
+    async def stats(self) -> Stats: ...
+
+    async def list(self, where: JobFilter, *, limit: int = 50, before: str | None = None) -> list[JobRecord]:
+        """Newest first; `before` is the last id of the page before."""
+        ...
+
+    async def count(self, where: JobFilter) -> int: ...
+
+    async def get(self, job_id: str) -> JobRecord | None: ...
+
+    async def retry_dead(self, where: JobFilter, *, limit: int = 500) -> int:
+        """Dead and cancelled jobs become ready again, at the end of their lane, with fresh attempts."""
+        ...
+
+    async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:
+        """Ready jobs that nobody runs become cancelled. A running one is left alone."""
+        ...
+
+    async def discard(self, where: JobFilter, *, limit: int = 500) -> int:
+        """Finished, dead and cancelled jobs are deleted."""
+        ...
+
+    async def prune(self, *, older_than: float, limit: int = 500) -> int:
+        """Deletes one batch of done and cancelled jobs that ended more than `older_than` seconds ago.
+
+        Dead letters are kept: only people discard them. Dedup keys have a retention of their own.
+        """
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,237 @@
+"""Every option and its default: the only place that knows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """One table of convoq.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+
+
+class DatabaseSettings(Section):
+    """The one file that holds the queue and the conversations."""
+
+    path: Path = Path("convoq.db")
+    """The SQLite file. Its directory belongs to convoq alone and is on a local disk."""
+
+    min_free_mb: int = Field(default=64, ge=0)
+    """Below this much free disk space (or 5 % of the disk, at most 1 GB) the webhook says 503; 0 switches that off."""
+
+
+class ServerSettings(Section):
+    """The public webhook listener. Put a TLS proxy in front of it."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on. A socket that systemd hands over comes first."""
+
+    port: int = Field(default=8080, ge=0, le=65535)
+    """The port to listen on; 0 takes a free one and prints it."""
+
+    public_url: str | None = None
+    """How Twilio reaches this server, scheme and host, e.g. "https://bot.example.com". Twilio signs this URL."""
+
+    write_timeout: Seconds = 4.5
+    """Seconds until a webhook that cannot be stored is answered 503."""
+
+    drain_timeout: Seconds = 5.0
+    """Seconds that open requests may take after a stop signal."""
+
+
+class TwilioSettings(Section):
+    """Your Twilio account."""
+
+    account_sid: str | None = Field(default=None, pattern=r"^AC[0-9a-f]{32}$")
+    """Starts with AC."""
+
+    auth_token: SecretStr | None = None
+    """The primary auth token: Twilio signs webhooks with it."""
+
+    auth_tokens: tuple[SecretStr, ...] = ()
+    """More auth tokens that signatures may be made with: put the new one here before you rotate."""
+
+    api_key_sid: str | None = Field(default=None, pattern=r"^SK[0-9a-f]{32}$")
+    """An API key (starts with SK) for sending; without one the auth token is used."""
+
+    api_key_secret: SecretStr | None = None
+    """The API key's secret."""
+
+    messaging_service_sid: str | None = Field(default=None, pattern=r"^MG[0-9a-f]{32}$")
+    """Send through this Messaging Service."""
+
+    api_base_url: str = "https://api.twilio.com"
+    """Where Twilio's REST API is. Tests point it elsewhere."""
+
+    timeout: Seconds = 10.0
+    """Seconds for one REST request in all."""
+
+    validity_period: int = Field(default=3600, ge=1, le=36000)
+    """Seconds after which Twilio drops a reply that it could not deliver."""
+
+    reconcile_after: Seconds = 5.0
+    """Seconds to wait after a send with an unknown outcome before Twilio is asked whether it went out."""
+
+
+class QueueSettings(Section):
+    """The durable queue."""
+
+    visibility_timeout: Annotated[float, Field(ge=1, le=43200)] = 60.0
+    """Seconds a claim stays with a worker that no longer renews it."""
+
+    max_attempts: int = Field(default=8, ge=1, le=100)
+    """Starts that a job gets before it goes to the dead letters."""
+
+    backoff_base: Seconds = 2.0
+    """Seconds of the first retry's longest wait; doubles with each attempt."""
+
+    backoff_cap: Seconds = 600.0
+    """The longest wait between two attempts, in seconds."""
+
+    retention: Annotated[float, Field(ge=0)] = 7 * 86400.0
+    """Seconds that finished jobs stay visible."""
+
+
+class WorkSettings(Section):
+    """The worker."""
+
+    concurrency: int = Field(default=8, ge=1, le=256)
+    """Conversations handled at the same time."""
+
+    drain_timeout: Seconds = 20.0
+    """Seconds that running jobs may take after a stop signal before they are handed back."""
+
+    deadline: Seconds = 120.0
+    """Seconds that one run of a handler may take."""
+
+
+class AiSettings(Section):
+    """The model that writes the replies."""
+
+    model: str | None = None
+    """A model by name ("openai:gpt-5-mini", "anthropic:claude-sonnet-4-5", any name with a base_url), or "offline"."""
+
+    base_url: str | None = None
+    """An OpenAI-compatible endpoint, e.g. "http://127.0.0.1:11434/v1" for Ollama."""
+
+    api_key: SecretStr | None = None
+    """The key of the model's provider."""
+
+    timeout: Seconds = 45.0
+    """Seconds for one request to a model in all."""
+
+    fallback_model: str | None = None
+    """The model to ask when the first one fails."""
+
+    fallback_base_url: str | None = None
+    """The fallback model's endpoint; default: its provider's own."""
+
+    fallback_api_key: SecretStr | None = None
+    """The fallback model's key; default: api_key."""
+
+    history_tokens: int = Field(default=4000, ge=100)
+    """About how many tokens of the conversation the model is shown."""
+
+    max_output_tokens: int = Field(default=800, ge=16)
+    """The longest reply, in tokens."""
+
+
+class NumberSettings(Section):
+    """One of your addresses."""
+
+    address: str
+    """As Twilio writes it: "whatsapp:+14155238886" or "+15551234567"."""
+
+    persona: str
+    """Who answers there."""
+
+
+class PersonaSettings(Section):
+    """Who answers."""
+
+    name: str
+    """How [[numbers]] refers to it. A persona named "default" answers every other number."""
+
+    prompt_file: Path | None = None
+    """A text file with the instructions; a relative path starts at convoq.toml."""
+
+    model: str | None = None
+    """A model of its own instead of ai.model."""
+
+    agent: str | None = None
+    """A Pydantic AI agent of your own, as "module:attribute", instead of prompt and model."""
+
+
+class ConversationSettings(Section):
+    """How conversations run."""
+
+    quiet_window: Annotated[float, Field(ge=0)] = 2.5
+    """Seconds without a new message before a burst is answered."""
+
+    max_wait: Annotated[float, Field(ge=0)] = 20.0
+    """The longest that a person who keeps typing waits for an answer, in seconds."""
+
+    idle_after: Seconds = 900.0
+    """Seconds of silence after which a conversation counts as idle."""
+
+    expire_after: Seconds = 86400.0
+    """Seconds of silence after which it is closed; the next message opens a new one."""
+
+
+class ScheduleSettings(Section):
+    """A job of your own that is enqueued on time."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    """Its identity: a slot of a name is enqueued at most once."""
+
+    kind: str
+    """The job's kind; a built-in one or one of [handlers]."""
+
+    payload: dict[str, Any] = {}
+    """The job's payload."""
+
+    every: Seconds | None = None
+    """Seconds between two runs. Give this or cron."""
+
+    cron: str | None = None
+    """Five fields, e.g. "0 9 * * mon-fri"."""
+
+    timezone: str = "UTC"
+    """The zone that cron is read in, e.g. "Europe/Madrid"."""
+
+    missed: Literal["once", "skip"] = "once"
+    """What to do about runs that were missed while the scheduler was down: one run, or none."""
+
+
+class LogSettings(Section):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is written."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    """auto: for people on a terminal, JSON elsewhere."""
+
+
+class Options(Section):
+    """convoq.toml as a whole."""
+
+    database: DatabaseSettings = DatabaseSettings()
+    server: ServerSettings = ServerSettings()
+    twilio: TwilioSettings = TwilioSettings()
+    queue: QueueSettings = QueueSettings()
+    work: WorkSettings = WorkSettings()
+    ai: AiSettings = AiSettings()
+    numbers: tuple[NumberSettings, ...] = ()
+    personas: tuple[PersonaSettings, ...] = ()
+    conversation: ConversationSettings = ConversationSettings()
+    schedules: tuple[ScheduleSettings, ...] = ()
+    handlers: dict[str, str] = {}
+    """Handlers of your own: "invoice.remind" = "mypkg.jobs:remind"."""
+    log: LogSettings = LogSettings()
