@@ -34,6 +34,8 @@ class NewJob:
     def __post_init__(self) -> None:
         if self.delay and self.ordering_key is not None:
             raise ValueError("a delay is for jobs without an ordering key: it would hold back the whole lane")
+        if self.ordering_key is not None and (not self.ordering_key or self.ordering_key.startswith("~")):
+            raise ValueError(f'an ordering key is not empty and does not start with "~": {self.ordering_key!r}')
         if self.priority not in PRIORITIES:
             raise ValueError(f"priority is one of {PRIORITIES}, not {self.priority}")
 

@@ -183,9 +183,7 @@ class Backend(Protocol):
         """These jobs (default: all of the claim) are done. With none of its jobs left, the claim ends."""
         ...
 
-    async def nack(
-        self, claim: Claim, *, delay: float, charged: Sequence[Job] = (), error: str | None = None
-    ) -> None:
+    async def nack(self, claim: Claim, *, delay: float, charged: Sequence[Job] = (), error: str | None = None) -> None:
         """Ends the claim; its unfinished jobs go back, the whole lane waits `delay`.
 
         Only the `charged` jobs keep the attempt that the claim cost them.
@@ -221,7 +219,7 @@ class Backend(Protocol):
     async def get(self, job_id: str) -> JobRecord | None: ...
 
     async def retry_dead(self, where: JobFilter, *, limit: int = 500) -> int:
-        """Dead and cancelled jobs become ready again, at the end of their lane, with fresh attempts."""
+        """Dead and cancelled jobs become ready again, in their old place of the lane, with fresh attempts."""
         ...
 
     async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:

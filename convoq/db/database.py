@@ -1,0 +1,154 @@
+"""The database: one writer with group commit, a reader beside it, opened and closed with care."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Self, TypeVar
+
+from convoq.clock import BootClock, Clock, WallClock, boot_id, since_boot
+from convoq.db import migrations
+from convoq.db.connection import Connection, connect_reader
+from convoq.db.failures import damaged, explain
+from convoq.db.files import FreeSpace, Identity, prepare
+from convoq.db.gate import Gate
+from convoq.db.writer import Unit, Writer, roll_back
+from convoq.errors import DatabaseUnavailable
+
+T = TypeVar("T")
+
+QUICK_CHECK_BYTES = 32 << 20  # what can be checked at start without delaying it; `convoq db check` checks any size
+
+
+class Database:
+    """One SQLite file in WAL mode.
+
+    `write` returns after the commit (fsynced unless said otherwise); many callers share one transaction. Nothing awaits
+    inside a transaction and a cancelled caller leaves nothing half done: its unit ran whole or not at all.
+    """
+
+    def __init__(self, path: Path, run_directory: Path, clock: Clock, space: FreeSpace) -> None:
+        self.path = path
+        self.run_directory = run_directory  #: the gate, the workers' liveness locks and their sockets
+        self.clock = clock  #: the queue's clock
+        self._space = space
+        self._gate = Gate(run_directory / "gate")
+        self._writer = Writer(path, self._gate)
+        self._reader = Connection(lambda: connect_reader(path))
+        self._open: list[Writer | Connection] = []
+        self._newest = migrations.known()[-1].version
+        self._identity: Identity | None = None
+
+    @classmethod
+    async def open(cls, path: Path, *, clock: Clock | None = None, min_free_mb: int = 0) -> Self:
+        """Opens the file, creating and migrating it where needed.
+
+        Raises DatabaseRefused when it must not be used (newer, damaged, on a network filesystem), DatabaseUnavailable
+        when it cannot be used just now.
+        """
+        path, run_directory = prepare(path)
+        database = cls(path, run_directory, clock or WallClock(), FreeSpace(path.parent, min_free_mb))
+        try:
+            await database._connect()
+            if clock is None:
+                database.clock = BootClock(await database.write(_anchor))
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    async def write(self, unit: Unit[T], *, durable: bool = True) -> T:
+        """Runs `unit` in a transaction and returns its result after the commit.
+
+        A unit is a plain function of the connection that may be run again: it changes nothing but the database. An
+        exception of its own undoes it alone and reaches its caller. With `durable=False` the commit may be lost in a
+        power cut (not in a crash); that is for what may harmlessly happen again. Raises DatabaseUnavailable.
+        """
+        self._refuse_if_closed()
+        return await self._writer.write(unit, durable=durable)
+
+    async def read(self, unit: Unit[T]) -> T:
+        """Runs `unit` on one consistent snapshot, beside any writer. Raises DatabaseUnavailable."""
+        self._refuse_if_closed()
+        try:
+            return await self._reader.run(lambda connection: _snapshot(connection, unit))
+        except sqlite3.Error as error:
+            raise explain(self.path, error) from error
+
+    def accepts(self) -> bool:
+        """Whether the disk has room for new promises. Cheap: asked for every webhook."""
+        return self._space.enough()
+
+    async def check(self) -> None:
+        """Raises DatabaseRefused when the file was replaced, or migrated by a newer convoq, while we run."""
+        if self._identity is not None:
+            self._identity.check()
+        await self.read(lambda connection: migrations.check_version(connection, self._newest))
+
+    async def changes(self) -> int:
+        """A number that differs whenever another connection has committed since it was last asked."""
+        self._refuse_if_closed()
+        return await self._reader.run(lambda connection: int(connection.execute("PRAGMA data_version").fetchone()[0]))
+
+    async def checkpoint(self) -> None:
+        """Moves the log into the database and truncates it, unless somebody reads from it just now."""
+        self._refuse_if_closed()
+        await self._writer.checkpoint()
+
+    async def close(self) -> None:
+        """Ends the connections; what was written before is committed."""
+        while self._open:
+            await self._open.pop().close()
+        self._gate.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _connect(self) -> None:
+        try:
+            await self._writer.open(self._set_up)
+            # The writer closes last: it checkpoints, which needs every reader gone.
+            self._open.append(self._writer)
+            await self._reader
+            self._open.append(self._reader)
+        except sqlite3.Error as error:
+            raise explain(self.path, error) from error
+        self._identity = Identity(self.path)
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        if self.path.stat().st_size <= QUICK_CHECK_BYTES:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise damaged(self.path, verdict)
+        migrations.check_version(connection, self._newest)
+        connection.execute("PRAGMA journal_mode = WAL")
+        migrations.migrate(connection)
+
+    def _refuse_if_closed(self) -> None:
+        if not self._open:
+            raise DatabaseUnavailable(f"{self.path}: is closed")
+
+
+def _snapshot(connection: sqlite3.Connection, unit: Unit[T]) -> T:
+    connection.execute("BEGIN")
+    try:
+        return unit(connection)
+    finally:
+        roll_back(connection)
+
+
+def _anchor(connection: sqlite3.Connection) -> int:
+    """The anchor of the queue's clock; the first process after a boot sets it for all."""
+    boot = boot_id()
+    row = connection.execute("SELECT boot_id, anchor FROM clock").fetchone()
+    if row is not None and row[0] == boot:
+        return int(row[1])
+    # Never before the newest job: a machine that boots with a wrong date must not see its queue in the future.
+    newest = connection.execute("SELECT enqueued_at FROM jobs ORDER BY id DESC LIMIT 1").fetchone()
+    now = max(WallClock().now(), newest[0] if newest else 0)
+    anchor = now - since_boot()
+    connection.execute("REPLACE INTO clock (one, boot_id, anchor) VALUES (1, ?, ?)", (boot, anchor))
+    return anchor

@@ -1,0 +1,48 @@
+"""SQLite's errors, told apart and put into an operator's words."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from convoq.errors import DatabaseRefused, DatabaseUnavailable
+
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+UNTRUSTED = DAMAGED | {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+HINTS = {
+    sqlite3.SQLITE_BUSY: "another program holds the database: end it, or wait",
+    sqlite3.SQLITE_FULL: "the disk is full: free some space",
+    sqlite3.SQLITE_IOERR: "the disk failed: look at the kernel's log",
+    sqlite3.SQLITE_READONLY: "the file cannot be written: look at its owner, mode and mount",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: look at its directory's owner and mode",
+    sqlite3.SQLITE_NOMEM: "out of memory",
+}
+
+
+def explain(path: Path, error: Exception) -> Exception:
+    """The error as DatabaseRefused or DatabaseUnavailable where the file, disk or a lock is at fault, else as it is."""
+    code = _code(error)
+    if code in DAMAGED:
+        return damaged(path, str(error))
+    return DatabaseUnavailable(f"{path}: {HINTS[code]} ({error})") if code in HINTS else error
+
+
+def damaged(path: Path, detail: str) -> DatabaseRefused:
+    return DatabaseRefused(
+        f"{path}: is not a sound database ({detail}): restore a backup, or save what can be read with sqlite3 .recover"
+    )
+
+
+def is_environmental(error: Exception) -> bool:
+    """Whether the disk, a lock or the file is at fault, not the statement."""
+    return _code(error) in HINTS or _code(error) in DAMAGED
+
+
+def leaves_connection_untrusted(error: Exception) -> bool:
+    """Whether the connection must be replaced: after a failed write its view of the file may be wrong."""
+    return _code(error) in UNTRUSTED
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 for an error that is not SQLite's."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.Error) else 0

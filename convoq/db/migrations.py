@@ -1,0 +1,66 @@
+"""Numbered .sql files, each applied once, together with its number, in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib import resources
+from typing import NamedTuple
+
+from convoq.errors import DatabaseRefused
+
+
+class Migration(NamedTuple):
+    version: int
+    name: str
+    sql: str
+
+
+def known() -> list[Migration]:
+    """Every migration this version of convoq has, in order."""
+    files = (file for file in resources.files("convoq").joinpath("migrations").iterdir() if file.name.endswith(".sql"))
+    ordered = sorted(files, key=lambda file: file.name)
+    return [Migration(int(file.name.split("_")[0]), file.name, file.read_text(encoding="utf-8")) for file in ordered]
+
+
+def migrate(connection: sqlite3.Connection) -> list[Migration]:
+    """Brings the database up to this version; returns what was applied. Call it holding the write gate.
+
+    Raises DatabaseRefused when the database is newer than the code.
+    """
+    migrations = known()
+    pending = [
+        migration for migration in migrations if migration.version > check_version(connection, migrations[-1].version)
+    ]
+    for migration in pending:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements(migration.sql):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {migration.version}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    return pending
+
+
+def check_version(connection: sqlite3.Connection, newest: int) -> int:
+    """The database's version. Raises DatabaseRefused when it is newer than the code."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > newest:
+        raise DatabaseRefused(
+            f"the database has schema {version}, this convoq knows {newest}: start the newer convoq that wrote it"
+        )
+    return version
+
+
+def statements(sql: str) -> list[str]:
+    """The script's single statements (executescript would commit the transaction around them)."""
+    found: list[str] = []
+    rest = ""
+    for line in sql.splitlines(keepends=True):
+        rest += line
+        if sqlite3.complete_statement(rest):
+            found.append(rest.strip())
+            rest = ""
+    return found

@@ -1,0 +1,193 @@
+"""Group commit: one thread that commits whatever waits, many callers in one transaction and one fsync."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from convoq.db.connection import BUSY_TIMEOUT_MS, Connection, connect_writer
+from convoq.db.failures import explain, is_environmental, leaves_connection_untrusted
+from convoq.db.gate import Gate
+
+T = TypeVar("T")
+Unit = Callable[[sqlite3.Connection], T]
+
+MAX_BATCH = 512  # units a transaction, so that nobody behind the gate waits for a whole flood
+
+
+class _Waiting(NamedTuple):
+    unit: Unit[Any]
+    future: asyncio.Future[Any]
+    durable: bool
+
+
+class Writer:
+    """The one connection of this process that writes. Its methods below `close` run on the writer's own thread."""
+
+    def __init__(self, path: Path, gate: Gate) -> None:
+        self._path = path
+        self._gate = gate
+        self._loop = asyncio.get_running_loop()
+        self._inbox: deque[_Waiting] = deque()
+        self._draining = False
+        self._thread = Connection(self._connect)
+        self._connection: sqlite3.Connection | None = None  # replaced after a failed write: see _commit
+        self._synchronous = "FULL"
+
+    async def open(self, set_up: Callable[[sqlite3.Connection], None]) -> None:
+        """Connects and runs `set_up` under the gate."""
+        await self._thread
+        try:
+            await self._thread.run(lambda _: self._exclusively(set_up))
+        except BaseException:
+            await self.close()
+            raise
+
+    async def write(self, unit: Unit[T], *, durable: bool) -> T:
+        """Runs `unit` in a shared transaction; returns its result after the commit."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._inbox.append(_Waiting(unit, future, durable))
+        if not self._draining:
+            self._draining = True
+            self._thread.post(self._drain)
+        return await future
+
+    async def checkpoint(self) -> None:
+        await self._thread.run(lambda _: self._exclusively(_truncate_log))
+
+    async def close(self) -> None:
+        """Everything written before is committed. The last connection to close checkpoints, under the gate."""
+        await self._thread.run(lambda _: self._exclusively(self._disconnect))
+        await self._thread.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        self._connection = connect_writer(self._path)
+        self._synchronous = "FULL"
+        return self._connection
+
+    def _exclusively(self, function: Callable[[sqlite3.Connection], None]) -> None:
+        with self._gate:
+            function(self._connection or self._connect())
+
+    def _disconnect(self, connection: sqlite3.Connection) -> None:
+        connection.close()
+        self._connection = None
+
+    def _drain(self) -> None:
+        """Commits batch after batch until nothing waits."""
+        while True:
+            batch = self._take()
+            if batch:
+                results = self._commit(batch)
+                with suppress(RuntimeError):  # the loop is gone: nobody waits for the results any more
+                    self._loop.call_soon_threadsafe(_settle, batch, results)
+                continue
+            self._draining = False
+            # Somebody may have come between the look and the flag: look once more.
+            if not self._inbox:
+                return
+            self._draining = True
+
+    def _take(self) -> list[_Waiting]:
+        """What waits, less those whose callers were cancelled."""
+        batch: list[_Waiting] = []
+        while self._inbox and len(batch) < MAX_BATCH:
+            waiting = self._inbox.popleft()
+            if not waiting.future.cancelled():
+                batch.append(waiting)
+        return batch
+
+    def _commit(self, batch: list[_Waiting]) -> list[Any]:
+        """One result or exception for each of the batch."""
+        try:
+            with self._gate:
+                connection = self._connection or self._connect()
+                self._set_synchronous(connection, durable=any(waiting.durable for waiting in batch))
+                return _transact(connection, batch)
+        except Exception as error:  # noqa: BLE001 # each of the batch hears of it
+            if leaves_connection_untrusted(error) and self._connection is not None:
+                with suppress(sqlite3.Error), self._gate:
+                    self._disconnect(self._connection)
+            return [explain(self._path, error)] * len(batch)
+
+    def _set_synchronous(self, connection: sqlite3.Connection, *, durable: bool) -> None:
+        mode = "FULL" if durable else "NORMAL"
+        if mode != self._synchronous:
+            connection.execute(f"PRAGMA synchronous = {mode}")
+            self._synchronous = mode
+
+
+def _transact(connection: sqlite3.Connection, batch: list[_Waiting]) -> list[Any]:
+    try:
+        return _all_in_one(connection, batch)
+    except Exception as error:
+        if is_environmental(error) or len(batch) == 1:
+            raise
+        # One of the units refused: repeat them with a savepoint each, so that it fails alone.
+        return _one_by_one(connection, batch)
+
+
+def _all_in_one(connection: sqlite3.Connection, batch: list[_Waiting]) -> list[Any]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        results = [waiting.unit(connection) for waiting in batch]
+        connection.execute("COMMIT")
+    except BaseException:
+        roll_back(connection)
+        raise
+    return results
+
+
+def _one_by_one(connection: sqlite3.Connection, batch: list[_Waiting]) -> list[Any]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        results = [_alone(connection, waiting.unit) for waiting in batch]
+        connection.execute("COMMIT")
+    except BaseException:
+        roll_back(connection)
+        raise
+    return results
+
+
+def _alone(connection: sqlite3.Connection, unit: Unit[Any]) -> Any:
+    """The unit's result, or the exception that undid it."""
+    connection.execute("SAVEPOINT unit")
+    try:
+        result = unit(connection)
+    except Exception as error:
+        if is_environmental(error):
+            raise  # SQLite may have undone everything, so nobody's unit stands
+        connection.execute("ROLLBACK TO unit")
+        result = error
+    connection.execute("RELEASE unit")
+    return result
+
+
+def _settle(batch: list[_Waiting], results: list[Any]) -> None:
+    for waiting, result in zip(batch, results, strict=True):
+        if waiting.future.done():
+            continue
+        if isinstance(result, Exception):
+            waiting.future.set_exception(result)
+        else:
+            waiting.future.set_result(result)
+
+
+def _truncate_log(connection: sqlite3.Connection) -> None:
+    """Moves the log into the database and truncates it, unless somebody reads from it just now."""
+    connection.execute("PRAGMA busy_timeout = 50")
+    with suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Ends an open transaction, whatever state it is in."""
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")

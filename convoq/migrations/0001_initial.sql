@@ -1,0 +1,177 @@
+-- Times are integer milliseconds on the queue's clock (see convoq/clock.py).
+
+CREATE TABLE clock (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    boot_id TEXT NOT NULL,
+    anchor INTEGER NOT NULL
+) STRICT;
+
+-- The queue -----------------------------------------------------------------------------------------------------------
+
+-- AUTOINCREMENT: an id is never used again, so order holds and a late ack can't hit another job.
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    lane TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'ready' CHECK (state IN ('ready', 'done', 'dead', 'cancelled')),
+    priority INTEGER NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    max_attempts INTEGER NOT NULL,
+    enqueued_at INTEGER NOT NULL,
+    claimed_at INTEGER,
+    finished_at INTEGER,
+    error TEXT,
+    dedup_key TEXT
+) STRICT;
+CREATE INDEX jobs_ready ON jobs (lane, id) WHERE state = 'ready';
+CREATE INDEX jobs_finished ON jobs (state, finished_at) WHERE state <> 'ready';
+
+-- One row per ordering key with live jobs. due_at is the one clock: delay, quiet window, backoff and lease expiry.
+CREATE TABLE lanes (
+    lane TEXT PRIMARY KEY,
+    priority INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    -- Of the live claim:
+    receipt TEXT,
+    worker TEXT,
+    claimed_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lanes_due ON lanes (priority, due_at);
+CREATE INDEX lanes_claimed ON lanes (worker) WHERE receipt IS NOT NULL;
+
+-- Narrow and apart from jobs: its random index is the dearest part of an insert, and it outlives the jobs.
+CREATE TABLE dedup (
+    job_id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    enqueued_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE schedules (
+    name TEXT PRIMARY KEY,
+    spec TEXT NOT NULL,
+    last_slot INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE processes (
+    id TEXT PRIMARY KEY,
+    role TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
+    status TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Conversations -------------------------------------------------------------------------------------------------------
+
+CREATE TABLE contacts (
+    id INTEGER PRIMARY KEY,
+    channel TEXT NOT NULL,
+    address TEXT NOT NULL,
+    name TEXT,
+    first_seen_at INTEGER NOT NULL,
+    last_seen_at INTEGER NOT NULL,
+    opted_out_at INTEGER,
+    blocked_at INTEGER,
+    UNIQUE (channel, address)
+) STRICT;
+
+CREATE TABLE conversations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    contact_id INTEGER NOT NULL REFERENCES contacts (id),
+    our_address TEXT NOT NULL,
+    lane TEXT NOT NULL,
+    owner TEXT NOT NULL CHECK (owner IN ('ai', 'human', 'nobody')),
+    status TEXT NOT NULL CHECK (status IN ('active', 'idle', 'closed')),
+    closed_reason TEXT CHECK ((status = 'closed') = (closed_reason IS NOT NULL)),
+    opened_at INTEGER NOT NULL,
+    last_message_at INTEGER NOT NULL,
+    last_inbound_at INTEGER,
+    closed_at INTEGER,
+    answered_through INTEGER NOT NULL DEFAULT 0,
+    previous_id INTEGER REFERENCES conversations (id)
+) STRICT;
+CREATE UNIQUE INDEX conversations_open ON conversations (contact_id, our_address) WHERE status <> 'closed';
+CREATE INDEX conversations_of_contact ON conversations (contact_id, our_address, id);
+CREATE INDEX conversations_silent ON conversations (status, last_message_at) WHERE status <> 'closed';
+
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    direction TEXT NOT NULL CHECK (direction IN ('in', 'out')),
+    author TEXT NOT NULL CHECK (author IN ('contact', 'ai', 'operator', 'system')),
+    -- What makes a replay harmless: the provider's id of an inbound message, the turn or job of an outbound one.
+    source TEXT NOT NULL UNIQUE,
+    job_id TEXT,
+    body TEXT NOT NULL,
+    description TEXT NOT NULL,
+    media TEXT NOT NULL DEFAULT '[]',
+    at INTEGER NOT NULL,
+    -- Inbound: what became of it. NULL while it waits.
+    outcome TEXT,
+    answered_by INTEGER REFERENCES messages (id)
+) STRICT;
+CREATE INDEX messages_of_conversation ON messages (conversation_id, id);
+
+CREATE TABLE drafts (
+    id INTEGER PRIMARY KEY,
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    through_id INTEGER NOT NULL REFERENCES messages (id),
+    state TEXT NOT NULL CHECK (state IN ('draft', 'committed', 'superseded')),
+    text TEXT NOT NULL,
+    model TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    UNIQUE (conversation_id, through_id)
+) STRICT;
+
+CREATE TABLE model_calls (
+    id INTEGER PRIMARY KEY,
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    through_id INTEGER NOT NULL REFERENCES messages (id),
+    model TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    error TEXT,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX model_calls_of_conversation ON model_calls (conversation_id);
+
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    reference TEXT NOT NULL UNIQUE,
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    message_id INTEGER NOT NULL REFERENCES messages (id),
+    part INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('ready', 'sending', 'sent', 'failed', 'ambiguous')),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    attempted_at INTEGER,
+    settled_at INTEGER,
+    provider_id TEXT UNIQUE,
+    reconciled INTEGER NOT NULL DEFAULT 0,
+    error_code TEXT,
+    error TEXT,
+    delivery TEXT,
+    delivery_rank INTEGER NOT NULL DEFAULT -1,
+    delivery_at INTEGER,
+    UNIQUE (message_id, part)
+) STRICT;
+CREATE INDEX outbox_pending ON outbox (conversation_id, id) WHERE state IN ('ready', 'sending', 'ambiguous');
+CREATE INDEX outbox_failed ON outbox (settled_at) WHERE state = 'failed';
+
+CREATE TABLE transitions (
+    id INTEGER PRIMARY KEY,
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    owner_before TEXT,
+    owner_after TEXT NOT NULL,
+    status_before TEXT,
+    status_after TEXT NOT NULL
+) STRICT;
+CREATE INDEX transitions_of_conversation ON transitions (conversation_id, id);

@@ -1,0 +1,363 @@
+"""The queue in the SQLite file: lanes, claims, receipts.
+
+A lane is one row of `lanes`; `due_at` says when it may be claimed, whatever the reason it may not be before: delay,
+quiet window, backoff or a live lease. An expired lease is simply a due lane, so nothing has to sweep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import count
+
+from convoq.db import Database
+from convoq.errors import LeaseLost
+from convoq.jobs import PRIORITIES, NewJob
+from convoq.queue import sqlite_listing as listing
+from convoq.queue.base import Capability, Claim, Enqueued, Fence, Job, JobFilter, JobRecord, Stats
+from convoq.queue.presence import Presence, Wakers, is_alive, marked
+
+LARGEST_CLAIM = 32  # jobs a claim; the rest of a longer burst comes with absorb() or the next claim
+ALONE_FROM_ATTEMPT = 3  # a job that failed this often is claimed without its neighbours
+NET_INTERVAL = 0.5  # seconds between two looks for work whose wake-up was lost
+DEDUP_RETENTION_MS = 30 * 86_400_000
+
+
+class SqliteBackend:
+    """The contract of queue.base on one SQLite file, for any number of processes of one machine."""
+
+    capabilities = Capability.NEWER | Capability.FENCED_WRITES | Capability.PRIORITY | Capability.LISTING
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._wakers = Wakers(database.run_directory)
+        self._presence: Presence | None = None
+        self._wake_scheduled = False
+        self._seen = -1
+        # Lanes of jobs without a key: in order of their making, so that the index grows at its end.
+        self._lane_prefix = f"~{database.clock.now():x}-{secrets.token_hex(4)}-"
+        self._lane_number = count()
+
+    # --- Producing
+
+    async def enqueue(self, jobs: Sequence[NewJob], *, max_attempts: int) -> list[Enqueued]:
+        lanes = [job.ordering_key or f"{self._lane_prefix}{next(self._lane_number):08x}" for job in jobs]
+        now = self._database.clock.now()
+
+        def unit(connection: sqlite3.Connection) -> list[Enqueued]:
+            return [_insert(connection, job, lane, now, max_attempts) for job, lane in zip(jobs, lanes, strict=True)]
+
+        results = await self._database.write(unit)
+        self._wake_soon()
+        return results
+
+    def _wake_soon(self) -> None:
+        """Wakes the workers once for all the jobs that this turn of the event loop has made due."""
+        if not self._wake_scheduled:
+            self._wake_scheduled = True
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._wake_scheduled = False
+        self._wakers.wake()
+
+    # --- Claiming
+
+    async def claim(self, limit: int, *, lease: float, worker: str) -> list[Claim]:
+        now = self._database.clock.now()
+        until = now + round(lease * 1000)
+
+        def unit(connection: sqlite3.Connection) -> list[Claim]:
+            claims: list[Claim] = []
+            for priority in PRIORITIES:
+                due = connection.execute(DUE_LANES, (priority, now, limit - len(claims))).fetchall()
+                claims += filter(None, (_claim_lane(connection, lane, now, until, worker) for (lane,) in due))
+                if len(claims) == limit:
+                    break
+            return claims
+
+        return await self._database.write(unit, durable=False)
+
+    async def absorb(self, claim: Claim) -> Claim:
+        def unit(connection: sqlite3.Connection) -> Claim:
+            _require(connection, claim)
+            newer = _front(connection, claim.lane, after=int(claim.jobs[-1].id), kind=claim.kind)
+            (claimed_at,) = connection.execute("SELECT claimed_at FROM lanes WHERE lane = ?", (claim.lane,)).fetchone()
+            _charge(connection, newer, claimed_at)
+            return claim.with_jobs([*claim.jobs, *newer])
+
+        return await self._database.write(unit, durable=False)
+
+    async def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
+        until = self._database.clock.now() + round(lease * 1000)
+
+        def unit(connection: sqlite3.Connection) -> list[Claim]:
+            return [claim for claim in claims if not _renew(connection, claim, until)]
+
+        return await self._database.write(unit, durable=False)
+
+    # --- Ending a claim
+
+    async def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> None:
+        now = self._database.clock.now()
+
+        def unit(connection: sqlite3.Connection) -> None:
+            _require(connection, claim)
+            _finish(connection, claim.jobs if jobs is None else jobs, "done", now)
+            if jobs is None or not _has_ready(connection, claim.jobs):
+                _free_lane(connection, claim.lane, now)
+
+        await self._database.write(unit, durable=False)
+
+    async def nack(self, claim: Claim, *, delay: float, charged: Sequence[Job] = (), error: str | None = None) -> None:
+        due_at = self._database.clock.now() + round(delay * 1000)
+        kept = {job.id for job in charged}
+        refunded = [(int(job.id),) for job in claim.jobs if job.id not in kept]
+
+        def unit(connection: sqlite3.Connection) -> None:
+            _require(connection, claim)
+            connection.executemany("UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready'", refunded)
+            if error is not None:
+                connection.executemany("UPDATE jobs SET error = ? WHERE id = ?", [(error, int(i)) for i in kept])
+            _free_lane(connection, claim.lane, due_at)
+
+        await self._database.write(unit, durable=False)
+        self._wake_soon()
+
+    async def bury(self, claim: Claim, jobs: Sequence[Job], *, error: str) -> None:
+        now = self._database.clock.now()
+
+        def unit(connection: sqlite3.Connection) -> None:
+            _require(connection, claim)
+            _finish(connection, jobs, "dead", now, error)
+            if not _has_ready(connection, claim.jobs):
+                _free_lane(connection, claim.lane, now)
+
+        await self._database.write(unit)
+
+    def fence(self, claim: Claim) -> Fence:
+        def has_newer(connection: sqlite3.Connection) -> bool:
+            return bool(_front(connection, claim.lane, after=int(claim.jobs[-1].id), kind=claim.kind, limit=1))
+
+        return Fence(check=lambda connection: _require(connection, claim), has_newer=has_newer)
+
+    # --- Workers
+
+    async def register(self, worker: str) -> None:
+        self._presence = Presence(self._database.run_directory, worker)
+
+    async def recover(self) -> int:
+        directory = self._database.run_directory
+        holders = await self._database.read(lambda connection: connection.execute(CLAIM_HOLDERS).fetchall())
+        names = {worker for (worker,) in holders} | set(marked(directory))
+        if self._presence is not None:
+            names.discard(self._presence.name)
+        gone = [name for name in names if not is_alive(directory, name)]
+        if not gone:
+            return 0
+        now = self._database.clock.now()
+
+        def unit(connection: sqlite3.Connection) -> int:
+            return sum(connection.execute(FREE_LANES_OF_WORKER, (now, name)).rowcount for name in gone)
+
+        return await self._database.write(unit, durable=False)
+
+    async def wait(self, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + min(timeout, await self._seconds_to_next_due())
+        while (left := deadline - loop.time()) > 0:
+            if await self._woken(min(left, NET_INTERVAL)):
+                return
+            changes = await self._database.changes()
+            if changes != self._seen:
+                self._seen = changes
+                return
+
+    async def _seconds_to_next_due(self) -> float:
+        due_at = await self._database.read(_next_due)
+        return float("inf") if due_at is None else max(0.0, (due_at - self._database.clock.now()) / 1000)
+
+    async def _woken(self, seconds: float) -> bool:
+        if self._presence is None:
+            await asyncio.sleep(seconds)
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._presence.woken.wait()
+                self._presence.woken.clear()
+                return True
+        return False
+
+    async def close(self) -> None:
+        if self._presence is not None:
+            self._presence.close()
+            self._presence = None
+        self._wakers.close()
+
+    # --- Operating
+
+    async def stats(self) -> Stats:
+        now = self._database.clock.now()
+        return await self._database.read(lambda connection: listing.stats(connection, now))
+
+    async def list(self, where: JobFilter, *, limit: int = 50, before: str | None = None) -> list[JobRecord]:
+        now = self._database.clock.now()
+        return await self._database.read(lambda connection: listing.find(connection, where, now, limit, before))
+
+    async def count(self, where: JobFilter) -> int:
+        return await self._database.read(lambda connection: listing.count(connection, where))
+
+    async def get(self, job_id: str) -> JobRecord | None:
+        found = await self.list(JobFilter(ids=(job_id,)), limit=1)
+        return found[0] if found else None
+
+    async def retry_dead(self, where: JobFilter, *, limit: int = 500) -> int:
+        now = self._database.clock.now()
+        revived = await self._database.write(lambda connection: listing.revive(connection, where, now, limit))
+        self._wake_soon()
+        return revived
+
+    async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:
+        now = self._database.clock.now()
+        return await self._database.write(lambda connection: listing.cancel(connection, where, now, limit))
+
+    async def discard(self, where: JobFilter, *, limit: int = 500) -> int:
+        return await self._database.write(lambda connection: listing.discard(connection, where, limit))
+
+    async def prune(self, *, older_than: float, limit: int = 500) -> int:
+        now = self._database.clock.now()
+
+        def unit(connection: sqlite3.Connection) -> int:
+            connection.execute(PRUNE_DEDUP, (limit, now - DEDUP_RETENTION_MS))
+            return listing.prune(connection, now - round(older_than * 1000), limit)
+
+        return await self._database.write(unit, durable=False)
+
+
+DUE_LANES = "SELECT lane FROM lanes WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
+CLAIM_HOLDERS = "SELECT DISTINCT worker FROM lanes WHERE receipt IS NOT NULL"
+FREE_LANES_OF_WORKER = """
+    UPDATE lanes SET due_at = min(due_at, ?), receipt = NULL, worker = NULL, claimed_at = NULL
+    WHERE worker = ? AND receipt IS NOT NULL
+"""
+# Job ids grow with time, so what is too old stands at the table's front: no index on the time is needed.
+PRUNE_DEDUP = """
+    DELETE FROM dedup WHERE job_id IN (SELECT job_id FROM dedup ORDER BY job_id LIMIT ?) AND enqueued_at < ?
+"""
+INSERT_JOB = """
+    INSERT INTO jobs (lane, kind, payload, priority, max_attempts, enqueued_at, dedup_key) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+INSERT_DEDUP = "INSERT INTO dedup (job_id, digest, enqueued_at) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING"
+# A lane that is there keeps its due_at: it is claimed, backing off, or due already.
+JOIN_LANE = """
+    INSERT INTO lanes (lane, priority, due_at) VALUES (?, ?, ?)
+    ON CONFLICT (lane) DO UPDATE SET priority = excluded.priority WHERE excluded.priority < priority
+"""
+FRONT = """
+    SELECT id, kind, payload, attempt, max_attempts, enqueued_at FROM jobs
+    WHERE lane = ? AND state = 'ready' AND id > ? ORDER BY id LIMIT ?
+"""
+
+
+def _insert(connection: sqlite3.Connection, job: NewJob, lane: str, now: int, max_attempts: int) -> Enqueued:
+    attempts = max_attempts if job.max_attempts is None else job.max_attempts
+    row = (lane, job.kind, job.payload, job.priority, attempts, now, job.dedup_key)
+    job_id = connection.execute(INSERT_JOB, row).lastrowid
+    if job.dedup_key is not None:
+        # The job goes first and is taken back for a duplicate, since nearly none is one.
+        digest = hashlib.blake2b(job.dedup_key.encode(), digest_size=16).digest()
+        if connection.execute(INSERT_DEDUP, (job_id, digest, now)).rowcount == 0:
+            connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+            (first,) = connection.execute("SELECT job_id FROM dedup WHERE digest = ?", (digest,)).fetchone()
+            return Enqueued(str(first), duplicate=True)
+    connection.execute(JOIN_LANE, (lane, job.priority, now + round(job.delay * 1000)))
+    return Enqueued(str(job_id), duplicate=False)
+
+
+def _claim_lane(connection: sqlite3.Connection, lane: str, now: int, until: int, worker: str) -> Claim | None:
+    jobs = _front(connection, lane)
+    if not jobs:
+        connection.execute("DELETE FROM lanes WHERE lane = ?", (lane,))
+        return None
+    receipt = secrets.token_hex(8)
+    connection.execute(
+        "UPDATE lanes SET due_at = ?, receipt = ?, worker = ?, claimed_at = ? WHERE lane = ?",
+        (until, receipt, worker, now, lane),
+    )
+    _charge(connection, jobs, now)
+    return Claim(lane, receipt, tuple(jobs))
+
+
+def _front(
+    connection: sqlite3.Connection, lane: str, *, after: int = 0, kind: str | None = None, limit: int = LARGEST_CLAIM
+) -> list[Job]:
+    """The ready jobs at the lane's front that go into one claim, as they will be once charged."""
+    jobs: list[Job] = []
+    for row in connection.execute(FRONT, (lane, after, limit)):
+        job = Job(str(row[0]), row[1], row[2], row[3] + 1, row[4], row[5])
+        if job.kind != (kind or job.kind) or (job.attempt >= ALONE_FROM_ATTEMPT and (jobs or after)):
+            break
+        kind = job.kind
+        jobs.append(job)
+        if job.attempt >= ALONE_FROM_ATTEMPT:
+            break
+    return jobs
+
+
+def _charge(connection: sqlite3.Connection, jobs: Iterable[Job], now: int) -> None:
+    connection.executemany(
+        "UPDATE jobs SET attempt = attempt + 1, claimed_at = ? WHERE id = ?", [(now, int(job.id)) for job in jobs]
+    )
+
+
+def _require(connection: sqlite3.Connection, claim: Claim) -> None:
+    held = connection.execute("SELECT 1 FROM lanes WHERE lane = ? AND receipt = ?", (claim.lane, claim.receipt))
+    if held.fetchone() is None:
+        raise LeaseLost
+
+
+def _renew(connection: sqlite3.Connection, claim: Claim, until: int) -> bool:
+    renewed = connection.execute(
+        "UPDATE lanes SET due_at = ? WHERE lane = ? AND receipt = ?", (until, claim.lane, claim.receipt)
+    )
+    return renewed.rowcount == 1
+
+
+def _finish(
+    connection: sqlite3.Connection, jobs: Iterable[Job], state: str, now: int, error: str | None = None
+) -> None:
+    connection.executemany(
+        "UPDATE jobs SET state = ?, finished_at = ?, error = coalesce(?, error) WHERE id = ? AND state = 'ready'",
+        [(state, now, error, int(job.id)) for job in jobs],
+    )
+
+
+def _has_ready(connection: sqlite3.Connection, jobs: Iterable[Job]) -> bool:
+    return any(
+        connection.execute("SELECT 1 FROM jobs WHERE id = ? AND state = 'ready'", (int(job.id),)).fetchone()
+        for job in jobs
+    )
+
+
+def _free_lane(connection: sqlite3.Connection, lane: str, due_at: int) -> None:
+    """Ends the lane's claim: it is due again at `due_at` if jobs remain, else it goes."""
+    if connection.execute("SELECT 1 FROM jobs WHERE lane = ? AND state = 'ready' LIMIT 1", (lane,)).fetchone():
+        connection.execute(
+            "UPDATE lanes SET due_at = ?, receipt = NULL, worker = NULL, claimed_at = NULL WHERE lane = ?",
+            (due_at, lane),
+        )
+    else:
+        connection.execute("DELETE FROM lanes WHERE lane = ?", (lane,))
+
+
+def _next_due(connection: sqlite3.Connection) -> int | None:
+    """The earliest due_at of all lanes: one index look-up for each priority."""
+    found = [
+        connection.execute("SELECT min(due_at) FROM lanes WHERE priority = ?", (priority,)).fetchone()[0]
+        for priority in PRIORITIES
+    ]
+    return min((due_at for due_at in found if due_at is not None), default=None)
