@@ -82,9 +82,7 @@ class Failure(enum.StrEnum):
 class SendFailed(ConvoqError):
     """The channel did not (certainly) accept the message."""
 
-    def __init__(
-        self, failure: Failure, message: str, *, code: str | None = None, delay: float | None = None
-    ) -> None:
+    def __init__(self, failure: Failure, message: str, *, code: str | None = None, delay: float | None = None) -> None:
         super().__init__(message)
         self.failure = failure
         self.code = code
@@ -112,8 +110,10 @@ class Channel(Protocol):
         """Asks the channel once, never twice. Raises SendFailed."""
         ...
 
-    async def find(self, message: Outbound, *, since: int) -> list[Sent]:
-        """Messages at the channel with the same addresses and body, created since then (wall ms), oldest first.
+    async def find(self, message: Outbound, *, within: float) -> list[Sent]:
+        """Messages at the channel with the same addresses and body, created in the last `within` seconds, oldest first.
+
+        Judged by the channel's clock, not ours. Some slack is added.
 
         Raises SendFailed when the channel cannot be asked.
         """

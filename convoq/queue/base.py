@@ -208,6 +208,10 @@ class Backend(Protocol):
         """Returns when work may have become due, at the latest after `timeout` seconds. A hint, never a promise."""
         ...
 
+    async def next_due(self) -> float | None:
+        """Seconds until the next lane is due or the next lease runs out (0: now); None when the queue is empty."""
+        ...
+
     async def stats(self) -> Stats: ...
 
     async def list(self, where: JobFilter, *, limit: int = 50, before: str | None = None) -> list[JobRecord]:

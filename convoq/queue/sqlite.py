@@ -168,7 +168,8 @@ class SqliteBackend:
 
     async def wait(self, timeout: float) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + min(timeout, await self._seconds_to_next_due())
+        next_due = await self.next_due()
+        deadline = loop.time() + (timeout if next_due is None else min(timeout, next_due))
         while (left := deadline - loop.time()) > 0:
             if await self._woken(min(left, NET_INTERVAL)):
                 return
@@ -177,9 +178,9 @@ class SqliteBackend:
                 self._seen = changes
                 return
 
-    async def _seconds_to_next_due(self) -> float:
+    async def next_due(self) -> float | None:
         due_at = await self._database.read(_next_due)
-        return float("inf") if due_at is None else max(0.0, (due_at - self._database.clock.now()) / 1000)
+        return None if due_at is None else max(0.0, (due_at - self._database.clock.now()) / 1000)
 
     async def _woken(self, seconds: float) -> bool:
         if self._presence is None:

@@ -1,0 +1,378 @@
+"""Contacts, conversations and messages in the database: the steps of a turn that must not be half done."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from convoq.ai.base import ModelCall
+from convoq.channels.base import Inbound, Keyword
+from convoq.conversations import rows
+from convoq.conversations.records import Draft, Message, Turn
+from convoq.conversations.states import CloseReason, Outcome, Owner, Status, check_transition
+from convoq.db import Database
+from convoq.jobs import conversation_key
+from convoq.queue.base import Fence
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message and the job that carried it."""
+
+    inbound: Inbound
+    job_id: str
+    accepted_at: int
+
+
+class ConversationStore:
+    """Every method is one transaction, safe to repeat. Those that take a fence raise LeaseLost and write nothing when
+    the claim behind it is no longer ours."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def record(self, messages: Sequence[Received], fence: Fence) -> int:
+        """Stores what people wrote, once each; returns the conversation that the last one belongs to."""
+        now = self._database.clock.now()
+
+        def unit(connection: sqlite3.Connection) -> int:
+            fence.check(connection)
+            return [_record(connection, message, now) for message in messages][-1]
+
+        return await self._database.write(unit)
+
+    async def turn(self, conversation_id: int) -> Turn:
+        """The messages of the conversation that wait for an answer; none when all have an outcome."""
+
+        def unit(connection: sqlite3.Connection) -> Turn:
+            waiting = rows.messages(connection, conversation_id, "m.outcome IS NULL AND m.direction = 'in'")
+            return Turn(conversation=rows.conversation(connection, conversation_id), waiting=tuple(waiting))
+
+        return await self._database.read(unit)
+
+    async def history(self, turn: Turn, *, limit: int = 100) -> list[Message]:
+        """The conversation's lines up to the turn's last message, oldest first, at most the newest `limit`."""
+
+        def unit(connection: sqlite3.Connection) -> list[Message]:
+            return rows.newest_messages(connection, turn.conversation.id, turn.through, limit)
+
+        return await self._database.read(unit)
+
+    async def conclude(self, turn: Turn, outcome: Outcome, fence: Fence) -> None:
+        """The turn's messages get no answer, and their rows say why."""
+
+        def unit(connection: sqlite3.Connection) -> None:
+            fence.check(connection)
+            _conclude(connection, turn.conversation.id, turn.through, outcome)
+
+        await self._database.write(unit)
+
+    async def draft(self, turn: Turn) -> Draft | None:
+        """The saved draft of this very turn."""
+
+        def unit(connection: sqlite3.Connection) -> Draft | None:
+            row = connection.execute(
+                "SELECT text, model FROM drafts WHERE conversation_id = ? AND through_id = ?",
+                (turn.conversation.id, turn.through),
+            ).fetchone()
+            return Draft(*row) if row else None
+
+        return await self._database.read(unit)
+
+    async def save_draft(self, turn: Turn, draft: Draft, fence: Fence) -> None:
+        """Saves the answer before anything is done with it; drafts of shorter turns are superseded."""
+        now = self._database.clock.now()
+
+        def unit(connection: sqlite3.Connection) -> None:
+            fence.check(connection)
+            connection.execute(
+                "UPDATE drafts SET state = 'superseded' WHERE conversation_id = ? AND state = 'draft'",
+                (turn.conversation.id,),
+            )
+            connection.execute(
+                """INSERT INTO drafts (conversation_id, through_id, state, text, model, created_at)
+                   VALUES (?, ?, 'draft', ?, ?, ?) ON CONFLICT (conversation_id, through_id) DO NOTHING""",
+                (turn.conversation.id, turn.through, draft.text, draft.model, now),
+            )
+
+        await self._database.write(unit)
+
+    async def commit_reply(
+        self, turn: Turn, text: str, parts: Sequence[str], fence: Fence, *, even_if_newer: bool
+    ) -> bool:
+        """The reply, its outbox rows and the outcome of what it answers: all of it, or nothing.
+
+        False, and nothing written, when newer messages stand in the lane (unless `even_if_newer`) or the conversation
+        is no longer the AI's.
+        """
+        now = self._database.clock.now()
+        conversation_id = turn.conversation.id
+
+        def unit(connection: sqlite3.Connection) -> bool:
+            fence.check(connection)
+            if not even_if_newer and fence.has_newer(connection):
+                return False
+            if rows.conversation(connection, conversation_id).owner is not Owner.AI:
+                return False
+            message_id = _add_outgoing(
+                connection, conversation_id, "ai", f"turn:{conversation_id}:{turn.through}", text, parts, now
+            )
+            _conclude(connection, conversation_id, turn.through, Outcome.ANSWERED, message_id)
+            connection.execute(
+                "UPDATE drafts SET state = 'committed' WHERE conversation_id = ? AND through_id = ?",
+                (conversation_id, turn.through),
+            )
+            connection.execute(
+                "UPDATE conversations SET answered_through = ?, last_message_at = ? WHERE id = ?",
+                (turn.through, now, conversation_id),
+            )
+            return True
+
+        return await self._database.write(unit)
+
+    async def add_message(
+        self,
+        channel: str,
+        our_address: str,
+        address: str,
+        text: str,
+        parts: Sequence[str],
+        *,
+        source: str,
+        fence: Fence,
+    ) -> int:
+        """A message of our own in a person's conversation, once for each `source`. Returns the conversation."""
+        now = self._database.clock.now()
+
+        def unit(connection: sqlite3.Connection) -> int:
+            fence.check(connection)
+            known = connection.execute("SELECT conversation_id FROM messages WHERE source = ?", (source,)).fetchone()
+            if known is not None:
+                return int(known[0])
+            contact_id = _contact(connection, channel, address, None, now)
+            lane = conversation_key(channel, our_address, address)
+            conversation_id = _open_conversation(connection, contact_id, our_address, lane, now, now, who="system")
+            _add_outgoing(connection, conversation_id, "system", source, text, parts, now)
+            connection.execute("UPDATE conversations SET last_message_at = ? WHERE id = ?", (now, conversation_id))
+            return conversation_id
+
+        return await self._database.write(unit)
+
+    async def record_call(self, turn: Turn, call: ModelCall) -> None:
+        """What one request to a model cost. Never refused: it was paid for, whoever holds the claim."""
+        now = self._database.clock.now()
+        values = (
+            *(turn.conversation.id, turn.through, call.model, call.outcome),
+            *(call.input_tokens, call.output_tokens, call.duration_ms, call.error, now),
+        )
+        await self._database.write(lambda connection: connection.execute(INSERT_CALL, values), durable=False)
+
+    async def mark_idle(self, *, silent_for: float, limit: int) -> int:
+        """One batch of active conversations that have been silent for that many seconds becomes idle."""
+        return await self._age(Status.ACTIVE, Status.IDLE, None, silent_for, limit)
+
+    async def close_expired(self, *, silent_for: float, limit: int) -> int:
+        """One batch of conversations that have been silent for that many seconds is closed."""
+        closed = 0
+        for status in (Status.ACTIVE, Status.IDLE):
+            closed += await self._age(status, Status.CLOSED, CloseReason.EXPIRED, silent_for, limit - closed)
+        return closed
+
+    async def _age(
+        self, before: Status, after: Status, reason: CloseReason | None, silent_for: float, limit: int
+    ) -> int:
+        now = self._database.clock.now()
+
+        def unit(connection: sqlite3.Connection) -> int:
+            silent = connection.execute(SILENT, (before, now - round(silent_for * 1000), limit)).fetchall()
+            for (conversation_id,) in silent:
+                _move(
+                    connection,
+                    conversation_id,
+                    after,
+                    who="upkeep",
+                    why=f"silent for {silent_for:g} s",
+                    now=now,
+                    reason=reason,
+                )
+            return len(silent)
+
+        return await self._database.write(unit)
+
+
+INSERT_CALL = """
+    INSERT INTO model_calls
+        (conversation_id, through_id, model, outcome, input_tokens, output_tokens, duration_ms, error, at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+# A conversation with a message that waits for its answer or a part that waits to be sent is not silent.
+SILENT = """
+    SELECT id FROM conversations AS c WHERE status = ? AND status <> 'closed' AND last_message_at <= ?
+    AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = c.id AND direction = 'in' AND outcome IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM outbox WHERE conversation_id = c.id AND state IN ('ready', 'sending', 'ambiguous'))
+    ORDER BY last_message_at LIMIT ?
+"""
+UPSERT_CONTACT = """
+    INSERT INTO contacts (channel, address, name, first_seen_at, last_seen_at) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (channel, address) DO UPDATE
+    SET name = coalesce(excluded.name, name), last_seen_at = max(last_seen_at, excluded.last_seen_at)
+    RETURNING id
+"""
+
+
+def _record(connection: sqlite3.Connection, received: Received, now: int) -> int:
+    """Stores one message and returns its conversation; a message that is known changes nothing."""
+    inbound = received.inbound
+    source = f"{inbound.channel}:{inbound.provider_id}"
+    known = connection.execute("SELECT conversation_id FROM messages WHERE source = ?", (source,)).fetchone()
+    if known is not None:
+        return int(known[0])
+    contact_id = _contact(connection, inbound.channel, inbound.address, inbound.profile_name, received.accepted_at)
+    lane = conversation_key(inbound.channel, inbound.our_address, inbound.address)
+    conversation_id = _open_conversation(
+        connection, contact_id, inbound.our_address, lane, received.accepted_at, now, who="contact"
+    )
+    _insert_inbound(connection, conversation_id, source, received)
+    if inbound.keyword is not None:
+        _apply_keyword(connection, conversation_id, contact_id, inbound.keyword, now)
+    return conversation_id
+
+
+def _contact(connection: sqlite3.Connection, channel: str, address: str, name: str | None, at: int) -> int:
+    row = connection.execute(UPSERT_CONTACT, (channel, address, name, at, at)).fetchone()
+    return int(row[0])
+
+
+def _open_conversation(
+    connection: sqlite3.Connection, contact_id: int, our_address: str, lane: str, at: int, now: int, *, who: str
+) -> int:
+    """The person's open conversation, made active; reopened or begun where there is none."""
+    last = connection.execute(
+        """SELECT id, status, closed_reason, closed_at FROM conversations
+           WHERE contact_id = ? AND our_address = ? ORDER BY id DESC LIMIT 1""",
+        (contact_id, our_address),
+    ).fetchone()
+    if last is not None:
+        conversation_id, status, reason, closed_at = last
+        # Accepted before upkeep closed it: the person never knew of a closing, so it is the same conversation.
+        overtaken = status == Status.CLOSED and reason in (CloseReason.IDLE, CloseReason.EXPIRED) and at <= closed_at
+        if status == Status.IDLE or overtaken:
+            _move(connection, conversation_id, Status.ACTIVE, who=who, why="a message came", now=now)
+        if status != Status.CLOSED or overtaken:
+            return int(conversation_id)
+    return _begin(connection, contact_id, our_address, lane, at, last[0] if last else None, who, now)
+
+
+def _begin(
+    connection: sqlite3.Connection, contact_id: int, our_address: str, lane: str, at: int,
+    previous: int | None, who: str, now: int,
+) -> int:  # fmt: skip
+    row = connection.execute(
+        """INSERT INTO conversations
+               (contact_id, our_address, lane, owner, status, opened_at, last_message_at, previous_id)
+           VALUES (?, ?, ?, 'ai', 'active', ?, ?, ?) RETURNING id""",
+        (contact_id, our_address, lane, at, at, previous),
+    ).fetchone()
+    _log_transition(connection, row[0], now, who, "opened", (None, Owner.AI), (None, Status.ACTIVE))
+    return int(row[0])
+
+
+def _insert_inbound(connection: sqlite3.Connection, conversation_id: int, source: str, received: Received) -> None:
+    inbound = received.inbound
+    media = json.dumps([{"url": item.url, "content_type": item.content_type} for item in inbound.media])
+    connection.execute(
+        """INSERT INTO messages (conversation_id, direction, author, source, job_id, body, description, media, at)
+           VALUES (?, 'in', 'contact', ?, ?, ?, ?, ?, ?)""",
+        (conversation_id, source, received.job_id, inbound.text, inbound.description, media, received.accepted_at),
+    )
+    connection.execute(
+        """UPDATE conversations SET last_message_at = max(last_message_at, :at),
+           last_inbound_at = max(coalesce(last_inbound_at, 0), :at) WHERE id = :id""",
+        {"at": received.accepted_at, "id": conversation_id},
+    )
+
+
+def _apply_keyword(
+    connection: sqlite3.Connection, conversation_id: int, contact_id: int, keyword: Keyword, now: int
+) -> None:
+    """STOP and START take effect before any AI; none of the three is answered by one."""
+    if keyword is Keyword.STOP:
+        connection.execute("UPDATE contacts SET opted_out_at = ? WHERE id = ?", (now, contact_id))
+    if keyword is Keyword.START:
+        connection.execute("UPDATE contacts SET opted_out_at = NULL WHERE id = ?", (contact_id,))
+    (last,) = connection.execute(
+        "SELECT max(id) FROM messages WHERE conversation_id = ?", (conversation_id,)
+    ).fetchone()
+    if keyword is Keyword.STOP:
+        _conclude(connection, conversation_id, last - 1, Outcome.OPTED_OUT)
+    connection.execute("UPDATE messages SET outcome = 'keyword' WHERE id = ?", (last,))
+    if keyword is Keyword.STOP:
+        _move(
+            connection, conversation_id, Status.CLOSED, who="contact", why="STOP", now=now, reason=CloseReason.OPTED_OUT
+        )
+
+
+def _conclude(
+    connection: sqlite3.Connection, conversation_id: int, through: int, outcome: Outcome, answered_by: int | None = None
+) -> None:
+    connection.execute(
+        """UPDATE messages SET outcome = ?, answered_by = ?
+           WHERE conversation_id = ? AND id <= ? AND direction = 'in' AND outcome IS NULL""",
+        (outcome, answered_by, conversation_id, through),
+    )
+
+
+def _add_outgoing(
+    connection: sqlite3.Connection,
+    conversation_id: int,
+    author: str,
+    source: str,
+    text: str,
+    parts: Sequence[str],
+    now: int,
+) -> int:
+    row = connection.execute(
+        """INSERT INTO messages (conversation_id, direction, author, source, body, description, at)
+           VALUES (?, 'out', ?, ?, ?, ?, ?) RETURNING id""",
+        (conversation_id, author, source, text, text, now),
+    ).fetchone()
+    connection.executemany(
+        """INSERT INTO outbox (reference, conversation_id, message_id, part, body, state)
+           VALUES (?, ?, ?, ?, ?, 'ready')""",
+        [(secrets.token_hex(8), conversation_id, row[0], number, part) for number, part in enumerate(parts)],
+    )
+    return int(row[0])
+
+
+def _move(
+    connection: sqlite3.Connection, conversation_id: int, after: Status, *, who: str, why: str, now: int,
+    reason: CloseReason | None = None,
+) -> None:  # fmt: skip
+    """Changes the status and writes down who did it and why."""
+    owner, before = connection.execute(
+        "SELECT owner, status FROM conversations WHERE id = ?", (conversation_id,)
+    ).fetchone()
+    if before == after:
+        return
+    check_transition(Status(before), after)
+    closed_at = now if after is Status.CLOSED else None
+    connection.execute(
+        "UPDATE conversations SET status = ?, closed_reason = ?, closed_at = ? WHERE id = ?",
+        (after, reason, closed_at, conversation_id),
+    )
+    _log_transition(connection, conversation_id, now, who, why, (owner, owner), (before, after))
+
+
+def _log_transition(
+    connection: sqlite3.Connection, conversation_id: int, now: int, who: str, why: str,
+    owner: tuple[str | None, str], status: tuple[str | None, str],
+) -> None:  # fmt: skip
+    connection.execute(
+        """INSERT INTO transitions
+               (conversation_id, at, who, reason, owner_before, owner_after, status_before, status_after)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+        (conversation_id, now, who, why, *owner, *status),
+    )

@@ -1,0 +1,143 @@
+"""process_ai_response: one turn, from the messages that wait to the reply that is sent.
+
+Record, gate, draft, look again, commit, deliver. Each step is on disk before the next begins, so a turn that is cut off
+anywhere is taken up where it was: nothing is asked, paid or sent twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from convoq.ai.base import Author, Line, ModelCall, ReplyContext, Responder
+from convoq.channels.base import Channel
+from convoq.clock import Clock
+from convoq.conversations.records import Draft, Message, Turn
+from convoq.conversations.states import Outcome, Owner
+from convoq.conversations.store import ConversationStore, Received
+from convoq.errors import Snooze
+from convoq.handlers.base import Work
+from convoq.handlers.outbox import Delivery
+from convoq.jobs import ProcessAiResponse
+from convoq.queue.base import Job
+from convoq.settings import ConversationSettings
+
+log = structlog.get_logger()
+
+MOST_SUPERSEDED = 2  # drafts given up for newer messages before the person who keeps typing gets an answer
+
+
+class AnswerHandler:
+    """Answers each turn once. `persona_of` names the persona that speaks for one of our addresses."""
+
+    def __init__(
+        self,
+        *,
+        store: ConversationStore,
+        delivery: Delivery,
+        channel: Channel,
+        responder: Responder,
+        persona_of: Callable[[str], str],
+        timing: ConversationSettings,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._delivery = delivery
+        self._channel = channel
+        self._responder = responder
+        self._persona_of = persona_of
+        self._timing = timing
+        self._clock = clock
+
+    async def __call__(self, work: Work) -> None:
+        conversation_id = await self._record(work, work.claim.jobs)
+        # What an earlier try had committed goes out before anything new is thought of.
+        await self._delivery.run(conversation_id, work.fence)
+        superseded = 0
+        while newer := await self._answer(work, conversation_id, last_chance=superseded >= MOST_SUPERSEDED):
+            superseded += 1
+            conversation_id = await self._record(work, newer)
+        await self._delivery.run(conversation_id, work.fence)
+
+    async def _record(self, work: Work, jobs: Sequence[Job]) -> int:
+        received = []
+        for job in jobs:
+            payload = ProcessAiResponse.model_validate_json(job.payload)
+            received.append(Received(self._channel.parse_inbound(payload.form), job.id, job.enqueued_at))
+        return await self._store.record(received, work.fence)
+
+    async def _answer(self, work: Work, conversation_id: int, *, last_chance: bool) -> tuple[Job, ...]:
+        """Commits the answer to what waits, or returns the newer messages that it must cover too."""
+        turn = await self._store.turn(conversation_id)
+        if not turn.waiting:
+            return ()
+        if (outcome := self._gate(turn)) is not None:
+            await self._store.conclude(turn, outcome, work.fence)
+            log.info("turn.concluded", conversation_id=conversation_id, outcome=outcome)
+            return ()
+        draft = await self._store.draft(turn)
+        if draft is None:
+            self._wait_for_quiet(turn)
+            draft = await self._ask(turn, work)
+        if not last_chance and (newer := await work.absorb()):
+            log.info("draft.superseded", conversation_id=conversation_id, newer=len(newer))
+            return newer
+        return await self._commit(turn, draft, work, last_chance=last_chance)
+
+    def _gate(self, turn: Turn) -> Outcome | None:
+        """Why no AI may answer this turn."""
+        contact = turn.conversation.contact
+        if contact.opted_out_at is not None:
+            return Outcome.OPTED_OUT
+        if contact.blocked_at is not None:
+            return Outcome.BLOCKED
+        if turn.conversation.owner is not Owner.AI:
+            return Outcome.HUMAN
+        return None
+
+    def _wait_for_quiet(self, turn: Turn) -> None:
+        """Snoozes until the person has paused, so that a burst gets one answer."""
+        now = self._clock.now()
+        quiet_at = turn.waiting[-1].at + round(self._timing.quiet_window * 1000)
+        patience_ends = turn.waiting[0].at + round(self._timing.max_wait * 1000)
+        wait = min(quiet_at, patience_ends) - now
+        if wait > 0:
+            raise Snooze(wait / 1000, "the person may still be writing")
+
+    async def _ask(self, turn: Turn, work: Work) -> Draft:
+        """Has the responder write the answer and saves it."""
+        lines = tuple(_line(message) for message in await self._store.history(turn))
+        contact = turn.conversation.contact
+
+        async def record(call: ModelCall) -> None:
+            await self._store.record_call(turn, call)
+
+        reply = await self._responder.reply(
+            ReplyContext(
+                conversation_id=turn.conversation.id,
+                persona=self._persona_of(turn.conversation.our_address),
+                channel=contact.channel,
+                our_address=turn.conversation.our_address,
+                address=contact.address,
+                contact_name=contact.name,
+                lines=lines,
+                record=record,
+            )
+        )
+        draft = Draft(reply.text, reply.model)
+        await self._store.save_draft(turn, draft, work.fence)
+        log.info("reply.drafted", conversation_id=turn.conversation.id, answers=len(turn.waiting), model=reply.model)
+        return draft
+
+    async def _commit(self, turn: Turn, draft: Draft, work: Work, *, last_chance: bool) -> tuple[Job, ...]:
+        parts = self._channel.split(draft.text)
+        if await self._store.commit_reply(turn, draft.text, parts, work.fence, even_if_newer=last_chance):
+            log.info("reply.committed", conversation_id=turn.conversation.id, parts=len(parts))
+            return ()
+        # Somebody wrote, or took the conversation over, between the look and the commit: both mean look again.
+        return await work.absorb() or work.claim.jobs
+
+
+def _line(message: Message) -> Line:
+    return Line(author=Author(message.author), text=message.description, at=message.at)

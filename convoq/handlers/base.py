@@ -1,0 +1,61 @@
+"""What a handler is and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from convoq.queue.base import Claim, Fence, Job
+from convoq.queue.service import QueueService
+
+
+class Work:
+    """A claim in the hands of a handler."""
+
+    def __init__(self, claim: Claim, queue: QueueService) -> None:
+        self.claim = claim  #: its jobs are those not yet done
+        self.running: tuple[Job, ...] = claim.jobs  #: those that a failure now counts against
+        self._queue = queue
+
+    @property
+    def fence(self) -> Fence:
+        """To be checked inside every transaction that this work writes."""
+        return self._queue.fence(self.claim)
+
+    async def absorb(self) -> tuple[Job, ...]:
+        """Takes the jobs that have newly come behind this claim into it, and returns them. Raises LeaseLost."""
+        known = len(self.claim.jobs)
+        self.claim = await self._queue.absorb(self.claim)
+        self.running = self.claim.jobs
+        return self.claim.jobs[known:]
+
+    async def done(self, job: Job) -> None:
+        """This job is finished for good, whatever becomes of the others. Raises LeaseLost."""
+        if len(self.claim.jobs) > 1:
+            await self._queue.ack(self.claim, [job])
+            self.claim = self.claim.with_jobs([other for other in self.claim.jobs if other.id != job.id])
+
+
+Handler = Callable[[Work], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """Which handler runs which kind of job."""
+
+    by_kind: Mapping[str, Handler]
+
+    def get(self, kind: str) -> Handler | None:
+        return self.by_kind.get(kind)
+
+
+def each(run: Callable[[Job], Awaitable[None]]) -> Handler:
+    """A handler that takes a claim's jobs one by one, in order; each one is finished before the next is started."""
+
+    async def handler(work: Work) -> None:
+        for job in work.claim.jobs:
+            work.running = (job,)
+            await run(job)
+            await work.done(job)
+
+    return handler

@@ -1,0 +1,98 @@
+"""Handlers of the user's own, found by name at start."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convoq.errors import ConfigError
+from convoq.handlers.base import Handler, each
+from convoq.jobs import NORMAL, NewJob, SendMessage, conversation_key, raw_job
+from convoq.queue.base import Enqueued, Enqueuer, Job
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """A job as a handler of the user's own sees it.
+
+    The handler returns when the job is done, raises RetryLater, Snooze or Unrecoverable, or anything else for a retry
+    with backoff. It may run more than once: whatever it does must be safe to repeat.
+    """
+
+    id: str
+    kind: str
+    attempt: int  #: 1 on the first start
+    payload: dict[str, Any]
+    _queue: Enqueuer
+
+    async def enqueue(self, kind: str, payload: dict[str, Any], **options: Any) -> Enqueued:
+        """Enqueues another job; durable when it returns. Options are those of `Client.enqueue`."""
+        return await self._queue.enqueue(raw_job(kind, payload, **options))
+
+    async def send(self, *, sender: str, to: str, body: str) -> Enqueued:
+        """Sends a message in the order of its conversation; once, however often this job is run.
+
+        (As long as it sends the same messages in every run: the job, the person and the text are the identity.)
+        """
+        return await self._queue.enqueue(message_job(sender, to, body, dedup_key=f"job:{self.id}:{to}:{body}"))
+
+
+def message_job(sender: str, to: str, body: str, *, dedup_key: str | None = None) -> NewJob:
+    """A message of our own to one person as a job in their conversation's lane."""
+    payload = SendMessage(our_address=sender, address=to, body=body)
+    key = conversation_key(payload.channel, sender, to)
+    return payload.job(ordering_key=key, dedup_key=dedup_key, priority=NORMAL)
+
+
+CustomHandler = Callable[[JobContext], Awaitable[None]]
+
+
+def load_custom(handlers: Mapping[str, str], queue: Enqueuer, *, base_dir: Path) -> dict[str, Handler]:
+    """The user's handlers by kind. Modules are also looked for beside convoq.toml.
+
+    Raises ConfigError, a line for each, where one cannot be imported or is not an async function.
+    """
+    if handlers and str(base_dir) not in sys.path:
+        sys.path.insert(0, str(base_dir))
+    loaded: dict[str, Handler] = {}
+    problems: list[str] = []
+    for kind, target in handlers.items():
+        try:
+            loaded[kind] = _as_handler(_load(target), queue)
+        except ConfigError as error:
+            problems.append(f"handlers.{kind}: {error}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return loaded
+
+
+def _load(target: str) -> CustomHandler:
+    module_name, _, attribute = target.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:
+        raise ConfigError(f'"{target}" cannot be imported: {type(error).__name__}: {error}') from error
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    if not _is_async(found):
+        raise ConfigError(f'"{target}" is not an async function')
+    handler: CustomHandler = found
+    return handler
+
+
+def _is_async(found: Any) -> bool:
+    """An async function, or an object with an async __call__."""
+    return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(type(found), "__call__", None))
+
+
+def _as_handler(function: CustomHandler, queue: Enqueuer) -> Handler:
+    async def run(job: Job) -> None:
+        await function(JobContext(job.id, job.kind, job.attempt, json.loads(job.payload), queue))
+
+    return each(run)

@@ -1,0 +1,152 @@
+"""Sends what stands in the outbox: in order, each part once, looking before anything is sent a second time."""
+
+from __future__ import annotations
+
+import structlog
+
+from convoq.channels.base import Channel, Failure, Outbound, SendFailed
+from convoq.clock import Clock
+from convoq.conversations.outbox import Outbox
+from convoq.conversations.records import Conversation, OutboxRow
+from convoq.conversations.states import Owner
+from convoq.conversations.store import ConversationStore
+from convoq.errors import LeaseLost, RetryLater, Snooze, Unrecoverable
+from convoq.handlers.base import Handler, Work, each
+from convoq.jobs import RecordDeliveryStatus, SendMessage
+from convoq.queue.base import Fence, Job
+
+log = structlog.get_logger()
+
+WINDOW_MS = 24 * 3_600_000  # WhatsApp takes free text only this long after the person's last message
+ACCOUNT_PAUSE = 60.0  # seconds between two tries while our account is refused
+LATE_SEND_MS = 5_000  # a process that was stopped this long before its request must not send any more
+
+
+class Delivery:
+    """Delivers a conversation's pending parts. `reconcile_after`: seconds before the channel is asked about a send."""
+
+    def __init__(self, outbox: Outbox, channel: Channel, clock: Clock, *, reconcile_after: float) -> None:
+        self._outbox = outbox
+        self._channel = channel
+        self._clock = clock
+        self._reconcile_after = reconcile_after
+
+    async def run(self, conversation_id: int, fence: Fence) -> None:
+        """Returns when nothing is pending. Raises RetryLater or Snooze when the rest must wait, LeaseLost."""
+        while (pending := await self._outbox.next_pending(conversation_id)) is not None:
+            row, conversation = pending
+            if row.state == "ready":
+                await self._send(row, conversation, fence)
+            else:
+                await self._reconcile(row, fence)
+
+    async def _send(self, row: OutboxRow, conversation: Conversation, fence: Fence) -> None:
+        if (refusal := self._refusal(row, conversation)) is not None:
+            code, reason = refusal
+            await self._outbox.fail(row, reason, code, fence)
+            log.warning("reply.refused", conversation_id=conversation.id, code=code, reason=reason)
+            return
+        begun = await self._outbox.begin(row, fence)
+        if self._clock.now() - begun > LATE_SEND_MS:
+            raise LeaseLost
+        try:
+            sent = await self._channel.send(_outbound(row))
+        except SendFailed as error:
+            await self._failed(row, conversation, error, fence)
+        else:
+            await self._outbox.sent(row, sent.provider_id)
+            log.info("reply.sent", conversation_id=conversation.id, part=row.part, provider_id=sent.provider_id)
+
+    def _refusal(self, row: OutboxRow, conversation: Conversation) -> tuple[str, str] | None:
+        """Why this part must not go out now, as (code, reason)."""
+        if conversation.contact.opted_out_at is not None:
+            return "opted_out", "the person has opted out"
+        if conversation.contact.blocked_at is not None:
+            return "blocked", "the person is blocked"
+        if row.author == "ai" and conversation.owner is not Owner.AI:
+            return "not_owner", "a person has taken the conversation over"
+        if row.address.startswith("whatsapp:") and not self._window_open(conversation):
+            return "window", "more than 24 hours since the person's last message: WhatsApp takes no free text"
+        return None
+
+    def _window_open(self, conversation: Conversation) -> bool:
+        last = conversation.last_inbound_at
+        return last is not None and self._clock.now() - last < WINDOW_MS
+
+    async def _failed(self, row: OutboxRow, conversation: Conversation, error: SendFailed, fence: Fence) -> None:
+        """Writes down what the failure means for the row; raises what it means for the job."""
+        log.warning(
+            "send.failed", conversation_id=conversation.id, failure=error.failure, code=error.code, error=str(error)
+        )
+        match error.failure:
+            case Failure.PERMANENT | Failure.OPTED_OUT:
+                await self._outbox.fail(row, str(error), error.code, fence)
+                if error.failure is Failure.OPTED_OUT:
+                    await self._outbox.opt_out(conversation)
+            case Failure.AMBIGUOUS:
+                await self._outbox.unclear(row, str(error), fence)
+                raise RetryLater(self._reconcile_after, f"unknown whether it was sent: {error}")
+            case Failure.ACCOUNT:
+                await self._outbox.again(row, str(error), fence)
+                # Nobody's message is at fault, so no attempt is spent; the error stands in the log each time.
+                log.error("account.refused", code=error.code, error=str(error))
+                raise Snooze(ACCOUNT_PAUSE, str(error))
+            case Failure.NOT_SENT | Failure.WAIT:
+                await self._outbox.again(row, str(error), fence)
+                if error.delay is not None:
+                    raise RetryLater(error.delay, str(error))
+                raise error
+
+    async def _reconcile(self, row: OutboxRow, fence: Fence) -> None:
+        """Finds out whether a part with an unknown outcome was sent: adopts it, or makes it ready to be sent again."""
+        age = (self._clock.now() - (row.attempted_at or 0)) / 1000
+        if age < self._reconcile_after:
+            raise Snooze(self._reconcile_after - age, "waiting to ask whether it was sent")
+        try:
+            found = await self._channel.find(_outbound(row), within=age)
+        except SendFailed as error:
+            raise (Snooze(ACCOUNT_PAUSE) if error.failure is Failure.ACCOUNT else RetryLater(5.0)) from error
+        free = await self._outbox.unadopted(sent.provider_id for sent in found)
+        adopted = next((sent.provider_id for sent in found if sent.provider_id in free), None)
+        log.warning("send.reconciled", conversation_id=row.conversation_id, part=row.part, provider_id=adopted)
+        if adopted is not None:
+            await self._outbox.sent(row, adopted, reconciled=True)
+        else:
+            await self._outbox.not_sent(row, fence)
+
+
+def _outbound(row: OutboxRow) -> Outbound:
+    return Outbound(reference=row.reference, our_address=row.our_address, address=row.address, body=row.body)
+
+
+def send_message(store: ConversationStore, delivery: Delivery, channel: Channel) -> Handler:
+    """The handler of send_message: a message of our own, in its conversation's order, under the same rules."""
+
+    async def handler(work: Work) -> None:
+        for job in work.claim.jobs:
+            work.running = (job,)
+            payload = SendMessage.model_validate_json(job.payload)
+            if not payload.body.strip():
+                raise Unrecoverable("the body is empty")
+            conversation_id = await store.add_message(
+                payload.channel, payload.our_address, payload.address, payload.body, channel.split(payload.body),
+                source=f"job:{job.id}", fence=work.fence,
+            )  # fmt: skip
+            await delivery.run(conversation_id, work.fence)
+            await work.done(job)
+
+    return handler
+
+
+def record_delivery_status(outbox: Outbox, channel: Channel) -> Handler:
+    """The handler of record_delivery_status."""
+
+    async def record(job: Job) -> None:
+        payload = RecordDeliveryStatus.model_validate_json(job.payload)
+        status = channel.parse_status(payload.form, payload.reference)
+        if not await outbox.record_delivery(status):
+            log.info("delivery.unknown", provider_id=status.provider_id)
+        elif status.failed:
+            log.warning("delivery.failed", provider_id=status.provider_id, code=status.error_code)
+
+    return each(record)

@@ -1,0 +1,57 @@
+"""The scheduler's jobs: conversations that fell silent, and the file's housekeeping."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from convoq.conversations.store import ConversationStore
+from convoq.db import Database
+from convoq.handlers.base import Handler, Work
+from convoq.queue.base import Backend
+from convoq.settings import ConversationSettings, QueueSettings
+
+log = structlog.get_logger()
+
+BATCH = 200  # rows a transaction, so that the writer is never held long
+
+
+def process_idle(store: ConversationStore, timing: ConversationSettings) -> Handler:
+    """Marks conversations idle that have been silent for idle_after. Running it twice changes nothing more."""
+
+    async def handler(_: Work) -> None:
+        marked = await _in_batches(lambda: store.mark_idle(silent_for=timing.idle_after, limit=BATCH))
+        if marked:
+            log.info("conversations.idled", count=marked)
+
+    return handler
+
+
+def process_expired(store: ConversationStore, timing: ConversationSettings) -> Handler:
+    """Closes conversations that have been silent for expire_after. Running it twice changes nothing more."""
+
+    async def handler(_: Work) -> None:
+        closed = await _in_batches(lambda: store.close_expired(silent_for=timing.expire_after, limit=BATCH))
+        if closed:
+            log.info("conversations.expired", count=closed)
+
+    return handler
+
+
+def housekeeping(backend: Backend, database: Database, settings: QueueSettings) -> Handler:
+    """Prunes finished jobs past their retention, then truncates the log."""
+
+    async def handler(_: Work) -> None:
+        pruned = await _in_batches(lambda: backend.prune(older_than=settings.retention, limit=BATCH))
+        await database.checkpoint()
+        log.info("housekeeping.done", pruned=pruned)
+
+    return handler
+
+
+async def _in_batches(step: Callable[[], Awaitable[int]]) -> int:
+    total = 0
+    while (done := await step()) > 0:
+        total += done
+    return total

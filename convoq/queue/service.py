@@ -1,0 +1,123 @@
+"""The queue's policy: attempts, backoff, burial, and one log event for each transition."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from convoq.errors import RetryLater, Snooze, Unrecoverable
+from convoq.jobs import NewJob
+from convoq.queue.base import Backend, Claim, Enqueued, Fence, Job
+from convoq.settings import QueueSettings
+
+log = structlog.get_logger()
+
+LONGEST_ERROR = 8000  # characters of a traceback that are kept with the job
+
+
+class QueueService:
+    """The queue as producers and workers use it, over any backend."""
+
+    def __init__(
+        self, backend: Backend, settings: QueueSettings, *, random: Callable[[], float] = random.random
+    ) -> None:
+        self.backend = backend
+        self.lease = settings.visibility_timeout
+        self._settings = settings
+        self._random = random
+
+    async def enqueue(self, job: NewJob) -> Enqueued:
+        """When this returns, the job is on disk or was there already. Raises DatabaseUnavailable."""
+        return (await self.enqueue_many([job]))[0]
+
+    async def enqueue_many(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+        """All of them or none."""
+        results = await self.backend.enqueue(jobs, max_attempts=self._settings.max_attempts)
+        for job, result in zip(jobs, results, strict=True):
+            log.debug("job.enqueued", kind=job.kind, job_id=result.job_id, duplicate=result.duplicate)
+        return results
+
+    async def claim(self, limit: int, *, worker: str) -> list[Claim]:
+        """Up to `limit` claims to run. Jobs that killed their worker on every start are buried unrun."""
+        claims = await self.backend.claim(limit, lease=self.lease, worker=worker)
+        return [kept for claim in claims if (kept := await self._without_spent(claim)) is not None]
+
+    async def absorb(self, claim: Claim) -> Claim:
+        """The claim with the jobs that have newly come behind its own. Raises LeaseLost."""
+        return await self.backend.absorb(claim)
+
+    async def extend(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Renews the leases; returns the claims that are lost."""
+        return await self.backend.extend(claims, lease=self.lease)
+
+    def fence(self, claim: Claim) -> Fence:
+        return self.backend.fence(claim)
+
+    async def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> None:
+        """These jobs (default: all of the claim) are done. Raises LeaseLost."""
+        await self.backend.ack(claim, jobs)
+        for job in claim.jobs if jobs is None else jobs:
+            log.info("job.finished", kind=job.kind, job_id=job.id, attempt=job.attempt)
+
+    async def release(self, claim: Claim) -> None:
+        """The claim goes back as if it had never been taken. Raises LeaseLost."""
+        await self.backend.nack(claim, delay=0)
+        log.info("job.released", kind=claim.kind, jobs=_ids(claim.jobs))
+
+    async def fail(self, claim: Claim, error: Exception, run: Sequence[Job]) -> None:
+        """Decides what becomes of the jobs that were run when `error` came out of their handler. Raises LeaseLost.
+
+        Snooze costs no attempt. Unrecoverable, or a last attempt, buries them. Anything else retries: after the delay
+        that RetryLater asks for, or with exponential backoff and full jitter.
+        """
+        if isinstance(error, Snooze):
+            await self.backend.nack(claim, delay=error.delay)
+            log.info("job.snoozed", kind=claim.kind, jobs=_ids(run), delay=error.delay, reason=str(error))
+            return
+        spent = [job for job in run if isinstance(error, Unrecoverable) or job.attempt >= job.max_attempts]
+        if spent:
+            await self._bury(claim, spent, _text(error))
+        left = [job for job in claim.jobs if job not in spent]
+        if left:
+            await self._retry(claim.with_jobs(left), error, [job for job in run if job not in spent])
+
+    async def _retry(self, claim: Claim, error: Exception, charged: Sequence[Job]) -> None:
+        delay = 0.0
+        if charged:
+            delay = error.delay if isinstance(error, RetryLater) else self._backoff(charged[0].attempt)
+        await self.backend.nack(claim, delay=delay, charged=charged, error=_text(error))
+        if charged:
+            log.warning(
+                "job.retried", kind=claim.kind, jobs=_ids(charged), delay=round(delay, 3), attempt=charged[0].attempt,
+                error=f"{type(error).__name__}: {error}",
+            )  # fmt: skip
+
+    async def _without_spent(self, claim: Claim) -> Claim | None:
+        spent = [job for job in claim.jobs if job.attempt > job.max_attempts]
+        if not spent:
+            return claim
+        await self._bury(claim, spent, f"its worker died on each of {spent[0].max_attempts} starts")
+        left = [job for job in claim.jobs if job not in spent]
+        return claim.with_jobs(left) if left else None
+
+    async def _bury(self, claim: Claim, jobs: Sequence[Job], error: str) -> None:
+        await self.backend.bury(claim, jobs, error=error)
+        log.error("job.buried", kind=claim.kind, jobs=_ids(jobs), error=error.strip().rsplit("\n", 1)[-1])
+
+    def _backoff(self, attempt: int) -> float:
+        longest = min(self._settings.backoff_cap, self._settings.backoff_base * 2.0 ** (attempt - 1))
+        return longest * self._random()
+
+
+def _ids(jobs: Sequence[Job]) -> list[str]:
+    return [job.id for job in jobs]
+
+
+def _text(error: Exception) -> str:
+    """What operators read: the words of an expected outcome, the traceback of anything else."""
+    if isinstance(error, RetryLater | Unrecoverable):
+        return str(error)
+    return "".join(traceback.format_exception(error))[-LONGEST_ERROR:]
