@@ -1,0 +1,98 @@
+"""What every role does besides its work: hear signals, prove that it is alive, notice that its file is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from time import monotonic
+
+import structlog
+
+from convoq import systemd
+from convoq.db import Database
+from convoq.errors import ConvoqError, DatabaseUnavailable
+from convoq.processes import Processes
+
+log = structlog.get_logger()
+
+CHECK_INTERVAL = 2.0  # seconds between two looks at the file
+ANNOUNCE_INTERVAL = 10.0
+
+
+class Stop:
+    """Two signals: the first ends the process in order, the second at once."""
+
+    def __init__(self) -> None:
+        self.requested = asyncio.Event()
+        self.at_once = asyncio.Event()
+        self.error: ConvoqError | None = None  #: why it stopped, when nobody asked it to
+
+    def request(self) -> None:
+        if self.requested.is_set():
+            self.at_once.set()
+        self.requested.set()
+
+    def fail(self, error: ConvoqError) -> None:
+        self.error = self.error or error
+        self.requested.set()
+
+
+@contextmanager
+def signals(stop: Stop) -> Iterator[None]:
+    """SIGTERM and SIGINT request the stop."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.request)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def supervised(
+    database: Database, role: str, stop: Stop, status: Callable[[], str], **details: str
+) -> AsyncIterator[None]:
+    """Around a role's work: it is announced and ready inside, its watchdog is fed, its file is watched."""
+    processes = Processes(database)
+    process_id = f"{role}-{secrets.token_hex(4)}"
+    await processes.announce(process_id, role, status())
+    watching = asyncio.create_task(_watch(database, processes, process_id, role, stop, status))
+    systemd.notify(f"READY=1\nSTATUS={status()}")
+    log.info("role.started", role=role, **details)
+    try:
+        yield
+    finally:
+        systemd.notify("STOPPING=1")
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        with suppress(DatabaseUnavailable):
+            await processes.leave(process_id)
+        log.info("role.stopped", role=role)
+
+
+async def _watch(
+    database: Database, processes: Processes, process_id: str, role: str, stop: Stop, status: Callable[[], str]
+) -> None:
+    """The watchdog is fed only after the loop ran and the database answered."""
+    announced = monotonic()
+    interval = min(CHECK_INTERVAL, systemd.watchdog_interval() or CHECK_INTERVAL)
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await database.check()
+            if monotonic() - announced >= ANNOUNCE_INTERVAL:
+                announced = monotonic()
+                await processes.announce(process_id, role, status())
+        except DatabaseUnavailable as error:
+            # Locked or full for a while: this process is alive and waits like everybody else.
+            log.warning("database.unavailable", error=str(error))
+        except ConvoqError as error:
+            log.error("database.refused", error=str(error))
+            stop.fail(error)
+            return
+        systemd.notify(f"WATCHDOG=1\nSTATUS={status()}")

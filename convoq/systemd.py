@@ -1,0 +1,60 @@
+"""Talks to systemd: readiness and watchdog messages, and the sockets that it hands over."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+FIRST_FD = 3  # sd_listen_fds(3): the handed-over descriptors start behind standard error
+
+
+def notify(state: str) -> None:
+    """Tells systemd a state such as "READY=1"; does nothing outside of it. Never raises and never blocks.
+
+    Several assignments are separated by newlines, as in sd_notify(3).
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.setblocking(False)
+            sender.sendto(state.encode("utf-8", "replace"), address)
+    except (OSError, ValueError):
+        # A service that cannot reach its supervisor still has people to answer; the watchdog notices silence.
+        return
+
+
+def watchdog_interval() -> float | None:
+    """Seconds between two "WATCHDOG=1", half of what systemd allows; None when it doesn't watch this process."""
+    allowed = _number("WATCHDOG_USEC")
+    if not allowed or _number("WATCHDOG_PID") not in (None, os.getpid()):
+        return None
+    return allowed / 2_000_000
+
+
+def listen_sockets() -> list[socket.socket]:
+    """The sockets that systemd opened for this process, in the unit's order; none the second time.
+
+    They are taken out of the environment and closed on exec, so that no child takes them for its own.
+    """
+    count, owner = _number("LISTEN_FDS"), _number("LISTEN_PID")
+    for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)
+    if not count or owner != os.getpid():
+        return []
+    return [_adopted(fd) for fd in range(FIRST_FD, FIRST_FD + count)]
+
+
+def _adopted(fd: int) -> socket.socket:
+    os.set_inheritable(fd, False)
+    adopted = socket.socket(fileno=fd)
+    adopted.setblocking(False)
+    return adopted
+
+
+def _number(name: str) -> int | None:
+    text = os.environ.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() else None
