@@ -28,7 +28,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
-    """One request to a model and what it cost. Recorded for every call, failed ones too."""
+    """One request to a model and what it cost. Recorded for every call, failed ones too.
+
+    Tokens are estimated where the model does not say them, also for a call that was cut off and may be billed.
+    """
 
     model: str
     outcome: str  #: ok, retryable, permanent, refused, empty, timeout, cancelled
@@ -40,7 +43,7 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyContext:
-    """What a responder knows when it is asked. The last lines, by the contact, are what it answers."""
+    """What a responder knows when it is asked. What the contact wrote last is what it answers."""
 
     conversation_id: int
     persona: str  #: which of the configured personas speaks
@@ -63,9 +66,13 @@ class Reply:
 class Responder(Protocol):
     """Answers a turn.
 
-    Raises RetryLater(delay) when trying again later can help (the model is down, slow or busy), Unrecoverable when
-    it cannot (wrong key, refused, nothing but empty answers). Cancelling it ends the request to the model.
+    Raises RetryLater(delay) when trying again later can help (the model is down, slow, busy or said nothing),
+    Unrecoverable when it cannot (wrong key, unknown model, refused). Cancelling it ends the request to the model.
     """
+
+    async def warm(self) -> None:
+        """Loads what replies need, off the event loop. Raises ConfigError: call it before claiming work."""
+        ...
 
     async def reply(self, context: ReplyContext) -> Reply: ...
 

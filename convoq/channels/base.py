@@ -15,6 +15,7 @@ class Keyword(enum.StrEnum):
 
     STOP = "stop"
     START = "start"
+    YES = "yes"  #: opts in again whoever has opted out; an ordinary word from anybody else
     HELP = "help"
 
 
@@ -37,6 +38,7 @@ class Inbound:
     media: tuple[Media, ...] = ()
     profile_name: str | None = None
     keyword: Keyword | None = None
+    carrier_replies: bool = True  #: the carrier answers keywords itself, so nobody else may
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

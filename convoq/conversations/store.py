@@ -237,7 +237,7 @@ def _record(connection: sqlite3.Connection, received: Received, now: int) -> int
     )
     _insert_inbound(connection, conversation_id, source, received)
     if inbound.keyword is not None:
-        _apply_keyword(connection, conversation_id, contact_id, inbound.keyword, now)
+        _apply_keyword(connection, conversation_id, contact_id, inbound, now)
     return conversation_id
 
 
@@ -296,23 +296,30 @@ def _insert_inbound(connection: sqlite3.Connection, conversation_id: int, source
 
 
 def _apply_keyword(
-    connection: sqlite3.Connection, conversation_id: int, contact_id: int, keyword: Keyword, now: int
+    connection: sqlite3.Connection, conversation_id: int, contact_id: int, inbound: Inbound, now: int
 ) -> None:
-    """STOP and START take effect before any AI; none of the three is answered by one."""
-    if keyword is Keyword.STOP:
-        connection.execute("UPDATE contacts SET opted_out_at = ? WHERE id = ?", (now, contact_id))
-    if keyword is Keyword.START:
-        connection.execute("UPDATE contacts SET opted_out_at = NULL WHERE id = ?", (contact_id,))
+    """STOP, START and YES take effect before any AI; what the carrier answers itself, no AI answers."""
     (last,) = connection.execute(
         "SELECT max(id) FROM messages WHERE conversation_id = ?", (conversation_id,)
     ).fetchone()
-    if keyword is Keyword.STOP:
+    if inbound.keyword is Keyword.STOP:
+        connection.execute("UPDATE contacts SET opted_out_at = ? WHERE id = ?", (now, contact_id))
         _conclude(connection, conversation_id, last - 1, Outcome.OPTED_OUT)
-    connection.execute("UPDATE messages SET outcome = 'keyword' WHERE id = ?", (last,))
-    if keyword is Keyword.STOP:
-        _move(
-            connection, conversation_id, Status.CLOSED, who="contact", why="STOP", now=now, reason=CloseReason.OPTED_OUT
-        )
+        _conclude(connection, conversation_id, last, Outcome.KEYWORD)
+        closed = CloseReason.OPTED_OUT
+        _move(connection, conversation_id, Status.CLOSED, who="contact", why="STOP", now=now, reason=closed)
+        return
+    opted_in = inbound.keyword in (Keyword.START, Keyword.YES) and _opt_in(connection, contact_id)
+    if inbound.carrier_replies and (opted_in or inbound.keyword is not Keyword.YES):
+        connection.execute("UPDATE messages SET outcome = ? WHERE id = ?", (Outcome.KEYWORD, last))
+
+
+def _opt_in(connection: sqlite3.Connection, contact_id: int) -> bool:
+    """Whether the person had opted out until now."""
+    changed = connection.execute(
+        "UPDATE contacts SET opted_out_at = NULL WHERE id = ? AND opted_out_at IS NOT NULL", (contact_id,)
+    )
+    return changed.rowcount > 0
 
 
 def _conclude(

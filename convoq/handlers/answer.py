@@ -16,7 +16,7 @@ from convoq.clock import Clock
 from convoq.conversations.records import Draft, Message, Turn
 from convoq.conversations.states import Outcome, Owner
 from convoq.conversations.store import ConversationStore, Received
-from convoq.errors import Snooze
+from convoq.errors import RetryLater, Snooze
 from convoq.handlers.base import Work
 from convoq.handlers.outbox import Delivery
 from convoq.jobs import ProcessAiResponse
@@ -25,6 +25,7 @@ from convoq.settings import ConversationSettings
 
 log = structlog.get_logger()
 
+OUTAGE_PATIENCE_MS = 3_600_000
 MOST_SUPERSEDED = 2  # drafts given up for newer messages before the person who keeps typing gets an answer
 
 
@@ -113,18 +114,23 @@ class AnswerHandler:
         async def record(call: ModelCall) -> None:
             await self._store.record_call(turn, call)
 
-        reply = await self._responder.reply(
-            ReplyContext(
-                conversation_id=turn.conversation.id,
-                persona=self._persona_of(turn.conversation.our_address),
-                channel=contact.channel,
-                our_address=turn.conversation.our_address,
-                address=contact.address,
-                contact_name=contact.name,
-                lines=lines,
-                record=record,
-            )
+        context = ReplyContext(
+            conversation_id=turn.conversation.id,
+            persona=self._persona_of(turn.conversation.our_address),
+            channel=contact.channel,
+            our_address=turn.conversation.our_address,
+            address=contact.address,
+            contact_name=contact.name,
+            lines=lines,
+            record=record,
         )
+        try:
+            reply = await self._responder.reply(context)
+        except RetryLater as error:
+            # The model is down, which is not this message's fault: for a while that costs no attempts.
+            if self._clock.now() - turn.waiting[0].at < OUTAGE_PATIENCE_MS:
+                raise Snooze(error.delay, str(error)) from error
+            raise
         draft = Draft(reply.text, reply.model)
         await self._store.save_draft(turn, draft, work.fence)
         log.info("reply.drafted", conversation_id=turn.conversation.id, answers=len(turn.waiting), model=reply.model)

@@ -1,0 +1,251 @@
+"""The responder that asks a model: a Pydantic AI agent per persona, also the user's own."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, Final
+
+import pydantic_ai
+import structlog
+from pydantic_ai import Agent, UsageLimits
+from pydantic_ai.agent import AbstractAgent
+from pydantic_ai.capabilities import ReinjectSystemPrompt
+from pydantic_ai.exceptions import AgentRunError, UsageLimitExceeded, UserError
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, UserPromptPart
+from pydantic_ai.models import Model, infer_model
+from pydantic_ai.settings import ModelSettings
+
+from convoq.ai.base import Author, ModelCall, Reply, ReplyContext
+from convoq.ai.context import Window, pick_lines
+from convoq.ai.endpoint import Endpoint
+from convoq.ai.http import open_client
+from convoq.ai.models import build_model
+from convoq.ai.outage import SHORTEST, Outage
+from convoq.ai.persona import Persona
+from convoq.ai.prompt import Turn, clean_reply, end_well, frame, history_turns, pending_text
+from convoq.ai.turn import Candidate, TurnModel
+from convoq.errors import ConfigError, RetryLater, Unrecoverable
+from convoq.settings import AiSettings
+
+log = structlog.get_logger()
+
+# Rounds of model and tools in one turn: a loop of tool calls must not spend a day's budget on one message.
+MAX_REQUESTS: Final = 12
+
+# A turn outlasts one request so that the fallback gets a full one after the first model's deadline has passed.
+TURN_TIMEOUTS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Voice:
+    """A persona ready to answer."""
+
+    agent: AbstractAgent[Any, Any]
+    candidates: tuple[Candidate, ...]
+    own: bool  #: the user's own agent
+
+
+class AgentResponder:
+    """Answers with a model. One HTTP client is shared; `close()` closes it.
+
+    Building it imports the providers' SDKs and the users' agents: do that in a thread. Raises ConfigError for a
+    model or an agent that cannot be used. `clock` gives seconds that never jump.
+    """
+
+    def __init__(
+        self,
+        ai: AiSettings,
+        personas: Iterable[Persona],
+        *,
+        fallback: Endpoint | None,
+        base_dir: Path,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        # Standard output belongs to the service.
+        pydantic_ai.BANNER_ENABLED = False
+        self._ai = ai
+        self._clock = clock
+        self._client = open_client(ai.timeout)
+        self._built: dict[tuple[str, str | None], Candidate] = {}
+        self._fallback = self._candidate(fallback) if fallback else None
+        self._voices = {persona.name: self._voice(persona, base_dir) for persona in personas}
+        self._records: set[asyncio.Task[None]] = set()
+        self._models = AsyncExitStack()
+
+    async def warm(self) -> None:
+        """Takes charge of the connections that some models open for themselves, so that close() ends them."""
+        for model in {id(one.model): one.model for voice in self._voices.values() for one in voice.candidates}.values():
+            await self._models.enter_async_context(model)
+
+    async def reply(self, context: ReplyContext) -> Reply:
+        voice = self._voices[context.persona]
+        window = pick_lines(context.lines, self._ai.history_tokens)
+        if not any(line.author is Author.CONTACT for line in window.pending):
+            raise Unrecoverable("there is no message to answer")
+        history = [_message(turn) for turn in history_turns(window)]
+        model = self._turn_model(voice, context, len(history))
+        text, finish_reason = await self._run(voice, model, context, window, history)
+        text = clean_reply(text)
+        return Reply(end_well(text) if finish_reason == "length" else text, model.answered_by)
+
+    async def close(self) -> None:
+        """Ends what is open. Records of cut off requests are written first."""
+        await asyncio.gather(*self._records, return_exceptions=True)
+        await self._models.aclose()
+        await self._client.aclose()
+
+    def _turn_model(self, voice: _Voice, context: ReplyContext, history_length: int) -> TurnModel:
+        return TurnModel(
+            voice.candidates,
+            record=lambda call: self._record(context, call),
+            timeout=self._ai.timeout,
+            ends_at=self._clock() + TURN_TIMEOUTS * self._ai.timeout,
+            clock=self._clock,
+            history_length=history_length,
+        )
+
+    async def _run(
+        self, voice: _Voice, model: TurnModel, context: ReplyContext, window: Window, history: Sequence[ModelMessage]
+    ) -> tuple[str, str | None]:
+        try:
+            # The requests end by themselves; this is for an agent's tools.
+            async with asyncio.timeout(TURN_TIMEOUTS * self._ai.timeout + 1):
+                result = await voice.agent.run(
+                    pending_text(window),
+                    message_history=history,
+                    model=model,
+                    instructions=frame(context, window),
+                    deps=None,
+                    usage_limits=UsageLimits(request_limit=MAX_REQUESTS),
+                    # Without it an agent's system_prompt is left out as soon as there is a history.
+                    capabilities=[ReinjectSystemPrompt()] if voice.own else None,
+                    infer_name=False,
+                )
+        except TimeoutError as error:
+            raise RetryLater(SHORTEST, f"persona {context.persona}: no reply in time") from error
+        except UsageLimitExceeded as error:
+            raise Unrecoverable(f"persona {context.persona}: more than {MAX_REQUESTS} model requests") from error
+        except AgentRunError as error:
+            raise RetryLater(SHORTEST, f"persona {context.persona}: {_first_line(error)}") from error
+        except UserError as error:
+            raise Unrecoverable(f"persona {context.persona}: {_first_line(error)}") from error
+        return _text_of(result.output, context.persona), result.response.finish_reason
+
+    async def _record(self, context: ReplyContext, call: ModelCall) -> None:
+        if call.outcome != "ok":
+            log.warning(
+                "model_call.failed",
+                conversation_id=context.conversation_id,
+                model=call.model,
+                outcome=call.outcome,
+                reason=call.error,
+            )
+        # A task of its own: whoever cancels the reply does not take back what the request has cost.
+        task = asyncio.create_task(_write(context, call))
+        self._records.add(task)
+        task.add_done_callback(self._records.discard)
+        await asyncio.shield(task)
+
+    def _voice(self, persona: Persona, base_dir: Path) -> _Voice:
+        first = self._candidate(persona.endpoint) if persona.endpoint else None
+        if persona.agent is None:
+            agent: AbstractAgent[Any, Any] = Agent(instructions=persona.prompt, name=persona.name)
+            return _Voice(agent, _in_order(first, self._fallback), own=False)
+        where = f'personas.{persona.name}.agent "{persona.agent}"'
+        agent = import_agent(persona.agent, where, base_dir)
+        if agent.model is not None:
+            first = self._own_candidate(agent.model, where)
+        if first is None:
+            raise ConfigError(f"{where}: it has no model; give it one or set ai.model")
+        return _Voice(agent, _in_order(first, self._fallback), own=True)
+
+    def _candidate(self, endpoint: Endpoint) -> Candidate:
+        # One for all personas of a model: they share what is known about its outage.
+        key = (endpoint.label, endpoint.base_url)
+        if key not in self._built:
+            self._built[key] = Candidate(
+                label=endpoint.label,
+                model=build_model(endpoint, self._client),
+                outage=Outage(self._clock),
+                defaults=ModelSettings(max_tokens=self._ai.max_output_tokens),
+            )
+        return self._built[key]
+
+    def _own_candidate(self, model: Any, where: str) -> Candidate:
+        try:
+            built: Model[Any] = infer_model(model)
+        except (UserError, ImportError, ValueError) as error:
+            raise ConfigError(f"{where}: its model cannot be used: {_first_line(error)}") from error
+        return Candidate(label=built.model_id, model=built, outage=Outage(self._clock))
+
+
+def import_agent(reference: str, where: str, base_dir: Path) -> AbstractAgent[Any, Any]:
+    """The user's own agent. Its module is found on the path or in `base_dir`. Raises ConfigError, in one line."""
+    module_name, _, attribute = reference.partition(":")
+    if str(base_dir.resolve()) not in sys.path:
+        sys.path.append(str(base_dir.resolve()))
+    try:
+        agent: Any = importlib.import_module(module_name)
+        for name in attribute.split("."):
+            agent = getattr(agent, name)
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"{where}: cannot be imported: {type(error).__name__}: {_first_line(error)}{_at(error)}"
+        ) from error
+    return _usable(agent, where)
+
+
+def _usable(agent: Any, where: str) -> AbstractAgent[Any, Any]:
+    if not isinstance(agent, AbstractAgent):
+        raise ConfigError(f"{where}: is a {type(agent).__name__}, not a pydantic_ai.Agent")
+    if isinstance(agent.output_type, type) and agent.output_type is not str:
+        raise ConfigError(f"{where}: its output_type is {agent.output_type.__name__}; a reply is a str")
+    deps_type = getattr(agent, "deps_type", NoneType)
+    if isinstance(deps_type, type) and not isinstance(None, deps_type):
+        raise ConfigError(f"{where}: its deps_type is {deps_type.__name__}; convoq runs agents without deps")
+    return agent
+
+
+def _at(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or "importlib" in frames[-1].filename or frames[-1].filename == __file__:
+        return ""
+    return f" ({frames[-1].filename}:{frames[-1].lineno})"
+
+
+async def _write(context: ReplyContext, call: ModelCall) -> None:
+    try:
+        await context.record(call)
+    except Exception as error:  # noqa: BLE001  # an answer that is paid for must not be lost with its record
+        log.warning("model_call.unrecorded", conversation_id=context.conversation_id, error=_first_line(error))
+
+
+def _message(turn: Turn) -> ModelMessage:
+    if turn.by_contact:
+        return ModelRequest(parts=[UserPromptPart(turn.text)])
+    return ModelResponse(parts=[TextPart(turn.text)])
+
+
+def _text_of(output: object, persona: str) -> str:
+    if not isinstance(output, str):
+        raise Unrecoverable(f"persona {persona}: its agent answered with a {type(output).__name__}; a reply is a str")
+    return output
+
+
+def _in_order(first: Candidate | None, fallback: Candidate | None) -> tuple[Candidate, ...]:
+    # A fallback that is the very same model would only fail the same way.
+    candidates = (first, fallback if fallback is not first else None)
+    return tuple(candidate for candidate in candidates if candidate is not None)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,134 @@
+"""What a failed request to a model means: try again, show less, or give up and say what to check."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic_ai.exceptions import (
+    ContentFilterError,
+    ModelAPIError,
+    ModelAuthenticationError,
+    ModelConnectionError,
+    ModelContextWindowExceededError,
+    ModelHTTPError,
+    ModelNotFoundError,
+    ModelQuotaExceededError,
+    ModelTimeoutError,
+    UserError,
+)
+from pydantic_ai.messages import FilePart, ModelResponse, TextPart, ToolCallPart
+
+#: Statuses after which the same request may well succeed; every 5xx but 501 is one, too.
+RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429})
+
+# Local servers name an overflow in their own words, and call input that they cannot read a server error.
+_OVERFLOW = re.compile(
+    r"context[ _](?:length|window|size)|maximum context|exceed_context|prompt is too long|too many tokens"
+    r"|(?:input|prompt).{0,40}exceeds.{0,40}(?:tokens|length|limit)",
+    re.IGNORECASE,
+)
+_UNSUPPORTED = re.compile(r"not supported|unsupported|not implemented", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a request gave no usable answer."""
+
+    outcome: str  #: as ModelCall names it
+    reason: str  #: for people: what happened and what to check; never a key, never a message
+    overflow: bool = False  #: showing the model less may help
+    retry_after: float | None = None  #: seconds that the provider asked to wait
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.outcome in ("retryable", "timeout", "empty")
+
+    @property
+    def outage(self) -> bool:
+        """Whether other requests to this model will probably fail, too, for now."""
+        return self.outcome in ("retryable", "timeout")
+
+
+def failure_of(error: Exception) -> Failure:
+    """The failure that an exception out of a model's request stands for."""
+    match error:
+        case TimeoutError() | ModelTimeoutError():
+            return Failure(outcome="timeout", reason="no complete answer in time")
+        case ContentFilterError():
+            return Failure(outcome="refused", reason="the provider's content filter blocked it")
+        case ModelHTTPError():
+            return _of_status(error)
+        case ModelContextWindowExceededError():
+            return _overflow("the conversation does not fit its context window")
+        case ModelConnectionError():
+            return _of_connection(error)
+        case UserError():
+            return Failure(outcome="permanent", reason=str(error).splitlines()[0])
+        case ModelAPIError():
+            return Failure(outcome="retryable", reason="its answer cannot be read", retry_after=error.retry_after)
+    # The SDKs build answers without checking them, so one of the wrong shape ends in any exception at all.
+    return Failure(outcome="retryable", reason=f"its answer has the wrong shape ({type(error).__name__})")
+
+
+def _of_status(error: ModelHTTPError) -> Failure:
+    status, body = error.status_code, str(error.body or "")
+    said = f"HTTP {status}"
+    if isinstance(error, ModelContextWindowExceededError) or status == 413:
+        return _overflow(f"{said}: the conversation does not fit its context window")
+    if status in (400, 422, 500) and _OVERFLOW.search(body):
+        return _overflow(f"{said}: the conversation does not fit its context window")
+    if isinstance(error, ModelQuotaExceededError):
+        return _permanent(f"{said}: the account's credit or quota is used up; top it up at the provider")
+    if isinstance(error, ModelAuthenticationError):
+        return _permanent(f"{said}: the API key is refused; check the key and what it may use")
+    if isinstance(error, ModelNotFoundError):
+        return _permanent(f"{said}: no such model there; check the model's name and the base_url (most end in /v1)")
+    if status == 501 or (status >= 500 and _UNSUPPORTED.search(body)):
+        return _permanent(f"{said}: the server does not support this request")
+    if status in RETRYABLE_STATUSES or status >= 500:
+        return Failure(outcome="retryable", reason=said, retry_after=error.retry_after)
+    return _permanent(f"{said}: the request is refused; check what the model supports")
+
+
+def _of_connection(error: ModelConnectionError) -> Failure:
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+        return _permanent("its TLS certificate cannot be verified; check the base_url and the certificate")
+    return Failure(outcome="retryable", reason=f"cannot be reached ({error.phase or 'connection'} failed)")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def flaw_of(response: ModelResponse) -> Failure | None:
+    """Why an answer is no use although the request went well; None when it is one."""
+    if response.finish_reason == "content_filter":
+        return Failure(outcome="refused", reason="it refused to answer")
+    if response.state == "suspended" or any(map(_says_something, response.parts)):
+        return None
+    if response.finish_reason == "length":
+        return Failure(
+            outcome="empty", reason="it spent all its tokens before it said anything; raise ai.max_output_tokens"
+        )
+    return Failure(outcome="empty", reason="its answer is empty")
+
+
+def _says_something(part: object) -> bool:
+    return isinstance(part, ToolCallPart | FilePart) or (isinstance(part, TextPart) and bool(part.content.strip()))
+
+
+def _overflow(reason: str) -> Failure:
+    advice = "lower ai.history_tokens or give the model a larger context"
+    return Failure(outcome="permanent", reason=f"{reason}; {advice}", overflow=True)
+
+
+def _permanent(reason: str) -> Failure:
+    return Failure(outcome="permanent", reason=reason)

@@ -1,0 +1,54 @@
+"""The one HTTP client that model requests share: pooled, with a limit on what an answer may weigh."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import httpx2
+
+CONNECT_TIMEOUT: Final = 5.0
+
+# A long reply is a few kilobytes; what is larger by far is not one.
+LARGEST_ANSWER: Final = 2 * 1024 * 1024
+
+
+def open_client(timeout: float) -> httpx2.AsyncClient:
+    """A client whose answers are at most LARGEST_ANSWER bytes; more ends in httpx2.ReadError. The caller closes it.
+
+    The proxy variables of the environment are honoured, which a transport of our own would switch off.
+    """
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT),
+        limits=httpx2.Limits(max_connections=256, max_keepalive_connections=32),
+        # Unasked for, a compressed answer is refused: a few bytes of it could unfold into gigabytes.
+        headers={"Accept-Encoding": "identity"},
+        event_hooks={"response": [_limit_body]},
+    )
+
+
+async def _limit_body(response: httpx2.Response) -> None:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise httpx2.ReadError("the answer is compressed, which was not asked for", request=response.request)
+    stream = response.stream
+    assert isinstance(stream, httpx2.AsyncByteStream)  # noqa: S101  # an async client has no other kind
+    response.stream = _LimitedStream(stream, response.request)
+
+
+class _LimitedStream(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream, request: httpx2.Request) -> None:
+        self._stream = stream
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            size += len(chunk)
+            if size > LARGEST_ANSWER:
+                raise httpx2.ReadError(
+                    f"the answer is larger than {LARGEST_ANSWER // 1024**2} MiB", request=self._request
+                )
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

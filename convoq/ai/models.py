@@ -1,0 +1,93 @@
+"""Builds a Pydantic AI model from an endpoint: shared HTTP client, no retries of its own."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import httpx2
+from pydantic_ai.exceptions import UserError
+from pydantic_ai.models import Model, infer_model
+from pydantic_ai.providers import Provider, infer_provider_class
+
+from convoq.ai.endpoint import COMPATIBLE, Endpoint
+from convoq.errors import ConfigError
+
+# Servers that need no key still want the header to hold something.
+NO_KEY = "no-key-set"
+
+
+def build_model(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
+    """The model of an endpoint. Only its own provider's SDK is imported. Raises ConfigError."""
+    try:
+        match endpoint.provider:
+            case "openai":
+                return _openai(endpoint, client)
+            case "openai-compatible":
+                return _compatible(endpoint, client)
+            case "anthropic":
+                return _anthropic(endpoint, client)
+            case _:
+                return _by_prefix(endpoint)
+    except (UserError, ImportError, ValueError) as error:
+        raise ConfigError(f'{endpoint.setting} "{endpoint.label}": {_first_line(error)}') from error
+
+
+def _openai(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    provider = OpenAIProvider(base_url=endpoint.base_url, api_key=_key(endpoint), http_client=client)
+    return OpenAIChatModel(endpoint.name, provider=provider)
+
+
+def _compatible(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.profiles.openai import OpenAIModelProfile
+    from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
+
+    assert endpoint.base_url is not None  # noqa: S101  # what makes an endpoint of this kind
+    # Every server of this dialect knows max_tokens; many ignore max_completion_tokens without a word.
+    profile = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False)
+    provider = OpenAICompatibleProvider(
+        COMPATIBLE, base_url=endpoint.base_url, api_key=_key(endpoint) or NO_KEY, http_client=client
+    )
+    return OpenAIChatModel(endpoint.name, provider=provider, profile=profile)
+
+
+def _anthropic(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
+    from anthropic import AsyncAnthropic
+    from pydantic_ai.models.anthropic import AnthropicModel
+    from pydantic_ai.providers.anthropic import AnthropicProvider
+
+    # The SDK adds /v1 itself, unlike OpenAI's.
+    base_url = endpoint.base_url.rstrip("/").removesuffix("/v1") if endpoint.base_url else None
+    key = _key(endpoint) or (NO_KEY if base_url else None)
+    sdk = AsyncAnthropic(api_key=key, base_url=base_url, http_client=client, max_retries=0)
+    return AnthropicModel(endpoint.name, provider=AnthropicProvider(anthropic_client=sdk))
+
+
+def _by_prefix(endpoint: Endpoint) -> Model[Any]:
+    try:
+        infer_provider_class(endpoint.provider)
+    except ValueError as error:
+        raise ConfigError(
+            f'{endpoint.setting} "{endpoint.label}": no provider is called "{endpoint.provider}"; for a model on a '
+            "server of your own, set its base_url"
+        ) from error
+
+    def provider_of(prefix: str) -> Provider[Any]:
+        provider_class = infer_provider_class(prefix)
+        accepted = inspect.signature(provider_class.__init__).parameters
+        key = _key(endpoint)
+        return provider_class(**{"api_key": key} if key and "api_key" in accepted else {})
+
+    return infer_model(f"{endpoint.provider}:{endpoint.name}", provider_of)
+
+
+def _key(endpoint: Endpoint) -> str | None:
+    return endpoint.api_key.get_secret_value() if endpoint.api_key else None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,61 @@
+"""Hands each turn to the responder of its persona; loads the AI library only when a persona needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convoq.ai.base import Reply, ReplyContext, Responder
+from convoq.ai.endpoint import Endpoint
+from convoq.ai.offline import OfflineResponder
+from convoq.ai.persona import DEFAULT, Persona
+from convoq.settings import AiSettings
+
+if TYPE_CHECKING:
+    from convoq.ai.agent import AgentResponder
+
+
+class PersonaResponder:
+    """Answers as the persona that a turn names; as "default" when that one is no longer configured."""
+
+    def __init__(
+        self, ai: AiSettings, personas: Mapping[str, Persona], fallback: Endpoint | None, base_dir: Path
+    ) -> None:
+        self._ai = ai
+        self._personas = personas
+        self._fallback = fallback
+        self._base_dir = base_dir
+        self._offline = OfflineResponder()
+        self._agents: AgentResponder | None = None
+        self._loading = asyncio.Lock()
+
+    async def warm(self) -> None:
+        if any(not persona.offline for persona in self._personas.values()):
+            await self._load()
+
+    async def reply(self, context: ReplyContext) -> Reply:
+        persona = self._personas.get(context.persona) or self._personas[DEFAULT]
+        responder: Responder = self._offline if persona.offline else await self._load()
+        return await responder.reply(replace(context, persona=persona.name))
+
+    async def _load(self) -> AgentResponder:
+        async with self._loading:
+            if self._agents is None:
+                agents = await asyncio.to_thread(self._build)
+                await agents.warm()
+                self._agents = agents
+        return self._agents
+
+    def _build(self) -> AgentResponder:
+        # One to two seconds of imports, and memory that the offline demo never needs.
+        from convoq.ai.agent import AgentResponder
+
+        personas = [persona for persona in self._personas.values() if not persona.offline]
+        return AgentResponder(self._ai, personas, fallback=self._fallback, base_dir=self._base_dir)
+
+    async def close(self) -> None:
+        if self._agents is not None:
+            await self._agents.close()

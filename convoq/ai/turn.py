@@ -1,0 +1,255 @@
+"""The model of one turn: asks the configured models in order, within deadlines, and records every request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelRequestPart,
+    ModelResponse,
+    SystemPromptPart,
+    TextPart,
+    UserPromptPart,
+)
+from pydantic_ai.models import CompletedStreamedResponse, Model, ModelRequestParameters, StreamedResponse
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.settings import ModelSettings, merge_model_settings
+from pydantic_ai.tools import RunContext
+
+from convoq.ai.base import ModelCall
+from convoq.ai.context import CUT_MARK, estimate_tokens
+from convoq.ai.failures import Failure, failure_of, flaw_of
+from convoq.ai.outage import SHORTEST, Outage
+from convoq.errors import RetryLater, Unrecoverable
+
+EMPTY_ANSWERS: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidate:
+    """A model that may answer."""
+
+    label: str  #: for people: "openai:gpt-5-mini"
+    model: Model[Any]
+    outage: Outage
+    defaults: ModelSettings = field(default_factory=ModelSettings)  #: settings that the agent's own override
+
+
+class TurnModel(WrapperModel):
+    """One turn's model for an agent: answers with the first candidate that does.
+
+    Each request has `timeout` seconds, and none outlasts `ends_at` (seconds on `clock`). A context that overflows is
+    halved once, an empty answer asked for once more; then comes the next candidate. When none answers, raises
+    RetryLater if time may help, else Unrecoverable with what to check. `record` gets every request, cut off ones too.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        record: Callable[[ModelCall], Awaitable[None]],
+        timeout: float,
+        ends_at: float,
+        clock: Callable[[], float],
+        history_length: int,
+    ) -> None:
+        super().__init__(candidates[0].model)
+        self.answered_by: str = candidates[0].label
+        self._candidates = candidates
+        self._record = record
+        self._timeout = timeout
+        self._ends_at = ends_at
+        self._clock = clock
+        self._history_length = history_length  # the messages before those of this turn
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        failures: list[tuple[Candidate, Failure]] = []
+        # A model that just failed is asked last: nobody should wait out its deadline while another one is well.
+        for candidate in sorted(self._candidates, key=lambda one: one.outage.resting):
+            answer = await self._ask(candidate, messages, model_settings, model_request_parameters)
+            if isinstance(answer, ModelResponse):
+                self.answered_by = candidate.label
+                return answer
+            failures.append((candidate, answer))
+        raise _verdict(failures)
+
+    @asynccontextmanager
+    async def request_stream(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+        run_context: RunContext[Any] | None = None,  # noqa: ARG002  # part of the signature
+    ) -> AsyncGenerator[StreamedResponse]:
+        # An agent that listens to events gets them from the whole answer, so that the same rules hold for it.
+        response = await self.request(messages, model_settings, model_request_parameters)
+        yield CompletedStreamedResponse(response, model_request_parameters=model_request_parameters, replay_events=True)
+
+    def prepare_messages(
+        self,
+        messages: list[ModelMessage],
+        model_request_parameters: ModelRequestParameters | None = None,  # noqa: ARG002  # part of the signature
+    ) -> list[ModelMessage]:
+        # Each candidate prepares them in its own way when it is asked.
+        return messages
+
+    async def _ask(
+        self,
+        candidate: Candidate,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        parameters: ModelRequestParameters,
+    ) -> ModelResponse | Failure:
+        settings = _settings(candidate, model_settings)
+        empty, halved = 0, False
+        while self._clock() < self._ends_at:
+            answer = await self._attempt(candidate, messages, settings, parameters)
+            if isinstance(answer, ModelResponse):
+                return answer
+            if answer.overflow and not halved:
+                messages, halved = halve(messages, self._history_length), True
+            elif answer.outcome == "empty" and empty + 1 < EMPTY_ANSWERS:
+                empty += 1
+            else:
+                return answer
+        return Failure(outcome="timeout", reason="no time was left to ask it")
+
+    async def _attempt(
+        self,
+        candidate: Candidate,
+        messages: list[ModelMessage],
+        settings: ModelSettings,
+        parameters: ModelRequestParameters,
+    ) -> ModelResponse | Failure:
+        started = self._clock()
+        limit = min(self._timeout, self._ends_at - started)
+        response: ModelResponse | None = None
+        failure: Failure | None
+        try:
+            async with asyncio.timeout(limit):
+                prepared = candidate.model.prepare_messages(messages, parameters)
+                response = await candidate.model.request(prepared, settings, parameters)
+            failure = flaw_of(response)
+        except asyncio.CancelledError:
+            await self._store(candidate, messages, None, started, Failure(outcome="cancelled", reason="cancelled"))
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a model's answer breaks is a failure of that model
+            failure = failure_of(error)
+        # Too little time says nothing about the model.
+        if limit == self._timeout or failure is None or failure.outcome != "timeout":
+            failure = _note_outage(candidate, failure)
+        await self._store(candidate, messages, response, started, failure)
+        return failure or _checked(response)
+
+    async def _store(
+        self,
+        candidate: Candidate,
+        messages: list[ModelMessage],
+        response: ModelResponse | None,
+        started: float,
+        failure: Failure | None,
+    ) -> None:
+        sent, received = _tokens(messages, response, failure)
+        await self._record(
+            ModelCall(
+                model=candidate.label,
+                outcome=failure.outcome if failure else "ok",
+                input_tokens=sent,
+                output_tokens=received,
+                duration_ms=round((self._clock() - started) * 1000),
+                error=failure.reason if failure else None,
+            )
+        )
+
+
+def _note_outage(candidate: Candidate, failure: Failure | None) -> Failure | None:
+    if failure is None:
+        candidate.outage.ended()
+    elif failure.outage:
+        return replace(failure, retry_after=candidate.outage.failed(failure.retry_after))
+    return failure
+
+
+def _settings(candidate: Candidate, model_settings: ModelSettings | None) -> ModelSettings:
+    settings = merge_model_settings(candidate.defaults, model_settings) or ModelSettings()
+    # When and whom to ask again is decided here and in the queue, never a second time inside an SDK.
+    if "max_retries" not in candidate.model.unsupported_settings:
+        settings = merge_model_settings(settings, ModelSettings(max_retries=0)) or settings
+    return settings
+
+
+def _checked(response: ModelResponse | None) -> ModelResponse:
+    assert response is not None  # noqa: S101  # a request that did not fail has a response
+    return response
+
+
+def _verdict(failures: Sequence[tuple[Candidate, Failure]]) -> RetryLater | Unrecoverable:
+    reason = "; ".join(f"model {candidate.label}: {failure.reason}" for candidate, failure in failures)
+    waits = [failure.retry_after or SHORTEST for _, failure in failures if failure.passing]
+    return RetryLater(min(waits), reason) if waits else Unrecoverable(reason)
+
+
+def _tokens(
+    messages: Sequence[ModelMessage], response: ModelResponse | None, failure: Failure | None
+) -> tuple[int, int]:
+    if response is not None:
+        usage = response.usage
+        return usage.input_tokens or _estimate(messages), usage.output_tokens or _estimate([response])
+    # A request that was cut off is billed for what it was sent; one that was turned down is not.
+    cut_off = failure is not None and failure.outcome in ("timeout", "cancelled")
+    return (_estimate(messages) if cut_off else 0), 0
+
+
+def _estimate(messages: Sequence[ModelMessage]) -> int:
+    texts = [
+        part.content
+        for message in messages
+        for part in message.parts
+        if isinstance(part, UserPromptPart | TextPart) and isinstance(part.content, str)
+    ]
+    texts += [message.instructions or "" for message in messages[-1:] if isinstance(message, ModelRequest)]
+    return sum(map(estimate_tokens, texts))
+
+
+def halve(messages: list[ModelMessage], history_length: int) -> list[ModelMessage]:
+    """Without the older half of the history; with none left to drop, without the first half of what is asked."""
+    # An agent of the user's may have shortened the history itself.
+    history_length = min(history_length, len(messages) - 1)
+    if history_length < 1:
+        return [_halve_prompt(messages[0]), *messages[1:]]
+    keep_from = (history_length + 1) // 2
+    # What remains has to begin with the contact's side again.
+    keep_from += isinstance(messages[keep_from], ModelResponse)
+    return _with_system_prompt(messages[keep_from:], messages[0])
+
+
+def _with_system_prompt(messages: list[ModelMessage], dropped: ModelMessage) -> list[ModelMessage]:
+    # Pydantic AI keeps an agent's system prompt inside the first message.
+    system = [part for part in dropped.parts if isinstance(part, SystemPromptPart)]
+    first = messages[0]
+    if not system or not isinstance(first, ModelRequest):
+        return messages
+    return [replace(first, parts=[*system, *first.parts]), *messages[1:]]
+
+
+def _halve_prompt(message: ModelMessage) -> ModelMessage:
+    if not isinstance(message, ModelRequest):
+        return message
+    return replace(message, parts=[_halve_text(part) for part in message.parts])
+
+
+def _halve_text(part: ModelRequestPart) -> ModelRequestPart:
+    if isinstance(part, UserPromptPart) and isinstance(part.content, str):
+        return replace(part, content=CUT_MARK.lstrip() + part.content[len(part.content) // 2 :])
+    return part

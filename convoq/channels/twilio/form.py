@@ -1,0 +1,133 @@
+"""Reads a webhook's form strictly and checks, after its signature, that it has the shape Twilio gives it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import parse_qsl
+
+from convoq.channels.twilio.signature import canonical
+
+MAX_FIELDS: Final = 100
+
+Pairs = Sequence[tuple[str, str]]
+
+
+def parse_form(raw: bytes) -> list[tuple[str, str]]:
+    """Every field in its order, blank ones included. Raises ValueError with a plain reason."""
+    try:
+        text = raw.decode()
+        if text.count("&") >= MAX_FIELDS:
+            raise ValueError(f"more than {MAX_FIELDS} fields")
+        return parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        raise ValueError("the form is not UTF-8") from error
+
+
+# Why the shape matters. Twilio signs names and values glued together: whoever got hold of one signed request may move
+# the borders between them and leave fields out, and the signature still holds. He cannot add, drop or reorder a
+# character, nor make the names come out of order. So:
+# - strict patterns keep required values from swallowing, or losing, their neighbours;
+# - names look like names, so neither a piece of the URL nor of most values can pose as one;
+# - what convoq reads comes once: repeating a pair does not change what is signed;
+# - every "...Sid" + message SID in the signed string has to be a field of its own, and MessageSid and its twins agree.
+#   A MessageSid that was not seen before would have to be cut out of other text (a quoted SID, or the person's own
+#   words), while the true one hides in some value: the last rule finds it there.
+# What remains: in a form without SmsSid (Twilio sends it, but calls it deprecated) the name before the true SID could
+# be lengthened into another name that ends in "Sid", which frees MessageSid for a SID that the message's own author
+# wrote into it. That takes an author who also holds the signed request, and we refuse his message itself. He gains one
+# reply to an address he spelled out. And fields that convoq does not read may be glued or parted. Under its true
+# MessageSid any reshaping is a duplicate and changes nothing: the queue's dedup key and the store's unique message id
+# see to it.
+
+_MESSAGE_SID: Final = re.compile(r"(?:SM|MM)[0-9a-f]{32}", re.ASCII)
+_SWALLOWED_SID: Final = re.compile(r"Sid(?:SM|MM)[0-9a-f]{32}", re.ASCII)
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_ADDRESS: Final = re.compile(
+    r"""
+      [a-z][a-z0-9]{1,15}: (?:                        # a channel, then
+          \+?[0-9]{2,20}                              #   a phone number or a numeric id,
+        | [A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}      #   a WhatsApp user who hides the number,
+        | [A-Za-z0-9][A-Za-z0-9_.@-]{0,127}           #   an agent or page
+      )
+    | \+?[0-9]{2,20}                                  # a phone number or a short code
+    | [\x21-\x39\x3b-\x7e][\x20-\x39\x3b-\x7e]{0,15}  # a sender by name, or what a carrier made of the number
+    """,
+    re.ASCII | re.VERBOSE,
+)
+_STATUS: Final = re.compile(r"[A-Za-z_-]{1,32}", re.ASCII)
+_PATTERNS: Final = {
+    "MessageSid": _MESSAGE_SID,
+    "SmsMessageSid": _MESSAGE_SID,
+    "SmsSid": _MESSAGE_SID,
+    "From": _ADDRESS,
+    "To": _ADDRESS,
+    "MessageStatus": _STATUS,
+    "SmsStatus": _STATUS,
+    "ApiVersion": re.compile(r"\d{4}-\d\d-\d\d", re.ASCII),
+    "NumMedia": re.compile(r"\d{0,3}", re.ASCII),
+    "NumSegments": re.compile(r"\d{0,4}", re.ASCII),
+    "ErrorCode": re.compile(r"\d{0,6}", re.ASCII),
+    "OptOutType": re.compile(r"[A-Z]{0,10}", re.ASCII),
+    "MessageType": re.compile(r"[A-Za-z_-]{0,40}", re.ASCII),
+}
+_TWINS: Final = ("SmsMessageSid", "SmsSid")
+_READ_ONCE: Final = re.compile(
+    r"AccountSid|Body|Button\w+|List\w+|Latitude|Longitude|Address|Label|ProfileName|Referral\w+|FlowData"
+    r"|InteractiveData|Forwarded|FrequentlyForwarded|OriginalReplied\w+|Media(?:Url|ContentType)\d+|"
+    + "|".join(_PATTERNS),
+    re.ASCII,
+)
+
+
+def check_shape_inbound(pairs: Pairs, account_sid: str) -> str | None:
+    """What is wrong with the form of a message somebody wrote to us; None when nothing is."""
+    return _check(pairs, account_sid, ("AccountSid", "MessageSid", "From", "To"), optional=())
+
+
+def check_shape_status(pairs: Pairs, account_sid: str) -> str | None:
+    """What is wrong with the form of a delivery status; None when nothing is."""
+    # A message that fails before a sender was picked from the pool has an empty From.
+    return _check(pairs, account_sid, ("AccountSid", "MessageSid", "MessageStatus"), optional=("From", "To"))
+
+
+def _check(pairs: Pairs, account_sid: str, required: tuple[str, ...], optional: tuple[str, ...]) -> str | None:
+    form = dict(pairs)
+    missing = [name for name in required if name not in form]
+    if missing:
+        return f"{missing[0]} is missing"
+    if form["AccountSid"] != account_sid:
+        return "AccountSid is not this account's"
+    return _odd_name(pairs) or _odd_value(form, optional) or _odd_sid(pairs, form)
+
+
+def _odd_name(pairs: Pairs) -> str | None:
+    if not all(_NAME.fullmatch(name) for name, _ in pairs):
+        return "a field's name is not one that Twilio uses"
+    if len({name for name, _ in pairs}) == len(pairs):
+        return None
+    counts = Counter(name for name, _ in pairs)
+    repeated = [name for name, count in counts.items() if count > 1 and _READ_ONCE.fullmatch(name)]
+    return f"{repeated[0]} comes twice" if repeated else None
+
+
+def _odd_value(form: dict[str, str], optional: tuple[str, ...]) -> str | None:
+    for name, pattern in _PATTERNS.items():
+        value = form.get(name)
+        if value is None or (not value and name in optional):
+            continue
+        if not pattern.fullmatch(value):
+            return f"{name} does not look like one"
+    return None
+
+
+def _odd_sid(pairs: Pairs, form: dict[str, str]) -> str | None:
+    if any(form.get(twin, form["MessageSid"]) != form["MessageSid"] for twin in _TWINS):
+        return "MessageSid and its twins disagree"
+    distinct = set(pairs)
+    whole = sum(name.endswith("Sid") and _MESSAGE_SID.fullmatch(value) is not None for name, value in distinct)
+    if len(_SWALLOWED_SID.findall(canonical(distinct))) != whole:
+        return "a MessageSid is part of another field"
+    return None

@@ -1,0 +1,112 @@
+"""Carries the twilio SDK's requests over one aiohttp session: one try each, a total timeout, bounded answers."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+from twilio.http import AsyncHttpClient
+from twilio.http.response import Response
+from yarl import URL
+
+from convoq.channels.twilio.errors import Refused, Unreadable
+
+LARGEST_ANSWER: Final = 1 << 20  #: bytes
+_TWILIO: Final = "https://api.twilio.com/"
+_CONNECT: Final = 5.0  # seconds; who cannot connect by then has certainly not sent anything
+
+
+class RestClient(AsyncHttpClient):  # type: ignore[misc]  # twilio ships no types
+    """Asks once and tells the truth: nothing is sent twice, nothing hangs, and errors keep their headers.
+
+    Raises Refused for an HTTP error, Unreadable for an answer that is none, aiohttp.ClientError and TimeoutError for
+    the network. The SDK's own client has no timeout and sends a POST again.
+    """
+
+    def __init__(self, *, base_url: str, timeout: float) -> None:
+        # The SDK's own set-up is left out: it adds a logger that writes phone numbers.
+        self.is_async = True
+        self.timeout = timeout
+        self._base_url = base_url.rstrip("/") + "/"
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=timeout, connect=min(timeout, _CONNECT)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def request(
+        self,
+        method: str,
+        uri: str,
+        params: Mapping[str, object] | None = None,
+        data: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ARG002  the SDK's signature; the session's timeout is the one that holds
+        allow_redirects: bool = False,  # noqa: ARG002  a redirect would carry the credentials elsewhere
+    ) -> Any:
+        async with self._session.request(
+            method,
+            self._url(uri, params),
+            data=_encoded(data).encode() if data else None,
+            headers={**(headers or {}), **_authorization(auth)},
+            allow_redirects=False,
+        ) as response:
+            text = await _read(response)
+            if response.status >= 400:
+                raise _refused(response, text)
+            if not isinstance(_json(text), dict):
+                raise Unreadable(f"HTTP {response.status} without a JSON object")
+            return Response(response.status, text, response.headers)
+
+    def _url(self, uri: str, params: Mapping[str, object] | None) -> URL:
+        if not uri.startswith(_TWILIO):
+            raise ValueError(f"credentials are for {_TWILIO} alone")
+        url = self._base_url + uri.removeprefix(_TWILIO)
+        return URL(f"{url}?{_encoded(params)}" if params else url, encoded=True)
+
+
+def _encoded(fields: Mapping[str, object]) -> str:
+    return urlencode(list(fields.items()), doseq=True)
+
+
+def _authorization(auth: tuple[str, str] | None) -> dict[str, str]:
+    if auth is None:
+        return {}
+    return {"Authorization": "Basic " + b64encode(":".join(auth).encode()).decode()}
+
+
+async def _read(response: aiohttp.ClientResponse) -> str:
+    received = bytearray()
+    async for chunk in response.content.iter_any():
+        received += chunk
+        if len(received) > LARGEST_ANSWER:
+            raise Unreadable(f"HTTP {response.status} with more than {LARGEST_ANSWER} bytes")
+    return received.decode(errors="replace")
+
+
+def _refused(response: aiohttp.ClientResponse, text: str) -> Refused:
+    """Twilio has two error formats: its own (message) and RFC 9457 (title, detail); a proxy has neither."""
+    answer = _json(text)
+    fields = answer if isinstance(answer, dict) else {}
+    code = fields.get("code")
+    message = next((str(fields[name]) for name in ("message", "detail", "title") if fields.get(name)), "no explanation")
+    return Refused(
+        response.status,
+        code if isinstance(code, int) else None,
+        f"Twilio refused with HTTP {response.status}: {message[:300]}",
+        response.headers.get("Retry-After"),
+    )
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,169 @@
+"""Reads a message that a person wrote from Twilio's form, with words for everything that is not text."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from convoq.channels.base import Inbound, Keyword, Media
+from convoq.errors import Unrecoverable
+
+CHANNEL: Final = "twilio"
+
+_QUOTED: Final = 300  # characters of one value that a description quotes
+_KEYWORDS: Final = {
+    **dict.fromkeys(("stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"), Keyword.STOP),
+    **dict.fromkeys(("start", "unstop"), Keyword.START),
+    **dict.fromkeys(("help", "info"), Keyword.HELP),
+    "yes": Keyword.YES,
+}
+# On WhatsApp no carrier reserves these: there they are words of a conversation.
+_ORDINARY_ON_WHATSAPP: Final = frozenset({"cancel", "end", "quit", "revoke"})
+
+
+def parse_inbound(form: Sequence[tuple[str, str]]) -> Inbound:
+    """The message in a verified form. Raises Unrecoverable when the form holds none."""
+    # SQLite's text functions and terminals stop at NUL, which phones do send.
+    fields = {name: value.replace("\0", "") for name, value in form}
+    for name in ("MessageSid", "From", "To"):
+        if not fields.get(name):
+            raise Unrecoverable(f"the form is not a message: {name} is missing")
+    text = fields.get("Body", "")
+    media = _media(fields)
+    on_whatsapp = fields["From"].startswith("whatsapp:")
+    return Inbound(
+        provider_id=fields["MessageSid"],
+        channel=CHANNEL,
+        our_address=fields["To"],
+        address=fields["From"],
+        text=text,
+        description=_description(fields, text, media),
+        media=media,
+        profile_name=fields.get("ProfileName", "").strip() or None,
+        keyword=_keyword(fields.get("OptOutType", ""), text, on_whatsapp),
+        carrier_replies=not on_whatsapp,
+    )
+
+
+def _keyword(opt_out_type: str, text: str, on_whatsapp: bool) -> Keyword | None:
+    if opt_out_type.lower() in {keyword.value for keyword in Keyword}:
+        return Keyword(opt_out_type.lower())
+    word = _bare(text)
+    return None if on_whatsapp and word in _ORDINARY_ON_WHATSAPP else _KEYWORDS.get(word)
+
+
+def _bare(text: str) -> str:
+    """Its letters and digits alone, so that "Stop." and "OPT OUT" are what they mean."""
+    if len(text) > 100:
+        return ""
+    return "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum())
+
+
+def _media(fields: Mapping[str, str]) -> tuple[Media, ...]:
+    indexes = sorted(int(name[8:]) for name in fields if re.fullmatch(r"MediaUrl[0-9]{1,3}", name))
+    return tuple(
+        Media(url=url, content_type=fields.get(f"MediaContentType{index}", "") or "application/octet-stream")
+        for index in indexes
+        if (url := fields.get(f"MediaUrl{index}", ""))
+    )
+
+
+def _description(fields: Mapping[str, str], text: str, media: Sequence[Media]) -> str:
+    notes = [*_context(fields), *_attached(fields, media), *_chosen(fields, text), *_place(fields), *_filled_in(fields)]
+    shown = [f"[{note}]" for note in notes]
+    if text.strip():
+        shown.append(text)
+    return "\n".join(shown) or f"[{_unreadable(fields)}]"
+
+
+def _context(fields: Mapping[str, str]) -> list[str]:
+    notes = []
+    if any(fields.get(name) for name in ("ReferralSourceUrl", "ReferralHeadline", "ReferralBody", "ReferralSourceId")):
+        about = _joined(fields, "ReferralHeadline", "ReferralBody", "ReferralSourceUrl", separator=" | ")
+        notes.append("wrote after seeing an ad" + (f": {about}" if about else ""))
+    if fields.get("OriginalRepliedMessageSid"):
+        notes.append("reply to an earlier message")
+    if any(fields.get(name, "").lower() == "true" for name in ("Forwarded", "FrequentlyForwarded")):
+        notes.append("forwarded message")
+    return notes
+
+
+def _attached(fields: Mapping[str, str], media: Sequence[Media]) -> list[str]:
+    counts: dict[str, int] = {}
+    for item in media:
+        words = _media_words(item.content_type, fields)
+        counts[words] = counts.get(words, 0) + 1
+    return [words if count == 1 else f"{count} x {words}" for words, count in counts.items()]
+
+
+def _media_words(content_type: str, fields: Mapping[str, str]) -> str:
+    kind = content_type.partition(";")[0].strip().lower()
+    on_whatsapp = fields["From"].startswith("whatsapp:")
+    if fields.get("MessageType", "").lower() == "sticker" or (kind == "image/webp" and on_whatsapp):
+        return "sticker"
+    if kind in {"audio/ogg", "audio/amr", "audio/opus"}:
+        return "voice note"
+    if kind in {"text/vcard", "text/x-vcard", "text/directory"}:
+        return "contact card"
+    if kind == "application/pdf":
+        return "PDF document"
+    return {"image": "photo", "audio": "audio recording", "video": "video"}.get(kind.partition("/")[0], "document")
+
+
+def _chosen(fields: Mapping[str, str], text: str) -> list[str]:
+    notes = []
+    if fields.get("ButtonText") or fields.get("ButtonPayload"):
+        notes.append("tapped a button" + _choice(fields.get("ButtonText", ""), fields.get("ButtonPayload", ""), text))
+    if fields.get("ListTitle") or fields.get("ListId"):
+        notes.append("chose from a list" + _choice(fields.get("ListTitle", ""), fields.get("ListId", ""), text))
+    return notes
+
+
+def _choice(title: str, payload: str, text: str) -> str:
+    """The label unless the text repeats it, and the id behind it, which only the person's client knew so far."""
+    label = f': "{_quoted(title)}"' if title.strip() and title.strip() != text.strip() else ""
+    return label + (f" (id: {_quoted(payload)})" if payload.strip() and payload != title else "")
+
+
+def _place(fields: Mapping[str, str]) -> list[str]:
+    if not (fields.get("Latitude") and fields.get("Longitude")):
+        return []
+    name = _joined(fields, "Label", "Address", separator=", ")
+    where = f"{_quoted(fields['Latitude'])}, {_quoted(fields['Longitude'])}"
+    return [f"location: {name} ({where})" if name else f"location: {where}"]
+
+
+def _filled_in(fields: Mapping[str, str]) -> list[str]:
+    data = fields.get("FlowData") or fields.get("InteractiveData")
+    if not data:
+        return []
+    try:
+        answers = json.loads(data)
+    except (ValueError, RecursionError):
+        answers = data
+    if isinstance(answers, dict):
+        return [
+            "filled in a form: " + _quoted("; ".join(f"{name} = {_plain(value)}" for name, value in answers.items()))
+        ]
+    return ["filled in a form: " + _quoted(_plain(answers))]
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _unreadable(fields: Mapping[str, str]) -> str:
+    kind = fields.get("MessageType", "").lower()
+    return f"a message of the kind {_quoted(kind)}" if kind not in {"", "text"} else "empty message"
+
+
+def _joined(fields: Mapping[str, str], *names: str, separator: str) -> str:
+    return separator.join(_quoted(value) for name in names if (value := fields.get(name, "").strip()))
+
+
+def _quoted(value: str) -> str:
+    flat = " ".join(value.split())
+    return flat if len(flat) <= _QUOTED else flat[: _QUOTED - 1] + "…"

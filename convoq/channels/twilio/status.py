@@ -1,0 +1,48 @@
+"""Reads what became of a message that we sent, and ranks it so that late callbacks never take it back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from convoq.channels.base import DeliveryStatus
+from convoq.errors import Unrecoverable
+
+# Callbacks overtake each other. What ended a message ranks above everything, so nothing later overrides it.
+RANKS: Final = {
+    "accepted": 1,
+    "scheduled": 1,
+    "queued": 2,
+    "sending": 3,
+    "sent": 4,
+    "partially_delivered": 4,
+    "delivered": 5,
+    "read": 6,
+    "failed": 7,
+    "undelivered": 7,
+    "canceled": 7,
+}
+UNKNOWN: Final = 0  #: a word that Twilio has added since: kept, but it moves nothing
+_FAILED: Final = frozenset({"failed", "undelivered", "canceled"})
+_WORD: Final = re.compile(r"[a-z_-]{1,32}", re.ASCII)
+
+
+def parse_status(form: Sequence[tuple[str, str]], reference: str | None) -> DeliveryStatus:
+    """The delivery status in a verified form. Raises Unrecoverable when the form holds none."""
+    fields = dict(form)
+    provider_id = fields.get("MessageSid") or fields.get("SmsSid")
+    status = (fields.get("MessageStatus") or fields.get("SmsStatus") or "").lower()
+    if not provider_id:
+        raise Unrecoverable("the form is not a delivery status: MessageSid is missing")
+    if not _WORD.fullmatch(status):
+        raise Unrecoverable("the form is not a delivery status: MessageStatus is missing or not a word")
+    code = fields.get("ErrorCode", "").strip()
+    return DeliveryStatus(
+        provider_id=provider_id,
+        status=status,
+        rank=RANKS.get(status, UNKNOWN),
+        failed=status in _FAILED,
+        error_code=code if code not in {"", "0"} else None,
+        reference=reference or None,
+    )

@@ -1,0 +1,172 @@
+"""Building the responder: personas are checked before anything starts, and stay light until a model is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convoq.ai import build_responder
+from convoq.ai.endpoint import fallback_endpoint, main_endpoint, persona_endpoint
+from convoq.dev.model import LoopbackModel
+from convoq.errors import ConfigError
+from convoq.settings import AiSettings, PersonaSettings
+from tests.ai.conftest import Build, Conversation
+
+
+async def test_without_a_model_the_demo_answers(build: Build, conversation: Conversation) -> None:
+    assert (await build().reply(conversation.context("hello"))).model == "offline"
+    assert (await build(model="offline").reply(conversation.context("hello"))).model == "offline"
+
+
+async def test_each_persona_answers_with_its_own_prompt_and_model(
+    build: Build, model: LoopbackModel, conversation: Conversation, tmp_path: Path
+) -> None:
+    (tmp_path / "bikes.txt").write_text("﻿You rent out bikes.\n", encoding="utf-8")
+    personas = [
+        PersonaSettings(name="bikes", prompt_file=Path("bikes.txt")),
+        PersonaSettings(name="cars", model="bigger"),
+        PersonaSettings(name="demo", model="offline"),
+    ]
+    responder = build(personas, model="qwen", base_url=model.base_url)
+    replies = [await responder.reply(conversation.context("hi", persona=p.name)) for p in personas]
+    assert [reply.model for reply in replies] == ["qwen", "bigger", "offline"]
+    assert model.requests[0].system.startswith("You rent out bikes.\n")
+    assert model.requests[1].body["model"] == "bigger"
+
+
+async def test_an_unknown_persona_answers_as_the_default(
+    build: Build, model: LoopbackModel, conversation: Conversation, tmp_path: Path
+) -> None:
+    (tmp_path / "p.txt").write_text("You are Default.")
+    personas = [PersonaSettings(name="default", prompt_file=Path("p.txt"))]
+    responder = build(personas, model="qwen", base_url=model.base_url)
+    await responder.reply(conversation.context("hi", persona="removed last week"))
+    assert model.requests[0].system.startswith("You are Default.")
+
+
+@pytest.mark.parametrize(
+    ("ai", "message"),
+    [
+        ({"model": "gpt-5"}, 'ai.model "gpt-5": name its provider, e.g. "openai:gpt-5"'),
+        ({"model": "openai:gpt-5"}, 'ai.model "openai:gpt-5": no API key; set ai.api_key or .* OPENAI_API_KEY'),
+        ({"model": "anthropic:claude"}, "no API key; set ai.api_key or .* ANTHROPIC_API_KEY"),
+        ({"model": "openai:", "api_key": "k"}, 'ai.model "openai:": no model name'),
+        ({"model": "x", "base_url": "127.0.0.1:11434"}, 'ai.base_url "127.0.0.1:11434": not an http'),
+        ({"fallback_model": "offline"}, 'ai.fallback_model: "offline" is a demo'),
+        ({"fallback_model": "openai:gpt-5"}, "no API key; set ai.fallback_api_key"),
+    ],
+)
+def test_unusable_models_are_one_clear_line(ai: dict[str, str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_responder(AiSettings(**ai), [], base_dir=tmp_path)  # type: ignore[arg-type]  # pydantic reads the strings
+
+
+@pytest.mark.parametrize(
+    ("persona", "message"),
+    [
+        ({"prompt_file": "gone.txt"}, r"personas.p.prompt_file: cannot read .*gone.txt: No such file"),
+        ({"prompt_file": "."}, "Is a directory"),
+        ({"prompt_file": "empty.txt"}, r"empty.txt is empty"),
+        ({"prompt_file": "latin.txt"}, r"latin.txt is not UTF-8 text \(byte 1\)"),
+        ({"prompt_file": "large.txt"}, "larger than 256 KiB"),
+        ({"model": "gpt-5"}, 'personas.p.model "gpt-5": name its provider'),
+        ({"agent": "mybot"}, 'personas.p.agent "mybot": expected "module:attribute"'),
+        ({"agent": "mybot:agent", "model": "openai:gpt-5"}, "agent brings its own prompt and model"),
+    ],
+)
+def test_unusable_personas_are_one_clear_line(persona: dict[str, str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "latin.txt").write_bytes(b"a\xe9o")
+    (tmp_path / "large.txt").write_text("x" * 300_000)
+    settings = PersonaSettings.model_validate({"name": "p", **persona})
+    with pytest.raises(ConfigError, match=message):
+        build_responder(AiSettings(), [settings], base_dir=tmp_path)
+
+
+def test_two_personas_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='personas "p": there are two of this name'):
+        build_responder(AiSettings(), [PersonaSettings(name="p"), PersonaSettings(name="p")], base_dir=tmp_path)
+
+
+async def test_an_unknown_provider_is_one_clear_line(build: Build) -> None:
+    with pytest.raises(
+        ConfigError, match=r'^ai.model "llama3.2:3b": no provider is called "llama3.2"; .* set its base_url$'
+    ):
+        await build(model="llama3.2:3b").warm()
+
+
+async def test_a_missing_sdk_is_one_clear_line(build: Build) -> None:
+    with pytest.raises(ConfigError, match=r'^ai.model "groq:llama": Please install .*groq'):
+        await build(model="groq:llama", api_key="k").warm()
+
+
+def test_a_key_stays_with_its_provider() -> None:
+    ai = AiSettings.model_validate(
+        {"model": "openai:gpt", "api_key": "sk-openai", "fallback_model": "small", "fallback_base_url": "http://x/v1"}
+    )
+    fallback = fallback_endpoint(ai)
+    assert fallback is not None
+    assert fallback.api_key is None
+    with pytest.raises(ConfigError, match="no API key"):
+        persona_endpoint(ai, "personas.p.model", "anthropic:claude")
+    assert persona_endpoint(ai, "personas.p.model", "groq:llama").api_key is None
+    assert persona_endpoint(ai, "personas.p.model", "openai:gpt-mini").api_key == ai.api_key
+
+
+def test_a_key_never_shows() -> None:
+    ai = AiSettings.model_validate({"model": "openai:gpt", "api_key": "sk-openai"})
+    assert "sk-openai" not in repr(main_endpoint(ai))
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "name"),
+    [
+        ("llama3.2:3b", "openai-compatible", "llama3.2:3b"),
+        ("mistral:7b", "openai-compatible", "mistral:7b"),
+        ("ollama:qwen3:8b", "openai-compatible", "qwen3:8b"),
+        ("openai:gpt-5", "openai", "gpt-5"),
+        ("openai-chat:gpt-5", "openai", "gpt-5"),
+        ("anthropic:claude", "anthropic", "claude"),
+    ],
+)
+def test_names_with_a_base_url(model: str, provider: str, name: str) -> None:
+    endpoint = main_endpoint(AiSettings(model=model, base_url="http://127.0.0.1:11434/v1"))
+    assert endpoint is not None
+    assert (endpoint.provider, endpoint.name) == (provider, name)
+
+
+IMPORTS = """
+import sys
+from convoq.ai import build_responder
+from convoq.settings import AiSettings
+import asyncio, pathlib
+responder = build_responder(AiSettings(model={model!r}, base_url="http://127.0.0.1:9/v1"), [], base_dir=pathlib.Path())
+heavy = {{"pydantic_ai", "openai", "anthropic", "httpx2"}}
+print(sorted(heavy & set(sys.modules)))
+asyncio.run(responder.warm())
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "loaded"),
+    [
+        ("offline", []),
+        ("openai:gpt-test", ["httpx2", "openai", "pydantic_ai"]),
+        ("anthropic:claude-test", ["anthropic", "httpx2", "pydantic_ai"]),
+    ],
+)
+def test_only_what_a_model_needs_is_imported(model: str, loaded: list[str]) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", IMPORTS.format(model=model)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout.splitlines() == ["[]", str(loaded)]
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("model", ["deepseek:deepseek-chat", "openai-responses:gpt-test", "openrouter:a/b"])
+async def test_other_providers_are_known_by_name(build: Build, model: str) -> None:
+    await build(model=model, api_key="sk-test").warm()

@@ -1,0 +1,176 @@
+"""Whatever a person sends arrives with words that an AI can read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convoq.channels.base import Inbound, Keyword, Media
+from convoq.channels.twilio.inbound import parse_inbound
+from convoq.errors import Unrecoverable
+
+SID = "SM" + "1a" * 16
+
+
+def parse(body: str = "", **fields: str) -> Inbound:
+    form = {"MessageSid": SID, "From": "whatsapp:+34600000001", "To": "whatsapp:+14155238886", "Body": body, **fields}
+    return parse_inbound(list(form.items()))
+
+
+def described(body: str = "", **fields: str) -> str:
+    return parse(body, **fields).description
+
+
+def media(*content_types: str) -> dict[str, str]:
+    fields = {"NumMedia": str(len(content_types))}
+    for index, content_type in enumerate(content_types):
+        fields |= {f"MediaUrl{index}": f"https://api.twilio.com/{index}", f"MediaContentType{index}": content_type}
+    return fields
+
+
+def test_a_text_is_its_own_description() -> None:
+    message = parse("  hola\n¿qué tal?  ", ProfileName=" Ana ")
+    assert message == Inbound(
+        provider_id=SID,
+        channel="twilio",
+        our_address="whatsapp:+14155238886",
+        address="whatsapp:+34600000001",
+        text="  hola\n¿qué tal?  ",
+        description="  hola\n¿qué tal?  ",
+        profile_name="Ana",
+    )
+
+
+def test_addresses_stay_verbatim() -> None:
+    assert parse("x", From="whatsapp:MX.1234").address == "whatsapp:MX.1234"
+    assert parse("x", From="ACME Bank").address == "ACME Bank"
+
+
+@pytest.mark.parametrize(
+    ("content_types", "words"),
+    [
+        (["image/jpeg"], "[photo]"),
+        (["image/jpeg", "image/png"], "[2 x photo]"),
+        (["audio/ogg; codecs=opus"], "[voice note]"),
+        (["audio/mpeg"], "[audio recording]"),
+        (["video/mp4"], "[video]"),
+        (["application/pdf"], "[PDF document]"),
+        (["application/vnd.ms-excel"], "[document]"),
+        (["text/vcard"], "[contact card]"),
+        (["image/webp"], "[sticker]"),
+        ([""], "[document]"),
+        (["image/jpeg", "video/mp4"], "[photo]\n[video]"),
+    ],
+)
+def test_media_has_words(content_types: list[str], words: str) -> None:
+    assert described(**media(*content_types)) == words
+    assert described("mira", **media(*content_types)) == f"{words}\nmira"
+
+
+def test_media_is_kept_in_order() -> None:
+    assert parse(**media("image/jpeg", "")).media == (
+        Media(url="https://api.twilio.com/0", content_type="image/jpeg"),
+        Media(url="https://api.twilio.com/1", content_type="application/octet-stream"),
+    )
+
+
+def test_media_count_need_not_be_a_number() -> None:
+    assert parse("x", NumMedia="abc", MediaUrl="x", MediaUrlX="y").media == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"Latitude": "19.4", "Longitude": "-99.1"}, "[location: 19.4, -99.1]"),
+        (
+            {"Latitude": "19.4", "Longitude": "-99.1", "Label": "Zócalo", "Address": "Plaza\n1"},
+            "[location: Zócalo, Plaza 1 (19.4, -99.1)]",
+        ),
+        ({"Body": "Yes", "ButtonText": "Yes", "ButtonPayload": "yes_1"}, "[tapped a button (id: yes_1)]\nYes"),
+        ({"ButtonText": "Yes", "ButtonPayload": "yes_1"}, '[tapped a button: "Yes" (id: yes_1)]'),
+        ({"Body": "Large", "ListTitle": "Large", "ListId": "L"}, "[chose from a list (id: L)]\nLarge"),
+        ({"Body": "no", "OriginalRepliedMessageSid": SID}, "[reply to an earlier message]\nno"),
+        ({"Body": "look", "Forwarded": "true"}, "[forwarded message]\nlook"),
+        (
+            {"Body": "hi", "ReferralHeadline": "Summer sale", "ReferralSourceUrl": "https://fb.me/1"},
+            "[wrote after seeing an ad: Summer sale | https://fb.me/1]\nhi",
+        ),
+        ({"FlowData": '{"name":"Ana","seats":2}'}, "[filled in a form: name = Ana; seats = 2]"),
+        ({"InteractiveData": "not json"}, "[filled in a form: not json]"),
+        ({"InteractiveData": "[" * 100_000}, "[filled in a form: " + "[" * 299 + "…]"),
+        ({"MessageType": "order"}, "[a message of the kind order]"),
+        ({"MessageType": "text"}, "[empty message]"),
+        ({"Body": " \n"}, "[empty message]"),
+    ],
+)
+def test_everything_else_has_words(fields: dict[str, str], words: str) -> None:
+    assert described(**fields) == words
+
+
+def test_nul_never_gets_in() -> None:
+    message = parse("a\0b", ProfileName="A\0na")
+    assert (message.text, message.description, message.profile_name) == ("ab", "ab", "Ana")
+
+
+@pytest.mark.parametrize(
+    ("text", "keyword"),
+    [
+        ("STOP", Keyword.STOP),
+        (" stop. ", Keyword.STOP),
+        ("Stop!", Keyword.STOP),
+        ("¡STOP!", Keyword.STOP),
+        ("ＳＴＯＰ", Keyword.STOP),
+        ("stop all", Keyword.STOP),
+        ("Opt-Out", Keyword.STOP),
+        ("unsubscribe", Keyword.STOP),
+        ("cancel", Keyword.STOP),
+        ("End", Keyword.STOP),
+        ("quit", Keyword.STOP),
+        ("REVOKE", Keyword.STOP),
+        ("start", Keyword.START),
+        ("UNSTOP", Keyword.START),
+        ("help", Keyword.HELP),
+        ("Info?", Keyword.HELP),
+        (" Yes! ", Keyword.YES),
+        ("yes please", None),
+        ("STOP please", None),
+        ("please stop", None),
+        ("helpful", None),
+        ("", None),
+        ("...", None),
+        ("s" + " " * 200 + "top", None),
+    ],
+)
+def test_a_keyword_is_the_whole_message(text: str, keyword: Keyword | None) -> None:
+    assert parse(text).keyword is keyword
+
+
+def test_twilios_own_reading_of_a_keyword_wins() -> None:
+    assert parse("alto", OptOutType="STOP").keyword is Keyword.STOP
+    assert parse("stop", OptOutType="HELP").keyword is Keyword.HELP
+    assert parse("stop", OptOutType="NEW").keyword is Keyword.STOP
+
+
+@pytest.mark.parametrize("text", ["cancel", "End", "quit", "revoke"])
+def test_on_whatsapp_the_words_of_a_conversation_are_no_keywords(text: str) -> None:
+    assert parse(text, From="whatsapp:+15551230001", To="whatsapp:+15550009999").keyword is None
+    assert parse("stop", From="whatsapp:+15551230001", To="whatsapp:+15550009999").keyword is Keyword.STOP
+
+
+def test_only_carriers_of_sms_answer_keywords_themselves() -> None:
+    assert parse("help").carrier_replies
+    assert not parse("help", From="whatsapp:+15551230001", To="whatsapp:+15550009999").carrier_replies
+
+
+@pytest.mark.parametrize("name", ["MessageSid", "From", "To"])
+def test_garbage_is_unrecoverable(name: str) -> None:
+    with pytest.raises(Unrecoverable, match=f"{name} is missing"):
+        parse("x", **{name: ""})
+
+
+@given(
+    st.dictionaries(st.sampled_from(["Body", "ButtonText", "FlowData", "Label", "MediaUrl0", "MessageType"]), st.text())
+)
+def test_every_message_has_a_description(fields: dict[str, str]) -> None:
+    assert described(**fields).strip()

@@ -1,0 +1,32 @@
+"""What every test may ask for: a clock turned by hand and an open database; and how deep properties are searched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from convoq.db import Database
+from tests.clock import ManualClock
+
+# HYPOTHESIS_PROFILE=nightly searches far deeper; a shared machine's pauses must never fail a property.
+settings.register_profile("quick", deadline=None)
+settings.register_profile("nightly", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def database(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Database]:
+    database = await Database.open(tmp_path / "convoq.db", clock=clock)
+    try:
+        yield database
+    finally:
+        await database.close()
