@@ -77,8 +77,8 @@ Guard = Callable[[sqlite3.Connection], None]
 class Fence:
     """Keeps a late worker from writing: run `check` inside the transaction that writes, it raises LeaseLost.
 
-    `has_newer` says inside the same transaction whether jobs stand in the lane behind the claim's own. A backend
-    that does not share the store's database checks the lease by its clock and answers False.
+    `has_newer` says inside the same transaction whether absorb() would find newer jobs in the lane. A backend that does
+    not share the store's database checks the lease by its clock and answers False.
     """
 
     check: Guard

@@ -1,0 +1,47 @@
+"""A real worker that is killed at a named step of a turn: `python crashing_worker.py STEP work`.
+
+The step's own function runs as always; the process gets SIGKILL right before or after it, as a power switch would.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from convoq.channels.twilio.channel import TwilioChannel
+from convoq.cli import main
+from convoq.conversations.outbox import Outbox
+from convoq.conversations.store import ConversationStore
+from convoq.queue.service import QueueService
+
+STEPS: dict[str, tuple[type, str, str]] = {
+    "claimed": (ConversationStore, "record", "before"),
+    "recorded": (ConversationStore, "record", "after"),
+    "drafted": (ConversationStore, "save_draft", "after"),
+    "looked_again": (ConversationStore, "commit_reply", "before"),
+    "committed": (ConversationStore, "commit_reply", "after"),
+    "sending": (Outbox, "begin", "after"),
+    "accepted": (TwilioChannel, "send", "after"),
+    "sent": (Outbox, "sent", "after"),
+    "acked": (QueueService, "ack", "after"),
+}
+
+
+def arm(step: str) -> None:
+    owner, name, when = STEPS[step]
+    original: Callable[..., Awaitable[Any]] = getattr(owner, name)
+
+    async def deadly(*args: Any, **kwargs: Any) -> Any:
+        if when == "after":
+            await original(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(owner, name, deadly)
+
+
+if __name__ == "__main__":
+    arm(sys.argv[1])
+    sys.exit(main(sys.argv[2:]))

@@ -1,0 +1,164 @@
+"""Real convoq processes on a real file, with a loopback Twilio: started, killed, asked, and their books read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from convoq.dev.loopback import Answer, LoopbackTwilio
+
+ROOT = Path(__file__).parents[2]
+NUMBER = "whatsapp:+15550009999"
+LONGEST_WAIT = 30.0  # how long a state may take to come before the test fails; nothing waits this long when all is well
+
+
+@dataclass
+class Process:
+    """One role in a process of its own; its log is kept."""
+
+    process: asyncio.subprocess.Process
+    log_path: Path
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        lines = self.log_path.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Its exit code, once it has ended."""
+        async with asyncio.timeout(LONGEST_WAIT):
+            return await self.process.wait()
+
+
+@dataclass
+class Site:
+    """One database, one loopback Twilio, any number of processes."""
+
+    directory: Path
+    twilio: LoopbackTwilio
+    port: int
+    settings: dict[str, str]
+    processes: list[Process] = field(default_factory=list)
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "convoq.db"
+
+    @property
+    def webhook(self) -> str:
+        return f"http://127.0.0.1:{self.port}/twilio/inbound"
+
+    async def start(self, *arguments: str, program: tuple[str, ...] = ("-m", "convoq"), **env: str) -> Process:
+        """Starts a process; returns at once."""
+        log_path = self.directory / f"{len(self.processes)}-{arguments[0]}.log"
+        with log_path.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *program, *arguments, cwd=self.directory, stdout=log, stderr=log,
+                env={**_clean_environment(), **self.settings, **env},
+            )  # fmt: skip
+        self.processes.append(Process(process, log_path))
+        return self.processes[-1]
+
+    async def serve(self) -> Process:
+        """`convoq serve`, ready for webhooks when this returns."""
+        process = await self.start("serve")
+        async with aiohttp.ClientSession() as session, asyncio.timeout(LONGEST_WAIT):
+            while not await _is_ready(session, f"http://127.0.0.1:{self.port}/readyz"):
+                assert process.process.returncode is None, process.log_path.read_text()
+                await asyncio.sleep(0.02)
+        return process
+
+    async def say(self, text: str, *, sender: str = "whatsapp:+15551230001", **options: Any) -> Answer:
+        """One message of a person to our number, as Twilio delivers it."""
+        return await self.twilio.deliver(self.webhook, from_=sender, to=NUMBER, body=text, **options)
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Asks the database from outside."""
+        connection = sqlite3.connect(self.database, timeout=10)
+        try:
+            return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Returns once the condition holds."""
+        try:
+            async with asyncio.timeout(LONGEST_WAIT):
+                while not condition():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"did not happen: {what}\n{self.logs()}") from None
+
+    async def until_quiet(self) -> None:
+        """Returns once no job is left to run."""
+        await self.until(lambda: not self.rows("SELECT 1 FROM lanes"), "the queue is empty")
+
+    def logs(self) -> str:
+        return "\n".join(f"--- {process.log_path.name}\n{process.log_path.read_text()}" for process in self.processes)
+
+
+@asynccontextmanager
+async def open_site(directory: Path, **settings: str) -> AsyncIterator[Site]:
+    """A site of its own; all its processes are gone afterwards."""
+    async with LoopbackTwilio() as twilio:
+        port = _free_port()
+        site = Site(directory, twilio, port, _settings(directory, twilio, port) | settings)
+        try:
+            yield site
+        finally:
+            for process in site.processes:
+                if process.process.returncode is None:
+                    process.kill()
+                await process.process.wait()
+
+
+def _settings(directory: Path, twilio: LoopbackTwilio, port: int) -> dict[str, str]:
+    return {
+        "CONVOQ_DATABASE__PATH": str(directory / "convoq.db"),
+        "CONVOQ_DATABASE__MIN_FREE_MB": "0",
+        "CONVOQ_SERVER__PORT": str(port),
+        "CONVOQ_SERVER__PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "CONVOQ_TWILIO__ACCOUNT_SID": twilio.account_sid,
+        "CONVOQ_TWILIO__AUTH_TOKEN": twilio.auth_token,
+        "CONVOQ_TWILIO__API_BASE_URL": twilio.url,
+        "CONVOQ_TWILIO__RECONCILE_AFTER": "0.2",
+        "CONVOQ_QUEUE__BACKOFF_BASE": "0.05",
+        "CONVOQ_AI__MODEL": "offline",
+        "CONVOQ_CONVERSATION__QUIET_WINDOW": "0",
+        "CONVOQ_CONVERSATION__MAX_WAIT": "5",
+        "CONVOQ_LOG__FORMAT": "json",
+    }
+
+
+def _clean_environment() -> Mapping[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CONVOQ_")}
+    return {**kept, "PYTHONPATH": str(ROOT)}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as response:
+            return response.status == 200
+    except aiohttp.ClientError:
+        return False
