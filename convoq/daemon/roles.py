@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -18,7 +19,6 @@ from convoq import systemd
 from convoq.clock import WallClock
 from convoq.daemon.supervision import Stop, signals, supervised
 from convoq.db import Database
-from convoq.errors import ConvoqError, DatabaseUnavailable
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite import SqliteBackend
 from convoq.settings import Options
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FAULTS_VARIABLE = "CONVOQ_DEV_FAULTS"  # `convoq dev` and `convoq demo` put the address of their fault switches here
+MOST_OPEN_FILES = 65_536
 
 Role = Callable[[Loaded, Stop], Awaitable[None]]
 
@@ -41,6 +42,8 @@ def run(role: Role, loaded: Loaded) -> None:
     from convoq.worker import WorkerStuck
 
     async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(_log_stray)
+        _allow_many_files()
         stop = Stop()
         with signals(stop):
             try:
@@ -54,6 +57,18 @@ def run(role: Role, loaded: Loaded) -> None:
             raise stop.error
 
     asyncio.run(main())
+
+
+def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio could hand to nobody: an event like any other, not a traceback between the log's lines."""
+    log.error("loop.error", message=context.get("message"), error=repr(context.get("exception")))
+
+
+def _allow_many_files() -> None:
+    """Raises the soft limit of open files to the hard one: connections are what it would run out on."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, MOST_OPEN_FILES), hard))
 
 
 async def serve(loaded: Loaded, stop: Stop) -> None:
@@ -114,6 +129,7 @@ async def open_queue(options: Options) -> AsyncIterator[tuple[Database, QueueSer
 
 async def start_server(options: Options, database: Database, queue: QueueService) -> RunningServer:
     from convoq.api.app import create_app
+    from convoq.api.readiness import StorageReadiness
     from convoq.api.server import serve as listen
     from convoq.channels.twilio.signature import Verifier
 
@@ -125,7 +141,7 @@ async def start_server(options: Options, database: Database, queue: QueueService
         verifier=Verifier(account_sid, tokens, options.server.public_url or ""),
         account_sid=account_sid,
         settings=options.server,
-        readiness=_Readiness(database),
+        readiness=StorageReadiness(database),
     )
     return await listen(app, options.server, sockets=systemd.listen_sockets())
 
@@ -205,23 +221,3 @@ async def _responder(loaded: Loaded, stack: AsyncExitStack) -> Responder:
 def _base_dir(loaded: Loaded) -> Path:
     """Where relative paths of the configuration start."""
     return loaded.file.absolute().parent if loaded.file else Path.cwd()
-
-
-class _Readiness:
-    """Whether webhooks can be accepted, asked of the database itself."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def accepts(self) -> bool:
-        return self._database.accepts()
-
-    async def reasons(self) -> list[str]:
-        try:
-            await self._database.check()
-            await self._database.write(lambda _: None)
-        except DatabaseUnavailable:
-            return ["the database cannot be written"]
-        except ConvoqError:
-            return ["the database file must not be used; the log says why"]
-        return [] if self._database.accepts() else ["the disk is nearly full"]

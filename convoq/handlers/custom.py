@@ -88,7 +88,7 @@ def _load(target: str) -> CustomHandler:
 
 def _is_async(found: Any) -> bool:
     """An async function, or an object with an async __call__."""
-    return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(type(found), "__call__", None))
+    return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(type(found).__dict__.get("__call__"))
 
 
 def _as_handler(function: CustomHandler, queue: Enqueuer) -> Handler:

@@ -22,7 +22,9 @@ CREATE TABLE jobs (
     claimed_at INTEGER,
     finished_at INTEGER,
     error TEXT,
-    dedup_key TEXT
+    dedup_key TEXT,
+    -- Of the claim that charged it last: what another claim took meanwhile is not ours to end.
+    receipt TEXT
 ) STRICT;
 CREATE INDEX jobs_ready ON jobs (lane, id) WHERE state = 'ready';
 CREATE INDEX jobs_finished ON jobs (state, finished_at) WHERE state <> 'ready';
@@ -34,8 +36,7 @@ CREATE TABLE lanes (
     due_at INTEGER NOT NULL,
     -- Of the live claim:
     receipt TEXT,
-    worker TEXT,
-    claimed_at INTEGER
+    worker TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX lanes_due ON lanes (priority, due_at);
 CREATE INDEX lanes_claimed ON lanes (worker) WHERE receipt IS NOT NULL;

@@ -167,7 +167,7 @@ class Backend(Protocol):
         """Up to `limit` due lanes, urgent first, then longest due; each job in them is charged one attempt.
 
         A claim carries the jobs at the front that share one kind. From the third attempt on, a job is claimed
-        alone, so that a poison message takes no neighbour with it.
+        alone, so that a poison message takes no neighbour with it, and absorb() adds none.
         """
         ...
 
@@ -197,7 +197,10 @@ class Backend(Protocol):
     def fence(self, claim: Claim) -> Fence: ...
 
     async def register(self, worker: str) -> None:
-        """Announces this process as a worker: it is woken, and its claims are recovered once it is gone."""
+        """Announces this process as a worker: it is woken, and its claims are recovered once it is gone.
+
+        Before its first claim, with a name that no other process ever uses.
+        """
         ...
 
     async def recover(self) -> int:

@@ -33,8 +33,7 @@ class Presence:
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
-        for ending in ("wake", "alive"):
-            (self._directory / f"{self.name}.{ending}").unlink(missing_ok=True)
+        sweep(self._directory, self.name)
         os.close(self._descriptor)
 
 
@@ -65,21 +64,24 @@ class Wakers:
 
 
 def is_alive(directory: Path, name: str) -> bool:
-    """Whether the worker of this name still runs. The mark of a dead one is swept away."""
-    path = directory / f"{name}.alive"
+    """Whether the worker that left this mark still runs."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(directory / f"{name}.alive", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
-        (directory / f"{name}.wake").unlink(missing_ok=True)
     except BlockingIOError:
         return True
     finally:
         os.close(descriptor)
     return False
+
+
+def sweep(directory: Path, name: str) -> None:
+    """Removes a dead worker's mark."""
+    for ending in ("wake", "alive"):
+        (directory / f"{name}.{ending}").unlink(missing_ok=True)
 
 
 def marked(directory: Path) -> list[str]:

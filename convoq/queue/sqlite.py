@@ -19,7 +19,7 @@ from convoq.errors import LeaseLost
 from convoq.jobs import PRIORITIES, NewJob
 from convoq.queue import sqlite_listing as listing
 from convoq.queue.base import Capability, Claim, Enqueued, Fence, Job, JobFilter, JobRecord, Stats
-from convoq.queue.presence import Presence, Wakers, is_alive, marked
+from convoq.queue.presence import Presence, Wakers, is_alive, marked, sweep
 
 LARGEST_CLAIM = 32  # jobs a claim; the rest of a longer burst comes with absorb() or the next claim
 ALONE_FROM_ATTEMPT = 3  # a job that failed this often is claimed without its neighbours
@@ -83,12 +83,16 @@ class SqliteBackend:
         return await self._database.write(unit, durable=False)
 
     async def absorb(self, claim: Claim) -> Claim:
+        now = self._database.clock.now()
+
         def unit(connection: sqlite3.Connection) -> Claim:
             _require(connection, claim)
-            newer = _front(connection, claim.lane, after=int(claim.jobs[-1].id), kind=claim.kind)
-            (claimed_at,) = connection.execute("SELECT claimed_at FROM lanes WHERE lane = ?", (claim.lane,)).fetchone()
-            _charge(connection, newer, claimed_at)
-            return claim.with_jobs([*claim.jobs, *newer])
+            # Taken by an earlier absorb() whose caller never heard of it: ours, and paid for.
+            known = _charged_behind(connection, claim)
+            claim_now = claim.with_jobs([*claim.jobs, *known])
+            newer = _newer(connection, claim_now)
+            _charge(connection, newer, now, claim.receipt)
+            return claim_now.with_jobs([*claim_now.jobs, *newer])
 
         return await self._database.write(unit, durable=False)
 
@@ -107,8 +111,8 @@ class SqliteBackend:
 
         def unit(connection: sqlite3.Connection) -> None:
             _require(connection, claim)
-            _finish(connection, claim.jobs if jobs is None else jobs, "done", now)
-            if jobs is None or not _has_ready(connection, claim.jobs):
+            _finish(connection, claim, claim.jobs if jobs is None else jobs, "done", now)
+            if jobs is None or not _has_unfinished(connection, claim):
                 _free_lane(connection, claim.lane, now)
 
         await self._database.write(unit, durable=False)
@@ -116,11 +120,11 @@ class SqliteBackend:
     async def nack(self, claim: Claim, *, delay: float, charged: Sequence[Job] = (), error: str | None = None) -> None:
         due_at = self._database.clock.now() + round(delay * 1000)
         kept = {job.id for job in charged}
-        refunded = [(int(job.id),) for job in claim.jobs if job.id not in kept]
+        refunded = [(int(job.id), claim.receipt) for job in claim.jobs if job.id not in kept]
 
         def unit(connection: sqlite3.Connection) -> None:
             _require(connection, claim)
-            connection.executemany("UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready'", refunded)
+            connection.executemany(REFUND, refunded)
             if error is not None:
                 connection.executemany("UPDATE jobs SET error = ? WHERE id = ?", [(error, int(i)) for i in kept])
             _free_lane(connection, claim.lane, due_at)
@@ -133,15 +137,15 @@ class SqliteBackend:
 
         def unit(connection: sqlite3.Connection) -> None:
             _require(connection, claim)
-            _finish(connection, jobs, "dead", now, error)
-            if not _has_ready(connection, claim.jobs):
+            _finish(connection, claim, jobs, "dead", now, error)
+            if not _has_unfinished(connection, claim):
                 _free_lane(connection, claim.lane, now)
 
         await self._database.write(unit)
 
     def fence(self, claim: Claim) -> Fence:
         def has_newer(connection: sqlite3.Connection) -> bool:
-            return bool(_front(connection, claim.lane, after=int(claim.jobs[-1].id), kind=claim.kind, limit=1))
+            return bool(_newer(connection, claim))
 
         return Fence(check=lambda connection: _require(connection, claim), has_newer=has_newer)
 
@@ -154,8 +158,7 @@ class SqliteBackend:
         directory = self._database.run_directory
         holders = await self._database.read(lambda connection: connection.execute(CLAIM_HOLDERS).fetchall())
         names = {worker for (worker,) in holders} | set(marked(directory))
-        if self._presence is not None:
-            names.discard(self._presence.name)
+        names.discard(self._presence.name if self._presence is not None else "")
         gone = [name for name in names if not is_alive(directory, name)]
         if not gone:
             return 0
@@ -164,7 +167,10 @@ class SqliteBackend:
         def unit(connection: sqlite3.Connection) -> int:
             return sum(connection.execute(FREE_LANES_OF_WORKER, (now, name)).rowcount for name in gone)
 
-        return await self._database.write(unit, durable=False)
+        freed = await self._database.write(unit, durable=False)
+        for name in gone:
+            sweep(directory, name)
+        return freed
 
     async def wait(self, timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -242,7 +248,7 @@ class SqliteBackend:
 DUE_LANES = "SELECT lane FROM lanes WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
 CLAIM_HOLDERS = "SELECT DISTINCT worker FROM lanes WHERE receipt IS NOT NULL"
 FREE_LANES_OF_WORKER = """
-    UPDATE lanes SET due_at = min(due_at, ?), receipt = NULL, worker = NULL, claimed_at = NULL
+    UPDATE lanes SET due_at = min(due_at, ?), receipt = NULL, worker = NULL
     WHERE worker = ? AND receipt IS NOT NULL
 """
 # Job ids grow with time, so what is too old stands at the table's front: no index on the time is needed.
@@ -261,6 +267,16 @@ JOIN_LANE = """
 FRONT = """
     SELECT id, kind, payload, attempt, max_attempts, enqueued_at FROM jobs
     WHERE lane = ? AND state = 'ready' AND id > ? ORDER BY id LIMIT ?
+"""
+
+CHARGED_BEHIND = """
+    SELECT id, kind, payload, attempt, max_attempts, enqueued_at FROM jobs
+    WHERE lane = ? AND state = 'ready' AND id > ? AND receipt = ? ORDER BY id
+"""
+REFUND = "UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready' AND receipt = ?"
+FINISH = """
+    UPDATE jobs SET state = ?, finished_at = ?, error = coalesce(?, error)
+    WHERE id = ? AND state = 'ready' AND receipt = ?
 """
 
 
@@ -286,10 +302,9 @@ def _claim_lane(connection: sqlite3.Connection, lane: str, now: int, until: int,
         return None
     receipt = secrets.token_hex(8)
     connection.execute(
-        "UPDATE lanes SET due_at = ?, receipt = ?, worker = ?, claimed_at = ? WHERE lane = ?",
-        (until, receipt, worker, now, lane),
+        "UPDATE lanes SET due_at = ?, receipt = ?, worker = ? WHERE lane = ?", (until, receipt, worker, lane)
     )
-    _charge(connection, jobs, now)
+    _charge(connection, jobs, now, receipt)
     return Claim(lane, receipt, tuple(jobs))
 
 
@@ -309,9 +324,22 @@ def _front(
     return jobs
 
 
-def _charge(connection: sqlite3.Connection, jobs: Iterable[Job], now: int) -> None:
+def _newer(connection: sqlite3.Connection, claim: Claim) -> list[Job]:
+    """What absorb() would take; nothing for a claim that is to be alone."""
+    if claim.jobs[0].attempt >= ALONE_FROM_ATTEMPT:
+        return []
+    return _front(connection, claim.lane, after=int(claim.jobs[-1].id), kind=claim.kind)
+
+
+def _charged_behind(connection: sqlite3.Connection, claim: Claim) -> list[Job]:
+    rows = connection.execute(CHARGED_BEHIND, (claim.lane, int(claim.jobs[-1].id), claim.receipt))
+    return [Job(str(row[0]), *row[1:]) for row in rows]
+
+
+def _charge(connection: sqlite3.Connection, jobs: Iterable[Job], now: int, receipt: str) -> None:
     connection.executemany(
-        "UPDATE jobs SET attempt = attempt + 1, claimed_at = ? WHERE id = ?", [(now, int(job.id)) for job in jobs]
+        "UPDATE jobs SET attempt = attempt + 1, claimed_at = ?, receipt = ? WHERE id = ?",
+        [(now, receipt, int(job.id)) for job in jobs],
     )
 
 
@@ -329,28 +357,22 @@ def _renew(connection: sqlite3.Connection, claim: Claim, until: int) -> bool:
 
 
 def _finish(
-    connection: sqlite3.Connection, jobs: Iterable[Job], state: str, now: int, error: str | None = None
+    connection: sqlite3.Connection, claim: Claim, jobs: Iterable[Job], state: str, now: int, error: str | None = None
 ) -> None:
-    connection.executemany(
-        "UPDATE jobs SET state = ?, finished_at = ?, error = coalesce(?, error) WHERE id = ? AND state = 'ready'",
-        [(state, now, error, int(job.id)) for job in jobs],
-    )
+    connection.executemany(FINISH, [(state, now, error, int(job.id), claim.receipt) for job in jobs])
 
 
-def _has_ready(connection: sqlite3.Connection, jobs: Iterable[Job]) -> bool:
-    return any(
-        connection.execute("SELECT 1 FROM jobs WHERE id = ? AND state = 'ready'", (int(job.id),)).fetchone()
-        for job in jobs
+def _has_unfinished(connection: sqlite3.Connection, claim: Claim) -> bool:
+    rows = connection.execute(
+        "SELECT 1 FROM jobs WHERE lane = ? AND state = 'ready' AND receipt = ? LIMIT 1", (claim.lane, claim.receipt)
     )
+    return rows.fetchone() is not None
 
 
 def _free_lane(connection: sqlite3.Connection, lane: str, due_at: int) -> None:
     """Ends the lane's claim: it is due again at `due_at` if jobs remain, else it goes."""
     if connection.execute("SELECT 1 FROM jobs WHERE lane = ? AND state = 'ready' LIMIT 1", (lane,)).fetchone():
-        connection.execute(
-            "UPDATE lanes SET due_at = ?, receipt = NULL, worker = NULL, claimed_at = NULL WHERE lane = ?",
-            (due_at, lane),
-        )
+        connection.execute("UPDATE lanes SET due_at = ?, receipt = NULL, worker = NULL WHERE lane = ?", (due_at, lane))
     else:
         connection.execute("DELETE FROM lanes WHERE lane = ?", (lane,))
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from convoq.queue.base import JobFilter, JobRecord, KindStats, State, Stats
 
-# A job runs while its lane's lease lives, if it was charged with that claim and not before.
-RUNNING = "(l.receipt IS NOT NULL AND l.due_at > :now AND j.claimed_at >= l.claimed_at)"
+# A job runs while the lease of the claim that charged it lives.
+RUNNING = "coalesce(j.receipt = l.receipt AND l.due_at > :now, 0)"
 WAITING_SINCE = "CASE WHEN j.lane LIKE '~%' THEN max(j.enqueued_at, l.due_at) ELSE j.enqueued_at END"
 
 RECORDS = f"""
     SELECT j.id, j.lane, j.kind, j.payload, j.state, j.attempt, j.max_attempts, j.priority, j.enqueued_at,
-           j.claimed_at, j.finished_at, l.due_at, coalesce({RUNNING}, 0), l.worker, j.error, j.dedup_key
+           j.claimed_at, j.finished_at, l.due_at, {RUNNING}, l.worker, j.error, j.dedup_key
     FROM jobs AS j LEFT JOIN lanes AS l ON l.lane = j.lane AND j.state = 'ready'
 """
 STATS = f"""
@@ -59,11 +59,13 @@ def revive(connection: sqlite3.Connection, where: JobFilter, now: int, limit: in
     rows = _choose(connection, where, "j.state IN ('dead', 'cancelled')", limit)
     for job_id, lane, priority in rows:
         connection.execute(
-            "UPDATE jobs SET state = 'ready', attempt = 0, finished_at = NULL, claimed_at = NULL WHERE id = ?",
+            """UPDATE jobs SET state = 'ready', attempt = 0, finished_at = NULL, claimed_at = NULL, receipt = NULL
+               WHERE id = ?""",
             (job_id,),
         )
         connection.execute(
-            "INSERT INTO lanes (lane, priority, due_at) VALUES (?, ?, ?) ON CONFLICT (lane) DO NOTHING",
+            """INSERT INTO lanes (lane, priority, due_at) VALUES (?, ?, ?)
+               ON CONFLICT (lane) DO UPDATE SET priority = excluded.priority WHERE excluded.priority < priority""",
             (lane, priority, now),
         )
     return len(rows)
@@ -71,7 +73,7 @@ def revive(connection: sqlite3.Connection, where: JobFilter, now: int, limit: in
 
 def cancel(connection: sqlite3.Connection, where: JobFilter, now: int, limit: int) -> int:
     """Ready jobs that nobody runs; a lane left without jobs goes."""
-    rows = _choose(connection, where, f"j.state = 'ready' AND NOT coalesce({RUNNING}, 0)", limit, now)
+    rows = _choose(connection, where, f"j.state = 'ready' AND NOT {RUNNING}", limit, now)
     for job_id, lane, _ in rows:
         connection.execute("UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ?", (now, job_id))
         connection.execute(

@@ -108,6 +108,9 @@ def test_everything_else_has_words(fields: dict[str, str], words: str) -> None:
     assert described(**fields) == words
 
 
+SMS = {"From": "+15551230001", "To": "+15550009999"}
+
+
 def test_nul_never_gets_in() -> None:
     message = parse("a\0b", ProfileName="A\0na")
     assert (message.text, message.description, message.profile_name) == ("ab", "ab", "Ana")
@@ -143,7 +146,7 @@ def test_nul_never_gets_in() -> None:
     ],
 )
 def test_a_keyword_is_the_whole_message(text: str, keyword: Keyword | None) -> None:
-    assert parse(text).keyword is keyword
+    assert parse(text, **SMS).keyword is keyword
 
 
 def test_twilios_own_reading_of_a_keyword_wins() -> None:
@@ -154,13 +157,13 @@ def test_twilios_own_reading_of_a_keyword_wins() -> None:
 
 @pytest.mark.parametrize("text", ["cancel", "End", "quit", "revoke"])
 def test_on_whatsapp_the_words_of_a_conversation_are_no_keywords(text: str) -> None:
-    assert parse(text, From="whatsapp:+15551230001", To="whatsapp:+15550009999").keyword is None
-    assert parse("stop", From="whatsapp:+15551230001", To="whatsapp:+15550009999").keyword is Keyword.STOP
+    assert parse(text).keyword is None
+    assert parse("stop").keyword is Keyword.STOP
 
 
 def test_only_carriers_of_sms_answer_keywords_themselves() -> None:
-    assert parse("help").carrier_replies
-    assert not parse("help", From="whatsapp:+15551230001", To="whatsapp:+15550009999").carrier_replies
+    assert parse("help", **SMS).carrier_replies
+    assert not parse("help").carrier_replies
 
 
 @pytest.mark.parametrize("name", ["MessageSid", "From", "To"])

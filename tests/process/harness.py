@@ -99,7 +99,7 @@ class Site:
         """Returns once the condition holds."""
         try:
             async with asyncio.timeout(LONGEST_WAIT):
-                while not condition():
+                while not condition():  # noqa: ASYNC110 # the state is another process's: it can only be looked at
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError(f"did not happen: {what}\n{self.logs()}") from None

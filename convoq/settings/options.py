@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -13,14 +14,23 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Section(BaseModel):
     """One table of convoq.toml."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        # Python counts True as 1, and so would pydantic: `max_attempts = true` is a slip, not a number.
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation in (int, float):
+            raise PydanticCustomError("boolean", "must be a number")
+        return value
 
 
 class DatabaseSettings(Section):
     """The one file that holds the queue and the conversations."""
 
     path: Path = Path("convoq.db")
-    """The SQLite file. Its directory belongs to convoq alone and is on a local disk."""
+    """The SQLite file. Its directory belongs to convoq alone and is on a local disk. A relative path in convoq.toml
+    starts at the directory of convoq.toml, any other at the working directory."""
 
     min_free_mb: int = Field(default=64, ge=0)
     """Below this much free disk space (or 5 % of the disk, at most 1 GB) the webhook says 503; 0 switches that off."""
@@ -35,8 +45,8 @@ class ServerSettings(Section):
     port: int = Field(default=8080, ge=0, le=65535)
     """The port to listen on; 0 takes a free one and prints it."""
 
-    public_url: str | None = None
-    """How Twilio reaches this server, scheme and host, e.g. "https://bot.example.com". Twilio signs this URL."""
+    public_url: str | None = Field(default=None, examples=["https://bot.example.com"])
+    """How Twilio reaches this server: scheme and host, without a path. Twilio signs this URL."""
 
     write_timeout: Seconds = 4.5
     """Seconds until a webhook that cannot be stored is answered 503."""
@@ -44,27 +54,33 @@ class ServerSettings(Section):
     drain_timeout: Seconds = 5.0
     """Seconds that open requests may take after a stop signal."""
 
+    @field_validator("public_url")
+    @classmethod
+    def _without_final_slash(cls, value: str | None) -> str | None:
+        # A path is appended to it for the signature: two slashes would make every request look forged.
+        return value.removesuffix("/") if value else value
+
 
 class TwilioSettings(Section):
     """Your Twilio account."""
 
-    account_sid: str | None = Field(default=None, pattern=r"^AC[0-9a-f]{32}$")
-    """Starts with AC."""
+    account_sid: str | None = Field(default=None, pattern=r"^AC[0-9a-f]{32}$", examples=["AC" + 32 * "0"])
+    """The account, from the first page of the Twilio console; starts with AC."""
 
-    auth_token: SecretStr | None = None
+    auth_token: SecretStr | None = Field(default=None, examples=["your-auth-token"])
     """The primary auth token: Twilio signs webhooks with it."""
 
     auth_tokens: tuple[SecretStr, ...] = ()
     """More auth tokens that signatures may be made with: put the new one here before you rotate."""
 
-    api_key_sid: str | None = Field(default=None, pattern=r"^SK[0-9a-f]{32}$")
+    api_key_sid: str | None = Field(default=None, pattern=r"^SK[0-9a-f]{32}$", examples=["SK" + 32 * "0"])
     """An API key (starts with SK) for sending; without one the auth token is used."""
 
-    api_key_secret: SecretStr | None = None
+    api_key_secret: SecretStr | None = Field(default=None, examples=["your-api-key-secret"])
     """The API key's secret."""
 
-    messaging_service_sid: str | None = Field(default=None, pattern=r"^MG[0-9a-f]{32}$")
-    """Send through this Messaging Service."""
+    messaging_service_sid: str | None = Field(default=None, pattern=r"^MG[0-9a-f]{32}$", examples=["MG" + 32 * "0"])
+    """Send through this Messaging Service (starts with MG)."""
 
     api_base_url: str = "https://api.twilio.com"
     """Where Twilio's REST API is. Tests point it elsewhere."""
@@ -114,25 +130,25 @@ class WorkSettings(Section):
 class AiSettings(Section):
     """The model that writes the replies."""
 
-    model: str | None = None
+    model: str | None = Field(default=None, examples=["openai:gpt-5-mini"])
     """A model by name ("openai:gpt-5-mini", "anthropic:claude-sonnet-4-5", any name with a base_url), or "offline"."""
 
-    base_url: str | None = None
+    base_url: str | None = Field(default=None, examples=["http://127.0.0.1:11434/v1"])
     """An OpenAI-compatible endpoint, e.g. "http://127.0.0.1:11434/v1" for Ollama."""
 
-    api_key: SecretStr | None = None
+    api_key: SecretStr | None = Field(default=None, examples=["your-key"])
     """The key of the model's provider."""
 
     timeout: Seconds = 45.0
     """Seconds for one request to a model in all."""
 
-    fallback_model: str | None = None
+    fallback_model: str | None = Field(default=None, examples=["anthropic:claude-sonnet-4-5"])
     """The model to ask when the first one fails."""
 
-    fallback_base_url: str | None = None
+    fallback_base_url: str | None = Field(default=None, examples=["http://127.0.0.1:8000/v1"])
     """The fallback model's endpoint; default: its provider's own."""
 
-    fallback_api_key: SecretStr | None = None
+    fallback_api_key: SecretStr | None = Field(default=None, examples=["your-other-key"])
     """The fallback model's key; default: api_key."""
 
     history_tokens: int = Field(default=4000, ge=100)
@@ -145,26 +161,26 @@ class AiSettings(Section):
 class NumberSettings(Section):
     """One of your addresses."""
 
-    address: str
+    address: str = Field(examples=["whatsapp:+14155238886"])
     """As Twilio writes it: "whatsapp:+14155238886" or "+15551234567"."""
 
-    persona: str
-    """Who answers there."""
+    persona: str = Field(examples=["shop"])
+    """Who answers there: the name of one of [[personas]]."""
 
 
 class PersonaSettings(Section):
     """Who answers."""
 
-    name: str
+    name: str = Field(examples=["shop"])
     """How [[numbers]] refers to it. A persona named "default" answers every other number."""
 
-    prompt_file: Path | None = None
+    prompt_file: Path | None = Field(default=None, examples=["shop.md"])
     """A text file with the instructions; a relative path starts at convoq.toml."""
 
-    model: str | None = None
+    model: str | None = Field(default=None, examples=["openai:gpt-5-mini"])
     """A model of its own instead of ai.model."""
 
-    agent: str | None = None
+    agent: str | None = Field(default=None, examples=["mybot:agent"])
     """A Pydantic AI agent of your own, as "module:attribute", instead of prompt and model."""
 
 
@@ -187,20 +203,20 @@ class ConversationSettings(Section):
 class ScheduleSettings(Section):
     """A job of your own that is enqueued on time."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", examples=["morning-greeting"])
     """Its identity: a slot of a name is enqueued at most once."""
 
-    kind: str
-    """The job's kind; a built-in one or one of [handlers]."""
+    kind: str = Field(examples=["greet.morning"])
+    """The job's kind: a built-in one or one of [handlers]."""
 
-    payload: dict[str, Any] = {}
+    payload: dict[str, Any] = Field(default={}, examples=[{"greeting": "Good morning!"}])
     """The job's payload."""
 
-    every: Seconds | None = None
+    every: Seconds | None = Field(default=None, examples=[3600.0])
     """Seconds between two runs. Give this or cron."""
 
-    cron: str | None = None
-    """Five fields, e.g. "0 9 * * mon-fri"."""
+    cron: str | None = Field(default=None, examples=["0 9 * * mon-fri"])
+    """Five fields: minute, hour, day of month, month, day of week. Give this or every."""
 
     timezone: str = "UTC"
     """The zone that cron is read in, e.g. "Europe/Madrid"."""
@@ -232,6 +248,6 @@ class Options(Section):
     personas: tuple[PersonaSettings, ...] = ()
     conversation: ConversationSettings = ConversationSettings()
     schedules: tuple[ScheduleSettings, ...] = ()
-    handlers: dict[str, str] = {}
-    """Handlers of your own: "invoice.remind" = "mypkg.jobs:remind"."""
+    handlers: dict[str, str] = Field(default={}, examples=[{"greet.morning": "mybot:greet"}])
+    """Handlers of your own: the kind of job, and the "module:attribute" that handles it."""
     log: LogSettings = LogSettings()

@@ -1,0 +1,73 @@
+"""Says whether this process is alive, and whether it may be sent webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import structlog
+from aiohttp import web
+
+log = structlog.get_logger()
+
+CHECK_TIMEOUT: Final = 2.0
+REMEMBER: Final = 1.0  # anybody may ask: the database is looked at once a second at most
+
+
+class Readiness(Protocol):
+    """What stands behind the webhook: its storage, seen from the door."""
+
+    def accepts(self) -> bool:
+        """False while a webhook must not be accepted, e.g. below the free-space watermark. Cheap: asked per webhook."""
+        ...
+
+    async def reasons(self) -> list[str]:
+        """Why webhooks can't be accepted just now, in plain words that strangers may read; empty when they can."""
+        ...
+
+
+class HealthChecks:
+    """GET /healthz and /readyz. They always answer, within a few seconds."""
+
+    def __init__(self, readiness: Readiness, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._readiness = readiness
+        self._clock = clock
+        self._checking = asyncio.Lock()
+        self._reasons: list[str] = []
+        self._checked_at: float | None = None
+
+    async def alive(self, _request: web.Request) -> web.Response:
+        return _answer(200, {"status": "ok"})
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        reasons = await self._current_reasons()
+        return _answer(503 if reasons else 200, {"status": "unready" if reasons else "ok", "reasons": reasons})
+
+    async def _current_reasons(self) -> list[str]:
+        async with self._checking:
+            if self._checked_at is None or self._clock() - self._checked_at >= REMEMBER:
+                self._reasons = await self._ask()
+                self._checked_at = self._clock()
+            return self._reasons
+
+    async def _ask(self) -> list[str]:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                return await self._readiness.reasons()
+        except TimeoutError:
+            return [f"the storage did not answer within {CHECK_TIMEOUT:g} s"]
+        except Exception:
+            log.exception("readiness.failed")
+            return ["the storage could not be checked; the log says why"]
+
+
+def _answer(status: int, content: dict[str, object]) -> web.Response:
+    return web.Response(
+        status=status,
+        body=json.dumps(content).encode(),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )

@@ -1,0 +1,139 @@
+"""Listens for the webhook app: binds, keeps the house in order, and stops in time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import resource
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from aiohttp import web
+
+from convoq.api.connections import ConnectionServer
+from convoq.api.limits import Limits
+from convoq.errors import ConfigError, ConvoqError
+from convoq.settings import ServerSettings
+
+BACKLOG: Final = 4096
+TURNS_TO_ACCEPT: Final = 3  # of the event loop, from an accepted socket to a connection that drain() knows
+RESERVED_FILES: Final = 64  # descriptors that the rest of the process needs: database, log, sockets to wake others
+
+
+async def serve(
+    app: web.Application,
+    settings: ServerSettings,
+    *,
+    sockets: Sequence[socket.socket] | None = None,
+    limits: Limits | None = None,
+) -> RunningServer:
+    """Accepts connections when it returns: on `sockets` if there are any, else on the configured host and port.
+
+    Raises ConfigError or ConvoqError with one line when it cannot listen.
+    """
+    runner = _Runner(app, _fitting(limits or Limits(), settings))
+    await runner.setup()
+    try:
+        listeners = await _listen(runner.connections, settings, sockets or ())
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return RunningServer(runner, listeners, drain_timeout=settings.drain_timeout)
+
+
+class RunningServer:
+    """A listener at work. Somebody calls stop() in the end."""
+
+    def __init__(self, runner: _Runner, listeners: list[asyncio.Server], *, drain_timeout: float) -> None:
+        self._runner = runner
+        self._listeners = listeners
+        self._drain_timeout = drain_timeout
+        self._sweeping = asyncio.create_task(runner.connections.sweep())
+        names = [listening.getsockname() for listener in listeners for listening in listener.sockets]
+        self.addresses: tuple[str, ...] = tuple(_readable(name) for name in names)
+        ports = [name[1] for name in names if isinstance(name, tuple)]
+        self.port: int | None = ports[0] if ports else None  #: None: only Unix sockets
+
+    async def stop(self) -> None:
+        """No new connections from here on; open requests finish within the drain timeout, then all is closed."""
+        await self._stop_listening()
+        await self._runner.connections.drain(self._drain_timeout)
+        self._sweeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._sweeping
+        await self._runner.cleanup()
+
+    async def _stop_listening(self) -> None:
+        await asyncio.sleep(0)  # takes in who has connected already: closing the listener would reset them
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            for listening in listener.sockets:
+                loop.remove_reader(listening.fileno())
+        # asyncio silently drops a connection whose listener closes before its protocol is made.
+        for _ in range(TURNS_TO_ACCEPT):
+            await asyncio.sleep(0)
+        for listener in self._listeners:
+            listener.close()
+
+
+class _Runner(web.AppRunner):
+    __slots__ = ("_limits", "connections")
+    connections: ConnectionServer
+
+    def __init__(self, app: web.Application, limits: Limits) -> None:
+        super().__init__(
+            app,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=limits.idle_time,
+            lingering_time=limits.linger_time,
+            # By now drain() has ended every connection that can be ended: this is for handlers that resist.
+            shutdown_timeout=0.1,
+        )
+        self._limits = limits
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        self.connections = ConnectionServer(
+            made.request_handler, request_factory=made.request_factory, limits=self._limits, **self._kwargs
+        )
+        return self.connections
+
+
+async def _listen(
+    connections: ConnectionServer, settings: ServerSettings, sockets: Sequence[socket.socket]
+) -> list[asyncio.Server]:
+    loop = asyncio.get_running_loop()
+    if sockets:
+        return [await loop.create_server(connections, sock=one, backlog=BACKLOG) for one in sockets]
+    where = f"{settings.host}:{settings.port}"
+    try:
+        return [
+            await loop.create_server(connections, settings.host, settings.port, backlog=BACKLOG, reuse_address=True)
+        ]
+    except PermissionError:
+        raise ConfigError(f"cannot listen on {where}: not allowed; take a server.port above 1023") from None
+    except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise ConfigError(f"server.host: {settings.host!r} is no address of this machine") from None
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConvoqError(f"cannot listen on {where}: {reason}; is another process there? (server.port)") from None
+
+
+def _fitting(limits: Limits, settings: ServerSettings) -> Limits:
+    """The limits, but never a request cut before its own deadlines, nor more connections than files may be open."""
+    slowest = limits.body_time + settings.write_timeout + limits.linger_time
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = limits.connections if allowed == resource.RLIM_INFINITY else max(8, allowed - RESERVED_FILES)
+    return replace(limits, request_time=max(limits.request_time, slowest), connections=min(limits.connections, most))
+
+
+def _readable(address: Any) -> str:
+    if not isinstance(address, tuple):
+        return f"unix:{address}"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

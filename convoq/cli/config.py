@@ -1,0 +1,152 @@
+"""`convoq config`: check the settings, show what is in force, print what there is to set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convoq.errors import ConfigError
+
+if TYPE_CHECKING:
+    from convoq.settings.load import Loaded
+    from convoq.settings.schema import KeyPath
+
+MASK = "***"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds `config` and its subcommands. Each sets `run`, which takes the arguments and returns the exit code."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "config", help="check, show and explain the settings", description="Check, show and explain the settings."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    checking = commands.add_parser("check", help="find everything that is wrong with the settings")
+    checking.add_argument("roles", nargs="*", type=_role, metavar="ROLE", help="serve, schedule, work; default: all")
+    checking.set_defaults(run=check)
+    showing = commands.add_parser("show", help="print the settings in force, secrets masked")
+    showing.add_argument("--origin", action="store_true", help="say where each one comes from")
+    showing.add_argument("--json", action="store_true", help="for programs")
+    showing.set_defaults(run=show)
+    commands.add_parser("example", help="print convoq.toml with every option").set_defaults(run=example)
+    commands.add_parser("reference", help="print docs/configuration.md").set_defaults(run=reference)
+
+
+def _role(name: str) -> str:
+    from convoq.settings.roles import ROLES
+
+    if name not in ROLES:
+        raise argparse.ArgumentTypeError(f"no such role: {name!r} (one of {', '.join(ROLES)})")
+    return name
+
+
+def check(args: argparse.Namespace) -> int:
+    """Prints a line for each role that can start. Raises ConfigError with everything that is wrong or missing."""
+    from convoq.settings.load import load
+    from convoq.settings.roles import ROLES, missing_for
+
+    loaded = load(args.config)
+    print(f"{_source(loaded)}: ok")
+    missing: dict[str, list[str]] = {}
+    for role in [role for role in ROLES if role in args.roles or not args.roles]:
+        lines = missing_for(loaded.options, role)
+        for line in lines:
+            missing.setdefault(line, []).append(role)
+        if not lines:
+            print(f"{role}: ok")
+    if missing:
+        raise ConfigError("\n".join(f"{', '.join(roles)}: {line}" for line, roles in missing.items()))
+    return 0
+
+
+def show(args: argparse.Namespace) -> int:
+    """Prints every setting, as TOML for people or as JSON for programs."""
+    from convoq.settings.load import load
+
+    loaded = load(args.config)
+    print(_as_json(loaded, args.origin) if args.json else "\n".join(_as_toml(loaded, args.origin)))
+    return 0
+
+
+def _as_json(loaded: Loaded, origins: bool) -> str:
+    from convoq.settings.problems import dotted
+
+    document: dict[str, Any] = {
+        "file": str(loaded.file) if loaded.file else None,
+        "settings": _plain(loaded.options.model_dump()),
+    }
+    if origins:
+        document["origins"] = {dotted(path): str(loaded.origin(*path)) for path in _leaves(document["settings"])}
+    return json.dumps(document, indent=2)
+
+
+def _as_toml(loaded: Loaded, origins: bool) -> Iterator[str]:
+    from convoq.settings.schema import SECTIONS
+
+    yield f"# {_source(loaded)}"
+    for name, value in _plain(loaded.options.model_dump()).items():
+        if name in SECTIONS or isinstance(value, dict):
+            tables: list[tuple[KeyPath, dict[str, Any]]] = [((name,), value)]
+        else:
+            tables = [((name, index), item) for index, item in enumerate(value)]
+        for path, table in tables:
+            yield ""
+            yield f"[[{name}]]" if len(path) == 2 else f"[{name}]"
+            yield from _entries(loaded, path, table, origins)
+
+
+def _entries(loaded: Loaded, path: KeyPath, table: dict[str, Any], origins: bool) -> Iterator[str]:
+    from convoq.settings.reference import key_text, toml_text
+
+    for key, value in table.items():
+        entry = f"# {key} is not set" if value is None else f"{key_text(key)} = {toml_text(value)}"
+        yield f"{entry:<48}  # {loaded.origin(*path, key)}" if origins else entry
+
+
+def _plain(value: Any, key: str = "") -> Any:
+    """The value in types that JSON and TOML know, without its secrets; a payload's are known by their names."""
+    from convoq.logs import looks_secret
+
+    match value:
+        case None:
+            return None
+        case dict():
+            return {name: _plain(item, name) for name, item in value.items()}
+        case list() | tuple():
+            return [_plain(item, key) for item in value]
+        case bool() | int() | float() | str() | Path() if not looks_secret(key):
+            return str(value) if isinstance(value, Path) else value
+        case _:
+            return MASK
+
+
+def _leaves(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
+    if isinstance(value, dict | list) and value:
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(item, (*path, key))
+    else:
+        yield path
+
+
+def _source(loaded: Loaded) -> str:
+    from convoq.settings.problems import one_line
+
+    return one_line(str(loaded.file)) if loaded.file else "no convoq.toml"
+
+
+def example(_: argparse.Namespace) -> int:
+    """Prints convoq.toml with every option, commented out at its default."""
+    from convoq.settings import reference as texts
+
+    print(texts.example(), end="")
+    return 0
+
+
+def reference(_: argparse.Namespace) -> int:
+    """Prints every option as Markdown."""
+    from convoq.settings import reference as texts
+
+    print(texts.reference(), end="")
+    return 0

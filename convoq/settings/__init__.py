@@ -1,0 +1,35 @@
+"""Every option of convoq: its default (options), where it is read from (load), and what a role needs (roles)."""
+
+from convoq.settings.options import (
+    AiSettings,
+    ConversationSettings,
+    DatabaseSettings,
+    LogSettings,
+    NumberSettings,
+    Options,
+    PersonaSettings,
+    QueueSettings,
+    ScheduleSettings,
+    Seconds,
+    Section,
+    ServerSettings,
+    TwilioSettings,
+    WorkSettings,
+)
+
+__all__ = [
+    "AiSettings",
+    "ConversationSettings",
+    "DatabaseSettings",
+    "LogSettings",
+    "NumberSettings",
+    "Options",
+    "PersonaSettings",
+    "QueueSettings",
+    "ScheduleSettings",
+    "Seconds",
+    "Section",
+    "ServerSettings",
+    "TwilioSettings",
+    "WorkSettings",
+]

@@ -1,0 +1,249 @@
+"""What must hold between settings, and in the world outside them: one finding for each thing that does not."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import unicodedata
+import zoneinfo
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from convoq.jobs import BUILT_IN
+from convoq.settings.options import NumberSettings, Options, PersonaSettings, ScheduleSettings
+from convoq.settings.problems import dotted, nearest, one_line, quoted
+from convoq.settings.schema import KeyPath
+
+
+class Finding(NamedTuple):
+    """A setting that does not fit, and the others that it was held against."""
+
+    path: KeyPath
+    message: str
+    needs: tuple[KeyPath, ...] = ()
+
+
+_REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}")
+_SCHEMED: Final = re.compile(r"whatsapp:\+[1-9][0-9]{6,14}|(?!whatsapp:)[a-z]+:\S+")
+
+
+def findings(options: Options) -> Iterator[Finding]:
+    """Everything that is wrong with options whose types are right."""
+    yield from _texts(options, ())
+    yield from _addresses_of_services(options)
+    yield from _pairs(options)
+    for index, number in enumerate(options.numbers):
+        yield from _number(("numbers", index), number, [persona.name for persona in options.personas])
+    for index, persona in enumerate(options.personas):
+        yield from _persona(("personas", index), persona)
+    for index, schedule in enumerate(options.schedules):
+        yield from _schedule(("schedules", index), schedule, options.handlers)
+    yield from _doubles(options)
+    yield from _handlers(options.handlers)
+
+
+def _texts(value: object, path: KeyPath) -> Iterator[Finding]:
+    """Nothing is empty, and nothing holds what only a slip of the clipboard puts there."""
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            # A payload is the handler's business.
+            if name != "payload":
+                yield from _texts(getattr(value, name), (*path, name))
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index))
+    elif isinstance(value, SecretStr):
+        yield from _text(value.get_secret_value(), path, str.isspace, "spaces or line breaks")
+    elif isinstance(value, str | Path):
+        yield from _text("" if value == Path() else str(value), path, _is_control, "control characters")
+
+
+def _text(text: str, path: KeyPath, forbidden: Callable[[str], bool], what: str) -> Iterator[Finding]:
+    if not text:
+        yield Finding(path, "must not be empty: give it a value or leave it out")
+    elif any("\ud800" <= char <= "\udfff" for char in text):
+        yield Finding(path, "must be UTF-8 text")
+    elif any(forbidden(char) for char in text):
+        yield Finding(path, f"must not hold {what}")
+
+
+def _is_control(char: str) -> bool:
+    return unicodedata.category(char) == "Cc"
+
+
+def _addresses_of_services(options: Options) -> Iterator[Finding]:
+    if options.server.public_url and (wrong := _wrong_url(options.server.public_url, secure=True, bare=True)):
+        yield Finding(("server", "public_url"), wrong)
+    if options.twilio.api_base_url and (wrong := _wrong_url(options.twilio.api_base_url, secure=True)):
+        yield Finding(("twilio", "api_base_url"), wrong)
+    for name in ("base_url", "fallback_base_url"):
+        url = getattr(options.ai, name)
+        if url and (wrong := _wrong_url(url)):
+            yield Finding(("ai", name), wrong)
+
+
+def _wrong_url(url: str, *, secure: bool = False, bare: bool = False) -> str | None:
+    """What is wrong, without the URL itself: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(char.isspace() for char in url):
+        return "must start with https:// and a host" if secure else "must start with http:// or https:// and a host"
+    if "@" in parts.netloc:
+        return "must not hold a user name or password"
+    if "?" in url or "#" in url:
+        return "must not hold a query or fragment (? or #)"
+    if bare and parts.path:
+        return "must be scheme and host alone, without a path"
+    if secure and parts.scheme != "https" and not _is_loopback(parts):
+        return "must be https: http is for this machine alone"
+    return None
+
+
+def _is_loopback(parts: SplitResult) -> bool:
+    host = parts.hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _pairs(options: Options) -> Iterator[Finding]:
+    twilio, conversation, queue = options.twilio, options.conversation, options.queue
+    if twilio.api_key_sid and not twilio.api_key_secret:
+        yield Finding(
+            ("twilio", "api_key_sid"), "needs twilio.api_key_secret beside it", (("twilio", "api_key_secret"),)
+        )
+    if twilio.api_key_secret and not twilio.api_key_sid:
+        yield Finding(("twilio", "api_key_secret"), "needs twilio.api_key_sid beside it", (("twilio", "api_key_sid"),))
+    yield from _not_less("conversation", "max_wait", "quiet_window", conversation.max_wait, conversation.quiet_window)
+    if conversation.expire_after <= conversation.idle_after:
+        yield Finding(
+            ("conversation", "expire_after"),
+            "must be more than conversation.idle_after",
+            (("conversation", "idle_after"),),
+        )
+    yield from _not_less("queue", "backoff_cap", "backoff_base", queue.backoff_cap, queue.backoff_base)
+
+
+def _not_less(section: str, more: str, less: str, value: float, least: float) -> Iterator[Finding]:
+    if value < least:
+        yield Finding((section, more), f"must be at least {section}.{less} ({least:g})", ((section, less),))
+
+
+def _number(path: KeyPath, number: NumberSettings, personas: Sequence[str]) -> Iterator[Finding]:
+    if not (_PHONE.fullmatch(number.address) or _SCHEMED.fullmatch(number.address)):
+        yield Finding((*path, "address"), 'must be as Twilio writes it: "whatsapp:+14155238886" or "+15551234567"')
+    if number.persona not in personas:
+        yield Finding(
+            (*path, "persona"),
+            f"none of [[personas]] has this name{_meant(number.persona, personas)}",
+            (("personas",),),
+        )
+
+
+def _persona(path: KeyPath, persona: PersonaSettings) -> Iterator[Finding]:
+    if persona.agent is not None:
+        if not _REFERENCE.fullmatch(persona.agent):
+            yield Finding((*path, "agent"), 'must look like "module:attribute"')
+        if persona.prompt_file or persona.model:
+            yield Finding((*path, "agent"), "takes the place of prompt_file and model: give it alone")
+    if persona.prompt_file and (wrong := _wrong_prompt(persona.prompt_file)):
+        yield Finding((*path, "prompt_file"), wrong)
+
+
+def _wrong_prompt(file: Path) -> str | None:
+    try:
+        text = file.read_text("utf-8")
+    except OSError as error:
+        return f"cannot read {quoted(str(file))}: {error.strerror}"
+    except ValueError:
+        return f"{quoted(str(file))} is not UTF-8 text"
+    return None if text.strip() else f"{quoted(str(file))} is empty"
+
+
+def _schedule(path: KeyPath, schedule: ScheduleSettings, handlers: dict[str, str]) -> Iterator[Finding]:
+    if (schedule.every is None) == (schedule.cron is None):
+        yield Finding(path, "needs every or cron" if schedule.every is None else "has every and cron: give one of them")
+    if schedule.cron is not None and (wrong := _wrong_cron(schedule.cron)):
+        yield Finding((*path, "cron"), wrong)
+    if not _is_zone(schedule.timezone):
+        yield Finding(
+            (*path, "timezone"), f"no such time zone{_meant(schedule.timezone, zoneinfo.available_timezones())}"
+        )
+    if schedule.kind not in BUILT_IN and schedule.kind not in handlers:
+        yield Finding(
+            (*path, "kind"), f"no handler of this kind{_meant(schedule.kind, [*BUILT_IN, *handlers])}", (("handlers",),)
+        )
+    if wrong := _wrong_payload(schedule):
+        yield Finding((*path, "payload"), wrong)
+
+
+def _wrong_cron(expression: str) -> str | None:
+    from cronsim import CronSim, CronSimError
+
+    if len(expression.split()) != 5:
+        return 'must be five fields, such as "0 9 * * mon-fri"'
+    try:
+        CronSim(expression, datetime.now(UTC))
+    except CronSimError as error:
+        return f"is not a cron expression: {error}"
+    except (AssertionError, TypeError, ValueError, RecursionError):
+        return "is not a cron expression"
+    return None
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def _wrong_payload(schedule: ScheduleSettings) -> str | None:
+    try:
+        json.dumps(schedule.payload, allow_nan=False)
+        if schedule.kind in BUILT_IN:
+            BUILT_IN[schedule.kind].model_validate(schedule.payload)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        return one_line(f"does not suit {schedule.kind}: {dotted(first['loc'])}: {first['msg'].lower()}")
+    except (TypeError, ValueError):
+        return "must be JSON: text, finite numbers, true and false, lists and tables"
+    return None
+
+
+def _doubles(options: Options) -> Iterator[Finding]:
+    """The later of two that share what must be their own."""
+    for table, key in (("numbers", "address"), ("personas", "name"), ("schedules", "name")):
+        seen: set[str] = set()
+        for index, item in enumerate(getattr(options, table)):
+            value = getattr(item, key)
+            if value in seen:
+                yield Finding((table, index, key), f"{quoted(value)} is there twice")
+            seen.add(value)
+
+
+def _handlers(handlers: dict[str, str]) -> Iterator[Finding]:
+    for kind, target in handlers.items():
+        if kind in BUILT_IN:
+            yield Finding(("handlers", kind), "is a kind that convoq handles itself: choose another name")
+        if not kind or not kind.isprintable():
+            yield Finding(("handlers", kind), "a kind is plain text and not empty")
+        if not _REFERENCE.fullmatch(target):
+            yield Finding(("handlers", kind), 'must look like "module:attribute"')
+
+
+def _meant(name: str, names: Sequence[str] | set[str]) -> str:
+    meant = nearest(name, names)
+    return f". Did you mean {quoted(meant)}?" if meant else ""

@@ -1,0 +1,163 @@
+"""What is wrong with a setting, in words: one line each, and never with the value of a secret."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pydantic_core import ErrorDetails
+
+from convoq.settings.schema import SECTIONS, SETTINGS, TABLE_LISTS, KeyPath, credential_name, env_name, model_of
+
+ECHO_LIMIT: Final = 40
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+_PATTERNS: Final = {
+    r"^AC[0-9a-f]{32}$": "must be AC and 32 of the characters 0-9 and a-f",
+    r"^SK[0-9a-f]{32}$": "must be SK and 32 of the characters 0-9 and a-f",
+    r"^MG[0-9a-f]{32}$": "must be MG and 32 of the characters 0-9 and a-f",
+    r"^[A-Za-z0-9_.-]+$": "may only hold letters, digits, underscores, dots and hyphens",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value comes from. As text: "default", "convoq.toml:3", "CONVOQ_SERVER__PORT", "flag", ..."""
+
+    kind: Literal["default", "file", "credential", "environment", "flag"] = "default"
+    name: str = ""  #: of the file, the credential or the variable
+    line: int = 0
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "file":
+                return one_line(f"{self.name}:{self.line}" if self.line else self.name)
+            case "credential":
+                return one_line(f"credential {self.name}")
+            case "environment":
+                return one_line(self.name)
+            case kind:
+                return kind
+
+    def names(self, path: KeyPath) -> bool:
+        """Does it say by itself which setting is meant?"""
+        return (self.kind == "environment" and self.name == env_name(path)) or (
+            self.kind == "credential" and self.name == credential_name(path)
+        )
+
+
+DEFAULT: Final = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, and where. As text: one line for a person."""
+
+    origin: Origin
+    path: KeyPath
+    message: str
+
+    def __str__(self) -> str:
+        places = [str(self.origin)] if self.origin != DEFAULT else []
+        if self.path and not self.origin.names(self.path):
+            places.append(dotted(self.path))
+        return ": ".join([*places, self.message])
+
+
+def explain(error: ErrorDetails) -> str:
+    """A validation error in our words."""
+    path, context = error["loc"], error.get("ctx", {})
+    match error["type"]:
+        case "extra_forbidden":
+            return unknown(path)
+        case "missing":
+            return "must be set"
+        case "greater_than_equal":
+            return f"must be at least {context['ge']:g}{_echo(error)}"
+        case "greater_than":
+            return f"must be more than {context['gt']:g}{_echo(error)}"
+        case "less_than_equal":
+            return f"must be at most {context['le']:g}{_echo(error)}"
+        case "string_pattern_mismatch":
+            return _PATTERNS[context["pattern"]]
+        case "literal_error":
+            return f"must be one of {context['expected']}".replace("'", '"') + _echo(error)
+        case "string_type" | "path_type":
+            return "must be text in quotes"
+        case "string_unicode":
+            return "must be UTF-8 text"
+        case "tuple_type":
+            return f"must be a list of tables: write [[{path[-1]}]]" if path[-1] in TABLE_LISTS else "must be a list"
+        case "dict_type" | "model_type":
+            return "must be a table"
+        case "boolean" | "float_parsing" | "float_type" | "finite_number":
+            return f"must be a number{_echo(error)}"
+        case "int_parsing" | "int_type" | "int_from_float" | "int_parsing_size":
+            return f"must be a whole number{_echo(error)}"
+        case _:
+            return one_line(error["msg"])
+
+
+def _echo(error: ErrorDetails) -> str:
+    """The value itself. Asked for with numbers and choices only, which are no secrets."""
+    value = error["input"]
+    shown = ""
+    if isinstance(value, bool):
+        shown = str(value).lower()
+    elif isinstance(value, str):
+        shown = quoted(value)
+    elif isinstance(value, int | float):
+        shown = str(value)
+    return f", not {shown}" if 0 < len(shown) <= ECHO_LIMIT else ""
+
+
+def unknown(path: KeyPath) -> str:
+    """Says that there is no such setting, and which one was probably meant."""
+    meant = _nearest_setting(path)
+    return f"unknown setting. Did you mean {quoted(meant)}?" if meant else "unknown setting"
+
+
+def unknown_variable(name: str) -> str:
+    """The same for a variable of the environment."""
+    if (prefix := name + "__") and any(env_name(path).startswith(prefix) for path in SETTINGS):
+        return f"is a table. Set its options one by one, as {prefix}..."
+    tail = name.rpartition("CONVOQ_")[2]
+    elsewhere = [env_name(path) for path in SETTINGS if len(path) == 2 and str(path[1]).upper() == tail]
+    meant = elsewhere[0] if len(elsewhere) == 1 else nearest(name, map(env_name, SETTINGS))
+    return f"unknown setting. Did you mean {meant}?" if meant else "unknown setting"
+
+
+def _nearest_setting(path: KeyPath) -> str | None:
+    model, name = model_of(path[:-1]), str(path[-1])
+    if model is None:
+        return None
+    elsewhere = [f"{section}.{name}" for section, fields in SECTIONS.items() if name in fields.model_fields]
+    return nearest(name, model.model_fields) or (elsewhere[0] if len(elsewhere) == 1 else None)
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant, if one is close."""
+    return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=0.7)), None)
+
+
+def dotted(path: KeyPath) -> str:
+    """A path as people write it: numbers[0].address."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else quoted(part))
+    return text
+
+
+def quoted(text: str) -> str:
+    return f'"{one_line(text)}"'
+
+
+def one_line(text: str) -> str:
+    """The text with everything escaped that could break a line or steer a terminal."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

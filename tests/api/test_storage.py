@@ -1,0 +1,86 @@
+"""The webhook with the real queue behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from convoq.api import readiness
+from convoq.api.readiness import StorageReadiness
+from convoq.db import Database
+from convoq.queue.base import JobFilter
+from convoq.queue.service import QueueService
+from convoq.queue.sqlite import SqliteBackend
+from convoq.settings import QueueSettings
+from tests.api.conftest import Events
+from tests.api.harness import message, running, status, status_webhook, webhook
+
+HUGE_MB = 1 << 40
+
+
+@pytest.fixture
+async def service(database: Database) -> AsyncIterator[QueueService]:
+    service = QueueService(SqliteBackend(database), QueueSettings())
+    yield service
+    await service.backend.close()
+
+
+async def test_message_is_on_disk_once_when_it_is_answered(service: QueueService) -> None:
+    async with running(enqueuer=service) as house:
+        replies = await asyncio.gather(*(house.ask(webhook(message())) for _ in range(20)))
+        assert {reply.status for reply in replies} == {200}
+        (record,) = await service.backend.list(JobFilter())
+    assert json.loads(record.payload)["form"] == [list(pair) for pair in message()]
+
+
+async def test_burst_of_webhooks_is_stored_whole(service: QueueService) -> None:
+    async with running(enqueuer=service) as house:
+        sids = [f"SM{number:032x}" for number in range(50)]
+        inbound = (house.ask(webhook(message(sid=sid))) for sid in sids)
+        statuses = (house.ask(status_webhook(status(sid=sid)), bodiless=True) for sid in sids)
+        replies = await asyncio.gather(*inbound, *statuses)
+        assert [reply.status for reply in replies] == [200] * 50 + [204] * 50
+        assert await service.backend.count(JobFilter(kinds=("process_ai_response",))) == 50
+        assert await service.backend.count(JobFilter(kinds=("record_delivery_status",))) == 50
+
+
+async def test_database_locked_by_somebody_else_is_503_and_later_200(
+    database: Database, service: QueueService, events: Events
+) -> None:
+    with sqlite3.connect(database.path, isolation_level=None) as outsider:
+        async with running(enqueuer=service, write_timeout=0.2) as house:
+            outsider.execute("BEGIN EXCLUSIVE")
+            assert (await house.ask(webhook(message()))).status == 503
+            outsider.execute("ROLLBACK")
+            assert (await house.ask(webhook(message()))).status == 200
+            assert await service.backend.count(JobFilter()) == 1
+    outsider.close()
+    assert [event["event"] for event in events if event["log_level"] == "warning"] == ["webhook.refused"]
+
+
+async def test_storage_with_room_is_ready(database: Database) -> None:
+    ready = StorageReadiness(database)
+    assert (ready.accepts(), await ready.reasons()) == (True, [])
+
+
+async def test_storage_without_room_does_not_accept(tmp_path: Path) -> None:
+    async with await Database.open(tmp_path / "full.db", min_free_mb=HUGE_MB) as database:
+        ready = StorageReadiness(database)
+        assert (ready.accepts(), await ready.reasons()) == (False, [readiness.NO_ROOM])
+
+
+async def test_replaced_file_is_not_ready(database: Database) -> None:
+    database.path.rename(database.path.with_suffix(".old"))
+    database.path.touch()
+    assert await StorageReadiness(database).reasons() == [readiness.REFUSED]
+
+
+async def test_closed_storage_is_not_ready(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "convoq.db")
+    await database.close()
+    assert readiness.UNAVAILABLE in await StorageReadiness(database).reasons()

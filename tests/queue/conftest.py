@@ -1,0 +1,141 @@
+"""The backends that the queue's contract is tested over: a new one adds one factory to BACKENDS."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from convoq.clock import Clock
+from convoq.db import Database
+from convoq.queue.base import Backend
+from convoq.queue.sqlite import SqliteBackend
+from tests.clock import ManualClock
+
+
+@dataclass(slots=True)
+class Opened:
+    """A backend and the store whose writes its fence guards."""
+
+    backend: Backend
+    database: Database
+    closed: bool = False
+
+    async def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        await self.backend.close()
+        await self.database.close()
+
+
+async def open_sqlite(directory: Path, clock: Clock) -> Opened:
+    database = await Database.open(directory / "convoq.db", clock=clock)
+    return Opened(SqliteBackend(database), database)
+
+
+BACKENDS: dict[str, Callable[[Path, Clock], Coroutine[Any, Any, Opened]]] = {"sqlite": open_sqlite}
+
+
+class OpenBackend(Protocol):
+    async def __call__(self, clock: Clock | None = None) -> Opened:
+        """One more backend on the test's own queue, as another process would open it."""
+        ...
+
+
+@pytest.fixture(params=list(BACKENDS))
+def backend_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def open_backend(backend_name: str, tmp_path: Path, clock: ManualClock) -> AsyncIterator[OpenBackend]:
+    manual, opened = clock, list[Opened]()
+
+    async def open_one(clock: Clock | None = None) -> Opened:
+        opened.append(await BACKENDS[backend_name](tmp_path, clock or manual))
+        return opened[-1]
+
+    yield open_one
+    for each in reversed(opened):
+        await each.close()
+
+
+@pytest.fixture
+async def store(open_backend: OpenBackend) -> Opened:
+    return await open_backend()
+
+
+@pytest.fixture
+def backend(store: Opened) -> Backend:
+    return store.backend
+
+
+# The child stops by itself when its stdin closes, so that an interrupted test run leaves no process behind.
+_CHILD = """
+import asyncio, sys
+from pathlib import Path
+from convoq.jobs import NewJob
+from tests.clock import ManualClock
+from tests.queue.conftest import BACKENDS
+
+async def main(name, directory, now, act, worker):
+    backend = (await BACKENDS[name](Path(directory), ManualClock(int(now)))).backend
+    if act == "enqueue":
+        [result] = await backend.enqueue([NewJob(kind="reply", payload="{}")], max_attempts=5)
+        print("READY", result.job_id, flush=True)
+    else:
+        await backend.register(worker)
+        print("READY", len(await backend.claim(100, lease=3600.0, worker=worker)), flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A real process that holds the queue open; `said` is what it reported when it was ready."""
+
+    process: asyncio.subprocess.Process
+    said: str
+
+    async def kill(self) -> None:
+        """SIGKILL, and the process is gone when this returns."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.communicate()
+
+
+class StartChild(Protocol):
+    async def __call__(self, act: str, worker: str = "child") -> Child:
+        """A process that registers and claims all that is due (act "claim") or enqueues one job ("enqueue")."""
+        ...
+
+
+@pytest.fixture
+async def start_child(backend_name: str, tmp_path: Path, clock: ManualClock) -> AsyncIterator[StartChild]:
+    children: list[Child] = []
+
+    async def start(act: str, worker: str = "child") -> Child:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-c", _CHILD, backend_name, str(tmp_path), str(clock.now()), act, worker),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        assert process.stdout is not None
+        word, _, said = (await process.stdout.readline()).decode().strip().partition(" ")
+        children.append(Child(process, said))
+        assert word == "READY", "the child process failed, see its stderr above"
+        return children[-1]
+
+    yield start
+    for child in children:
+        await child.kill()

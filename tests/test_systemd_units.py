@@ -1,0 +1,134 @@
+"""The units under systemd/: they load, they are tightly sandboxed, and they agree with the settings."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from convoq.settings import Options, ServerSettings, WorkSettings
+
+SYSTEMD = Path(__file__).parents[1] / "systemd"
+ROLES = ("serve", "schedule", "work")
+MOST_EXPOSURE = 15  #: tenths of systemd-analyze's exposure level
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """The units with a program that exists everywhere: verify wants to see it."""
+    for unit in [*SYSTEMD.glob("*.service"), *SYSTEMD.glob("*.socket"), *SYSTEMD.glob("*.target")]:
+        (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/convoq/bin/convoq", "/bin/true"))
+    return tmp_path
+
+
+def lines(role: str) -> list[str]:
+    text = (SYSTEMD / f"convoq-{role}.service").read_text()
+    return [line for line in text.splitlines() if line and not line.startswith(("#", ";"))]
+
+
+def values(role: str, option: str) -> list[str]:
+    return [line.partition("=")[2] for line in lines(role) if line.startswith(f"{option}=")]
+
+
+@needs_systemd
+def test_systemd_finds_nothing_to_say_about_the_units(units: Path) -> None:
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *sorted(map(str, units.iterdir()))], capture_output=True, text=True
+    )
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+@needs_systemd
+@pytest.mark.parametrize("role", ROLES)
+def test_a_unit_is_hardly_exposed(units: Path, role: str) -> None:
+    unit = units / f"convoq-{role}.service"
+    analysed = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSURE}", "--no-pager", str(unit)],
+        capture_output=True,
+        text=True,
+    )
+    assert analysed.returncode == 0, analysed.stdout + analysed.stderr
+
+
+def test_the_sandbox_is_alike_in_all_units() -> None:
+    assert len({tuple(lines(role)[lines(role).index("ProtectSystem=strict") :]) for role in ROLES}) == 1
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_unit_starts_its_role(role: str) -> None:
+    assert values(role, "ExecStart") == [f"/opt/convoq/bin/convoq {role} --config /etc/convoq/convoq.toml"]
+
+
+@pytest.mark.parametrize(
+    ("role", "drain"), [("serve", ServerSettings().drain_timeout), ("work", WorkSettings().drain_timeout)]
+)
+def test_systemd_waits_ten_seconds_longer_than_the_drain(role: str, drain: float) -> None:
+    assert values(role, "TimeoutStopSec") == [f"{drain + 10:g}"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_wrong_configuration_is_not_restarted_and_anything_else_for_ever(role: str) -> None:
+    assert values(role, "Restart") == ["always"]
+    assert values(role, "RestartPreventExitStatus") == ["78 2"]
+    assert values(role, "StartLimitIntervalSec") == ["0"]
+
+
+def test_every_secret_reaches_the_worker_and_only_the_signing_ones_reach_the_webhook() -> None:
+    assert set(credentials("work")) == set(secret_settings(Options))
+    assert credentials("serve") == ["twilio__auth_token", "twilio__auth_tokens"]
+    assert credentials("schedule") == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_credential_that_does_not_exist_does_not_stop_the_unit(role: str) -> None:
+    """systemd fails the unit over a missing absolute path, but looks up a name in its credential stores."""
+    sources = [source for _, _, source in (value.partition(":") for value in values(role, "LoadCredential"))]
+    assert sources == [f"convoq.{name}" for name in credentials(role)]
+
+
+def credentials(role: str) -> list[str]:
+    return [value.partition(":")[0] for value in values(role, "LoadCredential")]
+
+
+def secret_settings(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from secret_settings(field.annotation, f"{prefix}{name}__")
+        elif "SecretStr" in str(field.annotation):
+            yield prefix + name
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_sandbox_leaves_the_queues_clock_and_the_shared_sockets_in_reach(role: str) -> None:
+    assert values(role, "ProcSubset") == []  # pid would hide /proc/sys/kernel/random/boot_id
+    assert values(role, "StateDirectory") == ["convoq"]
+    assert "AF_UNIX" in values(role, "RestrictAddressFamilies")[0].split()
+
+
+def test_the_target_enables_every_unit() -> None:
+    text = (SYSTEMD / "convoq.target").read_text()
+    also = next(line.partition("=")[2] for line in text.splitlines() if line.startswith("Also="))
+    assert sorted(also.split()) == sorted(
+        unit.name for unit in SYSTEMD.iterdir() if unit.suffix in {".service", ".socket"}
+    )
+
+
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not installed")
+def test_sysusers_makes_the_user_of_the_units(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    made = subprocess.run(
+        ["systemd-sysusers", f"--root={tmp_path}", "-"],
+        input=(SYSTEMD / "convoq.sysusers").read_text(),
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    (user,) = (tmp_path / "etc/passwd").read_text().splitlines()
+    assert user.startswith("convoq:")
+    assert {value for role in ROLES for value in values(role, "User")} == {"convoq"}
