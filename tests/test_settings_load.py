@@ -181,8 +181,12 @@ def test_a_directory_in_the_place_of_the_file_is_an_error(place: Place) -> None:
         ("[twilio]\naccount_sid = 'AC1'", 2, "twilio.account_sid: must be AC and 32 of the characters 0-9 and a-f"),
         ("[conversation]\nmax_wait = 1", 2, "conversation.max_wait: must be at least conversation.quiet_window (2.5)"),
         ("[conversation]\nexpire_after = 9", 2, "conversation.expire_after: must be more than conversation.idle_after"),
-        (f"[twilio]\napi_key_sid = 'SK{32 * '0'}'", 2, "twilio.api_key_sid: needs twilio.api_key_secret beside it"),
-        ("[twilio]\napi_key_secret = 's'", 2, "twilio.api_key_secret: needs twilio.api_key_sid beside it"),
+        ("[work]\ndeadline = 60", 2, "work.deadline: must be more than twice ai.timeout"),
+        (
+            "[[schedules]]\nname = 'housekeeping'\nkind = 'housekeeping'\nevery = 60",
+            2,
+            "schedules[0].name: is taken by convoq itself: choose another",
+        ),
         (
             "[handlers]\nprocess_idle = 'm:a'",
             2,

@@ -60,9 +60,19 @@ def test_a_fallback_in_the_cloud_needs_a_key_too() -> None:
 
 
 def test_personas_with_a_mind_of_their_own_need_no_model() -> None:
-    personas = [{"name": "a", "agent": "m:a"}, {"name": "b", "model": "offline"}]
+    personas = [{"name": "a", "agent": "m:a"}, {"name": "default", "model": "offline"}]
     assert missing("work", twilio=TWILIO, personas=personas) == []
     assert missing("work", twilio=TWILIO, personas=[*personas, {"name": "c"}]) == ["ai.model"]
+
+
+def test_numbers_that_only_the_default_persona_answers_need_a_model() -> None:
+    assert missing("work", twilio=TWILIO, personas=[{"name": "a", "agent": "m:a"}]) == ["ai.model"]
+
+
+def test_an_api_key_is_needed_whole_and_only_to_work() -> None:
+    half = {"account_sid": TWILIO["account_sid"], "auth_token": "t", "api_key_sid": f"SK{32 * '0'}"}
+    assert missing("work", twilio=half, ai={"model": "offline"}) == ["twilio.api_key_secret"]
+    assert missing("schedule", twilio=half) == []
 
 
 def test_a_model_without_provider_or_endpoint_is_explained() -> None:

@@ -118,13 +118,7 @@ def _is_loopback(parts: SplitResult) -> bool:
 
 
 def _pairs(options: Options) -> Iterator[Finding]:
-    twilio, conversation, queue = options.twilio, options.conversation, options.queue
-    if twilio.api_key_sid and not twilio.api_key_secret:
-        yield Finding(
-            ("twilio", "api_key_sid"), "needs twilio.api_key_secret beside it", (("twilio", "api_key_secret"),)
-        )
-    if twilio.api_key_secret and not twilio.api_key_sid:
-        yield Finding(("twilio", "api_key_secret"), "needs twilio.api_key_sid beside it", (("twilio", "api_key_sid"),))
+    conversation, queue = options.conversation, options.queue
     yield from _not_less("conversation", "max_wait", "quiet_window", conversation.max_wait, conversation.quiet_window)
     if conversation.expire_after <= conversation.idle_after:
         yield Finding(
@@ -133,6 +127,9 @@ def _pairs(options: Options) -> Iterator[Finding]:
             (("conversation", "idle_after"),),
         )
     yield from _not_less("queue", "backoff_cap", "backoff_base", queue.backoff_cap, queue.backoff_base)
+    # A turn may ask the model and then its fallback; a handler that is cut off before costs an attempt for nothing.
+    if options.work.deadline <= 2 * options.ai.timeout:
+        yield Finding(("work", "deadline"), "must be more than twice ai.timeout", (("ai", "timeout"),))
 
 
 def _not_less(section: str, more: str, less: str, value: float, least: float) -> Iterator[Finding]:
@@ -172,6 +169,8 @@ def _wrong_prompt(file: Path) -> str | None:
 
 
 def _schedule(path: KeyPath, schedule: ScheduleSettings, handlers: dict[str, str]) -> Iterator[Finding]:
+    if schedule.name in BUILT_IN:
+        yield Finding((*path, "name"), "is taken by convoq itself: choose another")
     if (schedule.every is None) == (schedule.cron is None):
         yield Finding(path, "needs every or cron" if schedule.every is None else "has every and cron: give one of them")
     if schedule.cron is not None and (wrong := _wrong_cron(schedule.cron)):
@@ -203,6 +202,8 @@ def _wrong_cron(expression: str) -> str | None:
 
 
 def _is_zone(name: str) -> bool:
+    if name == "UTC":
+        return True  # also where no time zone data is installed
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):

@@ -48,7 +48,7 @@ class ServerSettings(Section):
     public_url: str | None = Field(default=None, examples=["https://bot.example.com"])
     """How Twilio reaches this server: scheme and host, without a path. Twilio signs this URL."""
 
-    write_timeout: Seconds = 4.5
+    write_timeout: Annotated[float, Field(gt=0, le=10)] = 4.5
     """Seconds until a webhook that cannot be stored is answered 503."""
 
     drain_timeout: Seconds = 5.0
@@ -101,7 +101,7 @@ class QueueSettings(Section):
     visibility_timeout: Annotated[float, Field(ge=1, le=43200)] = 60.0
     """Seconds a claim stays with a worker that no longer renews it."""
 
-    max_attempts: int = Field(default=8, ge=1, le=100)
+    max_attempts: int = Field(default=12, ge=1, le=100)
     """Starts that a job gets before it goes to the dead letters."""
 
     backoff_base: Seconds = 2.0
@@ -149,7 +149,7 @@ class AiSettings(Section):
     """The fallback model's endpoint; default: its provider's own."""
 
     fallback_api_key: SecretStr | None = Field(default=None, examples=["your-other-key"])
-    """The fallback model's key; default: api_key."""
+    """The fallback model's key; default: api_key, where both are of one provider."""
 
     history_tokens: int = Field(default=4000, ge=100)
     """About how many tokens of the conversation the model is shown."""
@@ -212,7 +212,7 @@ class ScheduleSettings(Section):
     payload: dict[str, Any] = Field(default={}, examples=[{"greeting": "Good morning!"}])
     """The job's payload."""
 
-    every: Seconds | None = Field(default=None, examples=[3600.0])
+    every: Annotated[float, Field(ge=1, le=366 * 86400)] | None = Field(default=None, examples=[3600.0])
     """Seconds between two runs. Give this or cron."""
 
     cron: str | None = Field(default=None, examples=["0 9 * * mon-fri"])

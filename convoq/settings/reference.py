@@ -80,12 +80,13 @@ that is empty counts as not set. One that convoq does not know is an error.
 ## Credentials
 
 Under systemd secrets can stay out of both file and environment. A credential is named like the variable, in small
-letters and without the prefix:
+letters and without the prefix. The units that come with convoq look for them in `/etc/credstore`; one that is not
+there does no harm:
 
 ```ini
 [Service]
-LoadCredential=twilio__auth_token:/etc/convoq/twilio_auth_token
-LoadCredential=ai__api_key:/etc/convoq/ai_api_key
+LoadCredential=twilio__auth_token:convoq.twilio__auth_token
+LoadCredential=ai__api_key:convoq.ai__api_key
 ```
 
 A line break at the end is not part of the value. Files of other names may lie beside them; one that

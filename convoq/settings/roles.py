@@ -57,6 +57,11 @@ def _work(options: Options) -> Iterator[str]:
             " (or an API key: twilio.api_key_sid and twilio.api_key_secret)",
         )
 
+    if options.twilio.api_key_sid and not options.twilio.api_key_secret:
+        yield _line("twilio", "api_key_secret", "it belongs to twilio.api_key_sid and was shown when the key was made")
+    if options.twilio.api_key_secret and not options.twilio.api_key_sid:
+        yield _line("twilio", "api_key_sid", "starts with SK; it belongs to twilio.api_key_secret")
+
 
 def _account(options: Options) -> Iterator[str]:
     if not options.twilio.account_sid:
@@ -65,8 +70,9 @@ def _account(options: Options) -> Iterator[str]:
 
 def _ai(options: Options, environ: Mapping[str, str]) -> Iterator[str]:
     ai = options.ai
-    own = [persona for persona in options.personas if persona.agent or persona.model]
-    if ai.model is None and (len(own) < len(options.personas) or not options.personas):
+    own = {persona.name for persona in options.personas if persona.agent or persona.model}
+    # A number that no persona is named for is answered by "default".
+    if ai.model is None and not own >= {"default", *(persona.name for persona in options.personas)}:
         yield _line("ai", "model", 'the model that writes the replies: "openai:gpt-5-mini", or "offline" to try convoq')
     models = [("ai.model", ai.model), *((f"persona {quoted(it.name)}: model", it.model) for it in options.personas)]
     for name, model in models:
