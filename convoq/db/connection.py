@@ -12,7 +12,7 @@ import aiosqlite
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 4000  # only outsiders such as the sqlite3 shell can make us wait: our own processes queue at the gate
-AUTOCHECKPOINT_PAGES = 10_000  # 40 MB of log: checkpoints every 1,000 pages are what makes the p99
+AUTOCHECKPOINT_PAGES = 20_000  # 40 MB of log: checkpoints every 1,000 pages are what makes the p99
 
 
 class Connection(aiosqlite.Connection):

@@ -48,14 +48,14 @@ class Writer:
             await self.close()
             raise
 
-    async def write(self, unit: Unit[T], *, durable: bool) -> T:
-        """Runs `unit` in a shared transaction; returns its result after the commit."""
+    def submit(self, unit: Unit[T], *, durable: bool) -> asyncio.Future[T]:
+        """Has `unit` run in a shared transaction; the future has its result after the commit."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._inbox.append(_Waiting(unit, future, durable))
         if not self._draining:
             self._draining = True
             self._thread.post(self._drain)
-        return await future
+        return future
 
     async def checkpoint(self) -> None:
         await self._thread.run(lambda _: self._exclusively(_truncate_log))

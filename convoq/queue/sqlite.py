@@ -7,12 +7,10 @@ quiet window, backoff or a live lease. An expired lease is simply a due lane, so
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import count
 
 from convoq.db import Database
 from convoq.errors import LeaseLost
@@ -20,6 +18,7 @@ from convoq.jobs import PRIORITIES, NewJob
 from convoq.queue import sqlite_listing as listing
 from convoq.queue.base import Capability, Claim, Enqueued, Fence, Job, JobFilter, JobRecord, Stats
 from convoq.queue.presence import Presence, Wakers, is_alive, marked, sweep
+from convoq.queue.sqlite_intake import Intake
 
 LARGEST_CLAIM = 32  # jobs a claim; the rest of a longer burst comes with absorb() or the next claim
 ALONE_FROM_ATTEMPT = 3  # a job that failed this often is claimed without its neighbours
@@ -34,24 +33,16 @@ class SqliteBackend:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._intake = Intake(database)
         self._wakers = Wakers(database.run_directory)
         self._presence: Presence | None = None
         self._wake_scheduled = False
         self._seen = -1
-        # Lanes of jobs without a key: in order of their making, so that the index grows at its end.
-        self._lane_prefix = f"~{database.clock.now():x}-{secrets.token_hex(4)}-"
-        self._lane_number = count()
 
     # --- Producing
 
     async def enqueue(self, jobs: Sequence[NewJob], *, max_attempts: int) -> list[Enqueued]:
-        lanes = [job.ordering_key or f"{self._lane_prefix}{next(self._lane_number):08x}" for job in jobs]
-        now = self._database.clock.now()
-
-        def unit(connection: sqlite3.Connection) -> list[Enqueued]:
-            return [_insert(connection, job, lane, now, max_attempts) for job, lane in zip(jobs, lanes, strict=True)]
-
-        results = await self._database.write(unit)
+        results = await self._intake.enqueue(jobs, max_attempts)
         self._wake_soon()
         return results
 
@@ -255,15 +246,6 @@ FREE_LANES_OF_WORKER = """
 PRUNE_DEDUP = """
     DELETE FROM dedup WHERE job_id IN (SELECT job_id FROM dedup ORDER BY job_id LIMIT ?) AND enqueued_at < ?
 """
-INSERT_JOB = """
-    INSERT INTO jobs (lane, kind, payload, priority, max_attempts, enqueued_at, dedup_key) VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
-INSERT_DEDUP = "INSERT INTO dedup (job_id, digest, enqueued_at) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING"
-# A lane that is there keeps its due_at: it is claimed, backing off, or due already.
-JOIN_LANE = """
-    INSERT INTO lanes (lane, priority, due_at) VALUES (?, ?, ?)
-    ON CONFLICT (lane) DO UPDATE SET priority = excluded.priority WHERE excluded.priority < priority
-"""
 FRONT = """
     SELECT id, kind, payload, attempt, max_attempts, enqueued_at FROM jobs
     WHERE lane = ? AND state = 'ready' AND id > ? ORDER BY id LIMIT ?
@@ -278,21 +260,6 @@ FINISH = """
     UPDATE jobs SET state = ?, finished_at = ?, error = coalesce(?, error)
     WHERE id = ? AND state = 'ready' AND receipt = ?
 """
-
-
-def _insert(connection: sqlite3.Connection, job: NewJob, lane: str, now: int, max_attempts: int) -> Enqueued:
-    attempts = max_attempts if job.max_attempts is None else job.max_attempts
-    row = (lane, job.kind, job.payload, job.priority, attempts, now, job.dedup_key)
-    job_id = connection.execute(INSERT_JOB, row).lastrowid
-    if job.dedup_key is not None:
-        # The job goes first and is taken back for a duplicate, since nearly none is one.
-        digest = hashlib.blake2b(job.dedup_key.encode(), digest_size=16).digest()
-        if connection.execute(INSERT_DEDUP, (job_id, digest, now)).rowcount == 0:
-            connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
-            (first,) = connection.execute("SELECT job_id FROM dedup WHERE digest = ?", (digest,)).fetchone()
-            return Enqueued(str(first), duplicate=True)
-    connection.execute(JOIN_LANE, (lane, job.priority, now + round(job.delay * 1000)))
-    return Enqueued(str(job_id), duplicate=False)
 
 
 def _claim_lane(connection: sqlite3.Connection, lane: str, now: int, until: int, worker: str) -> Claim | None:
