@@ -1,50 +1,82 @@
-"""The command line: one small function per subcommand, each importing what it needs when it runs."""
+"""The command line: runs one subcommand and turns whatever goes wrong into a line and an exit code."""
 
 from __future__ import annotations
 
-import argparse
+import errno
+import io
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from convoq.errors import ConvoqError
+
+INTERRUPTED = 130
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns its exit code. Whatever goes wrong is one line a problem, never a traceback."""
-    parser = build_parser()
-    args = parser.parse_args(argv)
+    _print_anything()
     try:
+        code = _run(sys.argv[1:] if argv is None else argv)
+    except BrokenPipeError:
+        # The reader has seen enough (`convoq jobs list | head`).
+        code = 0
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _drop_output()
+        if not isinstance(error, BrokenPipeError):
+            return _fail(f"cannot write the output: {error.strerror or error}", 1)
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
+    from convoq.cli.parser import parse
+
+    try:
+        args = parse(argv)
         return int(args.run(args) or 0)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
     except ConvoqError as error:
-        for line in str(error).splitlines():
-            print(f"convoq: {line}", file=sys.stderr)
-        return error.exit_code
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
+            return _fail(f"cannot write the output: {error.strerror}", 1)
+        if os.environ.get("CONVOQ_DEBUG"):
+            raise
+        return _fail(f"internal error: {_name(error)} (run with CONVOQ_DEBUG=1 for the traceback)", 1)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="convoq")
-    parser.add_argument("--config", type=Path)
-    commands = parser.add_subparsers(required=True)
-    for role in ("serve", "schedule", "work"):
-        command = commands.add_parser(role)
-        command.set_defaults(run=run_role, role=role)
-        if role == "work":
-            command.add_argument("--concurrency", type=int)
-            command.add_argument("--drain", action="store_true")
-    return parser
+def _fail(message: str, code: int) -> int:
+    from convoq.cli.text import harmless
+
+    for line in message.splitlines():
+        print(f"convoq: {harmless(line)}", file=sys.stderr)
+    return code
 
 
-def run_role(args: argparse.Namespace) -> int:
-    from convoq import logs
-    from convoq.daemon import roles
-    from convoq.settings.load import load
-    from convoq.settings.roles import require
+def _name(error: Exception) -> str:
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words[:500]}" if words else type(error).__name__
 
-    overrides = {"work.concurrency": getattr(args, "concurrency", None)}
-    loaded = load(args.config, overrides=overrides)
-    require(loaded.options, args.role)
-    logs.configure(loaded.options.log.level, loaded.options.log.format, args.role)
-    role = roles.work(drain=args.drain) if args.role == "work" else getattr(roles, args.role)
-    roles.run(role, loaded)
-    return 0
+
+def _print_anything() -> None:
+    """Text that the terminal's encoding lacks is shown escaped instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """What is left in the buffer goes nowhere, so that Python does not complain about it at its end."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        # Not a real file (a test, an embedding program): nothing is written at the end either.
+        return

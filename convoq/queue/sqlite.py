@@ -191,6 +191,8 @@ class SqliteBackend:
         return False
 
     async def close(self) -> None:
+        if self._wake_scheduled:
+            self._wake()  # a producer that ends right after its enqueue still tells the workers
         if self._presence is not None:
             self._presence.close()
             self._presence = None

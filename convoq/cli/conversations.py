@@ -1,0 +1,241 @@
+"""`convoq conversations`: list, show and follow them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from convoq.cli.jobs import positive
+from convoq.cli.output import print_json, say
+from convoq.errors import ConvoqError
+
+if TYPE_CHECKING:
+    from convoq.conversations.reading import ConversationFilter, Line, Reading
+    from convoq.db import Database
+    from convoq.settings import Options
+
+LOOK_INTERVAL: Final = 0.25  # seconds between two looks for what is new; a look that finds nothing costs microseconds
+
+
+def add_parser(subparsers: Any) -> None:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "conversations",
+        help="list, show and follow conversations",
+        description="What people wrote, what they were answered, and whether it arrived.",
+        epilog="example:\n  convoq conversations list --waiting",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_list(commands)
+    _add_show(commands)
+    _add_tail(commands)
+
+
+def _add_list(commands: Any) -> None:
+    listing = commands.add_parser(
+        "list",
+        help="latest activity first",
+        description="Lists conversations, latest activity first. Phone numbers are masked unless --full is given.",
+        epilog="example:\n  convoq conversations list --status active --text refund",
+    )
+    group = listing.add_argument_group("which conversations (every given condition holds)")
+    group.add_argument("--status", action="append", choices=("active", "idle", "closed"), help="with this status")
+    group.add_argument("--owner", action="append", choices=("ai", "human", "nobody"), help="answered by")
+    group.add_argument("--address", metavar="TEXT", help="with this in the person's address, e.g. 5551230001")
+    group.add_argument("--text", metavar="TEXT", help="with this text in a message")
+    group.add_argument("--waiting", action="store_true", help="with a message that waits for its answer")
+    group.add_argument("--failed", action="store_true", help="with a reply that was not sent or did not arrive")
+    listing.add_argument("--limit", type=positive, default=50, metavar="N", help="at most N (default: %(default)s)")
+    listing.add_argument("--before", type=positive, metavar="ID", help="the page after this conversation")
+    listing.add_argument("--full", action="store_true", help="phone numbers in full")
+    listing.add_argument("--json", action="store_true", help="for programs")
+    listing.set_defaults(run=list_conversations)
+
+
+def _add_show(commands: Any) -> None:
+    showing = commands.add_parser(
+        "show",
+        help="the transcript of one",
+        description="Prints a conversation: every message, what became of it, and who changed what. Phone numbers are\n"
+        "shown in full; control characters in messages are shown escaped.",
+        epilog="example:\n  convoq conversations show 12 --limit 20",
+    )
+    showing.add_argument("id", type=positive, metavar="ID")
+    showing.add_argument("--limit", type=positive, default=200, metavar="N", help="the newest N (default: %(default)s)")
+    showing.add_argument("--before", type=positive, metavar="MESSAGE", help="those before this message")
+    form = showing.add_mutually_exclusive_group()
+    form.add_argument("--raw", action="store_true", help="only the texts, exactly as they were written")
+    form.add_argument("--json", action="store_true", help="for programs")
+    showing.set_defaults(run=show_conversation)
+
+
+def _add_tail(commands: Any) -> None:
+    tailing = commands.add_parser(
+        "tail",
+        help="follow messages as they come",
+        description="Prints the newest messages, then each one as it comes and each change of a delivery. Ctrl-C ends\n"
+        "it. Phone numbers are masked unless --full is given. With --json: one object a line.",
+        epilog="example:\n  convoq conversations tail --json | jq .message.text",
+    )
+    tailing.add_argument("id", nargs="?", type=positive, metavar="ID", help="only this conversation")
+    tailing.add_argument("--lines", "-n", type=int, default=10, metavar="N", help="start with N (default: %(default)s)")
+    tailing.add_argument("--full", action="store_true", help="phone numbers in full")
+    tailing.add_argument("--json", action="store_true", help="for programs, one object a line")
+    tailing.set_defaults(run=tail)
+
+
+def list_conversations(args: argparse.Namespace) -> int:
+    from convoq.cli.conversation_views import print_summaries, summary_document
+    from convoq.cli.opening import load_settings, open_existing, run_async
+    from convoq.conversations.reading import Reading
+
+    async def main(options: Options) -> int:
+        async with open_existing(options) as database:
+            reading = Reading(database)
+            before = await _place(reading, args.before)
+            found = await reading.find(_filter(args), limit=args.limit + 1, before=before)
+            shown, more = found[: args.limit], len(found) > args.limit
+            next_before = shown[-1].conversation.id if more else None
+            if args.json:
+                documents = [summary_document(summary, full=args.full) for summary in shown]
+                print_json({"conversations": documents, "next_before": next_before})
+                return 0
+            print_summaries(shown, now=database.clock.now(), full=args.full)
+            if more:
+                say(f"There are more: convoq conversations list --before {next_before}")
+            return 0
+
+    return run_async(main(load_settings(args.config).options))
+
+
+async def _place(reading: Reading, before: int | None) -> tuple[int, int] | None:
+    if before is None:
+        return None
+    conversation = await reading.get(before)
+    if conversation is None:
+        raise ConvoqError(f"there is no conversation {before}")
+    return conversation.last_message_at, conversation.id
+
+
+def _filter(args: argparse.Namespace) -> ConversationFilter:
+    from convoq.conversations.reading import ConversationFilter
+    from convoq.conversations.states import Owner, Status
+
+    return ConversationFilter(
+        statuses=tuple(map(Status, args.status)) if args.status else None,
+        owners=tuple(map(Owner, args.owner)) if args.owner else None,
+        address=args.address,
+        text=args.text,
+        waiting=args.waiting,
+        failed=args.failed,
+    )
+
+
+def show_conversation(args: argparse.Namespace) -> int:
+    from convoq.cli.conversation_views import print_transcript, transcript_document
+    from convoq.cli.opening import load_settings, open_existing, run_async
+    from convoq.conversations.reading import Reading
+
+    async def main(options: Options) -> int:
+        async with open_existing(options) as database:
+            transcript = await Reading(database).transcript(args.id, limit=args.limit, before=args.before)
+            if transcript is None:
+                raise ConvoqError(f"there is no conversation {args.id}")
+            if args.json:
+                print_json(transcript_document(transcript))
+            elif args.raw:
+                for line in transcript.lines:
+                    print(line.message.body)
+            else:
+                print_transcript(transcript, now=database.clock.now())
+            return 0
+
+    return run_async(main(load_settings(args.config).options))
+
+
+def tail(args: argparse.Namespace) -> int:
+    from convoq.cli.opening import load_settings, open_existing, run_async
+    from convoq.conversations.reading import Reading
+
+    async def main(options: Options) -> int:
+        async with open_existing(options) as database:
+            if args.id is not None and await Reading(database).get(args.id) is None:
+                raise ConvoqError(f"there is no conversation {args.id}")
+            await _Tail(database, args.id, full=args.full, as_json=args.json).run(max(0, args.lines))
+            return 0
+
+    return run_async(main(load_settings(args.config).options))
+
+
+class _Tail:
+    """Prints what is new for as long as it runs."""
+
+    def __init__(self, database: Database, conversation_id: int | None, *, full: bool, as_json: bool) -> None:
+        from convoq.conversations.reading import Reading
+
+        self._database = database
+        self._reading = Reading(database)
+        self._conversation_id = conversation_id
+        self._full = full
+        self._as_json = as_json
+        self._last = 0
+        self._deliveries: dict[int, str] = {}
+
+    async def run(self, lines: int) -> None:
+        """Starts with the newest `lines`; never returns. Raises DatabaseRefused when the file is replaced."""
+        changes = await self._database.changes()
+        await self._begin(lines)
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            seen = await self._database.changes()
+            if seen != changes:
+                changes = seen
+                await self._database.check()
+                await self._look()
+
+    async def _begin(self, lines: int) -> None:
+        newest = await self._reading.newest_lines(max(1, lines), conversation_id=self._conversation_id)
+        self._last = newest[-1].message.id if newest else 0
+        for line in newest if lines else ():
+            await self._print(line)
+        for part, word in await self._words():
+            self._deliveries[part] = word
+
+    async def _look(self) -> None:
+        while found := await self._reading.lines_after(self._last, conversation_id=self._conversation_id):
+            for line in found:
+                await self._print(line)
+            self._last = found[-1].message.id
+        await self._print_deliveries()
+
+    async def _print(self, line: Line) -> None:
+        from convoq.cli.conversation_views import line_event, print_line
+
+        conversation = await self._reading.get(line.conversation_id)
+        if conversation is None:
+            return
+        if self._as_json:
+            print_json(line_event(line, conversation, full=self._full))
+        else:
+            print_line(line, conversation, full=self._full)
+
+    async def _print_deliveries(self) -> None:
+        """Only of parts whose messages were printed: the look for messages comes first."""
+        from convoq.cli.conversation_views import delivery_event, print_delivery
+        from convoq.conversations.reading import delivery_of
+
+        for part in await self._reading.newest_parts():
+            foreign = self._conversation_id not in (None, part.conversation_id)
+            word = delivery_of(part)
+            if foreign or part.message_id > self._last or self._deliveries.get(part.id, "ready") == word:
+                continue
+            self._deliveries[part.id] = word
+            if self._as_json:
+                print_json(delivery_event(part))
+            else:
+                print_delivery(part, now=self._database.clock.now())
+
+    async def _words(self) -> list[tuple[int, str]]:
+        from convoq.conversations.reading import delivery_of
+
+        return [(part.id, delivery_of(part)) for part in await self._reading.newest_parts()]

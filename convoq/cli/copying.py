@@ -1,0 +1,104 @@
+"""Copies the database while it is in use: whole, private, checked, and never over another file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sqlite3
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from convoq.errors import ConvoqError
+
+if TYPE_CHECKING:
+    from convoq.db import Database
+
+
+class Copy(NamedTuple):
+    """A backup that was made and checked."""
+
+    path: Path
+    bytes: int
+    schema: int
+    jobs: int
+    messages: int
+
+
+class _Contents(NamedTuple):
+    schema: int
+    jobs: int
+    messages: int
+
+
+async def copy(database: Database, path: Path) -> Copy:
+    """Copies one consistent snapshot to `path`, or into it when it is a directory.
+
+    The copy has its name only once it is complete, checked and flushed. Raises ConvoqError.
+    """
+    path = _free_name(path)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        contents = await database.read(lambda connection: _copy(connection, partial))
+        await asyncio.to_thread(_check, partial, contents)
+        await asyncio.to_thread(_publish, partial, path)
+    except sqlite3.Error as error:
+        raise ConvoqError(f"{path}: the copy failed: {error}") from error
+    except OSError as error:
+        raise ConvoqError(f"{path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return Copy(path, path.stat().st_size, *contents)
+
+
+def _free_name(path: Path) -> Path:
+    if path.is_dir():
+        path = path / time.strftime("convoq-%Y%m%d-%H%M%S.db")
+    if os.path.lexists(path):
+        raise ConvoqError(f"{path}: is there already: choose another name, or remove it first")
+    return path
+
+
+def _copy(source: sqlite3.Connection, partial: Path) -> _Contents:
+    # The transaction around this holds the snapshot, so that writers beside it never make the copy start over.
+    contents = _contents(source)
+    with closing(sqlite3.connect(partial, isolation_level=None)) as target:
+        source.backup(target)
+        # A copy is one file: without this, whoever opens it first makes a log beside it.
+        target.execute("PRAGMA journal_mode = DELETE")
+    return contents
+
+
+def _contents(connection: sqlite3.Connection) -> _Contents:
+    (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    (jobs,) = connection.execute("SELECT count(*) FROM jobs").fetchone()
+    (messages,) = connection.execute("SELECT count(*) FROM messages").fetchone()
+    return _Contents(schema, jobs, messages)
+
+
+def _check(partial: Path, wanted: _Contents) -> None:
+    with closing(sqlite3.connect(f"{partial.absolute().as_uri()}?mode=ro", uri=True)) as copied:
+        (verdict,) = copied.execute("PRAGMA integrity_check(1)").fetchone()
+        found = _contents(copied)
+    if verdict != "ok" or found != wanted:
+        raise ConvoqError(f"the copy is not sound ({verdict}): look at both disks, and run convoq db check")
+
+
+def _publish(partial: Path, path: Path) -> None:
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    try:
+        os.link(partial, path)  # unlike a rename it never replaces a file
+    except FileExistsError:
+        raise
+    except OSError:
+        os.rename(partial, path)  # noqa: PTH104  # a filesystem without hard links
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,115 @@
+"""`convoq db`: migrate the database, check it, copy it while it is in use."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convoq.cli.output import print_json, say
+from convoq.cli.text import counted, size
+from convoq.errors import ConvoqError
+
+if TYPE_CHECKING:
+    from convoq.settings import Options
+
+
+def add_parser(subparsers: Any) -> None:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "db",
+        help="migrate, check and back up the database",
+        description="The one file that holds the queue and the conversations.",
+        epilog="example:\n  convoq db backup /var/backups/convoq.db",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    migrating = commands.add_parser(
+        "migrate",
+        help="create the database, or bring it up to this version",
+        description="Creates the database, or brings it up to this version of convoq. The roles do the same when they\n"
+        "start. Forward only: make a backup first.",
+        epilog="example:\n  convoq db migrate",
+    )
+    migrating.set_defaults(run=migrate)
+    checking = commands.add_parser(
+        "check",
+        help="look whether the file is sound and nothing in it is stuck",
+        description="Checks the whole file (page by page), its references, and that each job and each message that\n"
+        "waits can still be reached. Ends with 1 when something is wrong. Safe beside running roles.",
+        epilog="example:\n  convoq db check",
+    )
+    checking.add_argument("--json", action="store_true", help="for programs")
+    checking.set_defaults(run=check)
+    copying = commands.add_parser(
+        "backup",
+        help="make a consistent copy beside the running roles",
+        description="Copies the database while it is in use. The copy is one file, mode 0600, checked before it gets\n"
+        "its name; nothing is overwritten. Into a directory it is named after the time. Prints its path.",
+        epilog="example:\n  convoq db backup /var/backups/",
+    )
+    copying.add_argument("path", type=Path, metavar="PATH", help="the copy, or a directory for it")
+    copying.add_argument("--json", action="store_true", help="for programs")
+    copying.set_defaults(run=backup)
+
+
+def migrate(args: argparse.Namespace) -> int:
+    import sqlite3
+
+    from convoq.cli.opening import load_settings, run_async, schema_version
+    from convoq.db import Database, migrations
+
+    options = load_settings(args.config).options
+    path = options.database.path.absolute()
+
+    async def main() -> None:
+        async with await Database.open(path):
+            pass
+
+    try:
+        before = schema_version(path) if path.exists() else 0
+    except (sqlite3.Error, OSError):
+        before = 0  # opening it says what is wrong in better words
+    try:
+        run_async(main())
+    except PermissionError as error:
+        raise ConvoqError(f"{path}: {error.strerror}: run it as the user of the service") from error
+    newest = migrations.known()[-1].version
+    print(f"{path}: schema {newest}" + (" already" if before == newest else f", was {before}" if before else ", new"))
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    from convoq.cli.opening import load_settings, open_existing, run_async
+    from convoq.cli.soundness import examine
+
+    async def main(options: Options) -> list[str]:
+        async with open_existing(options) as database:
+            return await database.read(examine)
+
+    options = load_settings(args.config).options
+    path = options.database.path.absolute()
+    findings = run_async(main(options))
+    if args.json:
+        print_json({"path": str(path), "ok": not findings, "findings": findings})
+        return 1 if findings else 0
+    if findings:
+        raise ConvoqError("\n".join(f"{path}: {finding}" for finding in findings))
+    print(f"{path}: sound")
+    return 0
+
+
+def backup(args: argparse.Namespace) -> int:
+    from convoq.cli.copying import copy
+    from convoq.cli.opening import load_settings, open_existing, run_async
+
+    async def main(options: Options) -> int:
+        async with open_existing(options) as database:
+            made = await copy(database, args.path)
+        if args.json:
+            print_json({"path": str(made.path), "bytes": made.bytes, "schema": made.schema, "jobs": made.jobs,
+                        "messages": made.messages})  # fmt: skip
+            return 0
+        print(made.path)
+        say(f"{size(made.bytes)}, {counted(made.jobs, 'job')}, {counted(made.messages, 'message')}; checked")
+        return 0
+
+    return run_async(main(load_settings(args.config).options))

@@ -1,0 +1,44 @@
+"""What a check of the doctor found."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Level(enum.StrEnum):
+    """How bad it is. Only FAIL makes the doctor end with 1."""
+
+    OK = "ok"
+    NOTE = "note"  #: nothing is wrong: worth knowing, or could not be looked at
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's."""
+
+    name: str
+    level: Level
+    detail: str
+    fix: str | None = None  #: what to do about it
+
+    def document(self) -> dict[str, str | None]:
+        return {"name": self.name, "level": str(self.level), "detail": self.detail, "fix": self.fix}
+
+
+def ok(name: str, detail: str) -> Finding:
+    return Finding(name, Level.OK, detail)
+
+
+def note(name: str, detail: str, fix: str | None = None) -> Finding:
+    return Finding(name, Level.NOTE, detail, fix)
+
+
+def warn(name: str, detail: str, fix: str | None = None) -> Finding:
+    return Finding(name, Level.WARN, detail, fix)
+
+
+def fail(name: str, detail: str, fix: str | None = None) -> Finding:
+    return Finding(name, Level.FAIL, detail, fix)

@@ -1,0 +1,133 @@
+"""`convoq init`: writes a convoq.toml to start from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from convoq.cli.output import is_interactive, say
+from convoq.errors import ConfigError, ConvoqError
+
+
+class Question(NamedTuple):
+    """Something that is worth asking for."""
+
+    setting: str
+    text: str
+
+
+QUESTIONS: Final = (
+    Question("twilio.account_sid", "Twilio account SID (AC..., first page of console.twilio.com)"),
+    Question("server.public_url", "The https address under which Twilio reaches this machine"),
+    Question("ai.model", 'Model, e.g. "openai:gpt-5-mini", or "offline"'),
+)
+
+
+def add_parser(subparsers: Any) -> None:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "init",
+        help="write a convoq.toml to start from",
+        description="Writes a convoq.toml with every option explained, readable for you alone. On a terminal it asks\n"
+        "three questions; Enter skips one.",
+        epilog="examples:\n  convoq init\n  convoq init /etc/convoq --no-input",
+    )
+    parser.add_argument("path", nargs="?", type=Path, default=Path("convoq.toml"), metavar="PATH",
+                        help="the file, or a directory for it (default: ./convoq.toml)")  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    parser.add_argument("--no-input", action="store_true", help="ask nothing")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from convoq.settings.reference import example
+
+    path: Path = args.path / "convoq.toml" if args.path.is_dir() else args.path
+    if os.path.lexists(path) and not args.force:
+        raise ConvoqError(f"{path}: is there already: edit it, or replace it with --force")
+    answers = {} if args.no_input or not is_interactive() else _ask()
+    text = example()
+    for setting, answer in answers.items():
+        text = filled_in(text, setting, answer)
+    _write(path, text)
+    print(path)
+    for line in _next_steps(path, answers):
+        say(line)
+    return 0
+
+
+def _ask() -> dict[str, str]:
+    """The answers by setting, without those that were skipped; each is asked for until it is valid."""
+    answers: dict[str, str] = {}
+    for question in QUESTIONS:
+        while True:
+            print(f"{question.text}: ", end="", file=sys.stderr, flush=True)
+            line = sys.stdin.readline()
+            answer = line.strip()
+            if not answer:
+                break
+            wrong = problem_with(question.setting, answer)
+            if wrong is None:
+                answers[question.setting] = answer
+                break
+            say(f"  {wrong}")
+    return answers
+
+
+def problem_with(setting: str, answer: str) -> str | None:
+    """Why the answer can't be the value of the setting."""
+    from convoq.settings.load import load
+
+    try:
+        load(environ={}, overrides={setting: answer}, searched=())
+    except ConfigError as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def filled_in(text: str, setting: str, value: str) -> str:
+    """The example with one setting switched on."""
+    section, _, option = setting.partition(".")
+    head, mark, rest = text.partition(f"\n[{section}]\n")
+    line = f"{option} = {json.dumps(value)}"
+    changed, found = re.subn(rf"(?m)^#?{option} = .*$", lambda _: line, rest, count=1)
+    if not mark or not found:
+        raise ConvoqError(f"the example has no {setting}")
+    return head + mark + changed
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all; for the owner alone."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ConvoqError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _next_steps(path: Path, answers: dict[str, str]) -> list[str]:
+    from convoq.settings.file import SEARCHED
+
+    flag = "" if path.absolute() in [searched.absolute() for searched in SEARCHED] else f" --config {path}"
+    base = answers.get("server.public_url", "https://YOUR-HOST").rstrip("/")
+    missing = [question.setting for question in QUESTIONS if question.setting not in answers]
+    return [
+        "",
+        "Next:",
+        f"  1. Put into it: {', '.join([*missing, 'twilio.auth_token', 'ai.api_key'])}",
+        f"     (secrets may also be variables, e.g. CONVOQ_TWILIO__AUTH_TOKEN), then: convoq config check{flag}",
+        "  2. In the Twilio console, as the number's webhook for incoming messages (POST):",
+        f"     {base}/twilio/inbound#rc=5&rp=all&ct=2000&rt=4000",
+        f"  3. Start the three roles: convoq serve{flag}, convoq schedule{flag}, convoq work{flag}",
+        f"  4. Look whether all is well: convoq doctor{flag}",
+        "To try it without an account first: convoq dev",
+    ]

@@ -1,0 +1,233 @@
+"""`convoq jobs`: look at jobs, and retry, cancel or discard one, some or all."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from convoq.cli.output import Progress, UsageError, confirm, print_json, say
+from convoq.cli.selection import add_filters, given_ids, is_narrowed, job_filter, job_id
+from convoq.cli.text import counted
+from convoq.errors import ConvoqError
+
+if TYPE_CHECKING:
+    from convoq.queue.base import Backend, JobFilter
+    from convoq.settings import Options
+
+BATCH: Final = 500  # jobs a transaction, so that nobody behind the write gate waits for a whole flood
+
+
+class Verb(NamedTuple):
+    """A change that jobs can be put through."""
+
+    name: str
+    past: str
+    states: tuple[str, ...]  #: it applies to jobs in these
+    usual: tuple[str, ...]  #: without ids and --state it means those in these
+    applies_to: str
+    help: str
+    description: str
+
+
+VERBS: Final = {
+    verb.name: verb
+    for verb in (
+        Verb(
+            *("retry", "retried", ("dead", "cancelled"), ("dead",), "dead and cancelled jobs"),
+            "make dead jobs ready again",
+            "Makes dead and cancelled jobs ready again, in their old place, with fresh attempts.\n"
+            "Filters and --all mean the dead letters unless --state says otherwise.",
+        ),
+        Verb(
+            *("cancel", "cancelled", ("ready",), ("ready",), "waiting jobs that nobody runs"),
+            "take waiting jobs out of the queue",
+            "Cancels jobs that wait; running ones are left alone. `jobs retry` brings them back.",
+        ),
+        Verb(
+            *("discard", "discarded", ("done", "dead", "cancelled"), ("dead",), "done, dead and cancelled jobs"),
+            "delete jobs for good",
+            "Deletes jobs that are over. Filters and --all mean the dead letters unless --state says otherwise.",
+        ),
+    )
+}
+
+
+def add_parser(subparsers: Any) -> None:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "jobs",
+        help="list, show, retry, cancel and discard jobs",
+        description="Jobs in the queue and what became of them.",
+        epilog="example:\n  convoq jobs retry --kind process_ai_response --dry-run",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_list(commands)
+    _add_show(commands)
+    for verb in VERBS.values():
+        _add_verb(commands, verb)
+
+
+def _add_list(commands: Any) -> None:
+    listing = commands.add_parser(
+        "list",
+        help="newest first",
+        description="Lists jobs, newest first. Phone numbers are masked unless --full is given.",
+        epilog="example:\n  convoq jobs list --state dead --limit 20",
+    )
+    add_filters(listing, ("ready", "done", "dead", "cancelled"))
+    listing.add_argument("--limit", type=positive, default=50, metavar="N", help="at most N (default: %(default)s)")
+    listing.add_argument("--before", type=job_id, metavar="ID", help="the page before this job")
+    listing.add_argument("--full", action="store_true", help="phone numbers in full")
+    listing.add_argument("--json", action="store_true", help="for programs")
+    listing.set_defaults(run=list_jobs)
+
+
+def _add_show(commands: Any) -> None:
+    showing = commands.add_parser(
+        "show",
+        help="all about some jobs",
+        description="Shows jobs with payload, error and where they stand. Phone numbers are shown in full.",
+        epilog="example:\n  convoq jobs show 42 --raw | jq .form",
+    )
+    showing.add_argument("ids", nargs="+", type=job_id, metavar="ID")
+    showing.add_argument("--raw", action="store_true", help="print the payloads exactly as stored, a line each")
+    showing.add_argument("--json", action="store_true", help="for programs")
+    showing.set_defaults(run=show_jobs)
+
+
+def _add_verb(commands: Any, verb: Verb) -> None:
+    parser = commands.add_parser(
+        verb.name,
+        help=verb.help,
+        description=verb.description,
+        epilog=f"examples:\n  convoq jobs {verb.name} 42 43\n  convoq jobs {verb.name} --kind send_message --dry-run",
+    )
+    parser.add_argument("ids", nargs="*", type=job_id, metavar="ID", help="these jobs, without being asked")
+    add_filters(parser, verb.states if len(verb.states) > 1 else ())
+    parser.add_argument("--all", action="store_true", help=f"all: {', '.join(verb.usual)} jobs")
+    parser.add_argument("--yes", "-y", action="store_true", help="don't ask")
+    parser.add_argument("--dry-run", action="store_true", help="only say how many")
+    parser.set_defaults(run=change_jobs, verb=verb)
+
+
+def positive(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return number
+
+
+def list_jobs(args: argparse.Namespace) -> int:
+    from convoq.cli.job_views import job_document, print_jobs
+    from convoq.cli.opening import load_settings, open_queue, run_async
+
+    async def main(options: Options) -> int:
+        async with open_queue(options) as (database, queue):
+            # One more than is shown tells whether there are more.
+            found = await queue.backend.list(job_filter(args), limit=args.limit + 1, before=args.before)
+            records, more = found[: args.limit], len(found) > args.limit
+            if args.json:
+                documents = [job_document(record, full=args.full) for record in records]
+                print_json({"jobs": documents, "next_before": records[-1].id if more else None})
+                return 0
+            print_jobs(records, now=database.clock.now(), full=args.full)
+            if more:
+                say(f"There are more: convoq jobs list --before {records[-1].id}")
+            return 0
+
+    return run_async(main(load_settings(args.config).options))
+
+
+def show_jobs(args: argparse.Namespace) -> int:
+    from convoq.cli.job_views import job_document, print_job
+    from convoq.cli.opening import load_settings, open_queue, run_async
+
+    async def main(options: Options) -> int:
+        async with open_queue(options) as (database, queue):
+            found = [(job, await queue.backend.get(job)) for job in dict.fromkeys(args.ids)]
+            records = [record for _, record in found if record is not None]
+            if args.json:
+                print_json({"jobs": [job_document(record, full=True, payload=True) for record in records]})
+            elif args.raw:
+                for record in records:
+                    print(record.payload)
+            else:
+                for index, record in enumerate(records):
+                    print_job(record, now=database.clock.now(), apart=index > 0)
+        _complain(f"there is no job {job}" for job, record in found if record is None)
+        return 0
+
+    return run_async(main(load_settings(args.config).options))
+
+
+def change_jobs(args: argparse.Namespace) -> int:
+    """Retries, cancels or discards."""
+    from convoq.cli.opening import load_settings, open_queue, run_async
+
+    verb: Verb = args.verb
+    if not (is_narrowed(args) or args.all):
+        raise UsageError(f"say which jobs: ids, a filter such as --kind, or --all (convoq jobs {verb.name} -h)")
+    ids = given_ids(args)
+    where = job_filter(args, states=verb.states if ids else verb.usual)
+
+    async def main(options: Options) -> int:
+        async with open_queue(options) as (_, queue):
+            count = await queue.backend.count(where)
+            if args.dry_run:
+                print(f"{counted(count, 'job')} would be {verb.past}")
+                return 0
+            if not ids and (not count or not confirm(f"{verb.name.title()} {counted(count, 'job')}?", yes=args.yes)):
+                say("Nothing to do." if not count else "Nothing was done.")
+                return 0 if not count else 1
+            complaints = [line async for line in _unfit(verb, queue.backend, ids)]
+            changed = await _apply(verb, queue.backend, where, count)
+            print(f"{counted(changed, 'job')} {verb.past}")
+            _complain(complaints)
+            if changed < count:
+                say(f"{counted(count - changed, 'job')} left alone: running, or no longer in that state")
+            return 0
+
+    return run_async(main(load_settings(args.config).options))
+
+
+async def _apply(verb: Verb, backend: Backend, where: JobFilter, count: int) -> int:
+    """Oldest first, so that a lane's order holds; each job once, even if it is back in the same state meanwhile."""
+    change: Callable[..., Awaitable[int]] = {
+        "retry": backend.retry_dead,
+        "cancel": backend.cancel,
+        "discard": backend.discard,
+    }[verb.name]
+    ids = await _all_ids(backend, where)
+    progress = Progress(verb.past, count)
+    changed = 0
+    for start in range(0, len(ids), BATCH):
+        changed += await change(replace(where, ids=tuple(ids[start : start + BATCH])), limit=BATCH)
+        progress.show(min(start + BATCH, len(ids)))
+    progress.end()
+    return changed
+
+
+async def _all_ids(backend: Backend, where: JobFilter) -> list[str]:
+    """Of all that match now, oldest first."""
+    ids: list[str] = []
+    while page := await backend.list(where, limit=BATCH, before=ids[-1] if ids else None):
+        ids += (record.id for record in page)
+    return ids[::-1]
+
+
+async def _unfit(verb: Verb, backend: Backend, ids: Sequence[str]) -> AsyncIterator[str]:
+    """Says of each named job that it can't be done to why."""
+    for job in ids:
+        record = await backend.get(job)
+        if record is None:
+            yield f"there is no job {job}"
+        elif record.running or record.state not in verb.states:
+            state = "running" if record.running else str(record.state)
+            yield f"job {job} is {state}: {verb.name} is for {verb.applies_to}"
+
+
+def _complain(lines: Iterable[str]) -> None:
+    """Raises ConvoqError if there is a line."""
+    if text := "\n".join(lines):
+        raise ConvoqError(text)

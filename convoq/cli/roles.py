@@ -1,0 +1,118 @@
+"""`convoq serve`, `schedule` and `work`, and what runs all three at once: `dev` and `demo`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convoq.errors import ConvoqError
+
+if TYPE_CHECKING:
+    from convoq.daemon.roles import Role
+
+
+def add_parser(subparsers: Any) -> None:
+    serve = subparsers.add_parser(
+        "serve",
+        help="the webhook API: takes messages in",
+        description="Takes Twilio's webhooks in: verifies, enqueues, answers. Ctrl-C or SIGTERM ends it in order.",
+        epilog="example:\n  convoq serve --host 127.0.0.1 --port 8080",
+    )
+    serve.add_argument("--host", help="the address to listen on (server.host)")
+    serve.add_argument("--port", type=_port, help="the port to listen on; 0 takes a free one (server.port)")
+    serve.set_defaults(run=run_role, role="serve")
+
+    schedule = subparsers.add_parser(
+        "schedule",
+        help="the scheduler: turns time into jobs",
+        description="Enqueues what is due by the clock: upkeep, and your own [[schedules]].",
+        epilog="example:\n  convoq schedule --config /etc/convoq/convoq.toml",
+    )
+    schedule.set_defaults(run=run_role, role="schedule")
+
+    work = subparsers.add_parser(
+        "work",
+        help="the worker: answers",
+        description="Claims jobs and handles them: asks the model, sends the replies. The first SIGTERM lets running\n"
+        "jobs finish, the second hands them back at once.",
+        epilog="example:\n  convoq work --concurrency 16",
+    )
+    work.add_argument("--concurrency", type=int, metavar="N", help="conversations at a time (work.concurrency)")
+    work.add_argument("--drain", action="store_true", help="end when nothing is due any more")
+    work.set_defaults(run=run_role, role="work")
+    _add_trials(subparsers)
+
+
+def _add_trials(subparsers: Any) -> None:
+    dev = subparsers.add_parser(
+        "dev",
+        help="all three in one, with phones to write from in the browser",
+        description="Runs serve, schedule and work together with a Twilio of its own and a page with phones:\n"
+        "no account, no number, no key. Without a model the offline responder answers.",
+        epilog="example:\n  convoq dev --port 8025",
+    )
+    dev.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    dev.add_argument("--port", type=_port, default=8025, help="the port of the page (default: %(default)s)")
+    dev.add_argument("--database", type=Path, metavar="PATH", help="keep the database there (default: a temporary one)")
+    dev.set_defaults(run=run_dev)
+
+    demo = subparsers.add_parser(
+        "demo",
+        help="play conversations through the real path and check the result",
+        description="Sends signed webhooks through the real path, prints the conversations, and checks that each\n"
+        "message was answered once and in order. Needs no account and no network.",
+        epilog="example:\n  convoq demo",
+    )
+    demo.add_argument("-v", "--verbose", action="store_true", help="show the logs of the processes too")
+    demo.set_defaults(run=run_demo)
+
+
+def _port(text: str) -> int:
+    port = int(text) if text.isascii() and text.isdigit() else math.inf
+    if port > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
+    return int(port)
+
+
+def run_role(args: argparse.Namespace) -> int:
+    """Runs one of the three roles until it is told to stop."""
+    import structlog
+
+    from convoq import logs
+    from convoq.daemon import roles
+    from convoq.settings.load import load
+    from convoq.settings.roles import require
+
+    overrides = {
+        "work.concurrency": getattr(args, "concurrency", None),
+        "server.host": getattr(args, "host", None),
+        "server.port": getattr(args, "port", None),
+    }
+    loaded = load(args.config, overrides=overrides)
+    require(loaded.options, args.role)
+    logs.configure(loaded.options.log.level, loaded.options.log.format, args.role)
+    role: Role = roles.work(drain=args.drain) if args.role == "work" else getattr(roles, args.role)
+    try:
+        roles.run(role, loaded)
+    except ConvoqError:
+        raise
+    except Exception:  # noqa: BLE001  # this is the end of the process, and the log says why
+        # A service's log is what people look into: it gets the traceback that a terminal is spared.
+        structlog.get_logger().critical("role.crashed", exc_info=True)
+        return 1
+    return 0
+
+
+def run_dev(args: argparse.Namespace) -> int:
+    from convoq.daemon.dev import run
+
+    run(args.config, host=args.host, port=args.port, database=args.database)
+    return 0
+
+
+def run_demo(args: argparse.Namespace) -> int:
+    from convoq.dev.demo import run
+
+    return run(verbose=args.verbose)

@@ -1,0 +1,59 @@
+"""Which jobs a command means: ids and filters, as arguments and as the queue's filter."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from convoq.cli.output import UsageError
+
+if TYPE_CHECKING:
+    from convoq.queue.base import JobFilter
+
+MOST_IDS = 1000  # that one command takes: SQLite's limit of variables is not far behind
+
+
+def add_filters(parser: argparse.ArgumentParser, states: Sequence[str]) -> None:
+    """The options that choose jobs. Each may be given several times, except --lane and --text."""
+    group = parser.add_argument_group("which jobs (every given condition holds)")
+    group.add_argument("--id", action="append", type=job_id, metavar="ID", dest="more_ids", help="this job")
+    if states:
+        group.add_argument("--state", action="append", choices=states, help="in this state")
+    group.add_argument("--kind", action="append", metavar="KIND", help="of this kind, e.g. process_ai_response")
+    group.add_argument("--lane", metavar="KEY", help="with this ordering key")
+    group.add_argument("--text", metavar="TEXT", help="with this text in the payload or the error")
+
+
+def job_id(text: str) -> str:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a job's id: ids are numbers")
+    return str(int(text))
+
+
+def given_ids(args: argparse.Namespace) -> tuple[str, ...]:
+    """The ids of the command line, once each."""
+    ids = tuple(dict.fromkeys([*getattr(args, "ids", ()), *(args.more_ids or ())]))
+    if len(ids) > MOST_IDS:
+        raise UsageError(f"at most {MOST_IDS} ids at a time")
+    return ids
+
+
+def is_narrowed(args: argparse.Namespace) -> bool:
+    """Whether anything at all chooses among the jobs."""
+    wanted = (given_ids(args), getattr(args, "state", None), args.kind, args.lane, args.text)
+    return any(value is not None and value != () for value in wanted)
+
+
+def job_filter(args: argparse.Namespace, *, states: Sequence[str] | None = None) -> JobFilter:
+    """`states` are meant where the arguments name none."""
+    from convoq.queue.base import JobFilter, State
+
+    chosen = getattr(args, "state", None) or states
+    return JobFilter(
+        ids=given_ids(args) or None,
+        kinds=tuple(args.kind) if args.kind else None,
+        states=tuple(map(State, chosen)) if chosen else None,
+        lane=args.lane,
+        text=args.text,
+    )

@@ -1,0 +1,38 @@
+"""`convoq version`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from convoq import __version__
+
+
+def add_parser(subparsers: Any) -> None:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "version",
+        help="print the version",
+        description="Prints the version.",
+        epilog="example:\n  convoq version --json",
+    )
+    parser.add_argument("--json", action="store_true", help="for programs, with Python's and SQLite's versions")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    if not args.json:
+        print(f"convoq {__version__}")
+        return 0
+    import sqlite3
+
+    from convoq.cli.output import print_json
+
+    print_json(
+        {
+            "version": __version__,
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "sqlite": sqlite3.sqlite_version,
+        }
+    )
+    return 0

@@ -1,0 +1,395 @@
+"""Conversations as people look at them: lists, transcripts, what is new, and the state of the whole. Reads only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from convoq.conversations import rows
+from convoq.conversations.records import Conversation, Message, OutboxRow
+from convoq.conversations.states import Owner, Status
+from convoq.db import Database
+
+DEAD_ENDS = ("failed", "undelivered")  #: what a channel says of a message that never arrived
+NEWEST_PARTS = 10_000  # how far back undelivered parts are looked for: there is no index for them
+REPLY_SAMPLE = 200  # replies that their times are taken from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationFilter:
+    """Which conversations: every given condition holds."""
+
+    statuses: tuple[Status, ...] | None = None
+    owners: tuple[Owner, ...] | None = None
+    address: str | None = None  #: somewhere in the person's address
+    text: str | None = None  #: somewhere in a message
+    waiting: bool = False  #: a message waits for its answer
+    failed: bool = False  #: a part was not sent or not delivered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A message and, when it is ours, its parts on their way."""
+
+    message: Message
+    conversation_id: int
+    parts: tuple[OutboxRow, ...] = ()
+
+    @property
+    def delivery(self) -> str | None:
+        """What is known of its weakest part: failed, ambiguous, sending, ready, or the channel's own word."""
+        return min((delivery_of(part) for part in self.parts), key=_weakness, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A conversation in a list."""
+
+    conversation: Conversation
+    messages: int
+    waiting: int  #: messages without an outcome
+    last: Line | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedDraft:
+    """An answer that was written but is not (or not yet) the reply."""
+
+    through: int  #: the last message that it answers
+    state: str  #: draft, superseded
+    text: str
+    model: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A change of a conversation: who, why and when."""
+
+    at: int
+    who: str
+    reason: str
+    owner_before: str | None
+    owner_after: str
+    status_before: str | None
+    status_after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A request to a model."""
+
+    through: int
+    model: str
+    outcome: str
+    input_tokens: int
+    output_tokens: int
+    duration_ms: int
+    error: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """A conversation with all that happened in it; lines, drafts, transitions and calls oldest first."""
+
+    conversation: Conversation
+    previous_id: int | None  #: the conversation with the same person before this one
+    messages: int  #: all there are, also those that are not among the lines
+    lines: tuple[Line, ...]
+    drafts: tuple[SavedDraft, ...]
+    transitions: tuple[Transition, ...]
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All conversations at one moment. Times are ms on the queue's clock."""
+
+    statuses: dict[str, int] = field(default_factory=dict)
+    owners: dict[str, int] = field(default_factory=dict)  #: of those that are not closed
+    waiting: int = 0  #: messages of people that nobody has dealt with yet
+    waiting_since: int | None = None  #: the oldest of them
+    pending: dict[str, int] = field(default_factory=dict)  #: parts of ours by state: ready, sending, ambiguous
+    failed: int = 0  #: parts that were never sent, since the time that was asked for
+    undelivered: int = 0  #: parts that were sent and did not arrive, since then
+    reply_times: tuple[float, ...] = ()  #: seconds from a turn's last message to its sent reply; the newest ones
+
+
+class Reading:
+    """Each method reads one consistent snapshot and changes nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(
+        self, where: ConversationFilter, *, limit: int = 50, before: tuple[int, int] | None = None
+    ) -> list[Summary]:
+        """Latest activity first; `before` is the (last_message_at, id) of the last one on the page before."""
+        return await self._database.read(lambda connection: _find(connection, where, limit, before))
+
+    async def count(self, where: ConversationFilter) -> int:
+        condition, values = _condition(where)
+        query = f"SELECT count(*) FROM conversations AS c JOIN contacts AS p ON p.id = c.contact_id WHERE {condition}"
+        return await self._database.read(lambda connection: int(connection.execute(query, values).fetchone()[0]))
+
+    async def get(self, conversation_id: int) -> Conversation | None:
+        return await self._database.read(lambda connection: _get(connection, conversation_id))
+
+    async def of_person(self, address: str, *, our_address: str | None = None, limit: int = 20) -> list[Conversation]:
+        """The conversations with exactly this address, newest first."""
+
+        def unit(connection: sqlite3.Connection) -> list[Conversation]:
+            found = connection.execute(
+                f"{rows.CONVERSATION} WHERE p.address = ?1 AND c.our_address = coalesce(?2, c.our_address)"
+                " ORDER BY c.id DESC LIMIT ?3",
+                (address, our_address, limit),
+            )
+            return [rows.to_conversation(row) for row in found]
+
+        return await self._database.read(unit)
+
+    async def transcript(
+        self, conversation_id: int, *, limit: int = 200, before: int | None = None
+    ) -> Transcript | None:
+        """The newest `limit` messages (those before the message `before`) and all that happened since the first."""
+        return await self._database.read(lambda connection: _transcript(connection, conversation_id, limit, before))
+
+    async def newest_lines(self, limit: int, *, conversation_id: int | None = None) -> list[Line]:
+        """Of one conversation or of all, oldest first."""
+        return await self._database.read(lambda connection: _lines(connection, 0, conversation_id, limit, newest=True))
+
+    async def lines_after(self, message_id: int, *, conversation_id: int | None = None, limit: int = 500) -> list[Line]:
+        """What came after a message, oldest first. Ids grow in the order of the commits, so nothing is passed over."""
+        return await self._database.read(
+            lambda connection: _lines(connection, message_id, conversation_id, limit, newest=False)
+        )
+
+    async def newest_parts(self, limit: int = 200) -> list[OutboxRow]:
+        """The parts that were written last, oldest first: those whose state may still change."""
+
+        def unit(connection: sqlite3.Connection) -> list[OutboxRow]:
+            found = connection.execute(f"{rows.OUTBOX} ORDER BY o.id DESC LIMIT ?", (limit,)).fetchall()
+            return [rows.to_outbox_row(row) for row in reversed(found)]
+
+        return await self._database.read(unit)
+
+    async def overview(self, *, since: int) -> Overview:
+        """The state of the whole; failures are counted from `since` on."""
+        return await self._database.read(lambda connection: _overview(connection, since))
+
+
+def delivery_of(part: OutboxRow) -> str:
+    """One word for where a part is: our own state until the channel has said more."""
+    return part.delivery if part.state == "sent" and part.delivery else part.state
+
+
+def _weakness(word: str) -> int:
+    order = (*DEAD_ENDS, "ambiguous", "sending", "ready")
+    return order.index(word) if word in order else len(order)
+
+
+def _find(
+    connection: sqlite3.Connection, where: ConversationFilter, limit: int, before: tuple[int, int] | None
+) -> list[Summary]:
+    condition, values = _condition(where)
+    if before is not None:
+        condition += " AND (c.last_message_at, c.id) < (:at, :id)"
+        values |= {"at": before[0], "id": before[1]}
+    found = connection.execute(
+        f"{rows.CONVERSATION} WHERE {condition} ORDER BY c.last_message_at DESC, c.id DESC LIMIT :limit",
+        {**values, "limit": limit},
+    ).fetchall()
+    return [_summary(connection, rows.to_conversation(row)) for row in found]
+
+
+def _condition(where: ConversationFilter) -> tuple[str, dict[str, object]]:
+    clauses = ["1"]
+    values: dict[str, object] = {}
+    for column, wanted in (("status", where.statuses), ("owner", where.owners)):
+        if wanted is not None:
+            names = [f"{column}{index}" for index in range(len(wanted))]
+            clauses.append(f"c.{column} IN ({', '.join(':' + name for name in names)})")
+            values |= dict(zip(names, wanted, strict=True))
+    if where.address is not None:
+        clauses.append("instr(p.address, :address)")
+        values["address"] = where.address
+    if where.text is not None:
+        clauses.append(WITH_TEXT)
+        values["text"] = where.text
+    if where.waiting:
+        clauses.append(f"EXISTS (SELECT 1 FROM messages AS m WHERE m.conversation_id = c.id AND {WAITS})")
+    if where.failed:
+        clauses.append(f"c.id IN ({FAILED})")
+    return " AND ".join(clauses), values
+
+
+# A message waits until it has an outcome; none up to answered_through can, which spares the long past.
+WAITS = "m.id > c.answered_through AND m.direction = 'in' AND m.outcome IS NULL"
+WITH_TEXT = """
+    EXISTS (SELECT 1 FROM messages AS m WHERE m.conversation_id = c.id
+            AND (instr(m.body, :text) OR instr(m.description, :text)))
+"""
+FAILED = """
+    SELECT conversation_id FROM outbox WHERE state = 'failed'
+    UNION SELECT conversation_id FROM outbox WHERE delivery IN ('failed', 'undelivered')
+"""
+
+
+def _summary(connection: sqlite3.Connection, conversation: Conversation) -> Summary:
+    (messages,) = connection.execute(
+        "SELECT count(*) FROM messages WHERE conversation_id = ?", (conversation.id,)
+    ).fetchone()
+    (waiting,) = connection.execute(
+        f"""SELECT count(*) FROM conversations AS c JOIN messages AS m ON m.conversation_id = c.id
+            WHERE c.id = ? AND {WAITS}""",
+        (conversation.id,),
+    ).fetchone()
+    last = _lines(connection, 0, conversation.id, 1, newest=True)
+    return Summary(conversation=conversation, messages=messages, waiting=waiting, last=last[0] if last else None)
+
+
+def _get(connection: sqlite3.Connection, conversation_id: int) -> Conversation | None:
+    row = connection.execute(f"{rows.CONVERSATION} WHERE c.id = ?", (conversation_id,)).fetchone()
+    return rows.to_conversation(row) if row else None
+
+
+def _lines(
+    connection: sqlite3.Connection, after: int, conversation_id: int | None, limit: int, *, newest: bool,
+    before: int | None = None,
+) -> list[Line]:  # fmt: skip
+    condition, values = "m.id > :after", {"after": after, "limit": limit}
+    if conversation_id is not None:
+        condition += " AND m.conversation_id = :conversation"
+        values["conversation"] = conversation_id
+    if before is not None:
+        condition += " AND m.id < :before"
+        values["before"] = before
+    found = connection.execute(
+        f"{LINE} WHERE {condition} ORDER BY m.id {'DESC' if newest else 'ASC'} LIMIT :limit", values
+    ).fetchall()
+    if newest:
+        found.reverse()
+    parts = _parts(connection, [row[0] for row in found if row[1] == "out"])
+    return [
+        Line(message=rows.to_message(row), conversation_id=row[9], parts=tuple(parts.get(row[0], ()))) for row in found
+    ]
+
+
+LINE = """
+    SELECT m.id, m.direction, m.author, m.body, m.description, m.at, m.outcome, m.answered_by, m.job_id,
+           m.conversation_id
+    FROM messages AS m
+"""
+
+
+def _parts(connection: sqlite3.Connection, message_ids: Sequence[int]) -> dict[int, list[OutboxRow]]:
+    parts: defaultdict[int, list[OutboxRow]] = defaultdict(list)
+    for message_id in message_ids:
+        for row in connection.execute(f"{rows.OUTBOX} WHERE o.message_id = ? ORDER BY o.part", (message_id,)):
+            parts[message_id].append(rows.to_outbox_row(row))
+    return parts
+
+
+def _transcript(
+    connection: sqlite3.Connection, conversation_id: int, limit: int, before: int | None
+) -> Transcript | None:
+    conversation = _get(connection, conversation_id)
+    if conversation is None:
+        return None
+    lines = _lines(connection, 0, conversation_id, limit, newest=True, before=before)
+    (messages,) = connection.execute(
+        "SELECT count(*) FROM messages WHERE conversation_id = ?", (conversation_id,)
+    ).fetchone()
+    (previous_id,) = connection.execute(
+        "SELECT previous_id FROM conversations WHERE id = ?", (conversation_id,)
+    ).fetchone()
+    # What belongs to older messages than those shown stays away with them.
+    complete = len(lines) == messages
+    first_id, first_at = (0, 0) if complete or not lines else (lines[0].message.id, lines[0].message.at)
+    last_id = lines[-1].message.id if before is not None and lines else 1 << 62
+    span = {"conversation": conversation_id, "first": first_id, "last": last_id}
+    return Transcript(
+        conversation=conversation,
+        previous_id=previous_id,
+        messages=messages,
+        lines=tuple(lines),
+        drafts=tuple(SavedDraft(**_named(SavedDraft, row)) for row in connection.execute(DRAFTS, span)),
+        transitions=tuple(
+            Transition(**_named(Transition, row))
+            for row in connection.execute(TRANSITIONS, {"conversation": conversation_id, "at": first_at})
+        ),
+        calls=tuple(Call(**_named(Call, row)) for row in connection.execute(CALLS, span)),
+    )
+
+
+DRAFTS = """
+    SELECT through_id, state, text, model, created_at FROM drafts
+    WHERE conversation_id = :conversation AND through_id BETWEEN :first AND :last AND state <> 'committed' ORDER BY id
+"""
+TRANSITIONS = """
+    SELECT at, who, reason, owner_before, owner_after, status_before, status_after FROM transitions
+    WHERE conversation_id = :conversation AND at >= :at ORDER BY id
+"""
+CALLS = """
+    SELECT through_id, model, outcome, input_tokens, output_tokens, duration_ms, error, at FROM model_calls
+    WHERE conversation_id = :conversation AND through_id BETWEEN :first AND :last ORDER BY id
+"""
+
+
+def _named(record: type[SavedDraft | Transition | Call], row: Iterable[Any]) -> dict[str, Any]:
+    return dict(zip(record.__slots__, row, strict=True))
+
+
+def _overview(connection: sqlite3.Connection, since: int) -> Overview:
+    statuses: defaultdict[str, int] = defaultdict(int)
+    owners: defaultdict[str, int] = defaultdict(int)
+    for status, owner, number in connection.execute(
+        "SELECT status, owner, count(*) FROM conversations GROUP BY status, owner"
+    ):
+        statuses[status] += number
+        if status != Status.CLOSED:
+            owners[owner] += number
+    recorded = connection.execute(WAITING_RECORDED).fetchone()
+    unrecorded = connection.execute(WAITING_UNRECORDED).fetchone()
+    (failed,) = connection.execute(
+        "SELECT count(*) FROM outbox WHERE state = 'failed' AND settled_at >= ?", (since,)
+    ).fetchone()
+    (undelivered,) = connection.execute(UNDELIVERED, (NEWEST_PARTS, since)).fetchone()
+    return Overview(
+        statuses=dict(statuses),
+        owners=dict(owners),
+        waiting=recorded[0] + unrecorded[0],
+        waiting_since=min(filter(None, (recorded[1], unrecorded[1])), default=None),
+        pending=dict(connection.execute(PENDING).fetchall()),
+        failed=failed,
+        undelivered=undelivered,
+        reply_times=tuple(seconds for (seconds,) in connection.execute(REPLY_TIMES, (REPLY_SAMPLE,))),
+    )
+
+
+WAITING_RECORDED = f"""
+    SELECT count(*), min(m.at) FROM conversations AS c JOIN messages AS m ON m.conversation_id = c.id
+    WHERE c.status <> 'closed' AND {WAITS}
+"""
+# A message that no worker has taken up yet is only a job.
+WAITING_UNRECORDED = """
+    SELECT count(*), min(enqueued_at) FROM jobs
+    WHERE state = 'ready' AND kind = 'process_ai_response' AND claimed_at IS NULL
+"""
+PENDING = "SELECT state, count(*) FROM outbox WHERE state IN ('ready', 'sending', 'ambiguous') GROUP BY state"
+UNDELIVERED = """
+    SELECT count(*) FROM (SELECT delivery, delivery_at FROM outbox ORDER BY id DESC LIMIT ?)
+    WHERE delivery IN ('failed', 'undelivered') AND delivery_at >= ?
+"""
+# The source of a reply names the last message of its turn.
+REPLY_TIMES = """
+    SELECT (o.settled_at - asked.at) / 1000.0
+    FROM (SELECT message_id, settled_at FROM outbox WHERE part = 0 AND state = 'sent' ORDER BY id DESC LIMIT ?) AS o
+    JOIN messages AS m ON m.id = o.message_id AND m.author = 'ai' AND m.source LIKE 'turn:%'
+    JOIN messages AS asked
+    ON asked.id = CAST(substr(m.source, 6 + instr(substr(m.source, 6), ':')) AS INTEGER)
+"""

@@ -1,0 +1,148 @@
+"""What the commands are tested on: real jobs and conversations, made by the parts that make them in production."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from convoq.channels.twilio.inbound import parse_inbound
+from convoq.cli import main
+from convoq.conversations.outbox import Outbox
+from convoq.conversations.records import Draft
+from convoq.conversations.store import ConversationStore, Received
+from convoq.db import Database
+from convoq.jobs import PEOPLE, NewJob, ProcessAiResponse, conversation_key, raw_job
+from convoq.queue.base import Claim
+from convoq.queue.sqlite import SqliteBackend
+
+T = TypeVar("T")
+
+OURS = "whatsapp:+14155238886"
+ANA = "whatsapp:+34600000001"
+ACCOUNT = "AC" + 32 * "a"
+TOKEN = "canary-7f3a9c"
+
+
+@dataclass
+class Place:
+    """A directory with a convoq.toml and the database that it names."""
+
+    directory: Path
+
+    def __post_init__(self) -> None:
+        self.config = self.directory / "convoq.toml"
+        self.database = self.directory / "convoq.db"
+        self.configure("")
+
+    def configure(self, text: str) -> None:
+        self.config.write_text(text)
+        self.config.chmod(0o600)
+
+    def run(self, *arguments: str) -> int:
+        return main(["--config", str(self.config), *arguments])
+
+    def prepare(self, work: Callable[[Database], Awaitable[T]]) -> T:
+        """Does something with the open database, before or between commands."""
+
+        async def run() -> T:
+            async with await Database.open(self.database) as database:
+                return await work(database)
+
+        return asyncio.run(run())
+
+    def create_database(self) -> None:
+        self.prepare(lambda _: asyncio.sleep(0))
+
+    def execute(self, sql: str, *values: object) -> list[Any]:
+        """For what no part of convoq would do, and to look at what was done."""
+        return self.prepare(lambda database: database.write(lambda c: c.execute(sql, values).fetchall()))
+
+
+def job(kind: str = "greet", number: int = 0, **options: Any) -> NewJob:
+    return raw_job(kind, {"number": number}, **options)
+
+
+async def enqueue(database: Database, jobs: Sequence[NewJob], *, max_attempts: int = 8) -> list[str]:
+    backend = SqliteBackend(database)
+    try:
+        return [done.job_id for done in await backend.enqueue(jobs, max_attempts=max_attempts)]
+    finally:
+        await backend.close()
+
+
+async def bury(database: Database, jobs: Sequence[NewJob], error: str = "ValueError: no such customer") -> list[str]:
+    """Enqueues the jobs and lets them end in the dead letters."""
+    backend = SqliteBackend(database)
+    try:
+        ids = [done.job_id for done in await backend.enqueue(jobs, max_attempts=8)]
+        while claims := await backend.claim(100, lease=60, worker="w"):
+            for claim in claims:
+                await backend.bury(claim, claim.jobs, error=error)
+        return ids
+    finally:
+        await backend.close()
+
+
+async def claim_one(database: Database, job: NewJob) -> Claim:
+    """Enqueues a job and leaves it running."""
+    backend = SqliteBackend(database)
+    try:
+        await backend.enqueue([job], max_attempts=8)
+        (claim,) = await backend.claim(1, lease=600, worker="w")
+        return claim
+    finally:
+        await backend.close()
+
+
+def inbound_job(text: str, sid: int, *, address: str = ANA, name: str = "Ana") -> NewJob:
+    """What the webhook makes of a message."""
+    form = (
+        ("MessageSid", f"SM{sid:032x}"), ("From", address), ("To", OURS), ("Body", text), ("ProfileName", name),
+        ("AccountSid", ACCOUNT),
+    )  # fmt: skip
+    return ProcessAiResponse(form=form).job(
+        ordering_key=conversation_key("twilio", OURS, address), dedup_key=f"in:{sid}", priority=PEOPLE
+    )
+
+
+async def receive(
+    database: Database, text: str, *, sid: int = 1, address: str = ANA, name: str = "Ana", reply: str | None = None,
+    delivered: bool = True, draft: str | None = None,
+) -> int:  # fmt: skip
+    """A person's message, taken up by a worker; answered if there is a `reply`. Returns its conversation."""
+    backend, store, outbox = SqliteBackend(database), ConversationStore(database), Outbox(database)
+    try:
+        await backend.enqueue([inbound_job(text, sid, address=address, name=name)], max_attempts=8)
+        claim = await _claim_of(backend, conversation_key("twilio", OURS, address))
+        fence = backend.fence(claim)
+        form = json.loads(claim.jobs[-1].payload)["form"]
+        message = Received(parse_inbound(form), claim.jobs[-1].id, claim.jobs[-1].enqueued_at)
+        conversation_id = await store.record([message], fence)
+        turn = await store.turn(conversation_id)
+        if draft is not None:
+            await store.save_draft(turn, Draft(draft, "test:model"), fence)
+        if reply is None:
+            await backend.nack(claim, delay=0)
+            return conversation_id
+        await store.commit_reply(turn, reply, [reply], fence, even_if_newer=False)
+        if delivered:
+            pending = await outbox.next_pending(conversation_id)
+            assert pending is not None
+            await outbox.begin(pending[0], fence)
+            await outbox.sent(pending[0], f"SM{sid + 1000:032x}")
+        await backend.ack(claim)
+        return conversation_id
+    finally:
+        await backend.close()
+
+
+async def _claim_of(backend: SqliteBackend, lane: str) -> Claim:
+    claims = {claim.lane: claim for claim in await backend.claim(100, lease=60, worker="w")}
+    wanted = claims.pop(lane)
+    for other in claims.values():
+        await backend.nack(other, delay=0)
+    return wanted

@@ -1,0 +1,244 @@
+"""`convoq jobs`: what is listed and shown, and that changes reach exactly the jobs that were meant."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from convoq.db import Database
+from convoq.queue.sqlite import SqliteBackend
+from tests.cli.scenes import ANA, Place, bury, claim_one, enqueue, inbound_job, job
+
+HOSTILE = "\x1b]0;owned\x07\u202e\nconvoq: fake"
+
+
+def states(place: Place) -> dict[str, str]:
+    return {str(number): state for number, state in place.execute("SELECT id, state FROM jobs ORDER BY id")}
+
+
+def printed_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema_version"] == 1
+    return dict(document)
+
+
+class Terminal(io.StringIO):
+    """Standard input with a person at it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def person(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Somebody who answers what they are asked."""
+
+    def answer(text: str) -> None:
+        monkeypatch.setattr("sys.stdin", Terminal(text))
+        monkeypatch.setattr("sys.stderr", Terminal())
+
+    return answer
+
+
+def test_the_list_is_newest_first_and_says_where_each_job_stands(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: bury(database, [job("dies")]))
+    place.prepare(lambda database: claim_one(database, job("runs")))
+    place.prepare(lambda database: enqueue(database, [job("waits"), job("sleeps", delay=3600)]))
+
+    assert place.run("jobs", "list") == 0
+
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [(row[0], row[1], row[2]) for row in rows[1:]] == [
+        *(("4", "sleeps", "scheduled"), ("3", "waits", "ready"), ("2", "runs", "running"), ("1", "dies", "dead")),
+    ]
+    assert rows[-1][-4:] == ["ValueError:", "no", "such", "customer"]
+
+
+def test_filters_hold_together(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: bury(database, [job("a", 1), job("a", 2), job("b", 1)]))
+    place.prepare(lambda database: enqueue(database, [job("a", 1)]))
+
+    assert (
+        place.run("jobs", "list", "--kind", "a", "--state", "dead", "--text", '"number": 1'.replace(" ", ""), "--json")
+        == 0
+    )
+
+    assert [record["id"] for record in printed_json(capsys)["jobs"]] == ["1"]
+
+
+def test_pages_follow_each_other(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: enqueue(database, [job(number=n) for n in range(5)]))
+
+    place.run("jobs", "list", "--limit", "3", "--json")
+    first = printed_json(capsys)
+    place.run("jobs", "list", "--limit", "3", "--before", first["next_before"], "--json")
+    second = printed_json(capsys)
+
+    assert [record["id"] for record in first["jobs"] + second["jobs"]] == ["5", "4", "3", "2", "1"]
+    assert second["next_before"] is None
+
+
+def test_a_hostile_error_and_payload_reach_the_terminal_escaped(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: bury(database, [inbound_job(HOSTILE, 1)], error=f"ValueError: {HOSTILE}"))
+
+    for arguments in (["list"], ["show", "1"], ["list", "--json"], ["show", "1", "--json"]):
+        assert place.run("jobs", *arguments) == 0
+        out = capsys.readouterr().out
+        assert "\x1b" not in out
+        assert "\u202e" not in out
+        assert "\nconvoq: fake" not in out
+
+
+def test_addresses_are_masked_in_lists_and_shown_for_one(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: enqueue(database, [inbound_job("hi", 1)]))
+
+    place.run("jobs", "list")
+    assert ANA not in capsys.readouterr().out
+    place.run("jobs", "list", "--json")
+    assert ANA not in capsys.readouterr().out
+    place.run("jobs", "list", "--full")
+    assert ANA in capsys.readouterr().out
+    place.run("jobs", "show", "1")
+    assert ANA in capsys.readouterr().out
+
+
+def test_raw_is_the_payload_as_stored(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: enqueue(database, [job(number=7)]))
+
+    assert place.run("jobs", "show", "1", "--raw") == 0
+
+    assert capsys.readouterr().out == '{"number":7}\n'
+
+
+def test_a_job_that_is_not_there_is_a_failure_beside_those_that_are(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: enqueue(database, [job()]))
+
+    assert place.run("jobs", "show", "1", "99") == 1
+
+    printed = capsys.readouterr()
+    assert "Job 1: greet" in printed.out
+    assert printed.err == "convoq: there is no job 99\n"
+
+
+@pytest.mark.parametrize("wrong", ["x", "-1", "1.5", "", "9" * 30, "²"])
+def test_an_id_that_is_no_number_is_wrong_usage(wrong: str, place: Place) -> None:
+    assert place.run("jobs", "retry", "--id", wrong) == 2
+
+
+@pytest.mark.parametrize("verb", ["retry", "cancel", "discard"])
+def test_a_change_of_everything_has_to_be_asked_for(
+    verb: str, place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert place.run("jobs", verb) == 2
+    assert "--all" in capsys.readouterr().err
+
+
+def test_where_nobody_can_be_asked_a_bulk_change_needs_yes(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: bury(database, [job(), job()]))
+
+    assert place.run("jobs", "retry", "--all") == 2
+    assert "Retry 2 jobs?" in capsys.readouterr().err
+    assert set(states(place).values()) == {"dead"}
+
+    assert place.run("jobs", "retry", "--all", "--yes") == 0
+    assert capsys.readouterr().out == "2 jobs retried\n"
+    assert set(states(place).values()) == {"ready"}
+
+
+@pytest.mark.parametrize(("answer", "code", "state"), [("y\n", 0, "ready"), ("\n", 1, "dead"), ("", 1, "dead")])
+def test_a_person_is_asked_first(answer: str, code: int, state: str, place: Place, person: Any) -> None:
+    place.prepare(lambda database: bury(database, [job()]))
+    person(answer)
+
+    assert place.run("jobs", "retry", "--kind", "greet") == code
+    assert states(place) == {"1": state}
+
+
+def test_a_dry_run_changes_nothing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: bury(database, [job(), job()]))
+
+    assert place.run("jobs", "discard", "--all", "--dry-run") == 0
+
+    assert capsys.readouterr().out == "2 jobs would be discarded\n"
+    assert len(states(place)) == 2
+
+
+def test_without_a_state_a_bulk_retry_means_the_dead_letters(place: Place) -> None:
+    place.prepare(lambda database: enqueue(database, [job(), job()]))
+    assert place.run("jobs", "cancel", "1") == 0
+    place.prepare(lambda database: bury(database, [job()]))
+
+    assert place.run("jobs", "retry", "--all", "--yes") == 0
+    assert states(place)["1"] == "cancelled"
+    assert place.run("jobs", "retry", "--state", "cancelled", "--yes") == 0
+    assert states(place)["1"] == "ready"
+
+
+def test_named_jobs_are_changed_without_asking_and_the_unfit_are_named(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: bury(database, [job(), job()]))
+    place.prepare(lambda database: enqueue(database, [job()]))
+
+    assert place.run("jobs", "retry", "1", "3", "99") == 1
+
+    printed = capsys.readouterr()
+    assert printed.out == "1 job retried\n"
+    assert printed.err.splitlines() == [
+        "convoq: job 3 is ready: retry is for dead and cancelled jobs",
+        "convoq: there is no job 99",
+    ]
+    assert states(place) == {"1": "ready", "2": "dead", "3": "ready"}
+
+
+def test_a_running_job_is_not_cancelled(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: claim_one(database, job("runs")))
+
+    assert place.run("jobs", "cancel", "1") == 1
+    assert "job 1 is running" in capsys.readouterr().err
+    assert states(place) == {"1": "ready"}
+
+
+def test_a_bulk_change_goes_in_batches_and_reaches_each_job_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: bury(database, [job(number=n) for n in range(25)]))
+    monkeypatch.setattr("convoq.cli.jobs.BATCH", 10)
+    batches: list[tuple[str, ...]] = []
+    retry = SqliteBackend.retry_dead
+
+    async def spying(self: SqliteBackend, where: Any, *, limit: int = 500) -> int:
+        batches.append(where.ids)
+        return await retry(self, where, limit=limit)
+
+    monkeypatch.setattr(SqliteBackend, "retry_dead", spying)
+
+    assert place.run("jobs", "retry", "--all", "--yes") == 0
+
+    assert capsys.readouterr().out == "25 jobs retried\n"
+    assert list(map(len, batches)) == [10, 10, 5]
+    # Oldest first, so that no job of a lane overtakes an earlier one.
+    assert [job for batch in batches for job in batch] == [str(number) for number in range(1, 26)]
+
+
+def test_a_retried_job_can_be_claimed(place: Place) -> None:
+    place.prepare(lambda database: bury(database, [job()]))
+    place.run("jobs", "retry", "1")
+
+    async def claimed(database: Database) -> list[str]:
+        backend = SqliteBackend(database)
+        try:
+            return [found.id for claim in await backend.claim(9, lease=60, worker="w") for found in claim.jobs]
+        finally:
+            await backend.close()
+
+    assert place.prepare(claimed) == ["1"]

@@ -1,0 +1,147 @@
+"""`convoq status`: what it shows, and what makes monitoring ring."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+from typing import Any
+
+import pytest
+
+from convoq.db import Database
+from convoq.processes import Processes
+from tests.cli.scenes import Place, bury, claim_one, enqueue, inbound_job, job, receive
+
+ROLES = ("serve", "schedule", "work")
+
+
+async def announce(database: Database, *roles: str) -> None:
+    for role in roles or ROLES:
+        await Processes(database).announce(f"{role}-1", role, "fine\x1b[2J")
+
+
+def document(place: Place, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    place.run("status", "--json", *arguments)
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_all_is_well_when_every_role_was_seen(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(announce)
+
+    assert place.run("status", "--exit-code") == 0
+
+    out = capsys.readouterr().out
+    assert "all well" in out
+    assert "\x1b" not in out
+
+
+def test_the_queue_is_counted_by_kind_and_standing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: bury(database, [job("a")]))
+    place.prepare(lambda database: claim_one(database, job("a")))
+    place.prepare(lambda database: enqueue(database, [job("a"), job("a", delay=60), job("b")]))
+
+    queue = document(place, capsys)["queue"]
+
+    waits = [queue["kinds"][kind].pop("oldest_wait_seconds") for kind in ("a", "b")]
+    assert queue["kinds"] == {
+        "a": {"ready": 1, "scheduled": 1, "running": 1, "dead": 1},
+        "b": {"ready": 1, "scheduled": 0, "running": 0, "dead": 0},
+    }
+    assert queue["dead"] == 1
+    assert queue["oldest_wait_seconds"] == max(waits)
+
+
+def test_a_message_waits_for_its_answer_from_the_webhook_on(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: receive(database, "taken up", sid=1))
+    place.prepare(lambda database: receive(database, "answered", sid=2, address="whatsapp:+34600000002", reply="Hi"))
+    place.prepare(lambda database: enqueue(database, [inbound_job("only a job", 3, address="whatsapp:+34600000003")]))
+
+    conversations = document(place, capsys)["conversations"]
+
+    assert conversations["waiting"] == 2
+    assert conversations["waiting_since"] is not None
+    assert conversations["by_status"] == {"active": 2, "idle": 0, "closed": 0}
+
+
+def test_sends_are_counted_by_what_became_of_them(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    for sid, change in enumerate(
+        ("state = 'ambiguous'", "state = 'failed'", "delivery = 'undelivered'", "error = NULL")
+    ):
+        address = f"whatsapp:+3460000000{sid}"
+        place.prepare(partial(receive, text="Hello", sid=sid, address=address, reply="Hi"))
+        now = place.execute("SELECT max(settled_at) FROM outbox")[0][0]
+        place.execute(f"UPDATE outbox SET {change}, delivery_at = ? WHERE id = (SELECT max(id) FROM outbox)", now)
+
+    sends = document(place, capsys)["sends"]
+
+    assert sends.pop("reply_seconds")["count"] == 2
+    assert sends == {"ready": 0, "sending": 0, "ambiguous": 1, "failed_last_day": 1, "undelivered_last_day": 1}
+
+
+def test_a_role_that_was_never_seen_is_a_problem(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: announce(database, "serve", "schedule"))
+
+    assert place.run("status", "--exit-code") == 1
+    assert "work: no process has been seen: start convoq work" in capsys.readouterr().out
+    assert place.run("status", "--exit-code", "--role", "serve", "--role", "schedule") == 0
+
+
+def test_a_silent_role_is_a_problem(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(announce)
+    place.execute("UPDATE processes SET seen_at = seen_at - 45000 WHERE role = 'work'")
+
+    assert place.run("status", "--exit-code") == 1
+    assert re.search(r"work: silent for (4|5)\d s", capsys.readouterr().out)
+
+
+def test_a_job_that_waits_too_long_is_a_problem(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(announce)
+    place.prepare(lambda database: enqueue(database, [job(ordering_key="k")]))
+    place.execute("UPDATE jobs SET enqueued_at = enqueued_at - 90000")
+
+    assert place.run("status", "--exit-code") == 1
+    assert "a job has waited for 1 min (more than 1 min)" in capsys.readouterr().out
+    assert place.run("status", "--exit-code", "--max-wait", "120") == 0
+
+
+def test_dead_letters_are_a_problem_beyond_what_is_allowed(place: Place) -> None:
+    place.prepare(announce)
+    place.prepare(lambda database: bury(database, [job(), job()]))
+
+    assert place.run("status", "--exit-code") == 1
+    assert place.run("status", "--exit-code", "--max-dead", "1") == 1
+    assert place.run("status", "--exit-code", "--max-dead", "2") == 0
+
+
+def test_without_exit_code_problems_are_only_said(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("status") == 0
+    assert capsys.readouterr().out.count("problem  ") == 3
+
+
+def test_a_full_disk_is_a_problem(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.configure("[database]\nmin_free_mb = 1000000000\n")
+
+    assert any("disk" in problem for problem in document(place, capsys)["problems"])
+
+
+def test_watching_shows_it_again_until_it_is_interrupted(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rounds = []
+
+    async def sleep(seconds: float) -> None:
+        rounds.append(seconds)
+        if len(rounds) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+
+    assert place.run("status", "--watch", "0.5", "--json") == 130
+    assert [json.loads(line)["ok"] for line in capsys.readouterr().out.splitlines()] == [False, False, False]
+    assert rounds == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "x", "nan", "inf"])
+def test_an_interval_that_is_none_is_wrong_usage(seconds: str, place: Place) -> None:
+    assert place.run("status", f"--watch={seconds}") == 2
