@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,11 +65,16 @@ def show(args: argparse.Namespace) -> int:
     from convoq.settings.load import load
 
     loaded = load(args.config)
-    print(_as_json(loaded, args.origin) if args.json else "\n".join(_as_toml(loaded, args.origin)))
+    if args.json:
+        from convoq.cli.output import print_json
+
+        print_json(_as_document(loaded, args.origin))
+    else:
+        print("\n".join(_as_toml(loaded, args.origin)))
     return 0
 
 
-def _as_json(loaded: Loaded, origins: bool) -> str:
+def _as_document(loaded: Loaded, origins: bool) -> dict[str, Any]:
     from convoq.settings.problems import dotted
 
     document: dict[str, Any] = {
@@ -79,7 +83,7 @@ def _as_json(loaded: Loaded, origins: bool) -> str:
     }
     if origins:
         document["origins"] = {dotted(path): str(loaded.origin(*path)) for path in _leaves(document["settings"])}
-    return json.dumps(document, indent=2)
+    return document
 
 
 def _as_toml(loaded: Loaded, origins: bool) -> Iterator[str]:

@@ -36,7 +36,7 @@ class SqliteBackend:
         self._intake = Intake(database)
         self._wakers = Wakers(database.run_directory)
         self._presence: Presence | None = None
-        self._wake_scheduled = False
+        self._waking: asyncio.Handle | None = None
         self._seen = -1
 
     # --- Producing
@@ -48,12 +48,11 @@ class SqliteBackend:
 
     def _wake_soon(self) -> None:
         """Wakes the workers once for all the jobs that this turn of the event loop has made due."""
-        if not self._wake_scheduled:
-            self._wake_scheduled = True
-            asyncio.get_running_loop().call_soon(self._wake)
+        if self._waking is None:
+            self._waking = asyncio.get_running_loop().call_soon(self._wake)
 
     def _wake(self) -> None:
-        self._wake_scheduled = False
+        self._waking = None
         self._wakers.wake()
 
     # --- Claiming
@@ -191,7 +190,8 @@ class SqliteBackend:
         return False
 
     async def close(self) -> None:
-        if self._wake_scheduled:
+        if self._waking is not None:
+            self._waking.cancel()
             self._wake()  # a producer that ends right after its enqueue still tells the workers
         if self._presence is not None:
             self._presence.close()
