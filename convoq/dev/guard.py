@@ -1,0 +1,76 @@
+"""Keeps other web sites away from the phone page: it has no login, so nothing but its own pages may use it."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from convoq.errors import ConfigError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def refuse_strangers(host: str, port: int) -> None:
+    """Raises ConfigError unless only this machine can reach that host."""
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise ConfigError(
+            f"--host {host}: the phone page has no login, so it only listens on this machine (127.0.0.1). "
+            f"From elsewhere use a tunnel: ssh -L {port}:127.0.0.1:{port} HOST"
+        )
+
+
+class Guard:
+    """Checks Host (against DNS rebinding) on every request; origin and `token` on those that change something."""
+
+    def __init__(self, port: int) -> None:
+        self.token = secrets.token_urlsafe(24)
+        self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+
+    def names(self, host: str, port: int) -> None:
+        """One more name that this listener goes by."""
+        self._hosts.add(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.headers.get("Host", "").lower() not in self._hosts:
+            return web.Response(status=421, text="this address is not the phone page's\n")
+        if request.method not in ("GET", "HEAD") and not await self._is_ours(request):
+            return web.Response(status=403, text="this did not come from the phone page: reload it and try again\n")
+        return await handler(request)
+
+    async def _is_ours(self, request: web.Request) -> bool:
+        site = request.headers.get("Sec-Fetch-Site")
+        origin = request.headers.get("Origin")
+        # Under no-referrer a browser names no origin for a plain form; Sec-Fetch-Site says where it came from.
+        if site is not None and site != "same-origin":
+            return False
+        if site is None and origin not in (None, f"http://{request.headers.get('Host', '').lower()}"):
+            return False
+        given = (await request.post()).get("token", "")
+        return isinstance(given, str) and secrets.compare_digest(given.encode(), self.token.encode())
+
+
+async def harden(_: web.Request, response: web.StreamResponse) -> None:
+    """Puts the security headers on every answer."""
+    response.headers.update(HEADERS)

@@ -1,0 +1,64 @@
+"""The phones of the page and of the demo: three people, and the number of ours that each of them writes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from convoq.jobs import conversation_key
+from convoq.settings import NumberSettings
+
+WHATSAPP: Final = "whatsapp:"
+
+# Numbers that the regulators of their countries keep free for fiction.
+OUR_WHATSAPP: Final = "whatsapp:+12025550100"
+OUR_SMS: Final = "+12025550101"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phone:
+    """Somebody's phone and the conversation that is open on it."""
+
+    number: int  #: 1, 2, 3: its place on the page
+    owner: str
+    address: str  #: as Twilio writes it
+    ours: str  #: the address of ours that it writes to
+
+    @property
+    def channel(self) -> str:
+        return "WhatsApp" if self.address.startswith(WHATSAPP) else "SMS"
+
+    @property
+    def lane(self) -> str:
+        return conversation_key("twilio", self.ours, self.address)
+
+    @property
+    def extra_fields(self) -> dict[str, str]:
+        """What Twilio adds to this person's messages."""
+        return {"ProfileName": self.owner} if self.address.startswith(WHATSAPP) else {}
+
+
+def phones(numbers: Sequence[NumberSettings] = ()) -> tuple[Phone, ...]:
+    """Three phones that write to the configured numbers, so that their personas answer; else to made-up ones."""
+    whatsapp = next((number.address for number in numbers if number.address.startswith(WHATSAPP)), OUR_WHATSAPP)
+    sms = next((number.address for number in numbers if number.address.startswith("+")), OUR_SMS)
+    return (
+        Phone(number=1, owner="Ana", address="whatsapp:+447700900101", ours=whatsapp),
+        Phone(number=2, owner="Ben", address="+12025550142", ours=sms),
+        Phone(number=3, owner="Chloé", address="whatsapp:+33639980103", ours=whatsapp),
+    )
+
+
+def readable(address: str) -> str:
+    """A number as people read it: +44 7700 900101 rather than whatsapp:+447700900101."""
+    digits = address.removeprefix(WHATSAPP)
+    for code, groups in (("+44", (4, 6)), ("+33", (1, 2, 2, 2, 2)), ("+1", (3, 3, 4))):
+        if digits.startswith(code) and len(digits) == len(code) + sum(groups):
+            return " ".join([code, *_cut(digits[len(code) :], groups)])
+    return digits
+
+
+def _cut(digits: str, groups: Sequence[int]) -> list[str]:
+    starts = [sum(groups[:index]) for index in range(len(groups))]
+    return [digits[start : start + length] for start, length in zip(starts, groups, strict=True)]

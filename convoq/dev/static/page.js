@@ -1,0 +1,108 @@
+// Keeps the page as the server says it is: one stream of whole states, and forms that are sent without leaving.
+
+const stream = new EventSource("/events");
+stream.addEventListener("state", (event) => show(JSON.parse(event.data)));
+stream.addEventListener("open", () => say("link", ""));
+stream.addEventListener("error", () => say("link", "Not connected: convoq dev has stopped or is starting."));
+addEventListener("pagehide", () => stream.close());
+addEventListener("submit", submit);
+document.querySelectorAll(".chat").forEach(toEnd);
+
+function show(state) {
+  for (const [name, value] of Object.entries(state.counters)) showCounter(name, value);
+  for (const [name, value] of Object.entries(state.faults)) showFault(name, value);
+  showWorker(state.worker);
+  for (const phone of state.phones) showPhone(phone);
+}
+
+function showCounter(name, value) {
+  const tile = document.querySelector(`[data-counter="${name}"]`);
+  write(tile.querySelector("dd"), value);
+  tile.dataset.bad = (name === "lost" || name === "doubled") && value > 0 ? "yes" : "no";
+}
+
+function showFault(name, value) {
+  const button = document.querySelector(`[data-fault="${name}"]`);
+  if (button.hasAttribute("aria-pressed")) {
+    button.setAttribute("aria-pressed", String(value > 0));
+    return;
+  }
+  button.dataset.left = value;
+  write(button.querySelector(".left"), value ? `${value} left` : "");
+}
+
+function showWorker(worker) {
+  document.querySelector("[data-worker]").dataset.worker = worker.state;
+  say("worker-state", worker.state);
+  say("worker-pid", worker.pid);
+  say("restarts", worker.restarts);
+  say("news", worker.news);
+}
+
+function showPhone(phone) {
+  const chat = document.querySelector(`[data-phone="${phone.number}"] .chat`);
+  const following = chat.scrollHeight - chat.scrollTop - chat.clientHeight < 80;
+  chat.querySelector(".empty").hidden = phone.items.length > 0;
+  chat.querySelector(".typing").hidden = !phone.typing;
+  showItems(chat.querySelector(".items"), phone.items);
+  if (following) toEnd(chat);
+}
+
+function showItems(list, items) {
+  const known = new Map([...list.children].map((node) => [node.dataset.key, node]));
+  let place = list.firstElementChild;
+  for (const item of items) {
+    const node = known.get(item.key) ?? create(item.kind);
+    known.delete(item.key);
+    fill(node, item);
+    if (node === place) place = place.nextElementSibling;
+    else list.insertBefore(node, place);
+  }
+  for (const gone of known.values()) gone.remove();
+}
+
+function create(kind) {
+  const node = document.getElementById(`item-${kind}`).content.firstElementChild.cloneNode(true);
+  node.classList.add("fresh");
+  return node;
+}
+
+function fill(node, item) {
+  Object.assign(node.dataset, { key: item.key, tone: item.tone, ticks: item.ticks, brief: item.brief ? "yes" : "no" });
+  for (const part of node.querySelectorAll("[data-field]")) write(part, item[part.dataset.field]);
+  node.querySelectorAll(".steps > li").forEach((stop, index) => {
+    stop.dataset.state = item.steps[index].state;
+    write(stop.querySelector("span"), item.steps[index].took);
+  });
+}
+
+async function submit(event) {
+  const form = event.target;
+  event.preventDefault();
+  const body = new URLSearchParams(new FormData(form));
+  const text = form.querySelector("input[name=text]");
+  if (text) {
+    if (!text.value.trim()) return;
+    text.value = "";
+    toEnd(form.closest(".screen").querySelector(".chat"));
+  }
+  try {
+    const answer = await fetch(form.action, { method: "POST", body, headers: { "X-Requested-With": "fetch" } });
+    say("link", answer.ok ? "" : (await answer.text()).trim());
+  } catch {
+    say("link", "Not sent: convoq dev does not answer.");
+  }
+}
+
+function toEnd(chat) {
+  chat.scrollTop = chat.scrollHeight;
+}
+
+function say(id, text) {
+  write(document.getElementById(id), text);
+}
+
+// Only what differs is touched: screen readers and selections are left in peace.
+function write(node, text) {
+  if (node.textContent !== String(text)) node.textContent = text;
+}

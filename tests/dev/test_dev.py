@@ -1,0 +1,219 @@
+"""`convoq dev` as a process: it keeps to this machine, guards its page, and ends in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from convoq.daemon import dev
+from convoq.dev.isolation import Account
+from convoq.dev.worker import WorkerChild
+from convoq.errors import ConfigError
+from tests.dev.phone_page import RUN, DevProcess, dev_process
+
+pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevProcess]:
+    async with dev_process(tmp_path_factory.mktemp("dev")) as process:
+        yield process
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def token(session: aiohttp.ClientSession, url: str) -> str:
+    async with session.get(url) as response:
+        found = re.search(r'name="token" value="([^"]+)"', await response.text())
+    assert found is not None
+    return found[1]
+
+
+async def press(session: aiohttp.ClientSession, url: str, *, token: str, **headers: str) -> int:
+    data = {"token": token}
+    async with session.post(f"{url}phones/1/again", data=data, headers=headers, allow_redirects=False) as response:
+        return response.status
+
+
+async def test_the_page_forbids_everything_that_is_not_its_own(
+    running: DevProcess, session: aiohttp.ClientSession
+) -> None:
+    async with session.get(running.url) as response:
+        html = await response.text()
+        policy = response.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    assert "unsafe" not in policy
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert " style=" not in html
+    assert not re.search(r"\son[a-z]+=", html)
+    assert not re.search(r'(?:src|href)="(?!/static/|/"|#)', html)
+
+
+async def test_every_answer_carries_the_headers(running: DevProcess, session: aiohttp.ClientSession) -> None:
+    for path in ("favicon.ico", "static/page.js", "static/page.css", "events", "static/page.py", "nowhere"):
+        async with session.get(running.url + path) as response:
+            assert "default-src 'none'" in response.headers["Content-Security-Policy"], path
+            assert response.status == (404 if path in ("static/page.py", "nowhere") else 200), path
+
+
+async def test_another_host_name_is_refused(running: DevProcess, session: aiohttp.ClientSession) -> None:
+    async with session.get(running.url, headers={"Host": "evil.example"}) as response:
+        assert response.status == 421
+
+
+async def test_a_form_of_the_page_is_taken(running: DevProcess, session: aiohttp.ClientSession) -> None:
+    own = await token(session, running.url)
+    assert await press(session, running.url, token=own) == 303
+    assert await press(session, running.url, token=own, **{"Sec-Fetch-Site": "same-origin", "Origin": "null"}) == 303
+    assert await press(session, running.url, token=own, Origin=running.url.rstrip("/")) == 303
+
+
+async def test_a_form_of_another_site_is_refused(running: DevProcess, session: aiohttp.ClientSession) -> None:
+    own = await token(session, running.url)
+    assert await press(session, running.url, token="guessed") == 403
+    assert await press(session, running.url, token=own, Origin="http://evil.example") == 403
+    assert await press(session, running.url, token=own, Origin="null") == 403
+    assert await press(session, running.url, token=own, **{"Sec-Fetch-Site": "cross-site"}) == 403
+    assert await press(session, running.url, token=own, **{"Sec-Fetch-Site": "same-site"}) == 403
+    async with session.post(f"{running.url}worker/kill") as response:
+        assert response.status == 403
+
+
+async def test_what_a_page_has_seen_is_not_sent_again(running: DevProcess, session: aiohttp.ClientSession) -> None:
+    own = await token(session, running.url)
+    async with session.get(f"{running.url}events") as stream:
+        seen = await next_id(stream)
+    async with session.get(f"{running.url}events", headers={"Last-Event-ID": seen}) as stream:
+        await press(session, running.url, token=own)  # which is news
+        assert await next_id(stream) != seen
+
+
+async def next_id(stream: aiohttp.ClientResponse) -> str:
+    async with asyncio.timeout(10):
+        async for line in stream.content:
+            if line.startswith(b"id: "):
+                return line.decode().removeprefix("id: ").strip()
+    raise AssertionError("the stream ended")
+
+
+async def test_an_open_page_does_not_keep_the_process(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    async with dev_process(tmp_path) as process, session.get(f"{process.url}events") as stream:
+        await next_id(stream)
+        assert len(databases(tmp_path)) == 1
+        asyncio.get_running_loop().call_later(5.0, process.process.kill)
+        assert await process.stop() == 0
+        await stream.content.read()
+    assert databases(tmp_path) == []
+    assert "Traceback" not in process.log()
+
+
+async def test_the_worker_dies_with_it(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    async with dev_process(tmp_path) as process:
+        async with session.get(f"{process.url}events") as stream:
+            worker = await ready_worker(stream)
+        process.process.kill()
+        await process.process.wait()
+        await asyncio.to_thread(wait_until_gone, worker)
+
+
+async def ready_worker(stream: aiohttp.ClientResponse) -> int:
+    """The pid of the worker, once it says that it is ready."""
+    async with asyncio.timeout(20):
+        async for line in stream.content:
+            if line.startswith(b"data: "):
+                worker = json.loads(line.removeprefix(b"data: "))["worker"]
+                if worker["state"] == "ready":
+                    return int(worker["pid"])
+    raise AssertionError("the stream ended")
+
+
+def wait_until_gone(pid: int) -> None:
+    """A pidfd becomes readable when its process ends, whoever its parent is."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    with os.fdopen(descriptor) as ended:
+        assert select.select([ended], [], [], 10)[0], f"the worker {pid} lives on"
+
+
+def databases(directory: Path) -> list[Path]:
+    return list(directory.glob("convoq-dev-*/convoq.db"))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "::", "example.com"])
+async def test_a_host_that_others_can_reach_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match="no login"):
+        dev.run(None, host=host)
+
+
+async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, errors = await asyncio.to_thread(run_on_port, port, tmp_path)
+    line = f"convoq: cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port"
+    assert (code, errors.strip().splitlines()[-1]) == (1, line)
+    assert databases(tmp_path) == []
+
+
+def run_on_port(port: int, directory: Path) -> tuple[int, str]:
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN.replace("port=0", f"port={port}")], cwd=directory, capture_output=True, text=True,
+        env={**os.environ, "TMPDIR": str(directory)}, timeout=20, check=False,
+    )  # fmt: skip
+    return ended.returncode, ended.stderr
+
+
+async def test_real_credentials_are_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "convoq.toml"
+    config.write_text(
+        f'[twilio]\naccount_sid = "AC{"f" * 32}"\nauth_token = "real-token"\nauth_tokens = ["real-old"]\n'
+        f'api_key_sid = "SK{"f" * 32}"\napi_key_secret = "real-secret"\n[ai]\nmodel = "offline"\n'
+    )
+    config.chmod(0o600)
+    monkeypatch.setenv("CONVOQ_TWILIO__AUTH_TOKEN", "real-too")
+    account = Account()
+    loaded, environ = dev._load(config, account.settings("http://127.0.0.1:1") | dev._own_settings(tmp_path / "db"))
+    twilio = loaded.options.twilio
+    assert (twilio.account_sid, twilio.api_base_url) == (account.sid, "http://127.0.0.1:1")
+    assert twilio.auth_tokens == ()
+    secrets = [twilio.auth_token, twilio.api_key_secret]
+    assert [secret.get_secret_value() for secret in secrets if secret] == [account.auth_token, account.key_secret]
+    assert "real" not in "".join(value for name, value in environ.items() if name.startswith("CONVOQ_TWILIO"))
+    assert environ["CONVOQ_CONFIG"] == str(config)
+
+
+async def test_a_model_without_its_key_is_said_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("CONVOQ_AI__MODEL", "openai:gpt-5-mini")
+    with pytest.raises(ConfigError, match=r"ai\.api_key is not set"):
+        dev._load(None, Account().settings("http://127.0.0.1:1") | dev._own_settings(tmp_path / "db"))
+
+
+async def test_a_worker_that_can_never_start_ends_it(tmp_path: Path) -> None:
+    worker = WorkerChild({"PATH": "/usr/bin:/bin", "CONVOQ_DATABASE__PATH": str(tmp_path / "c.db")})
+    with pytest.raises(ConfigError, match="the worker cannot start"):
+        await worker.run()
+    assert worker.restarts == 0
