@@ -35,7 +35,8 @@ async def database(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Database
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI everything that tests need is installed: there a skipped test is a hole, not a courtesy."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    skipped = reporter.stats.get("skipped", []) if reporter is not None else []
-    if os.environ.get("CI") and skipped and session.exitstatus == 0:
+    if reporter is None or not os.environ.get("CI") or session.exitstatus != 0:
+        return
+    if skipped := reporter.stats.get("skipped", []):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"CI: {len(skipped)} tests were skipped; what they need must be installed", red=True)
