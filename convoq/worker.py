@@ -19,6 +19,8 @@ log = structlog.get_logger()
 UNKNOWN_KIND_DELAY = 60.0  # an older worker in a rolling upgrade: a newer one will know the kind
 CARE_INTERVAL = 0.5  # seconds between two looks for dead workers and stuck handlers
 STUBBORN_GRACE = 10.0  # seconds a handler may take to end after it was cancelled
+LAST_GRACE = 5.0  # the same at a stop: with the closing it is within what systemd allows after the drain
+UNAVAILABLE_PAUSE = 1.0  # seconds before a database that failed is asked again
 RECHECK = 30.0  # seconds an idle worker waits at most before it looks again
 DRAIN_HORIZON = 60.0  # `--drain` also waits for what is due this soon
 
@@ -75,6 +77,7 @@ class Worker:
         """
         await self._queue.backend.register(self._name)
         care = asyncio.create_task(self._take_care(stopping))
+        care.add_done_callback(self._care_ended)
         try:
             while not stopping.is_set() and self._failure is None:
                 claimed = await self._fill()
@@ -99,7 +102,7 @@ class Worker:
             claims = await self._queue.claim(free, worker=self._name)
         except DatabaseUnavailable as error:
             log.warning("claim.failed", error=str(error))
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(UNAVAILABLE_PAUSE)
             return 0
         for claim in claims:
             self._start(claim)
@@ -119,14 +122,21 @@ class Worker:
 
     async def _pause(self, stopping: asyncio.Event) -> None:
         """Returns when there may be work and a slot for it, or when it is time to stop."""
-        if len(self._runs) < self._concurrency and not self._changed.is_set():
-            await _first(self._queue.backend.wait(RECHECK), self._changed.wait(), stopping.wait())
-        elif len(self._runs) >= self._concurrency:
-            await _first(self._changed.wait(), stopping.wait())
+        try:
+            if len(self._runs) < self._concurrency and not self._changed.is_set():
+                await _first(self._queue.backend.wait(RECHECK), self._changed.wait(), stopping.wait())
+            elif len(self._runs) >= self._concurrency:
+                await _first(self._changed.wait(), stopping.wait())
+        except DatabaseUnavailable as error:
+            log.warning("wait.failed", error=str(error))
+            await asyncio.sleep(UNAVAILABLE_PAUSE)
         self._changed.clear()
 
     async def _is_drained(self) -> bool:
-        next_due = await self._queue.backend.next_due()
+        try:
+            next_due = await self._queue.backend.next_due()
+        except DatabaseUnavailable:
+            return False
         return next_due is None or next_due > DRAIN_HORIZON
 
     # --- Handling
@@ -155,7 +165,12 @@ class Worker:
             async with asyncio.timeout(self._deadline):
                 await handler(work)
         except asyncio.CancelledError as error:
-            return error
+            if _is_cancelled():
+                return error
+            # Nobody cancelled us: it comes from a task of the handler's own, and a retry at once would never end.
+            failure = RuntimeError("the handler awaited something that was cancelled")
+            failure.__cause__ = error
+            return failure
         except Exception as error:  # noqa: BLE001 # what becomes of the job is decided by what came out of its handler
             return error
         return None
@@ -169,14 +184,20 @@ class Worker:
             await asyncio.sleep(CARE_INTERVAL)
             try:
                 if monotonic() - extended >= self._queue.lease / 3:
-                    extended = monotonic()
                     await self._extend()
+                    extended = monotonic()
                 if not stopping.is_set() and await self._queue.backend.recover():
                     log.warning("worker.recovered")
                     self._changed.set()
-            except DatabaseUnavailable as error:
+            except (DatabaseUnavailable, OSError) as error:
                 log.warning("care.failed", error=str(error))
             self._notice_stuck()
+
+    def _care_ended(self, care: asyncio.Task[None]) -> None:
+        """Without care the leases run out under running handlers: this process must not go on."""
+        if not care.cancelled() and self._failure is None:
+            self._failure = care.exception()
+            self._changed.set()
 
     async def _extend(self) -> None:
         runs = {run.work.claim.receipt: run for run in self._runs}
@@ -188,10 +209,14 @@ class Worker:
     def _notice_stuck(self) -> None:
         limit = monotonic() - self._deadline - STUBBORN_GRACE
         for run in self._runs:
-            if run.started < limit and self._failure is None:
-                log.error("handler.stuck", kind=run.work.claim.kind, job_id=run.work.claim.jobs[0].id)
-                self._failure = WorkerStuck()
-                self._changed.set()
+            if run.started < limit:
+                self._give_up(run)
+
+    def _give_up(self, run: _Run) -> None:
+        if self._failure is None:
+            log.error("handler.stuck", kind=run.work.claim.kind, job_id=run.work.claim.jobs[0].id)
+            self._failure = WorkerStuck()
+            self._changed.set()
 
     # --- Stopping
 
@@ -207,7 +232,9 @@ class Worker:
         for run in self._runs:
             run.task.cancel()
         if self._runs:
-            await asyncio.wait([run.task for run in self._runs], timeout=STUBBORN_GRACE)
+            await asyncio.wait([run.task for run in self._runs], timeout=LAST_GRACE)
+        for run in self._runs:
+            self._give_up(run)
 
 
 async def _unknown_kind(work: Work) -> None:
@@ -215,12 +242,19 @@ async def _unknown_kind(work: Work) -> None:
     raise Snooze(UNKNOWN_KIND_DELAY, "no handler for this kind here")
 
 
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def _first(*awaitables: object) -> None:
-    """Returns when the first of them has ended; the others are cancelled."""
+    """Returns when the first of them has ended, or raises what it raised; the others are cancelled."""
     tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]  # type: ignore[call-overload]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    for task in ended:
+        task.result()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 import aiosqlite
 
@@ -22,6 +23,21 @@ class Connection(aiosqlite.Connection):
         super().__init__(connector, 64)
         # A thread stuck behind a foreign lock must not keep a stopped process alive.
         self._thread.daemon = True
+        self._stopped: asyncio.Future[Any] | None = None
+
+    async def _connect(self) -> Self:
+        """When it fails, the thread has ended: else it would tell its end to an event loop that may be gone by then."""
+        try:
+            await super()._connect()
+        except BaseException:
+            if self._stopped is not None:
+                await self._stopped
+            raise
+        return self
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        self._stopped = super().stop()
+        return self._stopped
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call] # aiosqlite's is untyped

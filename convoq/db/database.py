@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -77,10 +79,8 @@ class Database:
     async def read(self, unit: Unit[T]) -> T:
         """Runs `unit` on one consistent snapshot, beside any writer. Raises DatabaseUnavailable."""
         self._refuse_if_closed()
-        try:
+        with self._explained():
             return await self._reader.run(lambda connection: _snapshot(connection, unit))
-        except sqlite3.Error as error:
-            raise explain(self.path, error) from error
 
     def accepts(self) -> bool:
         """Whether the disk has room for new promises. Cheap: asked for every webhook."""
@@ -93,20 +93,25 @@ class Database:
         await self.read(lambda connection: migrations.check_version(connection, self._newest))
 
     async def changes(self) -> int:
-        """A number that differs whenever another connection has committed since it was last asked."""
+        """A number that differs whenever another connection has committed since. Raises DatabaseUnavailable."""
         self._refuse_if_closed()
-        return await self._reader.run(lambda connection: int(connection.execute("PRAGMA data_version").fetchone()[0]))
+        with self._explained():
+            return await self._reader.run(_data_version)
 
     async def checkpoint(self) -> None:
         """Moves the log into the database and truncates it, unless somebody reads from it just now."""
         self._refuse_if_closed()
-        await self._writer.checkpoint()
+        with self._explained():
+            await self._writer.checkpoint()
 
     async def close(self) -> None:
         """Ends the connections; what was written before is committed."""
-        while self._open:
-            await self._open.pop().close()
-        self._gate.close()
+        opened, self._open = self._open, []  # from here on nobody is let in any more
+        try:
+            for connection in reversed(opened):
+                await connection.close()
+        finally:
+            self._gate.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -115,14 +120,12 @@ class Database:
         await self.close()
 
     async def _connect(self) -> None:
-        try:
+        with self._explained():
             await self._writer.open(self._set_up)
             # The writer closes last: it checkpoints, which needs every reader gone.
             self._open.append(self._writer)
             await self._reader
             self._open.append(self._reader)
-        except sqlite3.Error as error:
-            raise explain(self.path, error) from error
         self._identity = Identity(self.path)
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
@@ -139,6 +142,13 @@ class Database:
         if not self._open:
             raise DatabaseUnavailable(f"{self.path}: is closed")
 
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise explain(self.path, error) from error
+
 
 def _snapshot(connection: sqlite3.Connection, unit: Unit[T]) -> T:
     connection.execute("BEGIN")
@@ -146,6 +156,10 @@ def _snapshot(connection: sqlite3.Connection, unit: Unit[T]) -> T:
         return unit(connection)
     finally:
         roll_back(connection)
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _anchor(connection: sqlite3.Connection) -> int:

@@ -28,8 +28,9 @@ def explain(path: Path, error: Exception) -> Exception:
 
 
 def damaged(path: Path, detail: str) -> DatabaseRefused:
+    words = " ".join(detail.split())  # SQLite's own verdict has several lines
     return DatabaseRefused(
-        f"{path}: is not a sound database ({detail}): restore a backup, or save what can be read with sqlite3 .recover"
+        f"{path}: is not a sound database ({words}): restore a backup, or save what can be read with sqlite3 .recover"
     )
 
 

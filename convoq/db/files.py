@@ -87,7 +87,7 @@ class Identity:
     def _look(self) -> tuple[int, int] | None:
         try:
             status = self._path.stat()
-        except FileNotFoundError:
+        except OSError:
             return None
         return status.st_dev, status.st_ino
 
@@ -110,7 +110,10 @@ class FreeSpace:
         return self._enough
 
     def _look(self) -> bool:
-        disk = os.statvfs(self._directory)
+        try:
+            disk = os.statvfs(self._directory)
+        except OSError:
+            return False
         watermark = max(self._least, min(disk.f_blocks * disk.f_frsize // 20, 1024 * MEGABYTE))
         room_for_files = not disk.f_files or disk.f_favail > 64
         return disk.f_bavail * disk.f_frsize >= watermark and room_for_files

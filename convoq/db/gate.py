@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from types import TracebackType
 
+from convoq.errors import DatabaseRefused
+
 
 class Gate:
     """Held around every write transaction and every checkpoint of the file, by every process of convoq.
@@ -18,7 +20,11 @@ class Gate:
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            # Made by another user, mostly: root, who only wanted to look.
+            raise DatabaseRefused(f"{path}: {error.strerror}: it must belong to the user that runs convoq") from error
 
     def __enter__(self) -> None:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
@@ -29,4 +35,7 @@ class Gate:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        """Closing it again does nothing: the descriptor's number may be somebody else's by then."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -6,6 +6,7 @@ import sqlite3
 from importlib import resources
 from typing import NamedTuple
 
+from convoq.db.writer import roll_back
 from convoq.errors import DatabaseRefused
 
 
@@ -39,7 +40,7 @@ def migrate(connection: sqlite3.Connection) -> list[Migration]:
             connection.execute(f"PRAGMA user_version = {migration.version}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            roll_back(connection)
             raise
     return pending
 

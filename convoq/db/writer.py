@@ -62,7 +62,9 @@ class Writer:
 
     async def close(self) -> None:
         """Everything written before is committed. The last connection to close checkpoints, under the gate."""
-        await self._thread.run(lambda _: self._exclusively(self._disconnect))
+        # A disk that fails to the end loses nothing here: what was committed stands in the log.
+        with suppress(sqlite3.Error):
+            await self._thread.run(lambda _: self._exclusively(self._disconnect))
         await self._thread.close()
 
     def _connect(self) -> sqlite3.Connection:

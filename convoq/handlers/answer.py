@@ -55,6 +55,8 @@ class AnswerHandler:
         conversation_id = await self._record(work, work.claim.jobs)
         # What an earlier try had committed goes out before anything new is thought of.
         await self._delivery.run(conversation_id, work.fence)
+        while newer := await work.absorb():  # a long burst is more than one claim holds
+            conversation_id = await self._record(work, newer)
         superseded = 0
         while newer := await self._answer(work, conversation_id, last_chance=superseded >= MOST_SUPERSEDED):
             superseded += 1
@@ -64,8 +66,10 @@ class AnswerHandler:
     async def _record(self, work: Work, jobs: Sequence[Job]) -> int:
         received = []
         for job in jobs:
+            work.running = (job,)  # one that holds no message takes no neighbour with it
             payload = ProcessAiResponse.model_validate_json(job.payload)
             received.append(Received(self._channel.parse_inbound(payload.form), job.id, job.enqueued_at))
+        work.running = work.claim.jobs
         return await self._store.record(received, work.fence)
 
     async def _answer(self, work: Work, conversation_id: int, *, last_chance: bool) -> tuple[Job, ...]:

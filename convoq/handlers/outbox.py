@@ -10,7 +10,7 @@ from convoq.conversations.outbox import Outbox
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.states import Owner
 from convoq.conversations.store import ConversationStore
-from convoq.errors import LeaseLost, RetryLater, Snooze, Unrecoverable
+from convoq.errors import RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import Handler, Work, each
 from convoq.jobs import RecordDeliveryStatus, SendMessage
 from convoq.queue.base import Fence, Job
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 WINDOW_MS = 24 * 3_600_000  # WhatsApp takes free text only this long after the person's last message
 ACCOUNT_PAUSE = 60.0  # seconds between two tries while our account is refused
-LATE_SEND_MS = 5_000  # a process that was stopped this long before its request must not send any more
+LATE_SHARE = 0.5  # of reconcile_after: whoever was stopped this long before its request must not send any more
 
 
 class Delivery:
@@ -30,6 +30,8 @@ class Delivery:
         self._channel = channel
         self._clock = clock
         self._reconcile_after = reconcile_after
+        # From reconcile_after on others may look for this send, miss it and send it themselves.
+        self._late_ms = round(reconcile_after * LATE_SHARE * 1000)
 
     async def run(self, conversation_id: int, fence: Fence) -> None:
         """Returns when nothing is pending. Raises RetryLater or Snooze when the rest must wait, LeaseLost."""
@@ -47,8 +49,10 @@ class Delivery:
             log.warning("reply.refused", conversation_id=conversation.id, code=code, reason=reason)
             return
         begun = await self._outbox.begin(row, fence)
-        if self._clock.now() - begun > LATE_SEND_MS:
-            raise LeaseLost
+        if self._clock.now() - begun > self._late_ms:
+            # Nothing was sent, so if the claim is still ours the part is simply ready again.
+            await self._outbox.again(row, "this process was stopped before it could send", fence)
+            return
         try:
             sent = await self._channel.send(_outbound(row))
         except SendFailed as error:

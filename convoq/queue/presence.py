@@ -6,8 +6,11 @@ import asyncio
 import fcntl
 import os
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
+
+TICK_NS = 20_000_000  # more than any tick that a kernel stamps its files with
 
 
 class Presence:
@@ -33,7 +36,7 @@ class Presence:
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
-        sweep(self._directory, self.name)
+        _remove(self._directory, self.name)
         os.close(self._descriptor)
 
 
@@ -47,15 +50,20 @@ class Wakers:
         self._names: list[str] = []
 
     def wake(self) -> None:
-        for name in self._workers():
-            # Gone (recovered by another worker) or too busy to read: then it looks anyway.
-            with suppress(OSError):
-                self._socket.sendto(b"", _short(self._directory, name))
+        with suppress(OSError):  # somebody has removed the run directory
+            for name in self._workers():
+                self._wake(name)
+
+    def _wake(self, name: str) -> None:
+        # Gone (recovered by another worker) or too busy to read: then it looks anyway.
+        with suppress(OSError):
+            self._socket.sendto(b"", _short(self._directory, name))
 
     def _workers(self) -> list[str]:
         changed_at = self._directory.stat().st_mtime_ns
         if changed_at != self._listed_at:
-            self._listed_at = changed_at
+            # Another change within the same tick of the file system's clock would leave no trace.
+            self._listed_at = changed_at if time.time_ns() - changed_at > TICK_NS else -1
             self._names = [entry.name for entry in os.scandir(self._directory) if entry.name.endswith(".wake")]
         return self._names
 
@@ -79,7 +87,18 @@ def is_alive(directory: Path, name: str) -> bool:
 
 
 def sweep(directory: Path, name: str) -> None:
-    """Removes a dead worker's mark."""
+    """Removes a dead worker's mark. One that a worker has taken up since it was found dead stays."""
+    with suppress(FileNotFoundError, BlockingIOError):
+        descriptor = os.open(directory / f"{name}.alive", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(directory, name)
+        finally:
+            os.close(descriptor)
+
+
+def _remove(directory: Path, name: str) -> None:
+    """Call it holding the mark's lock."""
     for ending in ("wake", "alive"):
         (directory / f"{name}.{ending}").unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from convoq.errors import RetryLater, Snooze, Unrecoverable
+from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
 from convoq.jobs import NewJob
 from convoq.queue.base import Backend, Claim, Enqueued, Fence, Job
 from convoq.settings import QueueSettings
@@ -70,9 +70,12 @@ class QueueService:
     async def fail(self, claim: Claim, error: Exception, run: Sequence[Job]) -> None:
         """Decides what becomes of the jobs that were run when `error` came out of their handler. Raises LeaseLost.
 
-        Snooze costs no attempt. Unrecoverable, or a last attempt, buries them. Anything else retries: after the delay
-        that RetryLater asks for, or with exponential backoff and full jitter.
+        Snooze and DatabaseUnavailable cost no attempt. Unrecoverable, or a last attempt, buries them. Anything else
+        retries: after the delay that RetryLater asks for, or with exponential backoff and full jitter.
         """
+        if isinstance(error, DatabaseUnavailable):
+            # A locked file or a full disk is no job's fault: nobody's message is buried for it.
+            error = Snooze(self._settings.backoff_base, str(error))
         if isinstance(error, Snooze):
             await self.backend.nack(claim, delay=error.delay)
             log.info("job.snoozed", kind=claim.kind, jobs=_ids(run), delay=error.delay, reason=str(error))
@@ -99,7 +102,12 @@ class QueueService:
         spent = [job for job in claim.jobs if job.attempt > job.max_attempts]
         if not spent:
             return claim
-        await self._bury(claim, spent, f"its worker died on each of {spent[0].max_attempts} starts")
+        try:
+            await self._bury(claim, spent, f"its worker died on each of {spent[0].max_attempts} starts")
+        except (LeaseLost, DatabaseUnavailable) as error:
+            # Whoever claims the lane next buries it; the other claims are good and must not go down with this one.
+            log.warning("burial.failed", kind=claim.kind, jobs=_ids(spent), error=str(error))
+            return None
         left = [job for job in claim.jobs if job not in spent]
         return claim.with_jobs(left) if left else None
 
