@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
 from convoq.db import Database
-from convoq.jobs import NORMAL, SendMessage, conversation_key, raw_job
+from convoq.errors import ConvoqError
+from convoq.jobs import NORMAL, NewJob, message_job, raw_job
 from convoq.queue.base import Enqueued
-from convoq.queue.service import QueueService
 from convoq.queue.sqlite import SqliteBackend
 from convoq.settings.load import load
 
 
 class Client:
-    """The queue for a producer: `async with connect() as client: await client.enqueue("invoice.remind", {...})`."""
+    """The queue for a producer: `async with connect() as client: await client.enqueue("invoice.remind", {...})`.
+
+    Entering it raises ConfigError for settings that cannot be used, and ConvoqError where there is no database yet: a
+    queue of its own, made by a wrong working directory, would swallow every job.
+    """
 
     def __init__(self, config: Path | None) -> None:
         self._config = config
-        self._database: Database
-        self._backend: SqliteBackend
-        self._queue: QueueService
+        self._stack = AsyncExitStack()
+        self._backend: SqliteBackend | None = None
+        self._max_attempts = 1
 
     async def __aenter__(self) -> Self:
         options = load(self._config).options
-        self._database = await Database.open(options.database.path, min_free_mb=options.database.min_free_mb)
-        self._backend = SqliteBackend(self._database)
-        self._queue = QueueService(self._backend, options.queue)
+        path = options.database.path
+        if not path.is_file():
+            raise ConvoqError(
+                f"no database at {path.absolute()} yet: start convoq serve, or name the right convoq.toml"
+            )
+        database = await Database.open(path, min_free_mb=options.database.min_free_mb)
+        self._stack.push_async_callback(database.close)
+        self._backend = SqliteBackend(database)
+        self._stack.push_async_callback(self._backend.close)
+        self._max_attempts = options.queue.max_attempts
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._backend.close()
-        await self._database.close()
+        self._backend = None
+        await self._stack.aclose()
 
     async def enqueue(
         self,
@@ -58,13 +70,17 @@ class Client:
             priority=priority,
             max_attempts=max_attempts,
         )
-        return await self._queue.enqueue(job)
+        return await self._enqueue(job)
 
     async def send(self, *, sender: str, to: str, body: str, dedup_key: str | None = None) -> Enqueued:
         """Sends a message from one of our addresses, in the order of that person's conversation."""
-        payload = SendMessage(our_address=sender, address=to, body=body)
-        key = conversation_key(payload.channel, sender, to)
-        return await self._queue.enqueue(payload.job(ordering_key=key, dedup_key=dedup_key))
+        return await self._enqueue(message_job(sender, to, body, dedup_key=dedup_key))
+
+    async def _enqueue(self, job: NewJob) -> Enqueued:
+        # Not through the service: its events are for convoq's own log, not for the output of the user's program.
+        if self._backend is None:
+            raise ConvoqError("the client is not open: use it inside `async with connect() as client`")
+        return (await self._backend.enqueue([job], max_attempts=self._max_attempts))[0]
 
 
 def connect(config: str | Path | None = None) -> Client:

@@ -34,12 +34,6 @@ class LeaseLost(ConvoqError):
     """The claim is no longer ours: its lease ran out and somebody else may hold the lane."""
 
 
-class Unsupported(ConvoqError):
-    """This queue backend does not have the capability that was asked for."""
-
-    exit_code = 2
-
-
 # What a handler may raise to say how its job ends. Anything else it raises means: retry with backoff.
 
 
@@ -47,17 +41,25 @@ class RetryLater(ConvoqError):
     """Try again after `delay` seconds; costs an attempt."""
 
     def __init__(self, delay: float, reason: str | None = None) -> None:
-        super().__init__(reason or f"retry in {delay:g} s")
-        self.delay = delay
+        self.delay = _bounded(delay)
+        super().__init__(reason or f"retry in {self.delay:g} s")
 
 
 class Snooze(ConvoqError):
     """Not yet: come back after `delay` seconds; costs no attempt."""
 
     def __init__(self, delay: float, reason: str | None = None) -> None:
-        super().__init__(reason or f"snoozed for {delay:g} s")
-        self.delay = delay
+        self.delay = _bounded(delay)
+        super().__init__(reason or f"snoozed for {self.delay:g} s")
 
 
 class Unrecoverable(ConvoqError):
     """No retry can help: bury the job in the dead letters with this reason."""
+
+
+LONGEST_WAIT = 30 * 86_400.0
+
+
+def _bounded(delay: float) -> float:
+    """Any number a handler may come up with as a wait: none below zero, none for ever, NaN is none."""
+    return min(max(delay, 0.0), LONGEST_WAIT) if delay == delay else 0.0  # NaN alone differs from itself

@@ -14,6 +14,9 @@ NORMAL: Final = 1
 UPKEEP: Final = 2
 PRIORITIES: Final = (PEOPLE, NORMAL, UPKEEP)
 
+LONGEST_DELAY: Final = 10 * 366 * 86_400.0
+MOST_ATTEMPTS: Final = 100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
@@ -36,6 +39,10 @@ class NewJob:
             raise ValueError("a delay is for jobs without an ordering key: it would hold back the whole lane")
         if self.ordering_key is not None and (not self.ordering_key or self.ordering_key.startswith("~")):
             raise ValueError(f'an ordering key is not empty and does not start with "~": {self.ordering_key!r}')
+        if not 0 <= self.delay <= LONGEST_DELAY:
+            raise ValueError(f"a delay is 0 to {LONGEST_DELAY:g} seconds, not {self.delay}")
+        if self.max_attempts is not None and not 1 <= self.max_attempts <= MOST_ATTEMPTS:
+            raise ValueError(f"max_attempts is 1 to {MOST_ATTEMPTS}, not {self.max_attempts}")
         if self.priority not in PRIORITIES:
             raise ValueError(f"priority is one of {PRIORITIES}, not {self.priority}")
 
@@ -121,6 +128,22 @@ def conversation_key(channel: str, our_address: str, address: str) -> str:
     return f"{channel}|{our_address}|{address}"
 
 
+def _lane_of(payload: Payload) -> str | None:
+    """The conversation's lane of a message, either way: nothing may be said to one person in two places at a time."""
+    if isinstance(payload, SendMessage):
+        return conversation_key(payload.channel, payload.our_address, payload.address)
+    if isinstance(payload, ProcessAiResponse):
+        fields = dict(payload.form)
+        return conversation_key(payload.channel, fields.get("To", ""), fields.get("From", ""))
+    return None
+
+
+def message_job(our_address: str, address: str, body: str, *, dedup_key: str | None = None) -> NewJob:
+    """A message of our own to one person as a job in their conversation's lane."""
+    payload = SendMessage(our_address=our_address, address=address, body=body)
+    return payload.job(ordering_key=conversation_key(payload.channel, our_address, address), dedup_key=dedup_key)
+
+
 def raw_job(
     kind: str,
     payload: dict[str, object],
@@ -131,12 +154,16 @@ def raw_job(
     priority: int = NORMAL,
     max_attempts: int | None = None,
 ) -> NewJob:
-    """A job of any kind, the user's own included. A built-in kind is checked against its model (ValueError)."""
+    """A job of any kind, the user's own included. A built-in kind is checked against its model (ValueError).
+
+    Messages always stand in their conversation's lane: that keeps them in order and from being sent twice.
+    """
     if kind in BUILT_IN:
-        BUILT_IN[kind].model_validate(payload)
+        model = BUILT_IN[kind].model_validate(payload)
+        ordering_key = _lane_of(model) or ordering_key
     return NewJob(
         kind=kind,
-        payload=json.dumps(payload, ensure_ascii=False, separators=(",", ":")),
+        payload=json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
         ordering_key=ordering_key,
         dedup_key=dedup_key,
         delay=delay,

@@ -20,9 +20,11 @@ UNKNOWN_KIND_DELAY = 60.0  # an older worker in a rolling upgrade: a newer one w
 CARE_INTERVAL = 0.5  # seconds between two looks for dead workers and stuck handlers
 STUBBORN_GRACE = 10.0  # seconds a handler may take to end after it was cancelled
 LAST_GRACE = 5.0  # the same at a stop: with the closing it is within what systemd allows after the drain
+SUSPECT_CRASHES = 2  # starts whose worker died, from which on a job may be what kills it
+SUSPECT_PAUSE = 1.0
 UNAVAILABLE_PAUSE = 1.0  # seconds before a database that failed is asked again
 RECHECK = 30.0  # seconds an idle worker waits at most before it looks again
-DRAIN_HORIZON = 60.0  # `--drain` also waits for what is due this soon
+DRAIN_HORIZON = 30.0  # `--drain` also waits for what is due this soon; less than any pause that only time can end
 
 
 class WorkerStuck(ConvoqError):
@@ -105,8 +107,18 @@ class Worker:
             await asyncio.sleep(UNAVAILABLE_PAUSE)
             return 0
         for claim in claims:
-            self._start(claim)
+            if _is_suspect(claim) and any(_is_suspect(run.work.claim) for run in self._runs):
+                await self._put_off(claim)
+            else:
+                self._start(claim)
         return len(claims)
+
+    async def _put_off(self, claim: Claim) -> None:
+        """One suspect at a time: else the one that kills its worker takes the others down with it, again and again."""
+        try:
+            await self._queue.put_off(claim, SUSPECT_PAUSE)
+        except (LeaseLost, DatabaseUnavailable) as error:
+            log.warning("claim.not_put_off", error=str(error))
 
     def _start(self, claim: Claim) -> None:
         work = Work(claim, self._queue)
@@ -171,6 +183,8 @@ class Worker:
             failure = RuntimeError("the handler awaited something that was cancelled")
             failure.__cause__ = error
             return failure
+        except SystemExit as error:
+            return RuntimeError(f"the handler called sys.exit({error.code})")
         except Exception as error:  # noqa: BLE001 # what becomes of the job is decided by what came out of its handler
             return error
         return None
@@ -235,6 +249,10 @@ class Worker:
             await asyncio.wait([run.task for run in self._runs], timeout=LAST_GRACE)
         for run in self._runs:
             self._give_up(run)
+
+
+def _is_suspect(claim: Claim) -> bool:
+    return any(job.crashes >= SUSPECT_CRASHES for job in claim.jobs)
 
 
 async def _unknown_kind(work: Work) -> None:

@@ -23,7 +23,7 @@ class Line:
 
     author: Author
     text: str
-    at: int  #: wall ms
+    at: int  #: ms on the queue's clock, which is near the wall's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

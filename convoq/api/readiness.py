@@ -13,11 +13,11 @@ log = structlog.get_logger()
 
 NO_ROOM: Final = "the disk is nearly full"
 REFUSED: Final = "the database file must not be used; the log says why"
-UNAVAILABLE: Final = "the database cannot be read just now; the log says why"
+UNAVAILABLE: Final = "the database cannot be written just now; the log says why"
 
 
 class StorageReadiness:
-    """Ready while the disk has room and the file that was opened is in its place and can be read.
+    """Ready while the disk has room and the file that was opened is in its place and can be written.
 
     The reasons name no path: /readyz may be open to strangers.
     """
@@ -32,6 +32,7 @@ class StorageReadiness:
         reasons = [] if self._database.accepts() else [NO_ROOM]
         try:
             await self._database.check()
+            await self._database.write(lambda _: None, durable=False)
         except DatabaseRefused as error:
             log.warning("storage.refused", reason=str(error))
             reasons.append(REFUSED)

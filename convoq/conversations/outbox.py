@@ -30,19 +30,23 @@ class Outbox:
 
         return await self._database.read(unit)
 
-    async def begin(self, row: OutboxRow, fence: Fence) -> int:
-        """Commits that a send is about to be tried, before it is; returns when. Raises LeaseLost."""
+    async def begin(self, row: OutboxRow, fence: Fence) -> int | None:
+        """Commits that a send is about to be tried, before it is; returns when. Raises LeaseLost.
+
+        None when the row is not ready any more: a status has proven an earlier send meanwhile.
+        """
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> None:
+        def unit(connection: sqlite3.Connection) -> int | None:
             fence.check(connection)
-            connection.execute(
-                "UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ? WHERE id = ?",
+            begun = connection.execute(
+                """UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?
+                   WHERE id = ? AND state = 'ready'""",
                 (now, row.id),
             )
+            return now if begun.rowcount == 1 else None
 
-        await self._database.write(unit)
-        return now
+        return await self._database.write(unit)
 
     async def sent(self, row: OutboxRow, provider_id: str, *, reconciled: bool = False) -> None:
         """The channel has it. True whoever holds the claim, so no fence."""
@@ -70,7 +74,11 @@ class Outbox:
 
         def unit(connection: sqlite3.Connection) -> None:
             fence.check(connection)
-            connection.execute("UPDATE outbox SET state = 'ready' WHERE id = ? AND state <> 'sent'", (row.id,))
+            connection.execute(
+                """UPDATE outbox SET state = 'ready'
+                   WHERE id = ? AND state IN ('sending', 'ambiguous') AND attempts = ?""",
+                (row.id, row.attempts),
+            )
 
         await self._database.write(unit)
 
@@ -93,7 +101,9 @@ class Outbox:
         now = self._database.clock.now()
         values = (now, conversation.contact.id)
         await self._database.write(
-            lambda connection: connection.execute("UPDATE contacts SET opted_out_at = ? WHERE id = ?", values)
+            lambda connection: connection.execute(
+                "UPDATE contacts SET opted_out_at = coalesce(opted_out_at, ?) WHERE id = ?", values
+            )
         )
 
     async def unadopted(self, provider_ids: Iterable[str]) -> set[str]:

@@ -88,5 +88,6 @@ class OutboxRow:
     delivery: str | None
     delivery_at: int | None
     author: str
+    committed_at: int
     address: str
     our_address: str

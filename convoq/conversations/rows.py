@@ -19,7 +19,7 @@ MESSAGE = """
 """
 OUTBOX = """
     SELECT o.id, o.reference, o.conversation_id, o.message_id, o.part, o.body, o.state, o.attempts, o.attempted_at,
-           o.settled_at, o.provider_id, o.error_code, o.error, o.delivery, o.delivery_at, m.author, p.address,
+           o.settled_at, o.provider_id, o.error_code, o.error, o.delivery, o.delivery_at, m.author, m.at, p.address,
            c.our_address
     FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
     JOIN conversations AS c ON c.id = o.conversation_id JOIN contacts AS p ON p.id = c.contact_id

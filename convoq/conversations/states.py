@@ -41,6 +41,7 @@ class Outcome(enum.StrEnum):
     OPTED_OUT = "opted_out"  #: its author has opted out
     BLOCKED = "blocked"  #: its author is blocked
     HUMAN = "human"  #: a person owns the conversation
+    FAILED = "failed"  #: no answer could be made; its job is in the dead letters
 
 
 class IllegalTransition(ConvoqError):

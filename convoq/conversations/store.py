@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from convoq.ai.base import ModelCall
@@ -44,12 +44,16 @@ class ConversationStore:
 
         return await self._database.write(unit)
 
-    async def turn(self, conversation_id: int) -> Turn:
-        """The messages of the conversation that wait for an answer; none when all have an outcome."""
+    async def turn(self, conversation_id: int, job_ids: Collection[str]) -> Turn:
+        """Those of the jobs' messages that wait for an answer; none when all have an outcome.
+
+        A message whose job is in the dead letters is not among them: it must not take later ones with it.
+        """
 
         def unit(connection: sqlite3.Connection) -> Turn:
             waiting = rows.messages(connection, conversation_id, "m.outcome IS NULL AND m.direction = 'in'")
-            return Turn(conversation=rows.conversation(connection, conversation_id), waiting=tuple(waiting))
+            ours = tuple(message for message in waiting if message.job_id in job_ids)
+            return Turn(conversation=rows.conversation(connection, conversation_id), waiting=ours)
 
         return await self._database.read(unit)
 
@@ -66,7 +70,19 @@ class ConversationStore:
 
         def unit(connection: sqlite3.Connection) -> None:
             fence.check(connection)
-            _conclude(connection, turn.conversation.id, turn.through, outcome)
+            _conclude(connection, turn.waiting, outcome)
+
+        await self._database.write(unit)
+
+    async def give_up(self, job_ids: Collection[str], fence: Fence) -> None:
+        """These jobs go to the dead letters, and their messages' rows say so; a retry makes them wait again."""
+
+        def unit(connection: sqlite3.Connection) -> None:
+            fence.check(connection)
+            connection.executemany(
+                "UPDATE messages SET outcome = 'failed' WHERE job_id = ? AND direction = 'in' AND outcome IS NULL",
+                [(job_id,) for job_id in job_ids],
+            )
 
         await self._database.write(unit)
 
@@ -120,13 +136,14 @@ class ConversationStore:
             message_id = _add_outgoing(
                 connection, conversation_id, "ai", f"turn:{conversation_id}:{turn.through}", text, parts, now
             )
-            _conclude(connection, conversation_id, turn.through, Outcome.ANSWERED, message_id)
+            _conclude(connection, turn.waiting, Outcome.ANSWERED, message_id)
             connection.execute(
                 "UPDATE drafts SET state = 'committed' WHERE conversation_id = ? AND through_id = ?",
                 (conversation_id, turn.through),
             )
             connection.execute(
-                "UPDATE conversations SET answered_through = ?, last_message_at = ? WHERE id = ?",
+                """UPDATE conversations SET answered_through = max(answered_through, ?), last_message_at = ?
+                   WHERE id = ?""",
                 (turn.through, now, conversation_id),
             )
             return True
@@ -208,10 +225,10 @@ INSERT_CALL = """
         (conversation_id, through_id, model, outcome, input_tokens, output_tokens, duration_ms, error, at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-# A conversation with a message that waits for its answer or a part that waits to be sent is not silent.
+# A conversation with a job in the queue (lanes is the queue's own table) or a part to be sent is not silent.
 SILENT = """
     SELECT id FROM conversations AS c WHERE status = ? AND status <> 'closed' AND last_message_at <= ?
-    AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = c.id AND direction = 'in' AND outcome IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM lanes WHERE lanes.lane = c.lane)
     AND NOT EXISTS (SELECT 1 FROM outbox WHERE conversation_id = c.id AND state IN ('ready', 'sending', 'ambiguous'))
     ORDER BY last_message_at LIMIT ?
 """
@@ -227,7 +244,11 @@ def _record(connection: sqlite3.Connection, received: Received, now: int) -> int
     """Stores one message and returns its conversation; a message that is known changes nothing."""
     inbound = received.inbound
     source = f"{inbound.channel}:{inbound.provider_id}"
-    known = connection.execute("SELECT conversation_id FROM messages WHERE source = ?", (source,)).fetchone()
+    known = connection.execute(
+        """UPDATE messages SET outcome = CASE outcome WHEN 'failed' THEN NULL ELSE outcome END
+           WHERE source = ? RETURNING conversation_id""",
+        (source,),
+    ).fetchone()
     if known is not None:
         return int(known[0])
     contact_id = _contact(connection, inbound.channel, inbound.address, inbound.profile_name, received.accepted_at)
@@ -270,11 +291,13 @@ def _begin(
     connection: sqlite3.Connection, contact_id: int, our_address: str, lane: str, at: int,
     previous: int | None, who: str, now: int,
 ) -> int:  # fmt: skip
+    # When the person wrote last goes with it: WhatsApp's window knows nothing of our conversations.
     row = connection.execute(
         """INSERT INTO conversations
-               (contact_id, our_address, lane, owner, status, opened_at, last_message_at, previous_id)
-           VALUES (?, ?, ?, 'ai', 'active', ?, ?, ?) RETURNING id""",
-        (contact_id, our_address, lane, at, at, previous),
+               (contact_id, our_address, lane, owner, status, opened_at, last_message_at, previous_id, last_inbound_at)
+           VALUES (:contact, :ours, :lane, 'ai', 'active', :at, :at, :previous,
+                   (SELECT last_inbound_at FROM conversations WHERE id = :previous)) RETURNING id""",
+        {"contact": contact_id, "ours": our_address, "lane": lane, "at": at, "previous": previous},
     ).fetchone()
     _log_transition(connection, row[0], now, who, "opened", (None, Owner.AI), (None, Status.ACTIVE))
     return int(row[0])
@@ -304,8 +327,9 @@ def _apply_keyword(
     ).fetchone()
     if inbound.keyword is Keyword.STOP:
         connection.execute("UPDATE contacts SET opted_out_at = ? WHERE id = ?", (now, contact_id))
-        _conclude(connection, conversation_id, last - 1, Outcome.OPTED_OUT)
-        _conclude(connection, conversation_id, last, Outcome.KEYWORD)
+        waiting = rows.messages(connection, conversation_id, "m.outcome IS NULL AND m.direction = 'in'")
+        _conclude(connection, waiting[:-1], Outcome.OPTED_OUT)
+        _conclude(connection, waiting[-1:], Outcome.KEYWORD)
         closed = CloseReason.OPTED_OUT
         _move(connection, conversation_id, Status.CLOSED, who="contact", why="STOP", now=now, reason=closed)
         return
@@ -323,12 +347,11 @@ def _opt_in(connection: sqlite3.Connection, contact_id: int) -> bool:
 
 
 def _conclude(
-    connection: sqlite3.Connection, conversation_id: int, through: int, outcome: Outcome, answered_by: int | None = None
+    connection: sqlite3.Connection, messages: Sequence[Message], outcome: Outcome, answered_by: int | None = None
 ) -> None:
-    connection.execute(
-        """UPDATE messages SET outcome = ?, answered_by = ?
-           WHERE conversation_id = ? AND id <= ? AND direction = 'in' AND outcome IS NULL""",
-        (outcome, answered_by, conversation_id, through),
+    connection.executemany(
+        "UPDATE messages SET outcome = ?, answered_by = ? WHERE id = ? AND outcome IS NULL",
+        [(outcome, answered_by, message.id) for message in messages],
     )
 
 

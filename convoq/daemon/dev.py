@@ -29,6 +29,7 @@ from convoq.settings.roles import OFFLINE, require
 
 RECONCILE_AFTER: Final = 1.5  # seconds: here a lost answer is asked for while somebody watches
 WORKER_DRAIN: Final = 2.0
+GRACE: Final = 15.0
 CONFIG_VARIABLE: Final = "CONVOQ_CONFIG"
 
 
@@ -56,7 +57,7 @@ def _database(kept: Path | None) -> Iterator[Path]:
 
 
 async def _main(config: Path | None, host: str, port: int, database: Path) -> None:
-    stop = Stop()
+    stop = Stop(grace=GRACE)
     with signals(stop), _hang_up(stop):
         async with AsyncExitStack() as stack:
             account = Account()

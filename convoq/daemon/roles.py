@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FAULTS_VARIABLE = "CONVOQ_DEV_FAULTS"  # `convoq dev` and `convoq demo` put the address of their fault switches here
+CLOSING_TIME = 9.0  # seconds beyond the drain that closing may take; systemd kills after ten
 MOST_OPEN_FILES = 65_536
 
 Role = Callable[[Loaded, Stop], Awaitable[None]]
@@ -44,7 +45,8 @@ def run(role: Role, loaded: Loaded) -> None:
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(_log_stray)
         _allow_many_files()
-        stop = Stop()
+        options = loaded.options
+        stop = Stop(grace=max(options.work.drain_timeout, options.server.drain_timeout) + CLOSING_TIME)
         with signals(stop):
             try:
                 await role(loaded, stop)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
@@ -20,24 +22,40 @@ log = structlog.get_logger()
 
 CHECK_INTERVAL = 2.0  # seconds between two looks at the file
 ANNOUNCE_INTERVAL = 10.0
+LEAVE_TIMEOUT = 2.0
+AT_ONCE_TIMEOUT = 5.0
 
 
 class Stop:
-    """Two signals: the first ends the process in order, the second at once."""
+    """Two signals: the first ends the process in order, the second at once.
 
-    def __init__(self) -> None:
+    `grace` is how long, in seconds, an orderly end may take.
+    """
+
+    def __init__(self, *, grace: float) -> None:
+        self._grace = grace
         self.requested = asyncio.Event()
         self.at_once = asyncio.Event()
         self.error: ConvoqError | None = None  #: why it stopped, when nobody asked it to
 
     def request(self) -> None:
-        if self.requested.is_set():
+        """Ends the process in order; asked again, at once. It ends within the grace, whatever still holds it."""
+        again = self.requested.is_set()
+        if again:
             self.at_once.set()
         self.requested.set()
+        asyncio.get_running_loop().call_later(AT_ONCE_TIMEOUT if again else self._grace, _end_process)
 
     def fail(self, error: ConvoqError) -> None:
         self.error = self.error or error
         self.requested.set()
+
+
+def _end_process() -> None:
+    """Something can neither be finished nor cut off, such as a wait for a lock of a frozen process."""
+    log.error("stop.forced")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 @contextmanager
@@ -62,6 +80,7 @@ async def supervised(
     process_id = f"{role}-{secrets.token_hex(4)}"
     await processes.announce(process_id, role, status())
     watching = asyncio.create_task(_watch(database, processes, process_id, role, stop, status))
+    watching.add_done_callback(lambda task: _watch_ended(task, stop))
     systemd.notify(f"READY=1\nSTATUS={status()}")
     log.info("role.started", role=role, **details)
     try:
@@ -70,9 +89,17 @@ async def supervised(
         systemd.notify("STOPPING=1")
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-        with suppress(DatabaseUnavailable):
-            await processes.leave(process_id)
+        with suppress(ConvoqError, TimeoutError):
+            async with asyncio.timeout(LEAVE_TIMEOUT):
+                await processes.leave(process_id)
         log.info("role.stopped", role=role)
+
+
+def _watch_ended(watching: asyncio.Task[None], stop: Stop) -> None:
+    """Unwatched, a process could go on with a file that is not the right one any more."""
+    if not watching.cancelled() and (error := watching.exception()) is not None:
+        log.error("watch.failed", error=repr(error))
+        stop.fail(ConvoqError(f"the watch over the database failed: {error}"))
 
 
 async def _watch(

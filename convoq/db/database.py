@@ -126,13 +126,17 @@ class Database:
             self._open.append(self._writer)
             await self._reader
             self._open.append(self._reader)
+            # On the reader, so that nobody waits at the gate for it.
+            await self._reader.run(self._check_soundness)
         self._identity = Identity(self.path)
 
-    def _set_up(self, connection: sqlite3.Connection) -> None:
+    def _check_soundness(self, connection: sqlite3.Connection) -> None:
         if self.path.stat().st_size <= QUICK_CHECK_BYTES:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise damaged(self.path, verdict)
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
         migrations.check_version(connection, self._newest)
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode = WAL")

@@ -23,7 +23,8 @@ def prepare(path: Path) -> tuple[Path, Path]:
 
     Raises DatabaseRefused on a network filesystem or where nothing can be written.
     """
-    path = path.absolute()
+    # Through links too: two names of one file must share one gate.
+    path = path.resolve()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         refuse_network_filesystem(path.parent)

@@ -16,7 +16,7 @@ from convoq.clock import Clock
 from convoq.conversations.records import Draft, Message, Turn
 from convoq.conversations.states import Outcome, Owner
 from convoq.conversations.store import ConversationStore, Received
-from convoq.errors import RetryLater, Snooze
+from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import Work
 from convoq.handlers.outbox import Delivery
 from convoq.jobs import ProcessAiResponse
@@ -52,6 +52,17 @@ class AnswerHandler:
         self._clock = clock
 
     async def __call__(self, work: Work) -> None:
+        try:
+            await self._take_turn(work)
+        except (Snooze, LeaseLost, DatabaseUnavailable):
+            raise
+        except Exception as error:
+            # The queue will bury these: so that their rows say why nobody answered, and later messages are not held up.
+            spent = [job.id for job in work.running if _is_last(job, error)]
+            await self._store.give_up(spent, work.fence)
+            raise
+
+    async def _take_turn(self, work: Work) -> None:
         conversation_id = await self._record(work, work.claim.jobs)
         # What an earlier try had committed goes out before anything new is thought of.
         await self._delivery.run(conversation_id, work.fence)
@@ -74,7 +85,7 @@ class AnswerHandler:
 
     async def _answer(self, work: Work, conversation_id: int, *, last_chance: bool) -> tuple[Job, ...]:
         """Commits the answer to what waits, or returns the newer messages that it must cover too."""
-        turn = await self._store.turn(conversation_id)
+        turn = await self._store.turn(conversation_id, {job.id for job in work.claim.jobs})
         if not turn.waiting:
             return ()
         if (outcome := self._gate(turn)) is not None:
@@ -112,7 +123,8 @@ class AnswerHandler:
 
     async def _ask(self, turn: Turn, work: Work) -> Draft:
         """Has the responder write the answer and saves it."""
-        lines = tuple(_line(message) for message in await self._store.history(turn))
+        history = await self._store.history(turn)
+        lines = tuple(_line(message) for message in history if _is_shown(message, turn))
         contact = turn.conversation.contact
 
         async def record(call: ModelCall) -> None:
@@ -147,6 +159,16 @@ class AnswerHandler:
             return ()
         # Somebody wrote, or took the conversation over, between the look and the commit: both mean look again.
         return await work.absorb() or work.claim.jobs
+
+
+def _is_last(job: Job, error: Exception) -> bool:
+    return isinstance(error, Unrecoverable) or job.attempt >= job.max_attempts
+
+
+def _is_shown(message: Message, turn: Turn) -> bool:
+    """A message that no answer could be made for may be the reason, so the model does not see it again."""
+    settled = message.direction == "out" or message.outcome not in (None, Outcome.FAILED)
+    return settled or message in turn.waiting
 
 
 def _line(message: Message) -> Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import json
@@ -13,7 +14,7 @@ from typing import Any
 
 from convoq.errors import ConfigError
 from convoq.handlers.base import Handler, each
-from convoq.jobs import NORMAL, NewJob, SendMessage, conversation_key, raw_job
+from convoq.jobs import message_job, raw_job
 from convoq.queue.base import Enqueued, Enqueuer, Job
 
 
@@ -40,14 +41,14 @@ class JobContext:
 
         (As long as it sends the same messages in every run: the job, the person and the text are the identity.)
         """
-        return await self._queue.enqueue(message_job(sender, to, body, dedup_key=f"job:{self.id}:{to}:{body}"))
+        return await self._queue.enqueue(
+            message_job(sender, to, body, dedup_key=f"job:{self.id}:{_fingerprint(to, body)}")
+        )
 
 
-def message_job(sender: str, to: str, body: str, *, dedup_key: str | None = None) -> NewJob:
-    """A message of our own to one person as a job in their conversation's lane."""
-    payload = SendMessage(our_address=sender, address=to, body=body)
-    key = conversation_key(payload.channel, sender, to)
-    return payload.job(ordering_key=key, dedup_key=dedup_key, priority=NORMAL)
+def _fingerprint(*texts: str) -> str:
+    """Tells messages apart without keeping them: dedup keys outlive the jobs."""
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=16).hexdigest()
 
 
 CustomHandler = Callable[[JobContext], Awaitable[None]]
@@ -59,7 +60,7 @@ def load_custom(handlers: Mapping[str, str], queue: Enqueuer, *, base_dir: Path)
     Raises ConfigError, a line for each, where one cannot be imported or is not an async function.
     """
     if handlers and str(base_dir) not in sys.path:
-        sys.path.insert(0, str(base_dir))
+        sys.path.append(str(base_dir))
     loaded: dict[str, Handler] = {}
     problems: list[str] = []
     for kind, target in handlers.items():
@@ -76,7 +77,7 @@ def _load(target: str) -> CustomHandler:
     module_name, _, attribute = target.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a __main__ guard would end us without a word
         raise ConfigError(f'"{target}" cannot be imported: {type(error).__name__}: {error}') from error
     for part in attribute.split("."):
         found = getattr(found, part, None)
@@ -88,7 +89,7 @@ def _load(target: str) -> CustomHandler:
 
 def _is_async(found: Any) -> bool:
     """An async function, or an object with an async __call__."""
-    return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(type(found).__dict__.get("__call__"))
+    return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(type(found), "__call__", None))
 
 
 def _as_handler(function: CustomHandler, queue: Enqueuer) -> Handler:

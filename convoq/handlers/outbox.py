@@ -18,6 +18,9 @@ from convoq.queue.base import Fence, Job
 log = structlog.get_logger()
 
 WINDOW_MS = 24 * 3_600_000  # WhatsApp takes free text only this long after the person's last message
+SHORTEST_PAUSE = 1.0  # seconds between two tries; it grows with the time that the message has waited
+LONGEST_PAUSE = 60.0
+OUTAGE_PATIENCE = 3600.0  # seconds
 ACCOUNT_PAUSE = 60.0  # seconds between two tries while our account is refused
 LATE_SHARE = 0.5  # of reconcile_after: whoever was stopped this long before its request must not send any more
 
@@ -49,6 +52,8 @@ class Delivery:
             log.warning("reply.refused", conversation_id=conversation.id, code=code, reason=reason)
             return
         begun = await self._outbox.begin(row, fence)
+        if begun is None:
+            return
         if self._clock.now() - begun > self._late_ms:
             # Nothing was sent, so if the claim is still ours the part is simply ready again.
             await self._outbox.again(row, "this process was stopped before it could send", fence)
@@ -89,7 +94,7 @@ class Delivery:
                     await self._outbox.opt_out(conversation)
             case Failure.AMBIGUOUS:
                 await self._outbox.unclear(row, str(error), fence)
-                raise RetryLater(self._reconcile_after, f"unknown whether it was sent: {error}")
+                raise self._later(row, f"unknown whether it was sent: {error}", at_least=self._reconcile_after)
             case Failure.ACCOUNT:
                 await self._outbox.again(row, str(error), fence)
                 # Nobody's message is at fault, so no attempt is spent; the error stands in the log each time.
@@ -97,9 +102,7 @@ class Delivery:
                 raise Snooze(ACCOUNT_PAUSE, str(error))
             case Failure.NOT_SENT | Failure.WAIT:
                 await self._outbox.again(row, str(error), fence)
-                if error.delay is not None:
-                    raise RetryLater(error.delay, str(error))
-                raise error
+                raise self._later(row, str(error), at_least=error.delay or 0.0)
 
     async def _reconcile(self, row: OutboxRow, fence: Fence) -> None:
         """Finds out whether a part with an unknown outcome was sent: adopts it, or makes it ready to be sent again."""
@@ -109,7 +112,10 @@ class Delivery:
         try:
             found = await self._channel.find(_outbound(row), within=age)
         except SendFailed as error:
-            raise (Snooze(ACCOUNT_PAUSE) if error.failure is Failure.ACCOUNT else RetryLater(5.0)) from error
+            reason = f"cannot ask whether it was sent: {error}"
+            if error.failure is Failure.ACCOUNT:
+                raise Snooze(ACCOUNT_PAUSE, reason) from error
+            raise self._later(row, reason, at_least=error.delay or 0.0) from error
         free = await self._outbox.unadopted(sent.provider_id for sent in found)
         adopted = next((sent.provider_id for sent in found if sent.provider_id in free), None)
         log.warning("send.reconciled", conversation_id=row.conversation_id, part=row.part, provider_id=adopted)
@@ -117,6 +123,12 @@ class Delivery:
             await self._outbox.sent(row, adopted, reconciled=True)
         else:
             await self._outbox.not_sent(row, fence)
+
+    def _later(self, row: OutboxRow, reason: str, *, at_least: float) -> Snooze | RetryLater:
+        """The channel's trouble is not the message's fault: for a while trying again costs no attempts."""
+        waited = (self._clock.now() - row.committed_at) / 1000
+        delay = max(at_least, min(waited / 4, LONGEST_PAUSE), SHORTEST_PAUSE)
+        return Snooze(delay, reason) if waited < OUTAGE_PATIENCE else RetryLater(delay, reason)
 
 
 def _outbound(row: OutboxRow) -> Outbound:

@@ -17,6 +17,8 @@ CREATE TABLE jobs (
     state TEXT NOT NULL DEFAULT 'ready' CHECK (state IN ('ready', 'done', 'dead', 'cancelled')),
     priority INTEGER NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0,
+    -- Starts whose worker died, whoever of its jobs it was that killed it.
+    crashes INTEGER NOT NULL DEFAULT 0,
     max_attempts INTEGER NOT NULL,
     enqueued_at INTEGER NOT NULL,
     claimed_at INTEGER,

@@ -52,6 +52,7 @@ class Job:
     attempt: int  #: 1 on the first start
     max_attempts: int
     enqueued_at: int  #: ms, the queue's clock
+    crashes: int = 0  #: starts whose worker was found dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,6 @@ class Fence:
 class Capability(enum.Flag):
     """What only some backends give. docs/design.md holds the table and each fallback."""
 
-    NONE = 0
     NEWER = enum.auto()  #: absorb() sees jobs that arrived after the claim
     FENCED_WRITES = enum.auto()  #: the fence is exact, in the store's own transaction
     PRIORITY = enum.auto()
@@ -204,7 +204,10 @@ class Backend(Protocol):
         ...
 
     async def recover(self) -> int:
-        """Makes the lanes due that dead workers had claimed; how many. Their jobs keep the attempt they cost."""
+        """Makes the lanes due that dead workers had claimed; how many. Their jobs keep the attempt they cost.
+
+        Each of the jobs is counted one crash: it may be the one that killed its worker.
+        """
         ...
 
     async def wait(self, timeout: float) -> None:

@@ -77,6 +77,8 @@ def is_alive(directory: Path, name: str) -> bool:
         descriptor = os.open(directory / f"{name}.alive", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except PermissionError:
+        return True  # another user's: its claims are left to their lease
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -67,6 +67,11 @@ class QueueService:
         await self.backend.nack(claim, delay=0)
         log.info("job.released", kind=claim.kind, jobs=_ids(claim.jobs))
 
+    async def put_off(self, claim: Claim, delay: float) -> None:
+        """The claim goes back unrun and is due again after `delay` seconds; costs no attempt. Raises LeaseLost."""
+        await self.backend.nack(claim, delay=delay)
+        log.info("job.put_off", kind=claim.kind, jobs=_ids(claim.jobs), delay=delay)
+
     async def fail(self, claim: Claim, error: Exception, run: Sequence[Job]) -> None:
         """Decides what becomes of the jobs that were run when `error` came out of their handler. Raises LeaseLost.
 
@@ -103,7 +108,7 @@ class QueueService:
         if not spent:
             return claim
         try:
-            await self._bury(claim, spent, f"its worker died on each of {spent[0].max_attempts} starts")
+            await self._bury(claim, spent, f"started {spent[0].max_attempts} times, and no start came to an end")
         except (LeaseLost, DatabaseUnavailable) as error:
             # Whoever claims the lane next buries it; the other claims are good and must not go down with this one.
             log.warning("burial.failed", kind=claim.kind, jobs=_ids(spent), error=str(error))
@@ -127,5 +132,10 @@ def _ids(jobs: Sequence[Job]) -> list[str]:
 def _text(error: Exception) -> str:
     """What operators read: the words of an expected outcome, the traceback of anything else."""
     if isinstance(error, RetryLater | Unrecoverable):
-        return str(error)
-    return "".join(traceback.format_exception(error))[-LONGEST_ERROR:]
+        return _storable(str(error))
+    return _storable("".join(traceback.format_exception(error))[-LONGEST_ERROR:])
+
+
+def _storable(text: str) -> str:
+    """Half a character, as in the names of files, is not UTF-8: it is written out."""
+    return text.encode("utf-8", "backslashreplace").decode()

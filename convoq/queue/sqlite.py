@@ -155,6 +155,7 @@ class SqliteBackend:
         now = self._database.clock.now()
 
         def unit(connection: sqlite3.Connection) -> int:
+            connection.executemany(COUNT_CRASHES, [(name,) for name in gone])
             return sum(connection.execute(FREE_LANES_OF_WORKER, (now, name)).rowcount for name in gone)
 
         freed = await self._database.write(unit, durable=False)
@@ -240,6 +241,11 @@ class SqliteBackend:
 
 DUE_LANES = "SELECT lane FROM lanes WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
 CLAIM_HOLDERS = "SELECT DISTINCT worker FROM lanes WHERE receipt IS NOT NULL"
+COUNT_CRASHES = """
+    UPDATE jobs SET crashes = crashes + 1 WHERE id IN
+    (SELECT j.id FROM lanes AS l JOIN jobs AS j ON j.lane = l.lane AND j.receipt = l.receipt AND j.state = 'ready'
+     WHERE l.worker = ? AND l.receipt IS NOT NULL)
+"""
 FREE_LANES_OF_WORKER = """
     UPDATE lanes SET due_at = min(due_at, ?), receipt = NULL, worker = NULL
     WHERE worker = ? AND receipt IS NOT NULL
@@ -249,12 +255,12 @@ PRUNE_DEDUP = """
     DELETE FROM dedup WHERE job_id IN (SELECT job_id FROM dedup ORDER BY job_id LIMIT ?) AND enqueued_at < ?
 """
 FRONT = """
-    SELECT id, kind, payload, attempt, max_attempts, enqueued_at FROM jobs
+    SELECT id, kind, payload, attempt, max_attempts, enqueued_at, crashes FROM jobs
     WHERE lane = ? AND state = 'ready' AND id > ? ORDER BY id LIMIT ?
 """
 
 CHARGED_BEHIND = """
-    SELECT id, kind, payload, attempt, max_attempts, enqueued_at FROM jobs
+    SELECT id, kind, payload, attempt, max_attempts, enqueued_at, crashes FROM jobs
     WHERE lane = ? AND state = 'ready' AND id > ? AND receipt = ? ORDER BY id
 """
 REFUND = "UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready' AND receipt = ?"
@@ -283,7 +289,7 @@ def _front(
     """The ready jobs at the lane's front that go into one claim, as they will be once charged."""
     jobs: list[Job] = []
     for row in connection.execute(FRONT, (lane, after, limit)):
-        job = Job(str(row[0]), row[1], row[2], row[3] + 1, row[4], row[5])
+        job = Job(str(row[0]), row[1], row[2], row[3] + 1, *row[4:])
         if job.kind != (kind or job.kind) or (job.attempt >= ALONE_FROM_ATTEMPT and (jobs or after)):
             break
         kind = job.kind

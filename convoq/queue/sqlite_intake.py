@@ -48,27 +48,29 @@ class Intake:
 
     def _submit(self) -> None:
         """Hands one unit to the writer, for every call that comes until it is run."""
-        taken: list[_Call] = []
+        taken: list[_Call] | None = None
 
         def unit(connection: sqlite3.Connection) -> list[list[Enqueued]]:
-            if not taken:  # a unit may be run again: then with the same calls
-                self._take(taken)
+            nonlocal taken
+            if taken is None:  # a unit may be run again: then with the same calls
+                taken = self._take()
             return self._insert(connection, taken)
 
         def settle(written: asyncio.Future[list[list[Enqueued]]]) -> None:
-            if not taken:  # the unit was never run
-                self._take(taken)
-            _settle(taken, written)
+            # A unit that was never run fails those who wait for it.
+            _settle(self._take() if taken is None else taken, written)
 
         self._database.submit(unit).add_done_callback(settle)
 
-    def _take(self, taken: list[_Call]) -> None:
+    def _take(self) -> list[_Call]:
         # The flag first: who comes after it submits a unit of its own, at worst one that finds nothing.
         self._submitted = False
+        taken: list[_Call] = []
         while self._waiting:
             call = self._waiting.popleft()
             if not call.done.cancelled():
                 taken.append(call)
+        return taken
 
     def _insert(self, connection: sqlite3.Connection, calls: list[_Call]) -> list[list[Enqueued]]:
         now = self._database.clock.now()

@@ -59,8 +59,8 @@ def revive(connection: sqlite3.Connection, where: JobFilter, now: int, limit: in
     rows = _choose(connection, where, "j.state IN ('dead', 'cancelled')", limit)
     for job_id, lane, priority in rows:
         connection.execute(
-            """UPDATE jobs SET state = 'ready', attempt = 0, finished_at = NULL, claimed_at = NULL, receipt = NULL
-               WHERE id = ?""",
+            """UPDATE jobs SET state = 'ready', attempt = 0, crashes = 0, finished_at = NULL, claimed_at = NULL,
+               receipt = NULL WHERE id = ?""",
             (job_id,),
         )
         connection.execute(

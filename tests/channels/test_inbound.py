@@ -39,6 +39,7 @@ def test_a_text_is_its_own_description() -> None:
         text="  hola\n¿qué tal?  ",
         description="  hola\n¿qué tal?  ",
         profile_name="Ana",
+        carrier_replies=False,
     )
 
 

@@ -184,7 +184,7 @@ async def test_a_job_that_killed_its_worker_on_every_start_is_buried_unrun(house
         clock.advance(31)
     assert await house.service.claim(10, worker="w") == []
     record = await house.record(job_id)
-    assert (record.state, record.error) == (State.DEAD, "its worker died on each of 2 starts")
+    assert (record.state, record.error) == (State.DEAD, "started 2 times, and no start came to an end")
 
 
 async def test_what_stands_behind_a_spent_job_is_claimed_next(house: House, clock: ManualClock) -> None:
@@ -219,7 +219,9 @@ async def test_a_spent_claim_that_is_lost_meanwhile_is_left_alone(
 # --- Late workers
 
 
-@pytest.mark.parametrize("error", [BROKEN, Snooze(1), RetryLater(1), Unrecoverable("no")], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "error", [BROKEN, Snooze(1), RetryLater(1), Unrecoverable("no")], ids=lambda e: type(e).__name__
+)
 async def test_a_late_failure_changes_nothing(house: House, clock: ManualClock, error: Exception) -> None:
     [job_id] = await house.put(None)
     late = await house.claim()

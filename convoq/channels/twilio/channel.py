@@ -29,6 +29,7 @@ _SID: Final = re.compile(r"(?:SM|MM)[0-9a-f]{32}", re.ASCII)
 _PAGE: Final = 50
 _PAGES: Final = 10  # of one person's conversation since a send a moment ago: more is not worth a stalled lane
 _SLACK: Final = 2000  # ms; Twilio's dates have whole seconds, and not all its servers one clock
+_TRIAL: Final = "Sent from your Twilio trial account - "
 _ON_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -108,8 +109,7 @@ class TwilioChannel:
         since = self._twilios_now(answer.headers) - round(age * 1000) - _SLACK
         found: list[tuple[datetime, Sent]] = []
         async for record in self._records(answer.data, since):
-            # Twilio may trim a text's edges.
-            same = (record.body or "").strip() == message.body.strip()
+            same = _bare(record.body or "") == _bare(message.body)
             if same and record.direction == "outbound-api" and _ms(record.date_created) >= since:
                 found.append((record.date_created, Sent(record.sid)))
         found.reverse()  # the list comes newest first; the sort keeps that order within one second
@@ -232,6 +232,11 @@ def _listed(page: Any) -> list[Any]:
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise SendFailed(Failure.AMBIGUOUS, f"Twilio's list could not be read: {_words(error)}") from error
     raise SendFailed(Failure.AMBIGUOUS, "Twilio's list could not be read: a message without a date")
+
+
+def _bare(body: str) -> str:
+    """The text as we sent it: Twilio may trim its edges, and a trial account puts a sentence in front."""
+    return body.removeprefix(_TRIAL).strip()
 
 
 def _ms(moment: datetime) -> int:

@@ -1,0 +1,33 @@
+"""Messages stand in their conversation's lane, whichever way they come into the queue."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoq.jobs import conversation_key, raw_job
+
+PAYLOAD = {"our_address": "+15550009999", "address": "+15551230001", "body": "hello"}
+LANE = conversation_key("twilio", "+15550009999", "+15551230001")
+
+
+def test_a_message_without_a_key_stands_in_its_conversations_lane() -> None:
+    assert raw_job("send_message", dict(PAYLOAD)).ordering_key == LANE
+
+
+def test_no_other_key_takes_a_message_out_of_its_conversations_lane() -> None:
+    assert raw_job("send_message", dict(PAYLOAD), ordering_key="mine").ordering_key == LANE
+
+
+def test_a_webhooks_form_stands_in_its_conversations_lane() -> None:
+    form = [("From", "+15551230001"), ("To", "+15550009999"), ("MessageSid", "SM1")]
+    assert raw_job("process_ai_response", {"form": form}).ordering_key == LANE
+
+
+def test_a_message_cannot_be_delayed_out_of_its_order() -> None:
+    with pytest.raises(ValueError, match="delay"):
+        raw_job("send_message", dict(PAYLOAD), delay=5.0)
+
+
+def test_what_is_no_json_is_refused() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        raw_job("mine", {"x": float("nan")})
