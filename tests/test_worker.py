@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from structlog.testing import capture_logs
 
 from convoq import worker as worker_module
 from convoq.db import Database
-from convoq.errors import DatabaseRefused, DatabaseUnavailable, LeaseLost, RetryLater, Snooze
+from convoq.errors import DatabaseRefused, DatabaseUnavailable, RetryLater, Snooze
 from convoq.handlers.base import Handlers, Work
 from convoq.jobs import PEOPLE, UPKEEP, NewJob
 from convoq.queue.base import Claim, JobRecord, State
@@ -68,7 +67,7 @@ class House:
 
     async def until(self, job_id: str, condition: Callable[[JobRecord], bool]) -> JobRecord:
         async with asyncio.timeout(SOON):
-            while not condition(record := await self.record(job_id)):
+            while not condition(record := await self.record(job_id)):  # noqa: ASYNC110 # a row can only be looked at
                 await asyncio.sleep(0.005)
         return record
 
@@ -398,7 +397,7 @@ async def test_a_handler_that_finds_its_lease_lost_ends_quietly(
     await thief.register("thief")
     async with house.working(find_out):
         async with asyncio.timeout(SOON):
-            while "job.lease_lost" not in [event["event"] for event in events]:
+            while "job.lease_lost" not in [event["event"] for event in events]:  # noqa: ASYNC110 # as above
                 await asyncio.sleep(0.005)
     await thief.close()
 
@@ -679,3 +678,52 @@ async def test_an_outcome_as_a_value_delays_the_lane(house: House, outcome: Exce
         record = await house.until(job_id, lambda record: record.claimed_at is not None and not record.running)
     assert record.attempt == attempts
     assert 25 < await house.due_in() <= 30
+
+
+# --- Jobs that may kill their worker
+
+
+async def crash(house: House, starts: int) -> None:
+    """Workers that die with everything they have claimed."""
+    for number in range(starts):
+        doomed = SqliteBackend(house.database)
+        await doomed.register(f"doomed{number}")
+        assert await doomed.claim(10, lease=3600.0, worker=f"doomed{number}")
+        await doomed.close()  # its lock is gone, as if the process were
+        await house.backend.recover()
+
+
+async def test_jobs_whose_workers_died_run_one_at_a_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "SUSPECT_PAUSE", 0.02)
+    gate = Gate()
+    ids = await house.put(None, None, None)
+    await crash(house, 2)
+    async with house.working(gate, concurrency=3):
+        await gate.holds(1)
+        gate.open.set()
+        await house.until_done(*ids)
+    assert gate.most == 1
+
+
+async def test_a_job_that_waits_for_another_suspect_is_not_charged_for_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "SUSPECT_PAUSE", 0.02)
+    gate = Gate()
+    ids = await house.put(None, None)
+    await crash(house, 2)
+    async with house.working(gate, concurrency=2):
+        await gate.holds(1)
+        gate.open.set()
+        await house.until_done(*ids)
+    assert [(await house.record(job_id)).attempt for job_id in ids] == [3, 3]
+
+
+async def test_jobs_that_never_saw_a_worker_die_are_not_held_up_by_a_suspect(house: House) -> None:
+    gate = Gate()
+    await house.put(None)
+    await crash(house, 2)
+    await house.put(None, None)
+    async with house.working(gate, concurrency=3):
+        await gate.holds(3)
+        gate.open.set()
