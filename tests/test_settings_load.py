@@ -395,8 +395,33 @@ def test_paths_in_the_file_start_at_the_file(place: Place, monkeypatch: pytest.M
 def test_a_prompt_must_say_something(place: Place) -> None:
     (place.directory / "shop.md").write_text(" \n")
     assert place.problems(PERSONA + "prompt_file = 'shop.md'") == [
-        'convoq.toml:3: personas[0].prompt_file: "shop.md" is empty'
+        'convoq.toml:3: personas[0].prompt_file: "shop.md" is empty: write the persona\'s instructions into it'
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (b"\xef\xbb\xbf \n", "is empty"),
+        (b"x" * 262_145, "is larger than 256 KiB"),
+        (b"a\xe9o", "is not UTF-8 text (byte 1)"),
+    ],
+)
+def test_a_prompt_is_judged_as_the_worker_reads_it(place: Place, content: bytes, wrong: str) -> None:
+    (place.directory / "shop.md").write_bytes(content)
+    [line] = place.problems(PERSONA + "prompt_file = 'shop.md'")
+    assert line.startswith(f'convoq.toml:3: personas[0].prompt_file: "shop.md" {wrong}')
+
+
+def test_the_built_in_persona_can_be_named(place: Place) -> None:
+    place.write("[[numbers]]\naddress = '+15551230001'\npersona = 'default'\n")
+    assert place.load().options.numbers[0].persona == "default"
+
+
+def test_attributes_of_attributes_can_be_named(place: Place) -> None:
+    place.write(PERSONA + "agent = 'mybot:bots.shop'\n[handlers]\n'a.b' = 'my.mod:jobs.note'\n")
+    assert place.load().options.personas[0].agent == "mybot:bots.shop"
+    assert len(place.problems("[handlers]\n'a' = 'mybot:bots.'\n'b' = 'mybot:.bots'\n")) == 2
 
 
 SECRET_FILE = f"[twilio]\naccount_sid = '{ACCOUNT}'\nauth_token = '{CANARY}'\n"

@@ -57,6 +57,27 @@ def test_a_fallback_in_the_cloud_needs_a_key_too() -> None:
     ai = {"model": "llama", "base_url": "http://127.0.0.1/v1", "fallback_model": "openai:gpt-5-mini"}
     assert missing("work", twilio=TWILIO, ai=ai) == ["ai.fallback_api_key"]
     assert missing("work", twilio=TWILIO, ai={**ai, "fallback_api_key": "k"}) == []
+    assert missing("work", twilio=TWILIO, ai={**ai, "api_key": "of the other one"}) == ["ai.fallback_api_key"]
+
+
+def test_the_token_of_anthropic_is_a_key() -> None:
+    assert missing("work", {"ANTHROPIC_AUTH_TOKEN": "t"}, twilio=TWILIO, ai={"model": "anthropic:x"}) == []
+
+
+def test_a_persona_of_another_provider_needs_a_key_of_its_own() -> None:
+    asked: dict[str, Any] = {
+        "twilio": TWILIO,
+        "ai": {"model": "openai:gpt", "api_key": "k"},
+        "personas": [{"name": "a", "model": "anthropic:x"}],
+    }
+    assert missing("work", **asked) == ["ANTHROPIC_API_KEY"]
+    assert missing("work", {"ANTHROPIC_API_KEY": "k"}, **asked) == []
+
+
+def test_a_key_for_several_providers_is_told() -> None:
+    personas = [{"name": name, "model": model} for name, model in (("default", "openai:a"), ("b", "anthropic:b"))]
+    [line] = missing("work", twilio=TWILIO, ai={"api_key": "k"}, personas=personas)
+    assert line.startswith("ai.api_key: would be sent to the providers of")
 
 
 def test_personas_with_a_mind_of_their_own_need_no_model() -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from convoq.ai.base import Responder
-from convoq.ai.endpoint import fallback_endpoint
 from convoq.ai.persona import read_personas
 from convoq.ai.responder import PersonaResponder
 from convoq.settings import AiSettings, PersonaSettings
+from convoq.settings.endpoints import fallback_endpoint
 
 __all__ = ["build_responder"]
 
 
-def build_responder(ai: AiSettings, personas: Sequence[PersonaSettings], *, base_dir: Path) -> Responder:
+def build_responder(ai: AiSettings, personas: Sequence[PersonaSettings], *, base_dir: Path) -> PersonaResponder:
     """The responder for these settings; every persona's name, prompt, model name and key is checked.
 
     Relative paths start at `base_dir`, and a persona's own agent is looked up there too. `await warm()` before the

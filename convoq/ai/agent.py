@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any, Final
 
 import pydantic_ai
 import structlog
+from pydantic import SecretStr
 from pydantic_ai import Agent, UsageLimits
 from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.capabilities import ReinjectSystemPrompt
@@ -26,7 +25,6 @@ from pydantic_ai.settings import ModelSettings
 
 from convoq.ai.base import Author, ModelCall, Reply, ReplyContext
 from convoq.ai.context import Window, pick_lines
-from convoq.ai.endpoint import Endpoint
 from convoq.ai.http import open_client
 from convoq.ai.models import build_model
 from convoq.ai.outage import SHORTEST, Outage
@@ -35,6 +33,8 @@ from convoq.ai.prompt import Turn, clean_reply, end_well, frame, history_turns, 
 from convoq.ai.turn import Candidate, TurnModel
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
 from convoq.settings import AiSettings
+from convoq.settings.endpoints import Endpoint
+from convoq.settings.imports import import_own, in_one_line
 
 log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class AgentResponder:
         self._ai = ai
         self._clock = clock
         self._client = open_client(ai.timeout)
-        self._built: dict[tuple[str, str | None], Candidate] = {}
+        self._built: dict[tuple[str, str | None, SecretStr | None], Candidate] = {}
         self._fallback = self._candidate(fallback) if fallback else None
         self._voices = {persona.name: self._voice(persona, base_dir) for persona in personas}
         self._records: set[asyncio.Task[None]] = set()
@@ -95,6 +95,9 @@ class AgentResponder:
         model = self._turn_model(voice, context, len(history))
         text, finish_reason = await self._run(voice, model, context, window, history)
         text = clean_reply(text)
+        if not text:
+            # Of an agent's own making: a model's empty answer was asked for once more before.
+            raise RetryLater(SHORTEST, f"persona {context.persona}: its answer is empty")
         return Reply(end_well(text) if finish_reason == "length" else text, model.answered_by)
 
     async def close(self) -> None:
@@ -170,7 +173,7 @@ class AgentResponder:
 
     def _candidate(self, endpoint: Endpoint) -> Candidate:
         # One for all personas of a model: they share what is known about its outage.
-        key = (endpoint.label, endpoint.base_url)
+        key = (endpoint.label, endpoint.base_url, endpoint.api_key)
         if key not in self._built:
             self._built[key] = Candidate(
                 label=endpoint.label,
@@ -194,13 +197,13 @@ def import_agent(reference: str, where: str, base_dir: Path) -> AbstractAgent[An
     if str(base_dir.resolve()) not in sys.path:
         sys.path.append(str(base_dir.resolve()))
     try:
-        agent: Any = importlib.import_module(module_name)
+        agent: Any = import_own(module_name)
         for name in attribute.split("."):
             agent = getattr(agent, name)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise ConfigError(
-            f"{where}: cannot be imported: {type(error).__name__}: {_first_line(error)}{_at(error)}"
-        ) from error
+        raise ConfigError(f"{where}: cannot be imported: {in_one_line(error)}") from error
     return _usable(agent, where)
 
 
@@ -213,13 +216,6 @@ def _usable(agent: Any, where: str) -> AbstractAgent[Any, Any]:
     if isinstance(deps_type, type) and not isinstance(None, deps_type):
         raise ConfigError(f"{where}: its deps_type is {deps_type.__name__}; convoq runs agents without deps")
     return agent
-
-
-def _at(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames or "importlib" in frames[-1].filename or frames[-1].filename == __file__:
-        return ""
-    return f" ({frames[-1].filename}:{frames[-1].lineno})"
 
 
 async def _write(context: ReplyContext, call: ModelCall) -> None:

@@ -22,6 +22,8 @@ from pydantic_ai.exceptions import (
 )
 from pydantic_ai.messages import FilePart, ModelResponse, TextPart, ToolCallPart
 
+from convoq.ai.prompt import clean_reply
+
 #: Statuses after which the same request may well succeed; every 5xx but 501 is one, too.
 RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429})
 
@@ -122,7 +124,7 @@ def flaw_of(response: ModelResponse) -> Failure | None:
 
 
 def _says_something(part: object) -> bool:
-    return isinstance(part, ToolCallPart | FilePart) or (isinstance(part, TextPart) and bool(part.content.strip()))
+    return isinstance(part, ToolCallPart | FilePart) or (isinstance(part, TextPart) and bool(clean_reply(part.content)))
 
 
 def _overflow(reason: str) -> Failure:

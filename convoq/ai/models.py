@@ -10,8 +10,8 @@ from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.providers import Provider, infer_provider_class
 
-from convoq.ai.endpoint import COMPATIBLE, Endpoint
 from convoq.errors import ConfigError
+from convoq.settings.endpoints import COMPATIBLE, Endpoint
 
 # Servers that need no key still want the header to hold something.
 NO_KEY = "no-key-set"
@@ -37,7 +37,9 @@ def _openai(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
-    provider = OpenAIProvider(base_url=endpoint.base_url, api_key=_key(endpoint), http_client=client)
+    # Without one the SDK would send the environment's OPENAI_API_KEY wherever base_url leads.
+    key = _key(endpoint) or (NO_KEY if endpoint.base_url else None)
+    provider = OpenAIProvider(base_url=endpoint.base_url, api_key=key, http_client=client)
     return OpenAIChatModel(endpoint.name, provider=provider)
 
 

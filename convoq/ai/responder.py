@@ -6,16 +6,21 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from convoq.ai.base import Reply, ReplyContext, Responder
-from convoq.ai.endpoint import Endpoint
 from convoq.ai.offline import OfflineResponder
-from convoq.ai.persona import DEFAULT, Persona
+from convoq.ai.persona import Persona
 from convoq.settings import AiSettings
+from convoq.settings.endpoints import COMPATIBLE, Endpoint
+from convoq.settings.options import DEFAULT_PERSONA
 
 if TYPE_CHECKING:
     from convoq.ai.agent import AgentResponder
+
+
+# Their SDKs come with convoq, so that looking at the settings tells whether they can be asked.
+_CERTAIN: Final = frozenset({"openai", "anthropic", COMPATIBLE})
 
 
 class PersonaResponder:
@@ -36,8 +41,16 @@ class PersonaResponder:
         if any(not persona.offline for persona in self._personas.values()):
             await self._load()
 
+    def check(self) -> None:
+        """Raises ConfigError where warm() would. Loads the AI library only if that is needed to tell."""
+        spoken = [persona for persona in self._personas.values() if not persona.offline]
+        endpoints = [self._fallback, *(persona.endpoint for persona in spoken)]
+        uncertain = any(endpoint is not None and endpoint.provider not in _CERTAIN for endpoint in endpoints)
+        if spoken and (uncertain or any(persona.agent for persona in spoken)):
+            self._build()
+
     async def reply(self, context: ReplyContext) -> Reply:
-        persona = self._personas.get(context.persona) or self._personas[DEFAULT]
+        persona = self._personas.get(context.persona) or self._personas[DEFAULT_PERSONA]
         responder: Responder = self._offline if persona.offline else await self._load()
         return await responder.reply(replace(context, persona=persona.name))
 

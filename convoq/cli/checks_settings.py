@@ -13,7 +13,6 @@ from convoq.cli.findings import Finding, fail, note, ok, warn
 from convoq.errors import ConfigError
 
 if TYPE_CHECKING:
-    from convoq.settings import Options
     from convoq.settings.load import Loaded
 
 
@@ -46,13 +45,14 @@ def _user(uid: int) -> str:
         return str(uid)
 
 
-def needs(options: Options, seen: Set[str]) -> Iterator[Finding]:
+def needs(loaded: Loaded, seen: Set[str]) -> Iterator[Finding]:
     """What each role cannot do without. A role in `seen` runs, so it has its secrets: from elsewhere than we look."""
-    from convoq.settings.roles import ROLES, missing_for
+    from convoq.cli.needs import needs_of
+    from convoq.settings.roles import ROLES
 
     reported: set[str] = set()
     for role in ROLES:
-        missing = [line for line in missing_for(options, role) if line not in reported]
+        missing = [line for line in needs_of(loaded, role) if line not in reported]
         reported.update(missing)
         for line in missing:
             yield _missing(role, line, role in seen)
@@ -73,7 +73,11 @@ def _missing(role: str, line: str, runs: bool) -> Finding:
 
 def _is_secret(line: str) -> bool:
     """Whether the line is about a secret; those may be known to the units alone."""
+    from convoq.settings.endpoints import KEY_VARIABLES
     from convoq.settings.schema import SETTINGS, is_secret
 
-    path = tuple(line.split(" ", 1)[0].split("."))
-    return path in SETTINGS and is_secret(SETTINGS[path])
+    name = line.split(" ", 1)[0]
+    path = tuple(name.split("."))
+    return any(name in variables for variables in KEY_VARIABLES.values()) or (
+        path in SETTINGS and is_secret(SETTINGS[path])
+    )

@@ -22,7 +22,13 @@ def add_parser(subparsers: Any) -> None:
         "config", help="check, show and explain the settings", description="Check, show and explain the settings."
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    checking = commands.add_parser("check", help="find everything that is wrong with the settings")
+    checking = commands.add_parser(
+        "check",
+        help="find everything that is wrong with the settings",
+        description="Finds everything for which a role would refuse to start. Agents and handlers of your own are\n"
+        "imported, as the worker does.",
+        epilog="example:\n  convoq config check work",
+    )
     checking.add_argument("roles", nargs="*", type=_role, metavar="ROLE", help="serve, schedule, work; default: all")
     checking.set_defaults(run=check)
     showing = commands.add_parser("show", help="print the settings in force, secrets masked")
@@ -43,14 +49,15 @@ def _role(name: str) -> str:
 
 def check(args: argparse.Namespace) -> int:
     """Prints a line for each role that can start. Raises ConfigError with everything that is wrong or missing."""
+    from convoq.cli.needs import needs_of
     from convoq.settings.load import load
-    from convoq.settings.roles import ROLES, missing_for
+    from convoq.settings.roles import ROLES
 
     loaded = load(args.config)
     print(f"{_source(loaded)}: ok")
     missing: dict[str, list[str]] = {}
     for role in [role for role in ROLES if role in args.roles or not args.roles]:
-        lines = missing_for(loaded.options, role)
+        lines = needs_of(loaded, role)
         for line in lines:
             missing.setdefault(line, []).append(role)
         if not lines:

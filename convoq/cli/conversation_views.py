@@ -165,7 +165,7 @@ def _change(change: Transition) -> str:
 
 
 def print_line(line: Line, conversation: Conversation, *, full: bool) -> None:
-    """A message as it comes, on one line."""
+    """A message as it comes, on one line. Its text is what is followed: only the address is masked unless `full`."""
     message = line.message
     address = _address(conversation.contact.address, full)
     arrow = "<-" if message.direction == "in" else "->"
@@ -174,10 +174,11 @@ def print_line(line: Line, conversation: Conversation, *, full: bool) -> None:
     print(f"{colored('dim', head)}  {harmless(message.description)}", flush=True)
 
 
-def print_delivery(part: OutboxRow, *, now: int) -> None:
+def print_delivery(part: OutboxRow, *, now: int, full: bool) -> None:
     """A change of a delivery, on one line."""
     at = part.delivery_at or part.settled_at or part.attempted_at or now
-    detail = "".join(f", {word}" for word in (part.error_code and f"code {part.error_code}", part.error) if word)
+    error = part.error if full or part.error is None else masked(part.error)
+    detail = "".join(f", {word}" for word in (part.error_code and f"code {part.error_code}", error) if word)
     text = f"{local_time(at)}  {part.conversation_id}  #{part.message_id} {delivery_of(part)}{detail}"
     print(colored(_part_color(part), harmless(text)), flush=True)
 

@@ -7,7 +7,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from convoq.cli.jobs import positive
-from convoq.cli.output import print_json, say
+from convoq.cli.output import print_json, print_raw, say
+from convoq.cli.selection import conversation_id, message_id
 from convoq.errors import ConvoqError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _add_list(commands: Any) -> None:
     group.add_argument("--waiting", action="store_true", help="with a message that waits for its answer")
     group.add_argument("--failed", action="store_true", help="with a reply that was not sent or did not arrive")
     listing.add_argument("--limit", type=positive, default=50, metavar="N", help="at most N (default: %(default)s)")
-    listing.add_argument("--before", type=positive, metavar="ID", help="the page after this conversation")
+    listing.add_argument("--before", type=conversation_id, metavar="ID", help="the page after this conversation")
     listing.add_argument("--full", action="store_true", help="phone numbers in full")
     listing.add_argument("--json", action="store_true", help="for programs")
     listing.set_defaults(run=list_conversations)
@@ -60,11 +61,15 @@ def _add_show(commands: Any) -> None:
         "shown in full; control characters in messages are shown escaped.",
         epilog="example:\n  convoq conversations show 12 --limit 20",
     )
-    showing.add_argument("id", type=positive, metavar="ID")
+    showing.add_argument("id", type=conversation_id, metavar="ID")
     showing.add_argument("--limit", type=positive, default=200, metavar="N", help="the newest N (default: %(default)s)")
-    showing.add_argument("--before", type=positive, metavar="MESSAGE", help="those before this message")
+    showing.add_argument("--before", type=message_id, metavar="MESSAGE", help="those before this message")
     form = showing.add_mutually_exclusive_group()
-    form.add_argument("--raw", action="store_true", help="only the texts, exactly as they were written")
+    form.add_argument(
+        "--raw",
+        action="store_true",
+        help="only the texts, as they were written (a terminal gets control characters escaped)",
+    )
     form.add_argument("--json", action="store_true", help="for programs")
     showing.set_defaults(run=show_conversation)
 
@@ -74,12 +79,13 @@ def _add_tail(commands: Any) -> None:
         "tail",
         help="follow messages as they come",
         description="Prints the newest messages, then each one as it comes and each change of a delivery. Ctrl-C ends\n"
-        "it. Phone numbers are masked unless --full is given. With --json: one object a line.",
+        "it. The person's address is masked unless --full is given; texts are shown as they were written,\n"
+        "with the numbers in them. With --json: one object a line.",
         epilog="example:\n  convoq conversations tail --json | jq .message.text",
     )
-    tailing.add_argument("id", nargs="?", type=positive, metavar="ID", help="only this conversation")
+    tailing.add_argument("id", nargs="?", type=conversation_id, metavar="ID", help="only this conversation")
     tailing.add_argument("--lines", "-n", type=int, default=10, metavar="N", help="start with N (default: %(default)s)")
-    tailing.add_argument("--full", action="store_true", help="phone numbers in full")
+    tailing.add_argument("--full", action="store_true", help="addresses in full")
     tailing.add_argument("--json", action="store_true", help="for programs, one object a line")
     tailing.set_defaults(run=tail)
 
@@ -145,7 +151,7 @@ def show_conversation(args: argparse.Namespace) -> int:
                 print_json(transcript_document(transcript))
             elif args.raw:
                 for line in transcript.lines:
-                    print(line.message.body)
+                    print_raw(line.message.body)
             else:
                 print_transcript(transcript, now=database.clock.now())
             return 0
@@ -233,7 +239,7 @@ class _Tail:
             if self._as_json:
                 print_json(delivery_event(part))
             else:
-                print_delivery(part, now=self._database.clock.now())
+                print_delivery(part, now=self._database.clock.now(), full=self._full)
 
     async def _words(self) -> list[tuple[int, str]]:
         from convoq.conversations.reading import delivery_of

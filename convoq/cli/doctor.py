@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -68,7 +69,8 @@ async def examine(args: argparse.Namespace) -> AsyncIterator[Finding]:
     seen: set[str] = set()
     async for finding in checks_database.examine(loaded.options, seen):
         yield finding
-    for finding in checks_settings.needs(loaded.options, seen):
+    # In a thread, as the worker does it: a module of the user's own may start a loop while it is imported.
+    for finding in await asyncio.to_thread(lambda: list(checks_settings.needs(loaded, seen))):
         yield finding
     async for finding in checks_services.examine(loaded, offline=args.offline):
         yield finding

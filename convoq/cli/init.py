@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -110,8 +111,11 @@ def _write(path: Path, text: str) -> None:
             file.write(text)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ConvoqError(f"cannot write {path}: {error.strerror}") from error
+        with suppress(OSError):
+            partial.unlink()
+        # What mkdir says of a file in the directory's place is that it exists.
+        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
+        raise ConvoqError(f"cannot write {path}: {reason}") from error
 
 
 def _next_steps(path: Path, answers: dict[str, str]) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from convoq.cli.output import Progress, UsageError, confirm, print_json, say
-from convoq.cli.selection import add_filters, given_ids, is_narrowed, job_filter, job_id
+from convoq.cli.output import Progress, UsageError, confirm, print_json, print_raw, say
+from convoq.cli.selection import add_filters, given_ids, is_narrowed, job_filter, job_id, shortened
 from convoq.cli.text import counted
 from convoq.errors import ConvoqError
 
@@ -91,7 +91,11 @@ def _add_show(commands: Any) -> None:
         epilog="example:\n  convoq jobs show 42 --raw | jq .form",
     )
     showing.add_argument("ids", nargs="+", type=job_id, metavar="ID")
-    showing.add_argument("--raw", action="store_true", help="print the payloads exactly as stored, a line each")
+    showing.add_argument(
+        "--raw",
+        action="store_true",
+        help="print the payloads as stored, a line each (a terminal gets control characters escaped)",
+    )
     showing.add_argument("--json", action="store_true", help="for programs")
     showing.set_defaults(run=show_jobs)
 
@@ -112,10 +116,12 @@ def _add_verb(commands: Any, verb: Verb) -> None:
 
 
 def positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return number
+    digits = text.lstrip("0")
+    if not (digits.isascii() and digits.isdigit()):
+        raise argparse.ArgumentTypeError(f"{shortened(text)} is not a whole number from 1 on")
+    if len(digits) > 9:
+        raise argparse.ArgumentTypeError(f"{shortened(text)} is too large")
+    return int(digits)
 
 
 def list_jobs(args: argparse.Namespace) -> int:
@@ -151,7 +157,7 @@ def show_jobs(args: argparse.Namespace) -> int:
                 print_json({"jobs": [job_document(record, full=True, payload=True) for record in records]})
             elif args.raw:
                 for record in records:
-                    print(record.payload)
+                    print_raw(record.payload)
             else:
                 for index, record in enumerate(records):
                     print_job(record, now=database.clock.now(), apart=index > 0)

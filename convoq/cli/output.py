@@ -27,6 +27,13 @@ def print_json(document: Mapping[str, Any]) -> None:
     print(text.replace("\x7f", "\\u007f"), flush=True)
 
 
+def print_raw(text: str) -> None:
+    """Exactly the text, for programs and files; on a terminal nothing in it can steer that."""
+    from convoq.cli.text import harmless
+
+    print("\n".join(map(harmless, text.split("\n"))) if sys.stdout.isatty() else text)
+
+
 def say(text: str) -> None:
     """Talk to the person: it is not part of the data."""
     from convoq.cli.text import harmless

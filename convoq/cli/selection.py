@@ -11,6 +11,7 @@ from convoq.cli.output import UsageError
 if TYPE_CHECKING:
     from convoq.queue.base import JobFilter
 
+MOST_DIGITS = 18  # of an id: they all fit into SQLite's integers
 MOST_IDS = 1000  # that one command takes: SQLite's limit of variables is not far behind
 
 
@@ -26,9 +27,29 @@ def add_filters(parser: argparse.ArgumentParser, states: Sequence[str]) -> None:
 
 
 def job_id(text: str) -> str:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a job's id: ids are numbers")
-    return str(int(text))
+    return str(_row_id(text, "a job's id"))
+
+
+def conversation_id(text: str) -> int:
+    return _row_id(text, "a conversation's id")
+
+
+def message_id(text: str) -> int:
+    return _row_id(text, "a message's id")
+
+
+def _row_id(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{shortened(text)} is not {what}: ids are numbers")
+    digits = text.lstrip("0") or "0"
+    if len(digits) > MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"{shortened(text)} is too large for {what}: there is none like it")
+    return int(digits)
+
+
+def shortened(text: str) -> str:
+    """What was given, in quotes, as much of it as fits into a message."""
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
 def given_ids(args: argparse.Namespace) -> tuple[str, ...]:

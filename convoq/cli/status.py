@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -72,9 +73,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--json", action="store_true", help="for programs; with --watch one object a line")
     parser.add_argument("--exit-code", action="store_true", help="end with 1 when something is wrong")
     parser.add_argument(
-        "--max-wait", type=float, default=60.0, metavar="SECONDS", help="how long a job may wait (default: 60)"
+        "--max-wait", type=_seconds, default=60.0, metavar="SECONDS", help="how long a job may wait (default: 60)"
     )
-    parser.add_argument("--max-dead", type=int, default=0, metavar="N", help="how many may be dead (default: 0)")
+    parser.add_argument("--max-dead", type=_count, default=0, metavar="N", help="how many may be dead (default: 0)")
     parser.add_argument(
         "--role",
         action="append",
@@ -92,6 +93,22 @@ def _interval(text: str) -> float:
     if not 0.1 <= seconds <= 3600:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 3600")
     return seconds
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 on")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -41,10 +41,12 @@ def messages(connection: sqlite3.Connection, conversation_id: int, condition: st
     return [to_message(row) for row in found]
 
 
-def newest_messages(connection: sqlite3.Connection, conversation_id: int, through: int, limit: int) -> list[Message]:
-    """The newest `limit` messages up to one, oldest first."""
+def newest_settled(connection: sqlite3.Connection, conversation_id: int, through: int, limit: int) -> list[Message]:
+    """The newest `limit` messages of ours, those that got an answer, and up to one those that got none on purpose."""
     found = connection.execute(
-        f"{MESSAGE} WHERE m.conversation_id = ? AND m.id <= ? ORDER BY m.id DESC LIMIT ?",
+        f"""{MESSAGE} WHERE m.conversation_id = ?
+            AND (m.direction = 'out' OR m.outcome = 'answered' OR (m.id <= ? AND m.outcome <> 'failed'))
+            ORDER BY m.id DESC LIMIT ?""",
         (conversation_id, through, limit),
     ).fetchall()
     return [to_message(row) for row in reversed(found)]

@@ -58,10 +58,15 @@ class ConversationStore:
         return await self._database.read(unit)
 
     async def history(self, turn: Turn, *, limit: int = 100) -> list[Message]:
-        """The conversation's lines up to the turn's last message, oldest first, at most the newest `limit`."""
+        """What has been said, oldest first, then the turn's own messages; at most the newest `limit` lines.
+
+        The turn comes last even where an answer to others is younger: else it would look answered, or those would not.
+        A message that no answer could be made for may be the reason, so it is left out.
+        """
 
         def unit(connection: sqlite3.Connection) -> list[Message]:
-            return rows.newest_messages(connection, turn.conversation.id, turn.through, limit)
+            settled = rows.newest_settled(connection, turn.conversation.id, turn.through, limit)
+            return [*settled, *turn.waiting][-limit:]
 
         return await self._database.read(unit)
 

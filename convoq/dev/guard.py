@@ -17,6 +17,8 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'"
 )
+FORM: Final = "application/x-www-form-urlencoded"
+HTTP_PORT: Final = 80
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -45,30 +47,55 @@ class Guard:
 
     def __init__(self, port: int) -> None:
         self.token = secrets.token_urlsafe(24)
-        self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+        self._hosts: set[str] = set()
+        for name in ("127.0.0.1", "localhost", "::1"):
+            self.names(name, port)
 
     def names(self, host: str, port: int) -> None:
         """One more name that this listener goes by."""
-        self._hosts.add(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        name = f"[{host}]" if ":" in host else host
+        self._hosts.add(f"{name}:{port}")
+        if port == HTTP_PORT:
+            self._hosts.add(name)  # browsers leave out the port that goes without saying
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.headers.get("Host", "").lower() not in self._hosts:
             return web.Response(status=421, text="this address is not the phone page's\n")
-        if request.method not in ("GET", "HEAD") and not await self._is_ours(request):
-            return web.Response(status=403, text="this did not come from the phone page: reload it and try again\n")
+        if request.method not in ("GET", "HEAD"):
+            if not self._is_same_site(request):
+                return _forbidden()
+            given = await _token(request)
+            if given is None:
+                return web.Response(status=400, text="this is not a form of the phone page\n")
+            if not secrets.compare_digest(given.encode(), self.token.encode()):
+                return _forbidden()
         return await handler(request)
 
-    async def _is_ours(self, request: web.Request) -> bool:
+    def _is_same_site(self, request: web.Request) -> bool:
         site = request.headers.get("Sec-Fetch-Site")
         origin = request.headers.get("Origin")
         # Under no-referrer a browser names no origin for a plain form; Sec-Fetch-Site says where it came from.
-        if site is not None and site != "same-origin":
-            return False
-        if site is None and origin not in (None, f"http://{request.headers.get('Host', '').lower()}"):
-            return False
+        if site is not None:
+            return site == "same-origin"
+        return origin in (None, f"http://{request.headers.get('Host', '').lower()}")
+
+
+def _forbidden() -> web.Response:
+    return web.Response(status=403, text="this did not come from the phone page: reload it and try again\n")
+
+
+async def _token(request: web.Request) -> str | None:
+    """The token that a form names; None for a body that is no such form, and anybody may send one."""
+    if not request.body_exists:
+        return ""
+    if request.content_type != FORM or (request.charset or "utf-8").lower() != "utf-8":
+        return None
+    try:
         given = (await request.post()).get("token", "")
-        return isinstance(given, str) and secrets.compare_digest(given.encode(), self.token.encode())
+    except (UnicodeDecodeError, web.RequestPayloadError):
+        return None
+    return given if isinstance(given, str) else None
 
 
 async def harden(_: web.Request, response: web.StreamResponse) -> None:

@@ -83,7 +83,7 @@ def echo(messages: Sequence[Message]) -> str:
 
 
 class LoopbackModel:
-    """An HTTP model server for `convoq dev`, `convoq demo` and tests.
+    """An HTTP model server for tests and benchmarks: a real model's wire without a real model.
 
     Answers by `reply`, a function of the messages. `fail(...)` makes the next requests go wrong, one fault each
     (None: that one goes well); `mode` makes all others go wrong until it is None again.

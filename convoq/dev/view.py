@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from convoq.channels.twilio.errors import meaning
 from convoq.dev.books import Audit
 from convoq.dev.journal import Heard, Said, Thread
 from convoq.dev.loopback import Message
@@ -13,6 +15,7 @@ from convoq.dev.phones import Phone
 from convoq.dev.simulator import Note
 
 SLACK = 100  # ms; a snooze ends a little after what it waits for
+_CODE = re.compile(r"\((\d+)\)$")
 STEPS = ("Received", "Claimed", "Drafted", "Sent", "Delivered")
 
 
@@ -151,12 +154,19 @@ def _of_parts(parts: Sequence[Said]) -> tuple[str, str] | None:
         if said.state == "ambiguous":
             return "Twilio's answer was lost: asking before sending again", "bad"
         if said.state == "ready" and said.error:
-            return "Twilio is busy (429): trying again", "bad"
+            return f"not sent yet: {_plainly(said.error)}", "bad"
     if any(said.reconciled for said in parts):
         return "Twilio's answer was lost, yet sent only once", "good"
     if any(said.attempts > 1 for said in parts):
         return "sent at the second try" if max(s.attempts for s in parts) == 2 else "sent after several tries", "good"
     return None
+
+
+def _plainly(error: str) -> str:
+    """What an operator is told about the code in an error, else its own first line."""
+    code = _CODE.search(error)
+    known = meaning(code[1]) if code else None
+    return known.hint if known else (error.strip().splitlines() or ["no reason was noted"])[0]
 
 
 def _of_job(heard: Heard, memory: Memory, now: int) -> tuple[str, str]:

@@ -123,8 +123,7 @@ class AnswerHandler:
 
     async def _ask(self, turn: Turn, work: Work) -> Draft:
         """Has the responder write the answer and saves it."""
-        history = await self._store.history(turn)
-        lines = tuple(_line(message) for message in history if _is_shown(message, turn))
+        lines = tuple(_line(message) for message in await self._store.history(turn))
         contact = turn.conversation.contact
 
         async def record(call: ModelCall) -> None:
@@ -163,12 +162,6 @@ class AnswerHandler:
 
 def _is_last(job: Job, error: Exception) -> bool:
     return isinstance(error, Unrecoverable) or job.attempt >= job.max_attempts
-
-
-def _is_shown(message: Message, turn: Turn) -> bool:
-    """A message that no answer could be made for may be the reason, so the model does not see it again."""
-    settled = message.direction == "out" or message.outcome not in (None, Outcome.FAILED)
-    return settled or message in turn.waiting
 
 
 def _line(message: Message) -> Line:

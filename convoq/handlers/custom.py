@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
 import sys
@@ -16,6 +15,7 @@ from convoq.errors import ConfigError
 from convoq.handlers.base import Handler, each
 from convoq.jobs import message_job, raw_job
 from convoq.queue.base import Enqueued, Enqueuer, Job
+from convoq.settings.imports import import_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ def load_custom(handlers: Mapping[str, str], queue: Enqueuer, *, base_dir: Path)
 def _load(target: str) -> CustomHandler:
     module_name, _, attribute = target.partition(":")
     try:
-        found: Any = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # a script without a __main__ guard would end us without a word
-        raise ConfigError(f'"{target}" cannot be imported: {type(error).__name__}: {error}') from error
+        found: Any = import_own(module_name)
+    except ConfigError as error:
+        raise ConfigError(f'"{target}" {error}') from error
     for part in attribute.split("."):
         found = getattr(found, part, None)
     if not _is_async(found):
@@ -89,7 +89,8 @@ def _load(target: str) -> CustomHandler:
 
 def _is_async(found: Any) -> bool:
     """An async function, or an object with an async __call__."""
-    return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(type(found), "__call__", None))
+    called = inspect.getattr_static(type(found), "__call__", None)
+    return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(called)
 
 
 def _as_handler(function: CustomHandler, queue: Enqueuer) -> Handler:

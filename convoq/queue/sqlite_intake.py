@@ -8,6 +8,7 @@ import secrets
 import sqlite3
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from typing import NamedTuple
 
@@ -66,10 +67,11 @@ class Intake:
         # The flag first: who comes after it submits a unit of its own, at worst one that finds nothing.
         self._submitted = False
         taken: list[_Call] = []
-        while self._waiting:
-            call = self._waiting.popleft()
-            if not call.done.cancelled():
-                taken.append(call)
+        with suppress(IndexError):  # empty; both the writer's thread and the loop may be here at the same time
+            while True:
+                call = self._waiting.popleft()
+                if not call.done.cancelled():
+                    taken.append(call)
         return taken
 
     def _insert(self, connection: sqlite3.Connection, calls: list[_Call]) -> list[list[Enqueued]]:

@@ -15,9 +15,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from convoq.errors import ConfigError
 from convoq.jobs import BUILT_IN
-from convoq.settings.options import NumberSettings, Options, PersonaSettings, ScheduleSettings
+from convoq.settings.imports import REFERENCE
+from convoq.settings.options import DEFAULT_PERSONA, NumberSettings, Options, PersonaSettings, ScheduleSettings
 from convoq.settings.problems import dotted, nearest, one_line, quoted
+from convoq.settings.prompts import read_prompt
 from convoq.settings.schema import KeyPath
 
 
@@ -29,7 +32,6 @@ class Finding(NamedTuple):
     needs: tuple[KeyPath, ...] = ()
 
 
-_REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}")
 _SCHEMED: Final = re.compile(r"whatsapp:\+[1-9][0-9]{6,14}|(?!whatsapp:)[a-z]+:\S+")
 
@@ -40,7 +42,7 @@ def findings(options: Options) -> Iterator[Finding]:
     yield from _addresses_of_services(options)
     yield from _pairs(options)
     for index, number in enumerate(options.numbers):
-        yield from _number(("numbers", index), number, [persona.name for persona in options.personas])
+        yield from _number(("numbers", index), number, _persona_names(options))
     for index, persona in enumerate(options.personas):
         yield from _persona(("personas", index), persona)
     for index, schedule in enumerate(options.schedules):
@@ -137,6 +139,10 @@ def _not_less(section: str, more: str, less: str, value: float, least: float) ->
         yield Finding((section, more), f"must be at least {section}.{less} ({least:g})", ((section, less),))
 
 
+def _persona_names(options: Options) -> list[str]:
+    return list(dict.fromkeys([DEFAULT_PERSONA, *(persona.name for persona in options.personas)]))
+
+
 def _number(path: KeyPath, number: NumberSettings, personas: Sequence[str]) -> Iterator[Finding]:
     if not (_PHONE.fullmatch(number.address) or _SCHEMED.fullmatch(number.address)):
         yield Finding((*path, "address"), 'must be as Twilio writes it: "whatsapp:+14155238886" or "+15551234567"')
@@ -150,7 +156,7 @@ def _number(path: KeyPath, number: NumberSettings, personas: Sequence[str]) -> I
 
 def _persona(path: KeyPath, persona: PersonaSettings) -> Iterator[Finding]:
     if persona.agent is not None:
-        if not _REFERENCE.fullmatch(persona.agent):
+        if not REFERENCE.fullmatch(persona.agent):
             yield Finding((*path, "agent"), 'must look like "module:attribute"')
         if persona.prompt_file or persona.model:
             yield Finding((*path, "agent"), "takes the place of prompt_file and model: give it alone")
@@ -160,12 +166,10 @@ def _persona(path: KeyPath, persona: PersonaSettings) -> Iterator[Finding]:
 
 def _wrong_prompt(file: Path) -> str | None:
     try:
-        text = file.read_text("utf-8")
-    except OSError as error:
-        return f"cannot read {quoted(str(file))}: {error.strerror}"
-    except ValueError:
-        return f"{quoted(str(file))} is not UTF-8 text"
-    return None if text.strip() else f"{quoted(str(file))} is empty"
+        read_prompt(file)
+    except ConfigError as error:
+        return str(error)
+    return None
 
 
 def _schedule(path: KeyPath, schedule: ScheduleSettings, handlers: dict[str, str]) -> Iterator[Finding]:
@@ -241,7 +245,7 @@ def _handlers(handlers: dict[str, str]) -> Iterator[Finding]:
             yield Finding(("handlers", kind), "is a kind that convoq handles itself: choose another name")
         if not kind or not kind.isprintable():
             yield Finding(("handlers", kind), "a kind is plain text and not empty")
-        if not _REFERENCE.fullmatch(target):
+        if not REFERENCE.fullmatch(target):
             yield Finding(("handlers", kind), 'must look like "module:attribute"')
 
 

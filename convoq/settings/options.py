@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+#: Who answers where no other persona is named. It is there without being configured.
+DEFAULT_PERSONA: Final = "default"
 
 
 class Section(BaseModel):
@@ -137,7 +140,8 @@ class AiSettings(Section):
     """An OpenAI-compatible endpoint, e.g. "http://127.0.0.1:11434/v1" for Ollama."""
 
     api_key: SecretStr | None = Field(default=None, examples=["your-key"])
-    """The key of the model's provider."""
+    """The key of the model's provider, or of the base_url. A key that the environment holds for a provider, such as
+    OPENAI_API_KEY, is never sent to a base_url."""
 
     timeout: Seconds = 45.0
     """Seconds for one request to a model in all."""
@@ -149,7 +153,7 @@ class AiSettings(Section):
     """The fallback model's endpoint; default: its provider's own."""
 
     fallback_api_key: SecretStr | None = Field(default=None, examples=["your-other-key"])
-    """The fallback model's key; default: api_key, where both are of one provider."""
+    """The fallback model's key; default: api_key, where both models have the same provider and the same base_url."""
 
     history_tokens: int = Field(default=4000, ge=100)
     """About how many tokens of the conversation the model is shown."""
@@ -165,14 +169,15 @@ class NumberSettings(Section):
     """As Twilio writes it: "whatsapp:+14155238886" or "+15551234567"."""
 
     persona: str = Field(examples=["shop"])
-    """Who answers there: the name of one of [[personas]]."""
+    """Who answers there: the name of one of [[personas]], or "default"."""
 
 
 class PersonaSettings(Section):
     """Who answers."""
 
     name: str = Field(examples=["shop"])
-    """How [[numbers]] refers to it. A persona named "default" answers every other number."""
+    """How [[numbers]] refers to it. The persona "default", which is built in until one of that name is
+    given, answers every other number."""
 
     prompt_file: Path | None = Field(default=None, examples=["shop.md"])
     """A text file with the instructions; a relative path starts at convoq.toml."""

@@ -143,6 +143,12 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=0.7)), None)
 
 
+def not_set(section: str, option: str, meaning: str) -> str:
+    """Says that an option is missing, what it is, and where to set it."""
+    variable = env_name((section, option))
+    return f"{section}.{option} is not set: {meaning}. Set {option} in [{section}] of convoq.toml, or {variable}"
+
+
 def dotted(path: KeyPath) -> str:
     """A path as people write it: numbers[0].address."""
     text = ""

@@ -180,6 +180,14 @@ async def test_nothing_but_empty_answers_is_tried_again_later(
     assert conversation.outcomes == ["empty", "empty"]
 
 
+async def test_nothing_but_a_mark_is_an_empty_answer(build: Build, conversation: Conversation, name: str) -> None:
+    answers = iter(["[colleague]", "We are open."])
+    async with LoopbackModel(lambda _: next(answers)) as model:
+        reply = await build(model=name, base_url=model.base_url).reply(conversation.context("hello"))
+    assert reply.text == "We are open."
+    assert conversation.outcomes == ["empty", "ok"]
+
+
 async def test_a_cut_off_answer_ends_with_a_sentence(build: Build, conversation: Conversation, name: str) -> None:
     async with LoopbackModel(lambda _: "We ship to Spain. It takes three days. Returns are") as model:
         model.mode = Fault.CUT

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from convoq.ai import build_responder
-from convoq.ai.endpoint import fallback_endpoint, main_endpoint, persona_endpoint
-from convoq.dev.model import LoopbackModel
+from convoq.dev.model import Fault, LoopbackModel
 from convoq.errors import ConfigError
 from convoq.settings import AiSettings, PersonaSettings
+from convoq.settings.endpoints import fallback_endpoint, main_endpoint, persona_endpoint
 from tests.ai.conftest import Build, Conversation
 
 
@@ -50,13 +50,14 @@ async def test_an_unknown_persona_answers_as_the_default(
 @pytest.mark.parametrize(
     ("ai", "message"),
     [
-        ({"model": "gpt-5"}, 'ai.model "gpt-5": name its provider, e.g. "openai:gpt-5"'),
-        ({"model": "openai:gpt-5"}, 'ai.model "openai:gpt-5": no API key; set ai.api_key or .* OPENAI_API_KEY'),
-        ({"model": "anthropic:claude"}, "no API key; set ai.api_key or .* ANTHROPIC_API_KEY"),
-        ({"model": "openai:", "api_key": "k"}, 'ai.model "openai:": no model name'),
-        ({"model": "x", "base_url": "127.0.0.1:11434"}, 'ai.base_url "127.0.0.1:11434": not an http'),
+        ({"model": "gpt-5"}, 'ai.model: "gpt-5" names no provider. Write it like "openai:gpt-5", or set ai.base_url'),
+        ({"model": "openai:gpt-5"}, 'ai.api_key is not set: the key for "openai:gpt-5", .* OPENAI_API_KEY.*'),
+        ({"model": "anthropic:claude"}, "ai.api_key is not set: .* ANTHROPIC_API_KEY.*"),
+        ({"model": "openai:", "api_key": "k"}, 'ai.model: "openai:" names no model'),
+        ({"model": "openai-compatible:x"}, 'ai.model: "openai-compatible:x" names no provider. .* ai.base_url'),
         ({"fallback_model": "offline"}, 'ai.fallback_model: "offline" is a demo'),
-        ({"fallback_model": "openai:gpt-5"}, "no API key; set ai.fallback_api_key"),
+        ({"fallback_model": "gpt-5"}, 'ai.fallback_model: "gpt-5" names no provider. .* ai.fallback_base_url'),
+        ({"fallback_model": "openai:gpt-5"}, "ai.fallback_api_key is not set"),
     ],
 )
 def test_unusable_models_are_one_clear_line(ai: dict[str, str], message: str, tmp_path: Path) -> None:
@@ -67,13 +68,14 @@ def test_unusable_models_are_one_clear_line(ai: dict[str, str], message: str, tm
 @pytest.mark.parametrize(
     ("persona", "message"),
     [
-        ({"prompt_file": "gone.txt"}, r"personas.p.prompt_file: cannot read .*gone.txt: No such file"),
+        ({"prompt_file": "gone.txt"}, r'personas.p.prompt_file: cannot read .*gone.txt": No such file'),
         ({"prompt_file": "."}, "Is a directory"),
-        ({"prompt_file": "empty.txt"}, r"empty.txt is empty"),
-        ({"prompt_file": "latin.txt"}, r"latin.txt is not UTF-8 text \(byte 1\)"),
+        ({"prompt_file": "empty.txt"}, r'empty.txt" is empty'),
+        ({"prompt_file": "latin.txt"}, r'latin.txt" is not UTF-8 text \(byte 1\)'),
         ({"prompt_file": "large.txt"}, "larger than 256 KiB"),
-        ({"model": "gpt-5"}, 'personas.p.model "gpt-5": name its provider'),
+        ({"model": "gpt-5"}, 'personas.p.model: "gpt-5" names no provider'),
         ({"agent": "mybot"}, 'personas.p.agent "mybot": expected "module:attribute"'),
+        ({"agent": "mybot:agent."}, 'expected "module:attribute"'),
         ({"agent": "mybot:agent", "model": "openai:gpt-5"}, "agent brings its own prompt and model"),
     ],
 )
@@ -110,10 +112,57 @@ def test_a_key_stays_with_its_provider() -> None:
     fallback = fallback_endpoint(ai)
     assert fallback is not None
     assert fallback.api_key is None
-    with pytest.raises(ConfigError, match="no API key"):
+    with pytest.raises(ConfigError, match=r"^ANTHROPIC_API_KEY is not set: .*\(personas.p.model\), which ai.api_key"):
         persona_endpoint(ai, "personas.p.model", "anthropic:claude")
     assert persona_endpoint(ai, "personas.p.model", "groq:llama").api_key is None
     assert persona_endpoint(ai, "personas.p.model", "openai:gpt-mini").api_key == ai.api_key
+
+
+@pytest.mark.parametrize(
+    ("ai", "shared"),
+    [
+        ({"model": "openai:gpt", "fallback_model": "openai:small"}, True),
+        ({"model": "openai:gpt", "fallback_model": "openai-responses:small"}, True),
+        ({"base_url": "http://a/v1", "model": "big", "fallback_base_url": "http://a/v1/", "fallback_model": "s"}, True),
+        ({"model": "openai:gpt", "fallback_model": "openai:small", "fallback_base_url": "http://b/v1"}, False),
+        ({"base_url": "http://a/v1", "model": "big", "fallback_base_url": "http://b/v1", "fallback_model": "s"}, False),
+        ({"fallback_model": "small", "fallback_base_url": "http://b/v1"}, False),
+    ],
+)
+def test_a_fallback_gets_the_key_only_at_the_same_place(ai: dict[str, str], shared: bool) -> None:
+    settings = AiSettings.model_validate({"api_key": "sk-main", **ai})
+    fallback = fallback_endpoint(settings, {})
+    assert fallback is not None
+    assert fallback.api_key == (settings.api_key if shared else None)
+
+
+def test_a_gateways_key_does_not_go_to_the_provider() -> None:
+    ai = {"model": "openai:gpt", "base_url": "http://gateway/v1", "api_key": "k", "fallback_model": "openai:small"}
+    with pytest.raises(ConfigError, match=r"^ai\.fallback_api_key is not set"):
+        fallback_endpoint(AiSettings.model_validate(ai), {})
+
+
+def test_a_key_that_several_providers_would_get_is_refused(tmp_path: Path) -> None:
+    ai = AiSettings.model_validate({"api_key": "sk"})
+    personas = [PersonaSettings(name="a", model="openai:gpt"), PersonaSettings(name="b", model="anthropic:claude")]
+    with pytest.raises(ConfigError, match=r"^ai\.api_key: would be sent to the providers of .*personas\.b\.model"):
+        build_responder(ai, personas, base_dir=tmp_path)
+    build_responder(ai, [personas[0], PersonaSettings(name="c", model="openai:small")], base_dir=tmp_path)
+
+
+async def test_a_key_of_the_environment_does_not_go_to_a_base_url(
+    build: Build, model: LoopbackModel, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
+        monkeypatch.setenv(variable, "sk-canary")
+    for name in ("openai:gpt-test", "anthropic:claude-test", "qwen"):
+        await build(model=name, base_url=model.base_url).reply(conversation.context("hello"))
+    assert len(model.requests) == 3
+    assert "sk-canary" not in str([asked.headers for asked in model.requests])
+
+
+def test_the_token_of_anthropic_is_a_key() -> None:
+    assert main_endpoint(AiSettings(model="anthropic:claude"), {"ANTHROPIC_AUTH_TOKEN": "t"})
 
 
 def test_a_key_never_shows() -> None:
@@ -170,3 +219,15 @@ def test_only_what_a_model_needs_is_imported(model: str, loaded: list[str]) -> N
 @pytest.mark.parametrize("model", ["deepseek:deepseek-chat", "openai-responses:gpt-test", "openrouter:a/b"])
 async def test_other_providers_are_known_by_name(build: Build, model: str) -> None:
     await build(model=model, api_key="sk-test").warm()
+
+
+async def test_a_fallback_that_differs_only_by_its_key_is_asked(
+    build: Build, model: LoopbackModel, conversation: Conversation
+) -> None:
+    keys = {"api_key": "sk-one", "fallback_api_key": "sk-two"}
+    responder = build(
+        model="qwen", base_url=model.base_url, fallback_model="qwen", fallback_base_url=model.base_url, **keys
+    )
+    model.fail(Fault.UNAUTHORIZED)
+    await responder.reply(conversation.context("hello"))
+    assert [asked.headers["Authorization"] for asked in model.requests] == ["Bearer sk-one", "Bearer sk-two"]

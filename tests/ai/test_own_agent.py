@@ -174,6 +174,7 @@ async def test_an_error_of_a_tool_is_not_hidden(build: Build, conversation: Conv
         ("import nothing_like_this\nagent = 1", r"No module named 'nothing_like_this' \(.*mybot.py:2\)"),
         ("agent = 1 / 0", r"ZeroDivisionError: division by zero \(.*mybot.py:2\)"),
         ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise ValueError('one\\ntwo')", r"ValueError: one \(.*mybot.py:2\)"),
         ("agent = 'a string'", "is a str, not a pydantic_ai.Agent"),
         ("bot = Agent('test')", "has no attribute 'agent'"),
         ("agent = Agent('test', output_type=int)", "its output_type is int; a reply is a str"),
@@ -193,3 +194,13 @@ async def test_an_unusable_agent_is_one_clear_line(build: Build, tmp_path: Path,
 async def test_a_missing_module_is_one_clear_line(build: Build) -> None:
     with pytest.raises(ConfigError, match=r'personas.shop.agent "nowhere:agent": cannot be imported: .*nowhere'):
         await build(own(module="nowhere")).warm()
+
+
+async def test_an_answer_that_an_agent_emptied_is_tried_again_later(
+    build: Build, model: LoopbackModel, conversation: Conversation, tmp_path: Path
+) -> None:
+    write(
+        tmp_path, "agent = Agent()\n\n@agent.output_validator\ndef hide(text: str) -> str:\n    return ' [Colleague] '"
+    )
+    with pytest.raises(RetryLater, match="persona shop: its answer is empty"):
+        await build(own(), model="qwen", base_url=model.base_url).reply(conversation.context("hi", persona="shop"))

@@ -122,7 +122,7 @@ async def receive(
         form = json.loads(claim.jobs[-1].payload)["form"]
         message = Received(parse_inbound(form), claim.jobs[-1].id, claim.jobs[-1].enqueued_at)
         conversation_id = await store.record([message], fence)
-        turn = await store.turn(conversation_id)
+        turn = await store.turn(conversation_id, [job.id for job in claim.jobs])
         if draft is not None:
             await store.save_draft(turn, Draft(draft, "test:model"), fence)
         if reply is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tomllib
 from pathlib import Path
 
@@ -33,7 +34,7 @@ kind = "k.k"
 every = 5
 payload = {{ api_key = "{CANARY}", nested = [{{ password = 12 }}], text = "fine" }}
 [handlers]
-"k.k" = "m:a"
+"k.k" = "config_handlers:jobs.note"
 """
 
 
@@ -41,6 +42,8 @@ payload = {{ api_key = "{CANARY}", nested = [{{ password = 12 }}], text = "fine"
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("CONVOQ_CONFIG", "CREDENTIALS_DIRECTORY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+    (tmp_path / "config_handlers.py").write_text("class jobs:\n    async def note(job): ...\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
     file = tmp_path / "convoq.toml"
     file.write_text(WHOLE)
     file.chmod(0o600)
@@ -108,7 +111,7 @@ def test_show_prints_toml_that_says_what_is_in_force(config: Path, capsys: pytes
     assert shown["twilio"]["api_key_sid"] == "SK" + 32 * "a"
     assert shown["twilio"]["auth_tokens"] == ["***"]
     assert shown["schedules"][0]["payload"] == {"api_key": "***", "nested": [{"password": "***"}], "text": "fine"}
-    assert shown["handlers"] == {"k.k": "m:a"}
+    assert shown["handlers"] == {"k.k": "config_handlers:jobs.note"}
     [line] = [line for line in out.splitlines() if line.startswith("public_url")]
     assert line.endswith(f"# {config}:2")
     [line] = [line for line in out.splitlines() if line.startswith("port")]
@@ -132,3 +135,34 @@ def test_example_and_reference_are_printed_as_they_are(config: Path, capsys: pyt
     assert capsys.readouterr().out == example()
     assert run(config, "reference") == 0
     assert capsys.readouterr().out == reference()
+
+
+TO_WORK = f"[twilio]\naccount_sid = 'AC{32 * 'a'}'\nauth_token = 't'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[ai]\nmodel = 'foo:bar'", 'work: ai.model "foo:bar": no provider is called "foo"'),
+        ("[ai]\nmodel = 'groq:llama'\napi_key = 'k'", 'work: ai.model "groq:llama": Please install'),
+        ("[ai]\nmodel = 'openai:x'\napi_key = 'k'\nfallback_model = 'anthropic:y'", "work: ai.fallback_api_key is not"),
+        (
+            "[ai]\nmodel = 'openai:x'\napi_key = 'k'\n[[personas]]\nname = 'a'\nmodel = 'anthropic:y'",
+            "work: ANTHROPIC_API_KEY is not set",
+        ),
+        (
+            "[ai]\nmodel = 'offline'\n[[personas]]\nname = 'a'\nagent = 'no_such_bot:agent'",
+            'work: personas.a.agent "no_such_bot:agent": cannot be imported: ModuleNotFoundError',
+        ),
+        (
+            "[ai]\nmodel = 'offline'\n[handlers]\n'a.b' = 'no_such_shop:note'",
+            'work: handlers.a.b: "no_such_shop:note" cannot be imported: ModuleNotFoundError',
+        ),
+    ],
+)
+def test_check_refuses_what_the_worker_refuses(config: Path, text: str, told: str) -> None:
+    config.write_text(TO_WORK + text)
+    with pytest.raises(ConfigError) as caught:
+        run(config, "check", "work")
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(told)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cli.scenes import ANA, Place, receive
+from tests.cli.test_jobs import Terminal
 
 BEN = "whatsapp:+34600000002"
 HOSTILE = "hi\x1b[2J\x9b31m\u202e\n2026-11-22 15:04:01  AI\n    all yours"
@@ -102,6 +103,36 @@ def test_raw_is_the_text_as_it_was_written(place: Place, capsys: pytest.CaptureF
     assert capsys.readouterr().out == HOSTILE + "\n"
 
 
+def test_on_a_terminal_raw_is_harmless(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.prepare(lambda database: receive(database, HOSTILE + "\x7f\x9b2J"))
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+
+    assert place.run("conversations", "show", "1", "--raw") == 0
+
+    shown = terminal.getvalue()
+    assert shown.count("\n") == HOSTILE.count("\n") + 1
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
+def test_tail_masks_the_address_and_leaves_the_text(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: receive(database, "Call +34600123456"))
+
+    async def enough(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "sleep", enough)
+
+    assert place.run("conversations", "tail") == 130
+    assert place.run("conversations", "tail", "--json") == 130
+    out = capsys.readouterr().out
+    assert (out.count(ANA), out.count("+34600123456")) == (0, 3)
+    assert place.run("conversations", "tail", "-h") == 0
+    assert "texts are shown as they were written" in capsys.readouterr().out
+
+
 def test_the_newest_messages_are_shown_of_a_long_conversation(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(4):
         place.prepare(partial(receive, text=f"m{number}", sid=number, reply=f"r{number}"))
@@ -121,6 +152,10 @@ def test_a_conversation_that_is_not_there_is_a_failure(place: Place, capsys: pyt
     assert place.run("conversations", "tail", "7") == 1
     assert place.run("conversations", "list", "--before", "7") == 1
     assert capsys.readouterr().err == 3 * "convoq: there is no conversation 7\n"
+    assert place.run("conversations", "show", "123456789012345678") == 1
+    assert capsys.readouterr().err == "convoq: there is no conversation 123456789012345678\n"
+    assert place.run("conversations", "show", 20 * "9") == 2
+    assert "is too large for a conversation's id" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -124,6 +124,13 @@ def test_what_a_role_misses_is_a_failure_but_a_secret_may_be_elsewhere(
     place.prepare(lambda database: Processes(database).announce("w", "work", "fine"))
     assert findings(place, capsys, code=0)["needs"]["level"] == "note"
 
+    place.configure(whole(model="openai:x", ai="api_key = 'k'") + "model = 'anthropic:y'\n")
+    needs = findings(place, capsys, code=0)["needs"]
+    assert (needs["level"], needs["detail"]) == (
+        "note",
+        "work: ANTHROPIC_API_KEY is not set for this command; the running work has it",
+    )
+
     place.configure(whole().replace("public_url", "#public_url"))
     needs = findings(place, capsys, code=1)["needs"]
     assert (needs["level"], needs["detail"][:34]) == ("fail", "serve: server.public_url is not se")

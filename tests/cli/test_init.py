@@ -52,6 +52,15 @@ def test_a_place_that_cannot_be_written_is_one_line(bare: Place, capsys: pytest.
     assert capsys.readouterr().err.startswith("convoq: cannot write /proc/convoq.toml: ")
 
 
+@pytest.mark.parametrize("path", ["plain/convoq.toml", "plain/sub/convoq.toml"])
+def test_a_file_in_the_place_of_the_directory_is_one_line(
+    path: str, bare: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bare.directory / "plain").write_text("a file")
+    assert bare.run("init", path) == 1
+    assert capsys.readouterr().err == f"convoq: cannot write {path}: Not a directory\n"
+
+
 def test_a_person_is_asked_until_the_answer_is_valid(bare: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     answers = f"nonsense\n{ACCOUNT}\nbot.example.com\nhttps://bot.example.com\n\n"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from convoq.db import Database
+from convoq.jobs import raw_job
 from convoq.queue.sqlite import SqliteBackend
 from tests.cli.scenes import ANA, Place, bury, claim_one, enqueue, inbound_job, job
 
@@ -26,7 +27,7 @@ def printed_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 class Terminal(io.StringIO):
-    """Standard input with a person at it."""
+    """A standard stream with a person at it."""
 
     def isatty(self) -> bool:
         return True
@@ -117,6 +118,16 @@ def test_raw_is_the_payload_as_stored(place: Place, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == '{"number":7}\n'
 
 
+def test_on_a_terminal_raw_is_harmless(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.prepare(lambda database: enqueue(database, [raw_job("greet", {"name": "a\x7f\x9b2Jb"})]))
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+
+    assert place.run("jobs", "show", "1", "--raw") == 0
+
+    assert terminal.getvalue() == '{"name":"a\\x7f\\x9b2Jb"}\n'
+
+
 def test_a_job_that_is_not_there_is_a_failure_beside_those_that_are(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,7 +140,16 @@ def test_a_job_that_is_not_there_is_a_failure_beside_those_that_are(
     assert printed.err == "convoq: there is no job 99\n"
 
 
-@pytest.mark.parametrize("wrong", ["x", "-1", "1.5", "", "9" * 30, "²"])
+def test_an_id_that_no_job_can_have_is_too_large(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("jobs", "show", "9" * 18) == 1
+    assert capsys.readouterr().err == f"convoq: there is no job {'9' * 18}\n"
+    assert place.run("jobs", "show", "9" * 19) == 2
+    assert f"'{'9' * 19}' is too large for a job's id" in capsys.readouterr().err
+    assert place.run("jobs", "show", "9" * 5000) == 2
+    assert len(capsys.readouterr().err) < 300
+
+
+@pytest.mark.parametrize("wrong", ["x", "-1", "1.5", "", "²"])
 def test_an_id_that_is_no_number_is_wrong_usage(wrong: str, place: Place) -> None:
     assert place.run("jobs", "retry", "--id", wrong) == 2
 

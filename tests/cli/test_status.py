@@ -145,3 +145,8 @@ def test_watching_shows_it_again_until_it_is_interrupted(
 @pytest.mark.parametrize("seconds", ["0", "-1", "x", "nan", "inf"])
 def test_an_interval_that_is_none_is_wrong_usage(seconds: str, place: Place) -> None:
     assert place.run("status", f"--watch={seconds}") == 2
+
+
+@pytest.mark.parametrize("limit", ["--max-wait=nan", "--max-wait=-1", "--max-wait=x", "--max-dead=-1", "--max-dead=x"])
+def test_a_limit_that_is_none_is_wrong_usage(limit: str, place: Place) -> None:
+    assert place.run("status", limit) == 2

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from convoq.clock import BootClock, since_boot
-from convoq.db import Database, connection as db_connection, database as db_database
+from convoq.db import Database
+from convoq.db import connection as db_connection
+from convoq.db import database as db_database
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import NewJob
 from convoq.queue.sqlite import SqliteBackend

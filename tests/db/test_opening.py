@@ -79,7 +79,7 @@ async def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path, mon
     def denied(*_: object, **__: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.os, "open", denied)
+    monkeypatch.setattr(os, "open", denied)
     assert "Permission denied" in await refusal(tmp_path / "convoq.db")
 
 
@@ -88,7 +88,9 @@ async def test_a_gate_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     assert "convoq.db.run/gate: Is a directory" in await refusal(tmp_path / "convoq.db")
 
 
-@pytest.mark.parametrize("content", [b"not a database, but a letter to somebody" * 100, b"SQLite format 4\0" + bytes(4096)])
+@pytest.mark.parametrize(
+    "content", [b"not a database, but a letter to somebody" * 100, b"SQLite format 4\0" + bytes(4096)]
+)
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "convoq.db").write_bytes(content)
     message = await refusal(tmp_path / "convoq.db")
@@ -113,9 +115,9 @@ async def test_a_file_with_a_damaged_page_is_refused(tmp_path: Path, clock: Manu
 
 async def test_a_refused_file_leaves_no_thread_behind(tmp_path: Path) -> None:
     (tmp_path / "convoq.db").write_bytes(b"x" * 5000)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     await refusal(tmp_path / "convoq.db")
-    await threads_are(before)
+    await ended(set(threading.enumerate()) - before)
 
 
 def test_a_refusal_is_over_when_its_event_loop_ends(tmp_path: Path) -> None:
@@ -208,7 +210,6 @@ async def test_a_file_that_can_no_longer_be_looked_at_is_noticed(database: Datab
 # --- Room on the disk
 
 
-
 def disk(free_mb: int, *, files: int = 1000, free_files: int = 500, size_mb: int = 100 * 1024) -> os.statvfs_result:
     blocks, free = size_mb * 256, free_mb * 256
     return os.statvfs_result((4096, 4096, blocks, free, free, files, free_files, free_files, 0, 255))
@@ -228,13 +229,13 @@ def disk(free_mb: int, *, files: int = 1000, free_files: int = 500, size_mb: int
 def test_room_is_judged_by_bytes_and_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: os.statvfs_result, *, enough: bool
 ) -> None:
-    monkeypatch.setattr(files.os, "statvfs", lambda _: shown)
+    monkeypatch.setattr(os, "statvfs", lambda _: shown)
     assert files.FreeSpace(tmp_path, 64).enough() is enough
 
 
 def test_the_disk_is_asked_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, shown = 10.0, disk(0)
-    monkeypatch.setattr(files.os, "statvfs", lambda _: shown)
+    monkeypatch.setattr(os, "statvfs", lambda _: shown)
     space = files.FreeSpace(tmp_path, 64, monotonic=lambda: now)
     assert not space.enough()
     shown, now = disk(5000), 10.9
@@ -244,7 +245,7 @@ def test_the_disk_is_asked_once_a_second(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_zero_switches_the_watermark_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files.os, "statvfs", lambda _: disk(0))
+    monkeypatch.setattr(os, "statvfs", lambda _: disk(0))
     assert files.FreeSpace(tmp_path, 0).enough()
 
 
@@ -255,18 +256,19 @@ def test_a_disk_that_cannot_be_asked_has_no_room(tmp_path: Path) -> None:
 # --- Closing
 
 
-async def threads_are(count: int) -> None:
-    async with asyncio.timeout(5):
-        while threading.active_count() > count:  # noqa: ASYNC110 # a thread's end can only be looked at
-            await asyncio.sleep(0.005)
+async def ended(threads: set[threading.Thread]) -> None:
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 5)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 async def test_closing_leaves_no_thread(tmp_path: Path, clock: ManualClock) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     database = await Database.open(tmp_path / "convoq.db", clock=clock)
-    assert threading.active_count() == before + 2
+    own = set(threading.enumerate()) - before
+    assert len(own) == 2
     await database.close()
-    await threads_are(before)
+    await ended(own)
 
 
 async def test_closing_moves_the_log_into_the_file(notes: Database) -> None:

@@ -217,3 +217,10 @@ async def test_a_worker_that_can_never_start_ends_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the worker cannot start"):
         await worker.run()
     assert worker.restarts == 0
+
+
+async def test_a_file_does_not_become_a_message(running: DevProcess, session: aiohttp.ClientSession) -> None:
+    form = aiohttp.FormData({"token": await token(session, running.url)})
+    form.add_field("text", b"from a file", filename="text.txt")
+    async with session.post(f"{running.url}phones/1/messages", data=form, allow_redirects=False) as response:
+        assert response.status == 400

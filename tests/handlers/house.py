@@ -1,0 +1,226 @@
+"""A queue, a store, a loopback Twilio and a scripted model, with every handler between them and the clock by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import SecretStr
+
+from convoq.ai.base import Author, ModelCall, Reply, ReplyContext
+from convoq.channels.twilio.channel import TwilioChannel
+from convoq.clock import WallClock
+from convoq.conversations.outbox import Outbox
+from convoq.conversations.store import ConversationStore
+from convoq.db import Database
+from convoq.dev.loopback import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
+from convoq.handlers import upkeep
+from convoq.handlers.answer import AnswerHandler
+from convoq.handlers.base import Handler, Handlers, Work
+from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
+from convoq.jobs import (
+    PEOPLE,
+    Housekeeping,
+    ProcessAiResponse,
+    ProcessExpired,
+    ProcessIdle,
+    RecordDeliveryStatus,
+    SendMessage,
+    conversation_key,
+)
+from convoq.queue.base import Claim, JobFilter, JobRecord, State
+from convoq.queue.service import QueueService
+from convoq.queue.sqlite import SqliteBackend
+from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
+from convoq.worker import Worker
+from tests.clock import ManualClock
+
+OURS, ANA, BEN = "whatsapp:+15550009999", "whatsapp:+15551230001", "whatsapp:+15551230002"
+OUR_SMS, ANA_SMS = "+15550009999", "+15551230001"
+RECONCILE_AFTER = 5.0
+TIMING = ConversationSettings(quiet_window=0, max_wait=20, idle_after=900, expire_after=86400)
+
+Answering = Callable[[ReplyContext], Awaitable[str] | str]
+
+
+class ScriptedResponder:
+    """Answers what waits with "re: ..."; the next answers can be scripted, as a text, a function or an error."""
+
+    def __init__(self) -> None:
+        self.asked: list[ReplyContext] = []
+        self.script: list[str | Exception | Answering] = []
+        self.always: Exception | Answering | None = None
+
+    async def warm(self) -> None: ...
+
+    async def reply(self, context: ReplyContext) -> Reply:
+        self.asked.append(context)
+        answer: str | Exception | Answering = self.script.pop(0) if self.script else self.always or about
+        await context.record(ModelCall(model="scripted", outcome="ok", input_tokens=3, output_tokens=2))
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, str):
+            return Reply(answer, "scripted")
+        text = answer(context)
+        return Reply(text if isinstance(text, str) else await text, "scripted")
+
+    async def close(self) -> None: ...
+
+
+def waiting(context: ReplyContext) -> list[str]:
+    """What the contact wrote since anybody answered."""
+    texts: list[str] = []
+    for line in context.lines:
+        texts = [*texts, line.text] if line.author is Author.CONTACT else []
+    return texts
+
+
+def about(context: ReplyContext) -> str:
+    return "re: " + " + ".join(waiting(context))
+
+
+@dataclass
+class House:
+    database: Database
+    clock: ManualClock
+    twilio: LoopbackTwilio
+    queue: QueueService
+    store: ConversationStore
+    outbox: Outbox
+    responder: ScriptedResponder
+    handlers: dict[str, Handler]
+    delivery: Delivery
+    channel: TwilioChannel
+    worker: Worker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.worker = Worker(self.queue, Handlers(self.handlers), name="w", concurrency=8, deadline=20, drain_timeout=1)
+
+    # --- What happens outside
+
+    async def hear(
+        self,
+        text: str = "",
+        *,
+        sender: str = ANA,
+        to: str = OURS,
+        sid: str | None = None,
+        media: Sequence[tuple[str, str]] = (),
+        extra: Mapping[str, str] | None = None,
+        dedup: bool = True,
+    ) -> str:
+        """Somebody writes, and the webhook enqueues it; the job's id."""
+        sid = sid or self.twilio.new_sid()
+        form = self.twilio.inbound_form(from_=sender, to=to, body=text, sid=sid, media=media, extra=extra)
+        job = ProcessAiResponse(form=tuple(form)).job(
+            ordering_key=conversation_key("twilio", to, sender), dedup_key=sid if dedup else None, priority=PEOPLE
+        )
+        return (await self.queue.enqueue(job)).job_id
+
+    async def report(self, sid: str, status: str, *, reference: str | None = None, code: int | None = None) -> str:
+        """Twilio calls a delivery status back; the job's id."""
+        form = [("MessageSid", sid), ("MessageStatus", status), *([("ErrorCode", str(code))] if code else [])]
+        job = RecordDeliveryStatus(form=tuple(form), reference=reference).job(ordering_key=f"status|{sid}")
+        return (await self.queue.enqueue(job)).job_id
+
+    async def send(self, body: str, *, to: str = ANA, sender: str = OURS) -> str:
+        """Somebody of ours writes to a person; the job's id."""
+        payload = SendMessage(our_address=sender, address=to, body=body)
+        job = payload.job(ordering_key=conversation_key("twilio", sender, to))
+        return (await self.queue.enqueue(job)).job_id
+
+    # --- The worker
+
+    async def step(self) -> int:
+        """Everything that is due now is claimed and handled once, as the worker does it; how many claims."""
+        claims = await self.queue.claim(100, worker="w")
+        for claim in claims:
+            await self.handle(claim)
+        return len(claims)
+
+    async def handle(self, claim: Claim) -> None:
+        await self.worker._handle(Work(claim, self.queue))
+
+    async def settle(self, *, patience: float = 86_400) -> None:
+        """Handles until nothing is left; the clock goes on to whatever is due next."""
+        while (due := await self.queue.backend.next_due()) is not None:
+            assert due <= patience, f"the next job is due in {due} s"
+            patience -= due
+            self.clock.advance(due)
+            await self.step()
+
+    async def upkeep(self, kind: str) -> None:
+        """One run of an upkeep job."""
+        job = {"process_idle": ProcessIdle, "process_expired": ProcessExpired, "housekeeping": Housekeeping}[kind]()
+        await self.queue.enqueue(job.job())
+        await self.step()
+
+    # --- What can be seen
+
+    @property
+    def sent(self) -> list[str]:
+        """What people received, oldest first."""
+        return [message.body for message in self.twilio.messages]
+
+    async def job(self, job_id: str) -> JobRecord:
+        found = await self.queue.backend.get(job_id)
+        assert found is not None
+        return found
+
+    async def dead(self) -> list[JobRecord]:
+        return await self.queue.backend.list(JobFilter(states=(State.DEAD,)))
+
+    async def due_in(self) -> float | None:
+        return await self.queue.backend.next_due()
+
+    async def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        return await self.database.read(lambda connection: connection.execute(sql, values).fetchall())
+
+    async def change(self, sql: str, *values: object) -> None:
+        await self.database.write(lambda connection: connection.execute(sql, values))
+
+    async def outcomes(self) -> list[tuple[str, str | None]]:
+        """What people wrote and what became of it."""
+        return await self.rows("SELECT body, outcome FROM messages WHERE direction = 'in' ORDER BY id")
+
+    async def outbox_states(self) -> list[str]:
+        return [state for (state,) in await self.rows("SELECT state FROM outbox ORDER BY id")]
+
+
+@asynccontextmanager
+async def open_house(
+    database: Database, clock: ManualClock, *, timing: ConversationSettings = TIMING, timeout: float = 0.3
+) -> AsyncIterator[House]:
+    async with LoopbackTwilio(retry_delay=0.01) as twilio:
+        twilio.delivery = ()
+        settings = TwilioSettings(
+            account_sid=ACCOUNT_SID, auth_token=SecretStr(AUTH_TOKEN), api_base_url=twilio.url, timeout=timeout
+        )
+        channel = await TwilioChannel.create(settings, status_callback="http://127.0.0.1:9/s", clock=WallClock())
+        queue = QueueService(SqliteBackend(database), QueueSettings(), random=lambda: 1.0)
+        store, outbox, responder = ConversationStore(database), Outbox(database), ScriptedResponder()
+        delivery = Delivery(outbox, channel, clock, reconcile_after=RECONCILE_AFTER)
+        answer = AnswerHandler(
+            store=store,
+            delivery=delivery,
+            channel=channel,
+            responder=responder,
+            persona_of=lambda address: f"persona of {address}",
+            timing=timing,
+            clock=clock,
+        )
+        handlers: dict[str, Handler] = {
+            ProcessAiResponse.kind: answer,
+            RecordDeliveryStatus.kind: record_delivery_status(outbox, channel),
+            SendMessage.kind: send_message(store, delivery, channel),
+            ProcessIdle.kind: upkeep.process_idle(store, timing),
+            ProcessExpired.kind: upkeep.process_expired(store, timing),
+            Housekeeping.kind: upkeep.housekeeping(queue.backend, database, QueueSettings(retention=100)),
+        }
+        try:
+            yield House(database, clock, twilio, queue, store, outbox, responder, handlers, delivery, channel)
+        finally:
+            await channel.close()
+            await queue.backend.close()
