@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
@@ -120,8 +121,7 @@ async def _public_url(public_url: str) -> Finding:
         reason = str(error.certificate_error)
         return fail("public URL", f"{public_url}: its certificate is refused: {reason}", RENEW)
     except (aiohttp.ClientError, TimeoutError) as error:
-        reason = str(error) or f"no answer within {WEB_TIMEOUT:g} s"
-        return fail("public URL", f"{public_url} cannot be reached: {reason}", POINT_TO_PROXY)
+        return fail("public URL", f"{public_url} cannot be reached: {_why(error)}", POINT_TO_PROXY)
     if status == 200 and _says_ok(text):
         return ok("public URL", f"{public_url}/healthz is answered by convoq")
     if 300 <= status < 400:
@@ -132,6 +132,15 @@ async def _public_url(public_url: str) -> Finding:
         # A proxy may well pass the webhooks alone: the next check tells.
         return note("public URL", f"{public_url} is up, but /healthz is not passed on ({status})")
     return fail("public URL", f"{public_url}/healthz is answered {status}, not by convoq", POINT_TO_PROXY)
+
+
+def _why(error: Exception) -> str:
+    """Why there is no answer, in the system's words: aiohttp's own speak of its inner workings."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno or 0
+        # The resolver's numbers are negative and have words of their own.
+        return os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
+    return str(error) or f"no answer within {WEB_TIMEOUT:g} s"
 
 
 RENEW: Final = "renew the certificate, or look whether the proxy sends the whole chain"
@@ -149,7 +158,7 @@ async def _signature(options: Options) -> Finding:
     try:
         status, _ = await _request("POST", url, form=form, headers=headers)
     except (aiohttp.ClientError, TimeoutError) as error:
-        return note("signature", f"could not be tried: {error or 'no answer'}")
+        return note("signature", f"could not be tried: {_why(error)}")
     if status == 400:
         return ok("signature", f"a signed request to {url} is recognised")
     if status == 403:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from convoq.channels.twilio.errors import meaning
 from convoq.cli.output import colored
 from convoq.cli.table import print_table
 from convoq.cli.text import age, counted, harmless, iso_time, local_time, masked
@@ -105,6 +106,8 @@ def _message_lines(line: Line) -> Iterator[str]:
         yield colored("dim", f"{MARGIN}-> {_outcome(line)}")
     for part in line.parts:
         yield colored(_part_color(part), f"{MARGIN}-> {harmless(_part(part, len(line.parts)))}")
+        if known := meaning(part.error_code):
+            yield f"{MARGIN}   {known.hint}"
 
 
 def _indented(text: str) -> Iterator[str]:

@@ -56,8 +56,13 @@ class Turn:
 
     @property
     def through(self) -> int:
-        """The last message that the answer covers; with the conversation, the turn's identity."""
+        """The last message that the answer covers."""
         return self.waiting[-1].id
+
+    @property
+    def covers(self) -> str:
+        """All messages that the answer covers; with the conversation, the turn's identity."""
+        return " ".join(str(message.id) for message in self.waiting)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,8 +96,8 @@ class ConversationStore:
 
         def unit(connection: sqlite3.Connection) -> Draft | None:
             row = connection.execute(
-                "SELECT text, model FROM drafts WHERE conversation_id = ? AND through_id = ?",
-                (turn.conversation.id, turn.through),
+                "SELECT text, model FROM drafts WHERE conversation_id = ? AND through_id = ? AND covers = ?",
+                (turn.conversation.id, turn.through, turn.covers),
             ).fetchone()
             return Draft(*row) if row else None
 
@@ -114,9 +114,11 @@ class ConversationStore:
                 (turn.conversation.id,),
             )
             connection.execute(
-                """INSERT INTO drafts (conversation_id, through_id, state, text, model, created_at)
-                   VALUES (?, ?, 'draft', ?, ?, ?) ON CONFLICT (conversation_id, through_id) DO NOTHING""",
-                (turn.conversation.id, turn.through, draft.text, draft.model, now),
+                """INSERT INTO drafts (conversation_id, through_id, covers, state, text, model, created_at)
+                   VALUES (?, ?, ?, 'draft', ?, ?, ?) ON CONFLICT (conversation_id, through_id) DO UPDATE
+                   SET covers = excluded.covers, state = 'draft', text = excluded.text, model = excluded.model,
+                       created_at = excluded.created_at""",
+                (turn.conversation.id, turn.through, turn.covers, draft.text, draft.model, now),
             )
 
         await self._database.write(unit)
@@ -246,21 +248,23 @@ UPSERT_CONTACT = """
 
 
 def _record(connection: sqlite3.Connection, received: Received, now: int) -> int:
-    """Stores one message and returns its conversation; a message that is known changes nothing."""
+    """Stores one message and returns its conversation; a message that has its outcome changes nothing."""
     inbound = received.inbound
     source = f"{inbound.channel}:{inbound.provider_id}"
-    known = connection.execute(
-        """UPDATE messages SET outcome = CASE outcome WHEN 'failed' THEN NULL ELSE outcome END
-           WHERE source = ? RETURNING conversation_id""",
-        (source,),
-    ).fetchone()
-    if known is not None:
+    known = connection.execute("SELECT conversation_id, outcome FROM messages WHERE source = ?", (source,)).fetchone()
+    if known is not None and known[1] not in (None, Outcome.FAILED):
         return int(known[0])
     contact_id = _contact(connection, inbound.channel, inbound.address, inbound.profile_name, received.accepted_at)
     lane = conversation_key(inbound.channel, inbound.our_address, inbound.address)
     conversation_id = _open_conversation(
         connection, contact_id, inbound.our_address, lane, received.accepted_at, now, who="contact"
     )
+    if known is not None:
+        # Back from the dead letters, its conversation may be over: it waits in the present one, with those after it.
+        connection.execute(
+            "UPDATE messages SET outcome = NULL, conversation_id = ? WHERE source = ?", (conversation_id, source)
+        )
+        return conversation_id
     _insert_inbound(connection, conversation_id, source, received)
     if inbound.keyword is not None:
         _apply_keyword(connection, conversation_id, contact_id, inbound, now)

@@ -122,6 +122,8 @@ CREATE TABLE drafts (
     id INTEGER PRIMARY KEY,
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     through_id INTEGER NOT NULL REFERENCES messages (id),
+    -- The ids of the messages that it answers: those of a turn that was divided since need answers of their own.
+    covers TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('draft', 'committed', 'superseded')),
     text TEXT NOT NULL,
     model TEXT NOT NULL,

@@ -224,10 +224,9 @@ async def test_other_providers_are_known_by_name(build: Build, model: str) -> No
 async def test_a_fallback_that_differs_only_by_its_key_is_asked(
     build: Build, model: LoopbackModel, conversation: Conversation
 ) -> None:
-    keys = {"api_key": "sk-one", "fallback_api_key": "sk-two"}
-    responder = build(
-        model="qwen", base_url=model.base_url, fallback_model="qwen", fallback_base_url=model.base_url, **keys
-    )
+    main = {"model": "qwen", "base_url": model.base_url, "api_key": "sk-one"}
+    fallback = {f"fallback_{name}": value for name, value in main.items()} | {"fallback_api_key": "sk-two"}
+    responder = build(**main, **fallback)
     model.fail(Fault.UNAUTHORIZED)
     await responder.reply(conversation.context("hello"))
     assert [asked.headers["Authorization"] for asked in model.requests] == ["Bearer sk-one", "Bearer sk-two"]
