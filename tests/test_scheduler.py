@@ -638,6 +638,13 @@ def test_settings_add_their_entries_to_the_built_in_ones() -> None:
     assert entries[-1] == cron("0 9 * * mon-fri", MADRID, missed="skip")
 
 
+def test_an_entry_from_code_has_the_bounds_of_one_from_the_settings() -> None:
+    with pytest.raises(ConfigError) as refused:
+        Entry(name="report", kind="report.send", every=0.5)
+    says = 'schedule "report": every = 0.5 is out of range: give 1 second to 366 days, or use cron'
+    assert str(refused.value) == says
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
@@ -655,7 +662,6 @@ def test_settings_add_their_entries_to_the_built_in_ones() -> None:
             'unknown timezone "../etc/passwd"; write it like "Europe/Madrid"',
         ),
         ({"cron": "0 9 * * *", "timezone": "Europe"}, 'unknown timezone "Europe"'),
-        ({"every": 0.5}, "every = 0.5 is out of range: give 1 second to 366 days, or use cron"),
         ({"every": 60, "cron": "0 9 * * *"}, "give either every (seconds) or cron (five fields)"),
         ({}, "give either every (seconds) or cron (five fields)"),
         (
