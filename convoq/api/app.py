@@ -157,7 +157,7 @@ class WebhookDesk:
         if held_back is not None:
             log.warning(
                 "webhook.forged",
-                signature=verdict.value,
+                verdict=verdict.value,
                 url=_printable(self._public_url + request.raw_path),
                 held_back=held_back,
             )

@@ -50,6 +50,12 @@ class Snapshot:
         """Seconds that the oldest job that is due has waited."""
         return max((kind.oldest_wait for kind in self.stats.kinds.values()), default=0.0)
 
+    @property
+    def longest_waiting(self) -> float:
+        """Seconds that somebody has waited for an answer, also while their job is put off."""
+        since = self.overview.waiting_since
+        return 0.0 if since is None else max(0, self.now - since) / 1000
+
     def silence(self, process: ProcessRecord) -> float:
         return max(0, self.now - process.seen_at) / 1000
 
@@ -63,8 +69,8 @@ def add_parser(subparsers: Any) -> None:
         "status",
         help="the queue, the conversations and the processes at a glance",
         description="Shows what waits, what failed, and which processes were seen. With --exit-code it ends with 1\n"
-        "when something is wrong, for monitoring: a role that is missing or silent for 30 s, a job that\n"
-        "waited too long, dead letters, a full disk.",
+        "when something is wrong, for monitoring: a role that is missing or silent for 30 s, a job or a\n"
+        "person that waited too long, dead letters, a full disk.",
         epilog="examples:\n  convoq status --watch\n  convoq status --exit-code --max-wait 120 --max-dead 5",
     )
     parser.add_argument(
@@ -168,6 +174,9 @@ def find_problems(snapshot: Snapshot, args: argparse.Namespace) -> Iterator[str]
             yield f"{role}: silent for {age(silence)}: look at its log, or start it again"
     if snapshot.oldest_wait > args.max_wait:
         yield f"a job has waited for {age(snapshot.oldest_wait)} (more than {age(args.max_wait)})"
+    elif snapshot.longest_waiting > args.max_wait:
+        waited = age(snapshot.longest_waiting)
+        yield f"somebody has waited for an answer for {waited}: convoq conversations list --waiting"
     if snapshot.dead > args.max_dead:
         yield f"{counted(snapshot.dead, 'dead letter')}: convoq jobs list --state dead"
     if not snapshot.accepts:

@@ -82,7 +82,7 @@ class Identity:
         if self._look() != self._seen:
             raise DatabaseRefused(
                 f"{self._path}: the file was moved, replaced or deleted while convoq was running: "
-                "stop all three roles, put the right file in place, start again"
+                "stop all three roles, put the right file in place without the old -wal and -shm beside it, start again"
             )
 
     def _look(self) -> tuple[int, int] | None:

@@ -51,7 +51,7 @@ class ServerSettings(Section):
     public_url: str | None = Field(default=None, examples=["https://bot.example.com"])
     """How Twilio reaches this server: scheme and host, without a path. Twilio signs this URL."""
 
-    write_timeout: Annotated[float, Field(gt=0, le=10)] = 4.5
+    write_timeout: Annotated[float, Field(gt=0, le=10)] = 3.5
     """Seconds until a webhook that cannot be stored is answered 503."""
 
     drain_timeout: Seconds = 5.0

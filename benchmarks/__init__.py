@@ -1,0 +1,1 @@
+"""What convoq claims about its speed and its appetite, measured: `python -m benchmarks`."""

@@ -1,0 +1,66 @@
+"""Fills queues before they are drained: the same payloads for everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import messages
+from convoq.db import Database
+from convoq.jobs import NewJob, raw_job
+from convoq.queue.service import QueueService
+from convoq.queue.sqlite import SqliteBackend
+from convoq.settings.options import QueueSettings
+
+KIND = "bench.note"
+A_CONVERSATION = 2.0  # messages that wait in one, on average
+
+
+def payloads(count: int) -> Iterator[dict[str, Any]]:
+    """Messages of many conversations, each numbered within its own."""
+    chance = random.Random(4)
+    people = max(1, round(count / A_CONVERSATION))
+    numbers: dict[str, int] = {}
+    for form in messages.forms(count, seed=4, people=people):
+        lane = f"twilio|{messages.OUR_ADDRESS}|whatsapp:+1555{chance.randrange(people):07d}"
+        numbers[lane] = numbers.get(lane, 0) + 1
+        yield {"lane": lane, "number": numbers[lane], "of": count, "form": form}
+
+
+async def fill_convoq(*, database: str, count: int) -> None:
+    jobs = [_job(payload) for payload in payloads(count)]
+    async with await Database.open(Path(database)) as opened:
+        backend = SqliteBackend(opened)
+        queue = QueueService(backend, QueueSettings())
+        for start in range(0, len(jobs), 500):
+            await queue.enqueue_many(jobs[start : start + 500])
+        await backend.close()
+
+
+def _job(payload: dict[str, Any]) -> NewJob:
+    sid = dict(payload["form"])["MessageSid"]
+    return raw_job(KIND, payload, ordering_key=payload["lane"], dedup_key=f"bench:{sid}")
+
+
+async def fill_taskiq(*, count: int) -> None:
+    app = importlib.import_module("benchmarks.taskiq_app")
+    await app.broker.startup()
+    waiting = payloads(count)
+
+    async def produce() -> None:
+        for payload in waiting:
+            await app.note.kiq(payload)
+
+    await asyncio.gather(*(produce() for _ in range(64)))
+    await app.broker.shutdown()
+
+
+async def fill_huey(*, count: int) -> None:
+    app = importlib.import_module("benchmarks.huey_app")
+    app.huey.storage.conn.execute("PRAGMA synchronous = OFF")  # only the drain is measured
+    for payload in payloads(count):
+        app.note(payload)

@@ -1,0 +1,124 @@
+"""What the three roles cost when nobody writes, and how much memory they take once somebody has."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from benchmarks.child import BenchmarkFailed
+from benchmarks.figure import Bar, Column, Figure, Metrics, Outcome, Sample, Series, Setting
+from benchmarks.rounds import fdatasync_ms, scratch
+from benchmarks.site import Role, Site
+from convoq.api.app import INBOUND_PATH
+from convoq.dev.loopback import LoopbackTwilio
+from convoq.dev.model import LoopbackModel
+
+ROLES: Final = ("serve", "schedule", "work")
+TOGETHER: Final = "together"
+MEMORY_LIMITS: Final = {"serve": 70.0, "schedule": 60.0, "work": 160.0}
+LONGEST_TURN: Final = 30.0
+SENDER: Final = "whatsapp:+15551230001"
+OUR_ADDRESS: Final = "whatsapp:+15550009999"
+
+
+def idle(setting: Setting) -> Outcome:
+    series = Series()
+    for number in range(1, setting.size.idle_rounds + 1):
+        setting.progress(f"round {number}/{setting.size.idle_rounds}: {setting.size.idle_seconds:g} s of nothing")
+        with scratch(setting.directory) as directory:
+            probed = fdatasync_ms(directory)
+            with _roles(Site(directory)) as roles:
+                time.sleep(setting.size.settle_seconds)
+                used = _cpu_percent(roles, setting.size.idle_seconds)
+        series.rounds.append({name: Sample({"cpu_percent": value}, probed) for name, value in used.items()})
+    bar = Bar(
+        text="idle, CPU of the three roles together", limit=1.0, unit="% of a core", values=_values(series, TOGETHER)
+    )
+    return Outcome(series, [Column("cpu_percent", "CPU, % of a core", 2)], [bar], {})
+
+
+def memory(setting: Setting) -> Outcome:
+    series = Series()
+    for number in range(1, setting.size.idle_rounds + 1):
+        setting.progress(f"round {number}/{setting.size.idle_rounds}: {setting.size.turns} turns")
+        with scratch(setting.directory) as directory:
+            probed = fdatasync_ms(directory)
+            used = asyncio.run(_memory_after_turns(directory, setting.size.turns))
+        series.rounds.append({name: Sample({"rss_mb": value}, probed) for name, value in used.items()})
+    bars = [
+        Bar(text=f"memory of `convoq {name}`", limit=limit, unit="MB", values=series.values(name, "rss_mb"))
+        for name, limit in MEMORY_LIMITS.items()
+    ]
+    return Outcome(series, [Column("rss_mb", "RSS, MB", 1)], bars, {})
+
+
+FIGURES: Final = (
+    Figure(
+        "idle",
+        "CPU while nobody writes",
+        "The three roles on one empty database. Their CPU time is what the kernel's scheduler counted, all threads.",
+        idle,
+    ),
+    Figure(
+        "memory",
+        "Memory",
+        "Resident memory of each role after turns that went all the way: webhook, agent, model over HTTP, send.",
+        memory,
+    ),
+)
+
+
+def _values(series: Series, name: str) -> list[float]:
+    return series.values(name, "cpu_percent")
+
+
+def _cpu_percent(roles: dict[str, Role], seconds: float) -> dict[str, float]:
+    before = {name: role.cpu_seconds for name, role in roles.items()}
+    started = time.perf_counter()
+    time.sleep(seconds)
+    elapsed = time.perf_counter() - started
+    used = {name: 100.0 * (role.cpu_seconds - before[name]) / elapsed for name, role in roles.items()}
+    return {**used, TOGETHER: sum(used.values())}
+
+
+@contextmanager
+def _roles(site: Site) -> Iterator[dict[str, Role]]:
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(site.role(name)) for name in ROLES}
+
+
+async def _memory_after_turns(directory: Path, turns: int) -> Metrics:
+    async with LoopbackTwilio() as twilio, LoopbackModel() as model:
+        site = Site(directory, _answering(twilio, model))
+        with _roles(site) as roles:
+            for number in range(turns):
+                await _turn(twilio, site, number)
+            return {name: role.rss_mb for name, role in roles.items()}
+
+
+def _answering(twilio: LoopbackTwilio, model: LoopbackModel) -> dict[str, dict[str, object]]:
+    return {
+        "twilio": {
+            "account_sid": twilio.account_sid,
+            "auth_token": twilio.auth_token,
+            "api_base_url": twilio.url,
+        },
+        "ai": {"model": "openai:gpt-5-mini", "base_url": model.base_url, "api_key": secrets.token_hex(8)},
+        "conversation": {"quiet_window": 0.0},
+    }
+
+
+async def _turn(twilio: LoopbackTwilio, site: Site, number: int) -> None:
+    answer = await twilio.deliver(
+        site.public_url + INBOUND_PATH, from_=SENDER, to=OUR_ADDRESS, body=f"question {number}"
+    )
+    if answer.status != 200:
+        raise BenchmarkFailed(f"a webhook was answered {answer.status}: {answer.text.strip()}")
+    async with asyncio.timeout(LONGEST_TURN):
+        while len(twilio.messages) <= number:  # noqa: ASYNC110 # another process sends it
+            await asyncio.sleep(0.01)

@@ -1,0 +1,80 @@
+"""Durable webhooks: one `convoq serve` against a handler that only checks the signature."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from benchmarks import child
+from benchmarks.child import BenchmarkFailed
+from benchmarks.figure import Bar, Column, Contestant, Figure, Metrics, Outcome, Setting
+from benchmarks.rounds import interleave
+from benchmarks.site import Site, free_port
+from convoq.api.app import INBOUND_PATH
+
+CONNECTIONS: Final = 64
+CONVOQ: Final = "convoq serve"
+BARE: Final = "bare aiohttp handler"
+COLUMNS: Final = (
+    Column("per_second", "webhooks/s"),
+    Column("p50_ms", "p50 ms", 1),
+    Column("p99_ms", "p99 ms", 1),
+)
+METHOD: Final = f"""
+{CONNECTIONS} connections to one process, the load comes from another one. Signed 500-byte forms, each with a
+MessageSid of its own, one in flight for each connection. Every webhook that convoq answered is counted in its database
+afterwards.
+"""
+
+
+def measure(setting: Setting) -> Outcome:
+    contestants = [
+        Contestant(
+            CONVOQ,
+            "verified, checked for its shape, stored with synchronous=FULL before the 200",
+            partial(_serve, setting),
+        ),
+        Contestant(BARE, "aiohttp, request.post(), twilio's RequestValidator, nothing stored", partial(_bare, setting)),
+    ]
+    series = interleave(contestants, setting)
+    bar = Bar(
+        text="durable webhooks/s, against the bare handler",
+        limit=75.0, unit="%", at_least=True,
+        values=series.ratios("per_second", CONVOQ, BARE, times=100.0),
+    )  # fmt: skip
+    return Outcome(series, COLUMNS, [bar], {contestant.name: contestant.settings for contestant in contestants})
+
+
+FIGURES: Final = (Figure("webhooks", f"Durable webhooks, {CONNECTIONS} connections to one process", METHOD, measure),)
+
+
+def _serve(setting: Setting, directory: Path) -> Metrics:
+    site = Site(directory)
+    with site.role("serve"):
+        metrics = _load(site.port, site.public_url + INBOUND_PATH, setting)
+    with closing(sqlite3.connect(site.database)) as database:
+        stored = database.execute("SELECT count(*) FROM jobs").fetchone()[0]
+    if stored != metrics["answered"]:
+        raise BenchmarkFailed(f"{metrics['answered']:.0f} webhooks were answered 2xx, {stored} are stored")
+    return metrics
+
+
+def _bare(setting: Setting, _directory: Path) -> Metrics:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}{INBOUND_PATH}"
+    with child.beside("bare_handler:serve", port=port, url=url) as server:
+        metrics = _load(port, url, setting)
+        server.stop()
+    return metrics
+
+
+def _load(port: int, url: str, setting: Setting) -> Metrics:
+    metrics: Metrics = child.run(
+        "load:post", port=port, url=url, connections=CONNECTIONS, seconds=setting.size.webhook_seconds
+    )
+    if metrics["refused"]:
+        raise BenchmarkFailed(f"{metrics['refused']:.0f} webhooks were refused")
+    return metrics

@@ -1,0 +1,75 @@
+"""The benchmarks run, and what they print can be read: at tiny sizes, with whatever peers are installed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.__main__ import main
+from benchmarks.figure import QUICK, Bar, Column, Figure, Outcome, Sample, Series, Setting
+from benchmarks.figures import FIGURES
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_gives_finite_numbers_for_all_who_can_be_measured(name: str, tmp_path: Path) -> None:
+    heard: list[str] = []
+    outcome = FIGURES[name].measure(Setting(QUICK, tmp_path, heard.append))
+
+    assert heard, "it says how far it is"
+    for samples in outcome.series.rounds:
+        for contestant, (metrics, probed) in samples.items():
+            assert {column.metric for column in outcome.columns} <= metrics.keys(), contestant
+            assert all(math.isfinite(value) and value >= 0 for value in (*metrics.values(), probed)), contestant
+    assert outcome.bars
+    for bar in outcome.bars:
+        assert bar.missing or (bar.values and all(map(math.isfinite, bar.values))), bar.text
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+def _outcome() -> Outcome:
+    series = Series(
+        [{"ours": Sample({"rate": rate}, 4.0), "peer": Sample({"rate": 10.0}, 0.2)} for rate in (40.0, 60.0)]
+    )
+    bar = Bar(
+        text="ours against peer", limit=5.0, unit="x", at_least=True, values=series.ratios("rate", "ours", "peer")
+    )
+    return Outcome(series, [Column("rate", "jobs/s")], [bar], {"ours": "as it comes", "peer": "its fastest"})
+
+
+def _figure(outcome: Outcome) -> Figure:
+    return Figure("one", "One figure", "How it is measured.", lambda _: outcome)
+
+
+def test_a_ratio_is_taken_within_its_round() -> None:
+    assert _outcome().bars[0].values == [4.0, 6.0]
+
+
+def test_the_page_says_what_was_reached_and_what_was_missed() -> None:
+    outcome = _outcome()
+    measured = [
+        report.Measured(_figure(outcome), outcome),
+        report.Measured(_figure(outcome), None, "BenchmarkFailed: it did not start"),
+    ]
+    page = report.page(measured, date="2030-01-01", facts={"CPU": "one"}, load="0.1", minutes=3.0)
+
+    assert "| ours against peer | 5.00 (4.00 to 6.00) x | at least 5 x | met |" in page
+    assert "| One figure | not measured | | BenchmarkFailed: it did not start |" in page
+    assert "| ours | 50 (40 to 60) |" in page
+    assert "2.10 (0.20 to 4.00) ms" in page
+
+
+def test_an_unknown_figure_is_refused_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["nonsense"])
+
+    assert refused.value.code == 2
+    assert "no such figure: 'nonsense'; there are enqueue," in capsys.readouterr().err
+
+
+def test_the_list_names_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(FIGURES)

@@ -1,0 +1,55 @@
+"""The proof under fire: `python -m tests.fire --minutes 30 [--seed N] [--report FILE] [--only kills,locks]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.fire.campaign import SCENARIOS, Campaign, Ticker
+from tests.fire.report import render
+
+
+def main() -> int:
+    """0 when the books balance, 1 when they do not, 130 when it was interrupted."""
+    args = _arguments()
+    directory = Path(tempfile.mkdtemp(prefix="convoq-fire-"))
+    campaign = Campaign(seed=args.seed, directory=directory, say=Ticker())
+    sys.stderr.write(f"seed {args.seed}, files in {directory}\n")
+    interrupted = False
+    try:
+        asyncio.run(campaign.run(args.minutes * 60, args.only))
+    except KeyboardInterrupt:
+        interrupted = True
+    report = render(campaign.sections.values(), campaign.head())
+    sys.stdout.write(f"\n{report}")
+    if args.report is not None:
+        args.report.write_text(report)
+    if any(section.problems for section in campaign.sections.values()):
+        return 1
+    return 130 if interrupted else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.fire", description="Runs convoq under fire and audits it.")
+    parser.add_argument("--minutes", type=float, default=30.0, help="how long (default: %(default)g)")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="repeats a run")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report there, too")
+    parser.add_argument(
+        "--only", type=_scenarios, default=frozenset(SCENARIOS), metavar="NAME,...", help=", ".join(SCENARIOS)
+    )
+    return parser.parse_args()
+
+
+def _scenarios(text: str) -> frozenset[str]:
+    names = frozenset(text.split(","))
+    if unknown := names - SCENARIOS.keys():
+        raise argparse.ArgumentTypeError(f"no such scenario: {', '.join(sorted(unknown))}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Twilio takes messages and its answers are lost, or it refuses for now; the model hangs, drips, lies and refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from convoq.dev import loopback
+from convoq.dev.model import Fault
+from tests.fire.books import settle
+from tests.fire.crowd import Crowd
+from tests.fire.peers import TOKEN
+from tests.fire.plan import Plan
+from tests.fire.report import Section, quantile
+from tests.fire.site import Site, open_site
+
+LOST_ANSWERS = (
+    loopback.reset(), loopback.hang(), loopback.error(accepted=True), loopback.error(accepted=True, status=503),
+    loopback.garbage(), loopback.slow(2.5),
+)  # fmt: skip
+NOT_TAKEN = (
+    loopback.too_many("1"), loopback.too_many(None), loopback.reset(accepted=False), loopback.hang(accepted=False),
+    loopback.error(accepted=False), loopback.error(accepted=False, status=503), loopback.garbage(accepted=False),
+)  # fmt: skip
+LISTS = (
+    loopback.Fault(accepts=False, answer="error", status=500, on="read"),
+    loopback.Fault(accepts=False, answer="reset", on="read"),
+)
+PASSING = (
+    Fault.HANG, Fault.DRIP, Fault.RESET, Fault.TRUNCATED, Fault.GARBAGE, Fault.WRONG_TYPES, Fault.HTML, Fault.HUGE,
+    Fault.COMPRESSED, Fault.EMPTY, Fault.RATE_LIMITED, Fault.SERVER_ERROR, Fault.OVERLOADED, Fault.UTF16,
+)  # fmt: skip
+FINAL = (Fault.UNAUTHORIZED, Fault.NOT_FOUND, Fault.REJECTED, Fault.NO_CREDIT, Fault.REFUSAL)
+AFTERMATH = 15.0  # seconds for which a fault may still be felt in the conversation that it has hit
+PROMPT = 5.0  # seconds within which those are answered whom no fault has hit
+LARGEST_WORKER = 400.0  # MB, with 20 MB answers coming in
+
+
+async def twilio_faults(plan: Plan) -> Section:
+    section = Section("twilio", "Twilio takes a message and its answer is lost, or it does not take it")
+    async with open_site(plan.directory) as site:
+        # Without callbacks nothing but the list of messages can tell what became of a send.
+        site.twilio.delivery = () if plan.number % 2 == 0 else (("sent", None), ("delivered", None))
+        crowd = Crowd(site, plan.rng, size=30, think=1.2)
+        plan.begin()
+        async with crowd.writing():
+            while await plan.wait(plan.rng.expovariate(3)):
+                [faults] = plan.rng.choices((LOST_ANSWERS, NOT_TAKEN, LISTS), (6, 3, 1))
+                site.twilio.fail_next(plan.rng.choice(faults))
+                plan.doing(f"{sum(site.twilio.faults.values())} faults")
+        await settle(site, crowd, section)
+        section.counts.update(dict(sorted(site.twilio.faults.items())))
+        _check_others(site, crowd, section, site.twilio.hit)
+        tried = len(site.twilio.messages) + sum(n for name, n in site.twilio.faults.items() if "not taken" in name)
+        section.expect(site.twilio.requests <= tried, f"{site.twilio.requests} requests for {tried} that were due")
+    return section
+
+
+async def model_faults(plan: Plan) -> Section:
+    section = Section("model", "the model hangs, drips, lies, drowns us, refuses")
+    async with open_site(plan.directory, modelled=True) as site:
+        crowd = Crowd(site, plan.rng, size=30, think=1.5)
+        plan.begin()
+        async with crowd.writing():
+            await asyncio.gather(_disturb(plan, site, random.Random(plan.rng.random())), _weigh(plan, site, section))
+        site.model.mode = None
+        revived = await _revive(site, section)
+        await settle(site, crowd, section, revived=revived, explained={
+            "job.buried": "the model said for good that it won't: an operator retries, as `convoq jobs retry` did here",
+        })  # fmt: skip
+        section.counts.update(dict(sorted(site.model.faults.items())))
+        people = {message.token: message.person for message in crowd.messages}
+        _check_others(site, crowd, section, [(people[token], at) for token, at in site.model.hit])
+        section.expect(
+            section.highest["largest worker, MB"] < LARGEST_WORKER,
+            f"a worker took {section.highest['largest worker, MB']:.0f} MB",
+        )
+    return section
+
+
+async def _disturb(plan: Plan, site: Site, rng: random.Random) -> None:
+    """Each fault is queued once the one before it has found its victim."""
+    while await plan.wait(rng.expovariate(2)):
+        if sum(site.model.faults.values()) < len(site.model.requests):
+            site.model.fail(rng.choice(FINAL if rng.random() < 0.2 else PASSING))
+        plan.doing(f"{sum(site.model.faults.values())} faults")
+
+
+async def _weigh(plan: Plan, site: Site, section: Section) -> None:
+    while await plan.wait(0.5):
+        for post in site.workers:
+            section.worst("largest worker, MB", peak_memory(post.pid))
+
+
+async def _revive(site: Site, section: Section) -> set[str]:
+    """What was buried is brought back the way an operator does it; the tokens of those messages."""
+    await site.until(lambda: not site.rows("SELECT 1 FROM lanes LIMIT 1"), "all jobs are done or buried")
+    buried = {token for (payload,) in site.rows("SELECT payload FROM jobs WHERE state = 'dead'")
+              for token in TOKEN.findall(payload)}  # fmt: skip
+    section.count("messages buried and brought back", len(buried))
+    retry = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "convoq", "jobs", "retry", "--all", "--yes",
+        cwd=site.directory, env=site.posts["serve"].environ, stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    section.expect(await retry.wait() == 0, "`convoq jobs retry` failed")
+    return buried
+
+
+def _check_others(site: Site, crowd: Crowd, section: Section, hits: Sequence[tuple[str, float]]) -> None:
+    """Those whom no fault has hit are answered as if nothing had happened."""
+    taken = {token: site.twilio.taken_at[reply.sid] for reply in site.twilio.messages
+             for token in TOKEN.findall(reply.body)}  # fmt: skip
+    section.count("conversations that were hit", len({person for person, _ in hits}))
+    waits = []
+    for message in crowd.messages:
+        if message.accepted is not None and message.token in taken:
+            begin, end = message.accepted - AFTERMATH, taken[message.token]
+            if not any(person == message.person and begin < at < end for person, at in hits):
+                waits.append(end - message.accepted)
+                section.time("reply to those whom no fault hit", waits[-1])
+    section.expect(not waits or quantile(waits, 0.95) < PROMPT, "the others had to wait")
+
+
+def peak_memory(pid: int | None) -> float:
+    """The most memory that a process has held, in MB."""
+    return _memory(pid, "VmHWM:")
+
+
+def memory(pid: int | None) -> float:
+    """The memory that a process holds, in MB."""
+    return _memory(pid, "VmRSS:")
+
+
+def _memory(pid: int | None, field: str) -> float:
+    try:
+        lines: Sequence[str] = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)

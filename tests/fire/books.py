@@ -1,0 +1,171 @@
+"""The audit: what was sent and acknowledged, what the loopback Twilio holds and what the database says must agree."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from convoq.ai.offline import NOTICE
+from convoq.dev.loopback import Message as Reply
+from tests.fire.crowd import Crowd, Message
+from tests.fire.logbook import read_logs
+from tests.fire.peers import TOKEN
+from tests.fire.report import Section
+from tests.fire.site import Site
+
+SHOWN = 5  # problems of one kind that are spelled out
+
+
+RECORDED = "SELECT source FROM messages WHERE author = 'contact'"
+# What none of these may find once everything has come to its end.
+UNSOUND = {
+    "integrity_check": "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
+    "foreign_key_check": "SELECT * FROM pragma_foreign_key_check",
+    "a lane is left": "SELECT lane, worker FROM lanes",
+    "a job is not done": "SELECT id, kind, state, error FROM jobs WHERE state <> 'done'",
+    "no answer": "SELECT id, outcome FROM messages WHERE direction = 'in' AND outcome IS NOT 'answered'",
+    "a dedup key has two jobs": "SELECT dedup_key FROM jobs WHERE dedup_key <> '' GROUP BY 1 HAVING count(*) > 1",
+}
+
+
+async def settle(
+    site: Site,
+    crowd: Crowd,
+    section: Section,
+    *,
+    explained: Mapping[str, str] | None = None,
+    revived: Collection[str] = (),
+) -> None:
+    """Drains the site and audits everything it did; what does not balance becomes the section's problems.
+
+    `explained` are the events above warning that this scenario must cause, and the reason; `revived` the tokens of
+    messages that were buried and brought back, which later ones may have overtaken.
+    """
+    codes = await site.drain()
+    section.expect(set(codes) == {0}, f"exit codes after SIGTERM: {codes}")
+    section.problems += site.unmet
+    answers = _by_token(site.twilio.messages)
+    _audit_acceptance(crowd, section)
+    _audit_answers(site, crowd.messages, answers, section)
+    in_order = {token: places for token, places in answers.items() if token not in revived}
+    _audit_order(site, crowd.messages, in_order, section)
+    _audit_outbox(site, section)
+    _audit_database(site, crowd, section)
+    read_logs(site, section, explained or {})
+
+
+def _by_token(replies: Iterable[Reply]) -> dict[str, list[tuple[int, Reply]]]:
+    """Where each token was sent, with its place in the order of sending."""
+    found: dict[str, list[tuple[int, Reply]]] = defaultdict(list)
+    place = 0
+    for reply in replies:
+        for token in TOKEN.findall(reply.body):
+            found[token].append((place, reply))
+            place += 1
+    return found
+
+
+def _audit_acceptance(crowd: Crowd, section: Section) -> None:
+    tries = [one for message in crowd.messages for one in message.tries]
+    section.count("messages written", len(crowd.messages))
+    section.count("webhooks posted", len(tries))
+    section.count("messages accepted (2xx)", sum(message.accepted is not None for message in crowd.messages))
+    section.count("given up by Twilio at the door", sum(message.accepted is None for message in crowd.messages))
+    section.count("answered 503", sum(one.status == 503 for one in tries))
+    odd = {one.status for one in tries} - {200, 503, None}
+    section.expect(not odd, f"valid webhooks were answered {sorted(map(str, odd))}")
+
+
+def _audit_answers(
+    site: Site, messages: Sequence[Message], answers: Mapping[str, list[tuple[int, Reply]]], section: Section
+) -> None:
+    accepted = [message for message in messages if message.accepted is not None]
+    lost = [message for message in accepted if not answers.get(message.token)]
+    doubled = [message for message in messages if len(answers.get(message.token, ())) > 1]
+    section.count("replies at Twilio", len(site.twilio.messages))
+    section.count("messages answered", sum(message.token in answers for message in accepted))
+    section.count("lost", len(lost))
+    section.count("doubled", len(doubled))
+    _each(section, [f"accepted and never answered: {_about(site, message)}" for message in lost])
+    _each(section, [f"answered more than once: {_about(site, message)}" for message in doubled])
+    people = {message.token: message.person for message in messages}
+    _each(section, [
+        f"{reply.sid} says {token} to somebody else"
+        for token, places in answers.items() for _, reply in places
+        if people.get(token) != reply.to
+    ])  # fmt: skip
+    _each(section, [f"{reply.sid} says nothing that proves what it answers" for reply in site.twilio.messages
+                    if not TOKEN.search(reply.body) and NOTICE not in reply.body])  # fmt: skip
+    for message in accepted:
+        if message.accepted is not None and (places := answers.get(message.token)):
+            section.time("from 2xx to the reply", site.twilio.taken_at[places[0][1].sid] - message.accepted)
+
+
+def _audit_order(
+    site: Site, messages: Sequence[Message], answers: Mapping[str, list[tuple[int, Reply]]], section: Section
+) -> None:
+    """Nobody's message is answered before one that had been acknowledged when it was written."""
+    by_person: dict[str, list[tuple[int, Message]]] = defaultdict(list)
+    for message in messages:
+        if places := answers.get(message.token):
+            by_person[message.person].append((places[0][0], message))
+    for answered in by_person.values():
+        earliest = float("inf")
+        for _, message in sorted(answered, key=lambda pair: pair[0], reverse=True):
+            section.expect(earliest > message.written, f"answered out of order: {_about(site, message)}")
+            earliest = min(earliest, message.accepted or earliest)
+    _audit_lane_order(site, answers, section)
+
+
+def _audit_lane_order(site: Site, answers: Mapping[str, list[tuple[int, Reply]]], section: Section) -> None:
+    """Each lane's messages are answered in the order of its jobs."""
+    last: dict[str, int] = defaultdict(lambda: -1)
+    for lane, payload in site.rows("SELECT lane, payload FROM jobs WHERE kind = 'process_ai_response' ORDER BY id"):
+        token = TOKEN.search(payload)
+        if token and (places := answers.get(token[0])):
+            section.expect(places[0][0] > last[lane], f"{token[0]} was answered before an earlier job of its lane")
+            last[lane] = places[0][0]
+
+
+def _audit_outbox(site: Site, section: Section) -> None:
+    """Every reply at Twilio is one row of the outbox and every sent row one reply."""
+    held = {reply.sid for reply in site.twilio.messages}
+    rows = site.rows("SELECT provider_id, state, reconciled, attempts FROM outbox")
+    known = {row[0] for row in rows if row[0] is not None}
+    section.count("sends of unknown outcome, found at Twilio", sum(row[2] for row in rows))
+    section.count("sends that were tried again", sum(row[3] > 1 for row in rows))
+    section.count("left ambiguous", sum(row[1] == "ambiguous" for row in rows))
+    _each(section, [f"Twilio holds {sid}, which no outbox row knows" for sid in held - known])
+    _each(section, [f"the outbox knows {sid}, which Twilio does not" for sid in known - held])
+    _each(section, [f"an outbox row is {row[1]}" for row in rows if row[1] != "sent"])
+
+
+def _audit_database(site: Site, crowd: Crowd, section: Section) -> None:
+    for what, sql in UNSOUND.items():
+        _each(section, [f"{what}: {' '.join(str(value)[-200:] for value in row)}" for row in site.rows(sql)])
+    written = {message.sid for message in crowd.messages}
+    recorded = {source.rpartition(":")[2] for (source,) in site.rows(RECORDED)}
+    section.expect(recorded <= written, f"{len(recorded - written)} recorded messages were never written")
+    section.count("jobs finished", site.rows("SELECT count(*) FROM jobs WHERE state = 'done'")[0][0])
+    section.count("conversations", site.rows("SELECT count(*) FROM conversations")[0][0])
+
+
+def _about(site: Site, message: Message) -> str:
+    """All that is known of a message, for whoever looks for the cause."""
+    jobs = site.rows("SELECT id, state, attempt, claimed_at, error FROM jobs WHERE dedup_key LIKE ?", f"%{message.sid}")
+    rows = site.rows(
+        """SELECT m.id, m.outcome, o.id, o.state, o.attempts, o.attempted_at, o.settled_at, o.reconciled, o.provider_id
+           FROM messages AS m LEFT JOIN outbox AS o ON o.message_id = m.answered_by WHERE m.source LIKE ?""",
+        f"%{message.sid}",
+    )
+    tries = [(one.status, round(one.ended - one.began, 3)) for one in message.tries]
+    sent = [
+        (reply.sid, reply.created, reply.reference) for reply in site.twilio.messages if message.token in reply.body
+    ]
+    return f"{message.token} tries={tries} jobs={jobs} rows={rows} sent={sent} in {site.directory}"
+
+
+def _each(section: Section, problems: Sequence[str]) -> None:
+    section.problems += problems[:SHOWN]
+    if len(problems) > SHOWN:
+        section.problems.append(f"... and {len(problems) - SHOWN} more like the last")

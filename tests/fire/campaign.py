@@ -1,0 +1,123 @@
+"""All scenarios in turns until the time is up: what each round did is added to its scenario's section."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shutil
+import sqlite3
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import cycle
+from pathlib import Path
+from time import monotonic
+from typing import Final, NamedTuple
+
+from convoq import __version__
+from tests.fire.answers import model_faults, twilio_faults
+from tests.fire.clocks import clocks
+from tests.fire.disks import disks
+from tests.fire.kills import kills
+from tests.fire.locks import locks
+from tests.fire.pauses import pauses
+from tests.fire.plan import Plan, Scenario
+from tests.fire.report import Section
+from tests.fire.storm import storm
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "kills": kills, "pauses": pauses, "twilio": twilio_faults, "model": model_faults, "locks": locks, "disks": disks,
+    "clocks": clocks, "storm": storm,
+}  # fmt: skip
+SHORTEST: Final = 5.0  # seconds; a shorter round is not worth its start
+
+
+class Turn(NamedTuple):
+    scenario: str
+    seconds: float
+
+
+TURNS: Final = (
+    Turn("kills", 60), Turn("pauses", 40), Turn("twilio", 30), Turn("kills", 60), Turn("model", 30), Turn("locks", 12),
+    Turn("pauses", 40), Turn("kills", 60), Turn("disks", 8), Turn("clocks", 25), Turn("storm", 12),
+)  # fmt: skip
+
+
+class Campaign:
+    """Runs rounds; `sections` is what has come of them so far. The same seed does the same harm at the same moments."""
+
+    def __init__(self, *, seed: int, directory: Path, say: Callable[[str], None]) -> None:
+        self.seed = seed
+        self.sections: dict[str, Section] = {}
+        self._directory = directory
+        self._say = say
+        self._numbers: Counter[str] = Counter()
+
+    async def run(self, seconds: float, only: frozenset[str]) -> None:
+        """Rounds until `seconds` are over; each scenario at least once."""
+        ends = monotonic() + seconds
+        for turn in self._turns(only):
+            left = ends - monotonic()
+            if left < SHORTEST and only <= self.sections.keys():
+                return
+            await self._round(turn.scenario, max(SHORTEST, min(turn.seconds, left)))
+
+    def head(self) -> list[str]:
+        """What the report begins with."""
+        return [
+            f"convoq {__version__} under fire, seed {self.seed}",
+            f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.platform()}",
+            f"problems: {sum(len(section.problems) for section in self.sections.values())}",
+        ]
+
+    def _turns(self, only: frozenset[str]) -> Iterator[Turn]:
+        return cycle(turn for turn in TURNS if turn.scenario in only)
+
+    async def _round(self, name: str, seconds: float) -> None:
+        number = self._numbers[name]
+        self._numbers[name] += 1
+        directory = self._directory / f"{name}-{number}"
+        began = monotonic()
+
+        def doing(what: str) -> None:
+            self._say(f"{name} {number}: {monotonic() - began:.0f} s, {what}")
+
+        section = await attempt(name, Plan(f"{self.seed}/{name}/{number}", seconds, directory, number, doing))
+        doing(f"{len(section.problems)} problems" if section.problems else "the books balance")
+        if not section.problems:
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        if name in self.sections:
+            self.sections[name].add(section)
+        else:
+            self.sections[name] = section
+
+
+async def attempt(name: str, plan: Plan) -> Section:
+    """One round; whatever comes out of it is in its section."""
+    began = monotonic()
+    try:
+        section = await SCENARIOS[name](plan)
+    except Exception:  # noqa: BLE001  # a scenario that breaks is a problem to report, not the end of the others
+        section = Section(name, "broken off", problems=[traceback.format_exc()])
+    section.seconds = monotonic() - began
+    return section
+
+
+class Ticker:
+    """Shows what goes on: on a terminal in one line that changes, elsewhere now and then."""
+
+    def __init__(self, every: float = 15.0) -> None:
+        self._every = 0.2 if sys.stderr.isatty() else every
+        self._end = "\r" if sys.stderr.isatty() else "\n"
+        self._shown = 0.0
+        self._round = ""
+
+    def __call__(self, text: str) -> None:
+        new = text.partition(":")[0] != self._round
+        if new or "problems" in text or "balance" in text or monotonic() - self._shown >= self._every:
+            self._round, self._shown = text.partition(":")[0], monotonic()
+            with suppress(OSError):
+                sys.stderr.write(f"{text:<100}{self._end}")
+                sys.stderr.flush()

@@ -1,0 +1,156 @@
+"""Every process is killed again and again at random points of its life, under load."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from convoq.dev import loopback
+from convoq.dev.model import Fault
+from tests.fire.books import settle
+from tests.fire.crowd import Crowd
+from tests.fire.plan import Plan
+from tests.fire.posts import Post
+from tests.fire.report import Section
+from tests.fire.site import Site, open_site
+
+LIVES = {"serve": 3.0, "schedule": 0.3, "work": 0.8}  # seconds at work before the next kill, on average
+TALLY = (
+    "SIGKILLs", "  of serve", "  of schedule", "  of work", "  while starting", "lanes in the hands of a killed worker",
+)  # fmt: skip
+UNBORN = 0.25  # the share of kills that come while the process is still starting
+BLACKOUT = 15.0  # seconds between two kills of everything at once, on average
+LATEST_RECOVERY = 2.0  # seconds from a worker's death to the next claim of its lanes
+
+
+async def kills(plan: Plan) -> Section:
+    section = Section("kills", "SIGKILL of serve, schedule and work at random points, restarted at once")
+    async with open_site(plan.directory, modelled=plan.number % 3 == 2) as site:
+        _unhurried(site, plan)
+        crowd = Crowd(site, plan.rng, size=16)
+        section.counts.update(dict.fromkeys(TALLY, 0))
+        plan.begin()
+        async with recoveries(site, section) as watch:
+            async with crowd.writing():
+                targets = ([site.posts["serve"]], [site.posts["schedule"]], site.workers)
+                killers = [_kill(plan, watch, posts, random.Random(plan.rng.random())) for posts in targets]
+                await asyncio.gather(*killers, _black_out(plan, watch, site, random.Random(plan.rng.random())))
+            await settle(site, crowd, section)
+        _check(site, section)
+    return section
+
+
+def _unhurried(site: Site, plan: Plan) -> None:
+    """Twilio and the model take their time, so that kills find turns in every step; callbacks prove sends or do not."""
+    site.twilio.fault = loopback.slow(plan.rng.choice((0.05, 0.25)))
+    site.model.mode = Fault.SLOW
+    site.twilio.delivery = plan.rng.choice(((), (("sent", None), ("delivered", None))))
+
+
+async def _kill(plan: Plan, watch: Watch, posts: Sequence[Post], rng: random.Random) -> None:
+    """One of the posts dies at a time; mostly while all of them are at work, so that another can take over."""
+    life = LIVES[posts[0].role]
+    while plan.left() > 0:
+        unborn = rng.random() < UNBORN
+        while not (unborn or all(post.ready for post in posts)) and await plan.wait(0.05):
+            pass
+        if await plan.wait(rng.uniform(0, life) if unborn else rng.expovariate(1 / life)):
+            watch.strike([rng.choice(posts)])
+            plan.doing(f"{watch.kills} kills")
+
+
+async def _black_out(plan: Plan, watch: Watch, site: Site, rng: random.Random) -> None:
+    while await plan.wait(rng.expovariate(1 / BLACKOUT)):
+        watch.strike(list(site.posts.values()))
+
+
+def _check(site: Site, section: Section) -> None:
+    ends = {post.name: post.unplanned for post in site.posts.values() if post.unplanned}
+    section.expect(not ends, f"processes ended by themselves: {ends}")
+    slow = [seconds for seconds in section.times.get("a dead worker's lanes claimed again", ())
+            if seconds > LATEST_RECOVERY]  # fmt: skip
+    section.expect(not slow, f"recovery took longer than {LATEST_RECOVERY:g} s: {[round(value, 2) for value in slow]}")
+
+
+@dataclass
+class _Orphan:
+    """A job whose worker was killed."""
+
+    receipt: str
+    died_at: int  # ms, the queue's clock
+    witnesses: tuple[tuple[Post, int], ...]  # workers that could take it, with their process ids
+
+    @property
+    def could_be_taken(self) -> bool:
+        return any(post.pid == pid for post, pid in self.witnesses)
+
+
+class Watch:
+    """Kills, and measures when the jobs of dead workers are claimed again."""
+
+    def __init__(self, site: Site, section: Section) -> None:
+        self._site = site
+        self._section = section
+        self._orphans: dict[int, _Orphan] = {}
+
+    @property
+    def kills(self) -> int:
+        return self._section.counts["SIGKILLs"]
+
+    def strike(self, posts: Sequence[Post]) -> None:
+        died_at = self._site.queue_now()
+        for post in posts:
+            starting = not post.ready
+            pid = post.kill()
+            if pid is None:
+                continue
+            self._section.count("SIGKILLs")
+            self._section.count(f"  of {post.role}")
+            self._section.count("  while starting", starting)
+            if post.role == "work":
+                self._note_orphans(pid, died_at, [other for other in self._site.workers if other not in posts])
+
+    def _note_orphans(self, pid: int, died_at: int, others: Sequence[Post]) -> None:
+        witnesses = tuple((post, post.pid) for post in others if post.ready and post.pid is not None)
+        for job_id, receipt in self._site.rows(ORPHANS, f"%-{pid}-%"):
+            self._orphans[job_id] = _Orphan(receipt, died_at, witnesses)
+            self._section.count("lanes in the hands of a killed worker")
+
+    async def look(self) -> None:
+        """Looks for those that have been claimed again."""
+        while True:
+            await asyncio.sleep(0.05)
+            marks = ",".join("?" * len(self._orphans))
+            found = self._site.rows(f"SELECT id, receipt, claimed_at FROM jobs WHERE id IN ({marks})", *self._orphans)
+            for job_id, receipt, claimed_at in found:
+                orphan = self._orphans[job_id]
+                if receipt != orphan.receipt:
+                    self._taken(job_id, orphan, (claimed_at - orphan.died_at) / 1000)
+
+    def _taken(self, job_id: int, orphan: _Orphan, seconds: float) -> None:
+        del self._orphans[job_id]
+        alone = not orphan.could_be_taken
+        name = "claimed again after both workers were dead" if alone else "a dead worker's lanes claimed again"
+        self._section.time(name, max(seconds, 0.0))
+
+
+@asynccontextmanager
+async def recoveries(site: Site, section: Section) -> AsyncIterator[Watch]:
+    watch = Watch(site, section)
+    looking = asyncio.create_task(watch.look())
+    try:
+        yield watch
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+
+
+# The front of each lane: what stood behind it in the claim may have to wait for it.
+ORPHANS = """
+    SELECT min(jobs.id), jobs.receipt FROM jobs JOIN lanes ON lanes.lane = jobs.lane AND lanes.receipt = jobs.receipt
+    WHERE jobs.state = 'ready' AND lanes.worker LIKE ? GROUP BY jobs.lane
+"""

@@ -1,0 +1,50 @@
+"""Workers are stopped beyond their lease at random moments, and woken again when others have taken over."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from convoq.dev import loopback
+from convoq.dev.model import Fault
+from tests.fire.books import settle
+from tests.fire.crowd import Crowd
+from tests.fire.plan import Plan
+from tests.fire.posts import Post
+from tests.fire.report import Section
+from tests.fire.site import open_site
+
+LEASE = 1.0  # seconds
+
+
+async def pauses(plan: Plan) -> Section:
+    section = Section("pauses", f"SIGSTOP of workers for longer than their lease of {LEASE:g} s, then SIGCONT")
+    modelled = plan.number % 3 == 2
+    async with open_site(plan.directory, modelled=modelled, CONVOQ_QUEUE__VISIBILITY_TIMEOUT=f"{LEASE:g}") as site:
+        # Slow enough that most stops find a turn between its request and Twilio's answer.
+        site.twilio.fault = loopback.slow(0.2)
+        site.model.mode = Fault.SLOW
+        site.twilio.delivery = plan.rng.choice(((), (("sent", None), ("delivered", None))))
+        crowd = Crowd(site, plan.rng)
+        plan.begin()
+        async with crowd.writing():
+            await asyncio.gather(
+                *(_harm(plan, section, post, random.Random(plan.rng.random())) for post in site.posts.values())
+            )
+        await settle(site, crowd, section)
+        ends = {post.name: post.unplanned for post in site.posts.values() if post.unplanned}
+        section.expect(not ends, f"processes ended by themselves: {ends}")
+    return section
+
+
+async def _harm(plan: Plan, section: Section, post: Post, rng: random.Random) -> None:
+    while await plan.wait(rng.expovariate(2.0 if post.role == "work" else 0.1)):
+        longest = 3.5 if post.role == "work" else 1.5
+        post.pause()
+        section.count("pauses")
+        section.count(f"  of {post.role}")
+        try:
+            await asyncio.sleep(rng.uniform(1.3 * LEASE, longest * LEASE))
+        finally:
+            post.resume()
+        plan.doing(f"{section.counts['pauses']} pauses")

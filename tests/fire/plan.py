@@ -1,0 +1,44 @@
+"""One round of one scenario: how long, from which seed, in which directory."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+from tests.fire.report import Section
+
+
+@dataclass
+class Plan:
+    """What a scenario is given."""
+
+    seed: str
+    seconds: float  #: how long the harm goes on; draining comes on top
+    directory: Path  #: of its own
+    number: int = 0  #: of the round; the slower kinds of a scenario come every few rounds
+    doing: Callable[[str], None] = lambda _: None  #: told what goes on, for whoever waits
+    rng: random.Random = field(init=False)
+    began: float = field(init=False, default_factory=monotonic)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+
+    def left(self) -> float:
+        """Seconds of harm that are left."""
+        return self.began + self.seconds - monotonic()
+
+    async def wait(self, seconds: float) -> bool:
+        """Lets so much time pass, or what is left; whether any is left then."""
+        await asyncio.sleep(max(0.0, min(seconds, self.left())))
+        return self.left() > 0
+
+    def begin(self) -> None:
+        """The harm begins now: what came before was preparation."""
+        self.began = monotonic()
+
+
+Scenario = Callable[[Plan], Awaitable[Section]]

@@ -1,0 +1,71 @@
+"""The short form: each scenario once, for seconds instead of minutes. `python -m tests.fire` is the long one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.fire.campaign import attempt
+from tests.fire.clocks import faketime
+from tests.fire.plan import Plan
+from tests.fire.report import Section, render
+
+pytestmark = pytest.mark.process
+
+SEED = os.environ.get("FIRE_SEED") or str(random.SystemRandom().randrange(10**6))
+
+
+class Round(NamedTuple):
+    scenario: str
+    seconds: float
+    number: int = 0
+
+    @property
+    def seed(self) -> str:
+        return f"{SEED}/{self.scenario}/{self.number}"
+
+
+async def under_fire(directory: Path, *rounds: Round) -> list[Section]:
+    """These rounds side by side, with their report printed; fails when the books of one do not balance."""
+    plans = [Plan(one.seed, one.seconds, directory / one.scenario / str(one.number), one.number) for one in rounds]
+    sections = await asyncio.gather(*(attempt(one.scenario, plan) for one, plan in zip(rounds, plans, strict=True)))
+    report = render(sections, [f"FIRE_SEED={SEED}"])
+    sys.stdout.write(report)
+    assert not any(section.problems for section in sections), report
+    return sections
+
+
+async def test_killed_processes_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    [kills] = await under_fire(tmp_path, Round("kills", 22))
+    assert kills.counts["SIGKILLs"] >= 20
+
+
+async def test_stopped_workers_and_lost_answers_leave_one_reply_to_each_message(tmp_path: Path) -> None:
+    pauses, twilio = await under_fire(tmp_path, Round("pauses", 7), Round("twilio", 7))
+    assert pauses.counts["pauses"] >= 3
+    assert any(", taken" in name for name in twilio.counts)
+
+
+async def test_a_broken_model_a_foreign_lock_and_strangers_cost_nobody_an_answer(tmp_path: Path) -> None:
+    rounds = Round("model", 5), Round("locks", 1.5), Round("storm", 5)
+    model, locks, storm = await under_fire(tmp_path, *rounds)
+    assert any(name.startswith("model: ") for name in model.counts)
+    assert locks.counts["answered 503"] > 0
+    assert storm.counts["hostile requests"] >= 50
+
+
+async def test_a_disk_without_room_is_answered_503_and_recovers(tmp_path: Path) -> None:
+    for section in await under_fire(tmp_path, *(Round("disks", 1.5, number) for number in range(3))):
+        assert section.counts["answered 503"] > 0
+
+
+@pytest.mark.skipif(faketime() is None, reason="libfaketime is not installed")
+async def test_a_wall_clock_that_jumps_strands_nothing(tmp_path: Path) -> None:
+    [clocks] = await under_fire(tmp_path, Round("clocks", 4))
+    assert clocks.counts["clock jumps"] >= 1

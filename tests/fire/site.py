@@ -1,0 +1,194 @@
+"""One convoq under fire: serve, schedule and two workers on one file, with a Twilio and a model of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import shutil
+import socket
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from convoq.clock import since_boot
+from tests.fire.peers import Model, Twilio
+from tests.fire.posts import Post
+
+ROOT = Path(__file__).parents[2]
+POSTS = ("serve", "schedule", "work-1", "work-2")
+PATIENCE = 60.0  # seconds for a state that comes within one or two when all is well
+
+# Upkeep every second, so that conversations go idle, expire and reopen while people write.
+CONFIG = """
+[[schedules]]
+name = "often-idle"
+kind = "process_idle"
+every = 1
+
+[[schedules]]
+name = "often-expired"
+kind = "process_expired"
+every = 2
+"""
+
+
+@dataclass
+class Site:
+    """What a scenario acts on."""
+
+    directory: Path
+    database: Path
+    port: int
+    twilio: Twilio
+    model: Model
+    posts: dict[str, Post]
+    unmet: list[str]  #: states that did not come in time
+
+    @property
+    def webhook(self) -> str:
+        return f"http://127.0.0.1:{self.port}/twilio/inbound"
+
+    @property
+    def workers(self) -> list[Post]:
+        return [post for post in self.posts.values() if post.role == "work"]
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Asks the database from outside, read-only: this connection never checkpoints."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10)) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def queue_now(self) -> int:
+        """The queue's clock, in ms."""
+        [(anchor,)] = self.rows("SELECT anchor FROM clock")
+        return int(anchor) + since_boot()
+
+    async def until(self, condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> bool:
+        """Returns once the condition holds; False, and a note of it, when it does not in time."""
+        try:
+            async with asyncio.timeout(patience):
+                while not _holds(condition):  # noqa: ASYNC110 # the state is another process's: it can only be looked at
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            self.unmet.append(f"after {patience:g} s not yet so: {what}")
+            return False
+        return True
+
+    async def until_ready(self) -> None:
+        """Returns once all four are at work and serve answers."""
+        await self.until(lambda: all(post.ready for post in self.posts.values()), "all posts are at work")
+        async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE):
+            while not await _answers(session, f"http://127.0.0.1:{self.port}/readyz"):  # noqa: ASYNC110 # as above
+                await asyncio.sleep(0.05)
+
+    async def drain(self) -> list[int | None]:
+        """Lets everything come to its end, then stops the processes in order; their exit codes."""
+        await self.until_ready()
+        await self.until(self._quiet, "the queue is empty")
+        codes = [await self.posts["schedule"].stop()]
+        async with asyncio.timeout(PATIENCE):
+            await self.twilio.settled()
+        await self.until(self._quiet, "the queue is empty after the last delivery status")
+        codes += await asyncio.gather(*(self.posts[name].stop() for name in POSTS if name != "schedule"))
+        return codes
+
+    def _quiet(self) -> bool:
+        return not self.rows("SELECT 1 FROM lanes LIMIT 1")
+
+
+@asynccontextmanager
+async def open_site(
+    directory: Path, *, database: Path | None = None, modelled: bool = False, **settings: str
+) -> AsyncIterator[Site]:
+    """A site whose four posts are at work; no process of it is left afterwards, however it ends.
+
+    The offline responder answers, or the loopback model where `modelled`. `settings` are environment variables.
+    """
+    _prepare(directory)
+    database = database or directory / "data" / "convoq.db"
+    twilio, model = Twilio(), Model()
+    async with twilio, model:
+        port = _free_port()
+        environ = _environment(database, twilio, port) | (_asking(model) if modelled else {}) | settings
+        posts = {name: Post(name, directory, environ) for name in POSTS}
+        site = Site(directory, database, port, twilio, model, posts, [])
+        try:
+            for post in posts.values():
+                await post.open()
+            await site.until_ready()
+            yield site
+        finally:
+            await asyncio.gather(*(post.close() for post in posts.values()))
+
+
+@cache
+def frozen_code() -> Path:
+    """A copy of convoq for this run: processes are started all the time, and all are to be of one version."""
+    directory = Path(tempfile.mkdtemp(prefix="convoq-code-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    shutil.copytree(ROOT / "convoq", directory / "convoq", ignore=shutil.ignore_patterns("__pycache__"))
+    return directory
+
+
+def _prepare(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "convoq.toml").write_text(CONFIG)
+
+
+def _environment(database: Path, twilio: Twilio, port: int) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONVOQ_")}
+    return inherited | {
+        "PYTHONPATH": str(frozen_code()),
+        "CONVOQ_DATABASE__PATH": str(database),
+        "CONVOQ_DATABASE__MIN_FREE_MB": "0",
+        "CONVOQ_SERVER__PORT": str(port),
+        "CONVOQ_SERVER__PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "CONVOQ_TWILIO__ACCOUNT_SID": twilio.account_sid,
+        "CONVOQ_TWILIO__AUTH_TOKEN": twilio.auth_token,
+        "CONVOQ_TWILIO__API_BASE_URL": twilio.url,
+        "CONVOQ_TWILIO__TIMEOUT": "2",
+        "CONVOQ_TWILIO__RECONCILE_AFTER": "1",
+        "CONVOQ_QUEUE__VISIBILITY_TIMEOUT": "30",
+        "CONVOQ_QUEUE__BACKOFF_BASE": "0.1",
+        "CONVOQ_QUEUE__BACKOFF_CAP": "1",
+        # A job that kills its worker is buried; here it is the driver who kills, far more often than any crash.
+        "CONVOQ_QUEUE__MAX_ATTEMPTS": "50",
+        "CONVOQ_AI__MODEL": "offline",
+        "CONVOQ_CONVERSATION__QUIET_WINDOW": "0.1",
+        "CONVOQ_CONVERSATION__MAX_WAIT": "1",
+        "CONVOQ_CONVERSATION__IDLE_AFTER": "1",
+        "CONVOQ_CONVERSATION__EXPIRE_AFTER": "2",
+        "CONVOQ_LOG__FORMAT": "json",
+    }
+
+
+def _asking(model: Model) -> dict[str, str]:
+    return {"CONVOQ_AI__MODEL": "fire", "CONVOQ_AI__BASE_URL": model.base_url, "CONVOQ_AI__TIMEOUT": "2"}
+
+
+def _holds(condition: Callable[[], bool]) -> bool:
+    try:
+        return condition()
+    except (OSError, sqlite3.Error):
+        return False  # the file is not there yet, or somebody else's lock is on it
+
+
+async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as response:
+            return response.status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
