@@ -141,7 +141,7 @@ async def test_random_cancellation_never_leaves_a_transaction_or_the_gate_behind
     whole = {text[:-1] for text in found}
     assert sorted(found) == sorted(f"{number}{half}" for number in whole for half in "ab")
     assert {str(number) for number in completed} <= whole
-    assert 800 < len(completed) < 1600  # some were cancelled, some were not
+    assert 800 <= len(completed) < 1600  # two of four were never cancelled; of the others, some came too late to be
     with sqlite3.connect(notes.path, timeout=0, isolation_level=None) as outsider:
         outsider.execute("BEGIN IMMEDIATE")
         outsider.execute("ROLLBACK")
