@@ -54,6 +54,8 @@ def measure(setting: Setting) -> Outcome:
         ),
     ]  # fmt: skip
     series = interleave(contestants, setting)
+    # Redis streams are the faster peer: huey stands in where there is no Redis.
+    peer = next((contestant for contestant in contestants[1:] if contestant.missing is None), contestants[1])
     bars = [
         Bar(
             text="drained jobs/s",
@@ -61,14 +63,12 @@ def measure(setting: Setting) -> Outcome:
             values=series.values(CONVOQ, "per_second"),
             quiet_disk=True,
         ),
-        *(
-            Bar(
-                text=f"drained jobs/s, against {contestant.name}",
-                limit=3.0, unit="x", at_least=True,
-                values=series.ratios("per_second", CONVOQ, contestant.name),
-                missing=contestant.missing,
-            )
-            for contestant in contestants[1:]
+        Bar(
+            text=f"drained jobs/s, against {peer.name}",
+            limit=3.0, unit="x", at_least=True,
+            values=series.ratios("per_second", CONVOQ, peer.name),
+            quiet_disk=True,
+            missing=peer.missing,
         ),
     ]  # fmt: skip
     return Outcome(series, COLUMNS, bars, {contestant.name: contestant.settings for contestant in contestants})

@@ -28,6 +28,7 @@ def many(setting: Setting) -> Outcome:
             text="64 producers, durable enqueues/s, against huey",
             limit=5.0, unit="x", at_least=True,
             values=series.ratios("per_second", CONVOQ, HUEY),
+            quiet_disk=True,
             missing=_huey_missing(),
         ),
         Bar(
@@ -45,6 +46,7 @@ def one(setting: Setting) -> Outcome:
         text="one producer, p50, over huey's",
         limit=0.25, unit="ms",
         values=series.differences("p50_ms", CONVOQ, HUEY),
+        quiet_disk=True,
         missing=_huey_missing(),
     )  # fmt: skip
     return Outcome(series, COLUMNS, [bar], {who.name: who.settings for who in (_convoq(1, setting), _huey(1, setting))})

@@ -115,8 +115,16 @@ class Series:
         pairs = zip(self.values(name, metric), self.values(to, metric), strict=False)
         return [one - other for one, other in pairs]
 
-    def fdatasync_ms(self) -> Spread:
-        return Spread.of([sample.fdatasync_ms for samples in self.rounds for sample in samples.values()])
+    def fdatasync_ms(self, name: str | None = None) -> Spread:
+        """How quick the disk was before that contestant's turns, or before everybody's."""
+        return Spread.of(
+            [
+                sample.fdatasync_ms
+                for samples in self.rounds
+                for contestant, sample in samples.items()
+                if name in (None, contestant)
+            ]
+        )
 
 
 class Column(NamedTuple):
@@ -136,7 +144,7 @@ class Bar:
     unit: str
     values: Sequence[float]
     at_least: bool = False
-    quiet_disk: bool = False  #: the limit is for a disk that serves nobody else
+    quiet_disk: bool = False  #: the limit is for a disk that serves nobody else: a busy one helps or hurts
     missing: str | None = None
 
     @property

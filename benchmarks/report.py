@@ -68,15 +68,12 @@ def _limit(bar: Bar) -> str:
 def _verdict(bar: Bar, outcome: Outcome) -> str:
     if not bar.values:
         return bar.missing or "not measured"
-    if bar.met:
-        return "met"
-    if bar.quiet_disk and outcome.series.fdatasync_ms().median >= QUIET_DISK_MS:
-        return "**missed** (on a busy disk)"
-    return "**missed**"
+    busy = bar.quiet_disk and outcome.series.fdatasync_ms().median >= QUIET_DISK_MS
+    return f"{'met' if bar.met else '**missed**'}{' (on a busy disk)' if busy else ''}"
 
 
-def _disk(outcome: Outcome) -> str:
-    return f"{_spread(outcome.series.fdatasync_ms(), 2)} ms"
+def _disk(outcome: Outcome, name: str) -> str:
+    return _spread(outcome.series.fdatasync_ms(name), 2)
 
 
 def _digits(bar: Bar) -> int:

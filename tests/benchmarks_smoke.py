@@ -30,12 +30,17 @@ def test_a_figure_gives_finite_numbers_for_all_who_can_be_measured(name: str, tm
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
-def _outcome() -> Outcome:
+def _outcome(*, quiet_disk: bool = False) -> Outcome:
     series = Series(
         [{"ours": Sample({"rate": rate}, 4.0), "peer": Sample({"rate": 10.0}, 0.2)} for rate in (40.0, 60.0)]
     )
     bar = Bar(
-        text="ours against peer", limit=5.0, unit="x", at_least=True, values=series.ratios("rate", "ours", "peer")
+        text="ours against peer",
+        limit=5.0,
+        unit="x",
+        at_least=True,
+        values=series.ratios("rate", "ours", "peer"),
+        quiet_disk=quiet_disk,
     )
     return Outcome(series, [Column("rate", "jobs/s")], [bar], {"ours": "as it comes", "peer": "its fastest"})
 
@@ -58,8 +63,15 @@ def test_the_page_says_what_was_reached_and_what_was_missed() -> None:
 
     assert "| ours against peer | 5.00 (4.00 to 6.00) x | at least 5 x | met |" in page
     assert "| One figure | not measured | | BenchmarkFailed: it did not start |" in page
-    assert "| ours | 50 (40 to 60) |" in page
-    assert "2.10 (0.20 to 4.00) ms" in page
+    assert "| ours | 50 (40 to 60) | 4.00 |" in page
+    assert "| peer | 10 | 0.20 |" in page
+
+
+def test_a_verdict_that_hangs_on_the_disk_says_when_the_disk_was_busy() -> None:
+    outcome = _outcome(quiet_disk=True)
+    section = report.section(report.Measured(_figure(outcome), outcome))
+
+    assert "at least 5 x: met (on a busy disk)" in section
 
 
 def test_an_unknown_figure_is_refused_in_words(capsys: pytest.CaptureFixture[str]) -> None:
