@@ -43,8 +43,7 @@ def measure(setting: Setting) -> Outcome:
         ),
         Contestant(
             TASKIQ,
-            "RedisStreamBroker, appendfsync always, Unix socket; `taskiq worker --workers 1 --max-async-tasks 8"
-            " --max-prefetch 100 --no-parse`",
+            "RedisStreamBroker, appendfsync always, Unix socket; `taskiq worker --workers 1 --max-async-tasks 8`",
             partial(_taskiq, setting.size.drained_by_peers),
             peers.missing("taskiq_redis", "taskiq", program="redis-server"),
         ),
@@ -96,7 +95,7 @@ def _taskiq(jobs: int, directory: Path) -> Metrics:
         variables = {"BENCHMARK_REDIS_URL": url}
         child.run("backlog:fill_taskiq", variables, count=jobs)
         command = [sys.executable, "-m", "taskiq", "worker", "benchmarks.taskiq_app:broker", "--workers", "1"]
-        command += ["--max-async-tasks", "8", "--max-prefetch", "100", "--no-parse", "--log-level", "WARNING"]
+        command += ["--max-async-tasks", "8", "--log-level", "WARNING"]
         return _worked_off(command, directory, variables)
 
 
