@@ -119,22 +119,27 @@ async def _open(path: Path, counts: Mapping[str, int], more: int, stack: AsyncEx
 def _fill(connection: sqlite3.Connection, counts: Mapping[str, int], now: int) -> None:
     payload = messages.jobs(1, seed=7, people=1)[0].payload
     common = {"kind": ProcessAiResponse.kind, "payload": payload, "priority": PEOPLE, "now": now}
-    connection.execute(HELD_JOBS, {**common, "count": counts.get("held", 0), "lanes": HELD_LANES})
     connection.execute(
         HELD_LANE_ROWS, {"count": min(HELD_LANES, counts.get("held", 0)), "due": now + int(LEASE * 1000)}
     )
+    connection.execute(HELD_JOBS, {**common, "count": counts.get("held", 0), "lanes": HELD_LANES})
     connection.execute(FINISHED_JOBS, {**common, "count": counts.get("finished", 0)})
-    connection.execute(READY_JOBS, {**common, "count": counts["ready"]})
     connection.execute(READY_LANES, {"count": counts["ready"], "priority": PEOPLE, "now": now})
+    connection.execute(READY_JOBS, {**common, "count": counts["ready"]})
 
 
 NUMBERS: Final = (
     "WITH RECURSIVE numbers (n) AS (SELECT 1 WHERE :count > 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :count)"
 )
-INSERT: Final = "INSERT INTO jobs (lane, kind, payload, priority, max_attempts, enqueued_at, state, finished_at)"
+INSERT: Final = (
+    "INSERT INTO jobs (lane_id, lane, kind, payload, priority, max_attempts, enqueued_at, state, finished_at)"
+)
+HELD_LANE: Final = "(SELECT id FROM lanes WHERE lane = printf('held|%d', n % :lanes))"
+READY_LANE: Final = "(SELECT id FROM lanes WHERE lane = printf('ready|%08d', n))"
 HELD_JOBS: Final = f"""
     {INSERT} {NUMBERS}
-    SELECT printf('held|%d', n % :lanes), :kind, :payload, :priority, 12, :now - 9000, 'ready', NULL FROM numbers
+    SELECT {HELD_LANE}, printf('held|%d', n % :lanes), :kind, :payload, :priority, 12, :now - 9000, 'ready', NULL
+    FROM numbers
 """
 HELD_LANE_ROWS: Final = f"""
     INSERT INTO lanes (lane, priority, due_at, receipt, worker) {NUMBERS}
@@ -142,11 +147,12 @@ HELD_LANE_ROWS: Final = f"""
 """
 FINISHED_JOBS: Final = f"""
     {INSERT} {NUMBERS}
-    SELECT printf('done|%d', n), :kind, :payload, :priority, 12, :now - 8000, 'done', :now - 7000 FROM numbers
+    SELECT n, printf('done|%d', n), :kind, :payload, :priority, 12, :now - 8000, 'done', :now - 7000 FROM numbers
 """
 READY_JOBS: Final = f"""
     {INSERT} {NUMBERS}
-    SELECT printf('ready|%08d', n), :kind, :payload, :priority, 12, :now - 5000, 'ready', NULL FROM numbers
+    SELECT {READY_LANE}, printf('ready|%08d', n), :kind, :payload, :priority, 12, :now - 5000, 'ready', NULL
+    FROM numbers
 """
 READY_LANES: Final = f"""
     INSERT INTO lanes (lane, priority, due_at) {NUMBERS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,6 +16,7 @@ from benchmarks.producers import enough, flat_out
 from benchmarks.rounds import interleave
 from benchmarks.stats import percentile
 from convoq.db import Database, Unit
+from convoq.db.writer import Settle, always
 from convoq.handlers.base import Handlers, Work
 from convoq.jobs import ProcessAiResponse
 from convoq.queue.base import JobFilter, State
@@ -121,11 +123,16 @@ class TimedDatabase(Database):
         super().__init__(*arguments)
         self._took: list[float] = []
 
-    def submit(self, unit: Unit[T], *, durable: bool = True) -> asyncio.Future[T]:
+    def post(
+        self, unit: Unit[T], settle: Settle[T], *, durable: bool = True, wanted: Callable[[], bool] = always
+    ) -> None:
         started = time.perf_counter()
-        future = super().submit(unit, durable=durable)
-        future.add_done_callback(lambda _: self._took.append(time.perf_counter() - started))
-        return future
+
+        def timed(result: T | Exception) -> None:
+            self._took.append(time.perf_counter() - started)
+            settle(result)
+
+        super().post(unit, timed, durable=durable, wanted=wanted)
 
     def waits(self) -> dict[str, float]:
         return {"p99_ms": percentile(self._took, 0.99) * 1000, "max_ms": max(self._took) * 1000}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -15,7 +16,7 @@ from convoq.db.connection import Connection, connect_reader
 from convoq.db.failures import damaged, explain
 from convoq.db.files import FreeSpace, Identity, prepare
 from convoq.db.gate import Gate
-from convoq.db.writer import Unit, Writer, roll_back
+from convoq.db.writer import Settle, Unit, Writer, always, roll_back, settle
 from convoq.errors import DatabaseUnavailable
 
 T = TypeVar("T")
@@ -69,12 +70,19 @@ class Database:
         exception of its own undoes it alone and reaches its caller. With `durable=False` the commit may be lost in a
         power cut (not in a crash); that is for what may harmlessly happen again. Raises DatabaseUnavailable.
         """
-        return await self.submit(unit, durable=durable)
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.post(unit, partial(settle, future), durable=durable, wanted=lambda: not future.cancelled())
+        return await future
 
-    def submit(self, unit: Unit[T], *, durable: bool = True) -> asyncio.Future[T]:
-        """As `write`, for who has more than one thing to tell when the commit is done."""
+    def post(
+        self, unit: Unit[T], settle: Settle[T], *, durable: bool = True, wanted: Callable[[], bool] = always
+    ) -> None:
+        """As `write`, for who has more than one to tell: `settle` gets the result or the exception.
+
+        It is called in the event loop and must not raise. A unit that is no longer `wanted` is left out.
+        """
         self._refuse_if_closed()
-        return self._writer.submit(unit, durable=durable)
+        self._writer.post(unit, settle, durable=durable, wanted=wanted)
 
     async def read(self, unit: Unit[T]) -> T:
         """Runs `unit` on one consistent snapshot, beside any writer. Raises DatabaseUnavailable."""

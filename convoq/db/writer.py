@@ -16,14 +16,30 @@ from convoq.db.gate import Gate
 
 T = TypeVar("T")
 Unit = Callable[[sqlite3.Connection], T]
+Settle = Callable[[T | Exception], None]
 
 MAX_BATCH = 512  # units a transaction, so that nobody behind the gate waits for a whole flood
 
 
 class _Waiting(NamedTuple):
     unit: Unit[Any]
-    future: asyncio.Future[Any]
+    settle: Settle[Any]
     durable: bool
+    wanted: Callable[[], bool]
+
+
+def always() -> bool:
+    return True
+
+
+def settle(future: asyncio.Future[T], result: T | Exception) -> None:
+    """Tells the one who waits, if somebody still does."""
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 class Writer:
@@ -48,14 +64,12 @@ class Writer:
             await self.close()
             raise
 
-    def submit(self, unit: Unit[T], *, durable: bool) -> asyncio.Future[T]:
-        """Has `unit` run in a shared transaction; the future has its result after the commit."""
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._inbox.append(_Waiting(unit, future, durable))
+    def post(self, unit: Unit[T], settle: Settle[T], *, durable: bool, wanted: Callable[[], bool]) -> None:
+        """Has `unit` run in a shared transaction; `settle` gets its result in the event loop after the commit."""
+        self._inbox.append(_Waiting(unit, settle, durable, wanted))
         if not self._draining:
             self._draining = True
             self._thread.post(self._drain)
-        return future
 
     async def checkpoint(self) -> None:
         await self._thread.run(lambda _: self._exclusively(_truncate_log))
@@ -87,7 +101,7 @@ class Writer:
             if batch:
                 results = self._commit(batch)
                 with suppress(RuntimeError):  # the loop is gone: nobody waits for the results any more
-                    self._loop.call_soon_threadsafe(_settle, batch, results)
+                    self._loop.call_soon_threadsafe(_settle_all, batch, results)
                 continue
             self._draining = False
             # Somebody may have come between the look and the flag: look once more.
@@ -96,11 +110,11 @@ class Writer:
             self._draining = True
 
     def _take(self) -> list[_Waiting]:
-        """What waits, less those whose callers were cancelled."""
+        """What waits and is still wanted."""
         batch: list[_Waiting] = []
         while self._inbox and len(batch) < MAX_BATCH:
             waiting = self._inbox.popleft()
-            if not waiting.future.cancelled():
+            if waiting.wanted():
                 batch.append(waiting)
         return batch
 
@@ -170,14 +184,9 @@ def _alone(connection: sqlite3.Connection, unit: Unit[Any]) -> Any:
     return result
 
 
-def _settle(batch: list[_Waiting], results: list[Any]) -> None:
+def _settle_all(batch: list[_Waiting], results: list[Any]) -> None:
     for waiting, result in zip(batch, results, strict=True):
-        if waiting.future.done():
-            continue
-        if isinstance(result, Exception):
-            waiting.future.set_exception(result)
-        else:
-            waiting.future.set_result(result)
+        waiting.settle(result)
 
 
 def _truncate_log(connection: sqlite3.Connection) -> None:

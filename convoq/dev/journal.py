@@ -102,7 +102,7 @@ def _rows(connection: sqlite3.Connection, query: str, **values: object) -> list[
 JOBS = f"""
     SELECT j.payload, j.state, j.attempt, j.enqueued_at, j.claimed_at, j.error, l.due_at,
            {RUNNING} AS running
-    FROM jobs AS j LEFT JOIN lanes AS l ON l.lane = j.lane AND j.state = 'ready'
+    FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id AND j.state = 'ready'
     WHERE j.lane = :lane AND j.kind = 'process_ai_response' ORDER BY j.id DESC LIMIT :limit
 """  # noqa: S608  # made of constants; values are bound
 RECORDED = """

@@ -174,7 +174,7 @@ def _times(count: int) -> str:
 
 
 CLAIMED = """
-    SELECT EXISTS (SELECT 1 FROM jobs AS j JOIN lanes AS l ON l.lane = j.lane
+    SELECT EXISTS (SELECT 1 FROM jobs AS j JOIN lanes AS l ON l.id = j.lane_id
                    WHERE instr(j.payload, ?) AND j.state = 'ready' AND l.receipt IS NOT NULL)
 """
 ATTEMPT = "SELECT attempt FROM jobs WHERE kind = 'process_ai_response' AND instr(payload, ?)"

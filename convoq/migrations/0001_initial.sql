@@ -8,13 +8,16 @@ CREATE TABLE clock (
 
 -- The queue -----------------------------------------------------------------------------------------------------------
 
--- AUTOINCREMENT: an id is never used again, so order holds and a late ack can't hit another job.
 CREATE TABLE jobs (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
+    -- The ordering key, and while the job is ready the row of `lanes` with that key: a number, because it is indexed.
     lane TEXT NOT NULL,
+    lane_id INTEGER NOT NULL,
     kind TEXT NOT NULL,
     payload TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'ready' CHECK (state IN ('ready', 'done', 'dead', 'cancelled')),
+    -- Not IN: SQLite would build a table of the four for every row that is written.
+    state TEXT NOT NULL DEFAULT 'ready'
+        CHECK (state = 'ready' OR state = 'done' OR state = 'dead' OR state = 'cancelled'),
     priority INTEGER NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0,
     -- Starts whose worker died, whoever of its jobs it was that killed it.
@@ -28,25 +31,40 @@ CREATE TABLE jobs (
     -- Of the claim that charged it last: what another claim took meanwhile is not ours to end.
     receipt TEXT
 ) STRICT;
-CREATE INDEX jobs_ready ON jobs (lane, id) WHERE state = 'ready';
+CREATE INDEX jobs_ready ON jobs (lane_id, id) WHERE state = 'ready';
 CREATE INDEX jobs_finished ON jobs (state, finished_at) WHERE state <> 'ready';
+
+-- A job's id is never used again: messages name their job, and a dedup key outlives its own. AUTOINCREMENT would promise
+-- that too, but it costs as much as half an insert, once for every row.
+CREATE TABLE job_ids (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    last_deleted INTEGER NOT NULL
+) STRICT;
+INSERT INTO job_ids (one, last_deleted) VALUES (1, 0);
+CREATE TRIGGER jobs_newest_deleted BEFORE DELETE ON jobs WHEN old.id = (SELECT max(id) FROM jobs)
+BEGIN
+    UPDATE job_ids SET last_deleted = max(last_deleted, old.id);
+END;
 
 -- One row per ordering key with live jobs. due_at is the one clock: delay, quiet window, backoff and lease expiry.
 CREATE TABLE lanes (
-    lane TEXT PRIMARY KEY,
+    id INTEGER PRIMARY KEY,
+    lane TEXT NOT NULL UNIQUE,
     priority INTEGER NOT NULL,
     due_at INTEGER NOT NULL,
     -- Of the live claim:
     receipt TEXT,
     worker TEXT
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX lanes_due ON lanes (priority, due_at);
 CREATE INDEX lanes_claimed ON lanes (worker) WHERE receipt IS NOT NULL;
 
--- Narrow and apart from jobs: its random index is the dearest part of an insert, and it outlives the jobs.
+-- Narrow and apart from jobs, which it outlives. A random index is the dearest part of an insert, and one of numbers the
+-- cheapest of those: half of a key's digest is the row's number, the other half tells whether it is the same key.
 CREATE TABLE dedup (
-    job_id INTEGER PRIMARY KEY,
-    digest BLOB NOT NULL UNIQUE,
+    slot INTEGER PRIMARY KEY,
+    rest INTEGER NOT NULL,
+    job_id INTEGER NOT NULL,
     enqueued_at INTEGER NOT NULL
 ) STRICT;
 

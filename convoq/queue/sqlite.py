@@ -15,6 +15,7 @@ from contextlib import suppress
 from convoq.db import Database
 from convoq.errors import LeaseLost
 from convoq.jobs import PRIORITIES, NewJob
+from convoq.queue import sqlite_dedup as dedup
 from convoq.queue import sqlite_listing as listing
 from convoq.queue.base import Capability, Claim, Enqueued, Fence, Job, JobFilter, JobRecord, Stats
 from convoq.queue.presence import Presence, Wakers, is_alive, marked, sweep
@@ -23,7 +24,6 @@ from convoq.queue.sqlite_intake import Intake
 LARGEST_CLAIM = 32  # jobs a claim; the rest of a longer burst comes with absorb() or the next claim
 ALONE_FROM_ATTEMPT = 3  # a job that failed this often is claimed without its neighbours
 NET_INTERVAL = 0.5  # seconds between two looks for work whose wake-up was lost
-DEDUP_RETENTION_MS = 30 * 86_400_000
 
 
 class SqliteBackend:
@@ -65,7 +65,9 @@ class SqliteBackend:
             claims: list[Claim] = []
             for priority in PRIORITIES:
                 due = connection.execute(DUE_LANES, (priority, now, limit - len(claims))).fetchall()
-                claims += filter(None, (_claim_lane(connection, lane, now, until, worker) for (lane,) in due))
+                claims += filter(
+                    None, (_claim_lane(connection, lane_id, lane, now, until, worker) for lane_id, lane in due)
+                )
                 if len(claims) == limit:
                     break
             return claims
@@ -76,11 +78,11 @@ class SqliteBackend:
         now = self._database.clock.now()
 
         def unit(connection: sqlite3.Connection) -> Claim:
-            _require(connection, claim)
+            lane_id = _require(connection, claim)
             # Taken by an earlier absorb() whose caller never heard of it: ours, and paid for.
-            known = _charged_behind(connection, claim)
+            known = _charged_behind(connection, lane_id, claim)
             claim_now = claim.with_jobs([*claim.jobs, *known])
-            newer = _newer(connection, claim_now)
+            newer = _newer(connection, lane_id, claim_now)
             _charge(connection, newer, now, claim.receipt)
             return claim_now.with_jobs([*claim_now.jobs, *newer])
 
@@ -100,10 +102,10 @@ class SqliteBackend:
         now = self._database.clock.now()
 
         def unit(connection: sqlite3.Connection) -> None:
-            _require(connection, claim)
+            lane_id = _require(connection, claim)
             _finish(connection, claim, claim.jobs if jobs is None else jobs, "done", now)
-            if jobs is None or not _has_unfinished(connection, claim):
-                _free_lane(connection, claim.lane, now)
+            if jobs is None or not _has_unfinished(connection, lane_id, claim):
+                _free_lane(connection, lane_id, now)
 
         await self._database.write(unit, durable=False)
 
@@ -113,11 +115,11 @@ class SqliteBackend:
         refunded = [(int(job.id), claim.receipt) for job in claim.jobs if job.id not in kept]
 
         def unit(connection: sqlite3.Connection) -> None:
-            _require(connection, claim)
+            lane_id = _require(connection, claim)
             connection.executemany(REFUND, refunded)
             if error is not None:
                 connection.executemany("UPDATE jobs SET error = ? WHERE id = ?", [(error, int(i)) for i in kept])
-            _free_lane(connection, claim.lane, due_at)
+            _free_lane(connection, lane_id, due_at)
 
         await self._database.write(unit, durable=False)
         self._wake_soon()
@@ -126,18 +128,21 @@ class SqliteBackend:
         now = self._database.clock.now()
 
         def unit(connection: sqlite3.Connection) -> None:
-            _require(connection, claim)
+            lane_id = _require(connection, claim)
             _finish(connection, claim, jobs, "dead", now, error)
-            if not _has_unfinished(connection, claim):
-                _free_lane(connection, claim.lane, now)
+            if not _has_unfinished(connection, lane_id, claim):
+                _free_lane(connection, lane_id, now)
 
         await self._database.write(unit)
 
     def fence(self, claim: Claim) -> Fence:
-        def has_newer(connection: sqlite3.Connection) -> bool:
-            return bool(_newer(connection, claim))
+        def check(connection: sqlite3.Connection) -> None:
+            _require(connection, claim)
 
-        return Fence(check=lambda connection: _require(connection, claim), has_newer=has_newer)
+        def has_newer(connection: sqlite3.Connection) -> bool:
+            return bool(_newer(connection, _require(connection, claim), claim))
+
+        return Fence(check, has_newer)
 
     # --- Workers
 
@@ -233,35 +238,31 @@ class SqliteBackend:
         now = self._database.clock.now()
 
         def unit(connection: sqlite3.Connection) -> int:
-            connection.execute(PRUNE_DEDUP, (limit, now - DEDUP_RETENTION_MS))
+            dedup.prune(connection, now, limit)
             return listing.prune(connection, now - round(older_than * 1000), limit)
 
         return await self._database.write(unit, durable=False)
 
 
-DUE_LANES = "SELECT lane FROM lanes WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
+DUE_LANES = "SELECT id, lane FROM lanes WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
 CLAIM_HOLDERS = "SELECT DISTINCT worker FROM lanes WHERE receipt IS NOT NULL"
 COUNT_CRASHES = """
     UPDATE jobs SET crashes = crashes + 1 WHERE id IN
-    (SELECT j.id FROM lanes AS l JOIN jobs AS j ON j.lane = l.lane AND j.receipt = l.receipt AND j.state = 'ready'
+    (SELECT j.id FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id AND j.receipt = l.receipt AND j.state = 'ready'
      WHERE l.worker = ? AND l.receipt IS NOT NULL)
 """
 FREE_LANES_OF_WORKER = """
     UPDATE lanes SET due_at = min(due_at, ?), receipt = NULL, worker = NULL
     WHERE worker = ? AND receipt IS NOT NULL
 """
-# Job ids grow with time, so what is too old stands at the table's front: no index on the time is needed.
-PRUNE_DEDUP = """
-    DELETE FROM dedup WHERE job_id IN (SELECT job_id FROM dedup ORDER BY job_id LIMIT ?) AND enqueued_at < ?
-"""
 FRONT = """
     SELECT id, kind, payload, attempt, max_attempts, enqueued_at, crashes FROM jobs
-    WHERE lane = ? AND state = 'ready' AND id > ? ORDER BY id LIMIT ?
+    WHERE lane_id = ? AND state = 'ready' AND id > ? ORDER BY id LIMIT ?
 """
 
 CHARGED_BEHIND = """
     SELECT id, kind, payload, attempt, max_attempts, enqueued_at, crashes FROM jobs
-    WHERE lane = ? AND state = 'ready' AND id > ? AND receipt = ? ORDER BY id
+    WHERE lane_id = ? AND state = 'ready' AND id > ? AND receipt = ? ORDER BY id
 """
 REFUND = "UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready' AND receipt = ?"
 FINISH = """
@@ -270,25 +271,27 @@ FINISH = """
 """
 
 
-def _claim_lane(connection: sqlite3.Connection, lane: str, now: int, until: int, worker: str) -> Claim | None:
-    jobs = _front(connection, lane)
+def _claim_lane(
+    connection: sqlite3.Connection, lane_id: int, lane: str, now: int, until: int, worker: str
+) -> Claim | None:
+    jobs = _front(connection, lane_id)
     if not jobs:
-        connection.execute("DELETE FROM lanes WHERE lane = ?", (lane,))
+        connection.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
         return None
     receipt = secrets.token_hex(8)
     connection.execute(
-        "UPDATE lanes SET due_at = ?, receipt = ?, worker = ? WHERE lane = ?", (until, receipt, worker, lane)
+        "UPDATE lanes SET due_at = ?, receipt = ?, worker = ? WHERE id = ?", (until, receipt, worker, lane_id)
     )
     _charge(connection, jobs, now, receipt)
     return Claim(lane, receipt, tuple(jobs))
 
 
 def _front(
-    connection: sqlite3.Connection, lane: str, *, after: int = 0, kind: str | None = None, limit: int = LARGEST_CLAIM
+    connection: sqlite3.Connection, lane_id: int, *, after: int = 0, kind: str | None = None, limit: int = LARGEST_CLAIM
 ) -> list[Job]:
     """The ready jobs at the lane's front that go into one claim, as they will be once charged."""
     jobs: list[Job] = []
-    for row in connection.execute(FRONT, (lane, after, limit)):
+    for row in connection.execute(FRONT, (lane_id, after, limit)):
         job = Job(str(row[0]), row[1], row[2], row[3] + 1, *row[4:])
         if job.kind != (kind or job.kind) or (job.attempt >= ALONE_FROM_ATTEMPT and (jobs or after)):
             break
@@ -299,15 +302,15 @@ def _front(
     return jobs
 
 
-def _newer(connection: sqlite3.Connection, claim: Claim) -> list[Job]:
+def _newer(connection: sqlite3.Connection, lane_id: int, claim: Claim) -> list[Job]:
     """What absorb() would take; nothing for a claim that is to be alone."""
     if claim.jobs[0].attempt >= ALONE_FROM_ATTEMPT:
         return []
-    return _front(connection, claim.lane, after=int(claim.jobs[-1].id), kind=claim.kind)
+    return _front(connection, lane_id, after=int(claim.jobs[-1].id), kind=claim.kind)
 
 
-def _charged_behind(connection: sqlite3.Connection, claim: Claim) -> list[Job]:
-    rows = connection.execute(CHARGED_BEHIND, (claim.lane, int(claim.jobs[-1].id), claim.receipt))
+def _charged_behind(connection: sqlite3.Connection, lane_id: int, claim: Claim) -> list[Job]:
+    rows = connection.execute(CHARGED_BEHIND, (lane_id, int(claim.jobs[-1].id), claim.receipt))
     return [Job(str(row[0]), *row[1:]) for row in rows]
 
 
@@ -318,10 +321,13 @@ def _charge(connection: sqlite3.Connection, jobs: Iterable[Job], now: int, recei
     )
 
 
-def _require(connection: sqlite3.Connection, claim: Claim) -> None:
-    held = connection.execute("SELECT 1 FROM lanes WHERE lane = ? AND receipt = ?", (claim.lane, claim.receipt))
-    if held.fetchone() is None:
+def _require(connection: sqlite3.Connection, claim: Claim) -> int:
+    """The id of the lane that the claim still holds."""
+    query = "SELECT id FROM lanes WHERE lane = ? AND receipt = ?"
+    held: tuple[int] | None = connection.execute(query, (claim.lane, claim.receipt)).fetchone()
+    if held is None:
         raise LeaseLost
+    return held[0]
 
 
 def _renew(connection: sqlite3.Connection, claim: Claim, until: int) -> bool:
@@ -337,19 +343,19 @@ def _finish(
     connection.executemany(FINISH, [(state, now, error, int(job.id), claim.receipt) for job in jobs])
 
 
-def _has_unfinished(connection: sqlite3.Connection, claim: Claim) -> bool:
+def _has_unfinished(connection: sqlite3.Connection, lane_id: int, claim: Claim) -> bool:
     rows = connection.execute(
-        "SELECT 1 FROM jobs WHERE lane = ? AND state = 'ready' AND receipt = ? LIMIT 1", (claim.lane, claim.receipt)
+        "SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' AND receipt = ? LIMIT 1", (lane_id, claim.receipt)
     )
     return rows.fetchone() is not None
 
 
-def _free_lane(connection: sqlite3.Connection, lane: str, due_at: int) -> None:
+def _free_lane(connection: sqlite3.Connection, lane_id: int, due_at: int) -> None:
     """Ends the lane's claim: it is due again at `due_at` if jobs remain, else it goes."""
-    if connection.execute("SELECT 1 FROM jobs WHERE lane = ? AND state = 'ready' LIMIT 1", (lane,)).fetchone():
-        connection.execute("UPDATE lanes SET due_at = ?, receipt = NULL, worker = NULL WHERE lane = ?", (due_at, lane))
+    if connection.execute("SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' LIMIT 1", (lane_id,)).fetchone():
+        connection.execute("UPDATE lanes SET due_at = ?, receipt = NULL, worker = NULL WHERE id = ?", (due_at, lane_id))
     else:
-        connection.execute("DELETE FROM lanes WHERE lane = ?", (lane,))
+        connection.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
 
 
 def _next_due(connection: sqlite3.Connection) -> int | None:

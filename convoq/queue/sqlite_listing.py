@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from convoq.queue.base import JobFilter, JobRecord, KindStats, State, Stats
+from convoq.queue.sqlite_intake import JOIN_LANE
 
 # A job runs while the lease of the claim that charged it lives.
 RUNNING = "coalesce(j.receipt = l.receipt AND l.due_at > :now, 0)"
@@ -14,7 +15,7 @@ WAITING_SINCE = "CASE WHEN j.lane LIKE '~%' THEN max(j.enqueued_at, l.due_at) EL
 RECORDS = f"""
     SELECT j.id, j.lane, j.kind, j.payload, j.state, j.attempt, j.max_attempts, j.priority, j.enqueued_at,
            j.claimed_at, j.finished_at, l.due_at, {RUNNING}, l.worker, j.error, j.dedup_key
-    FROM jobs AS j LEFT JOIN lanes AS l ON l.lane = j.lane AND j.state = 'ready'
+    FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id AND j.state = 'ready'
 """
 STATS = f"""
     SELECT j.kind,
@@ -22,7 +23,7 @@ STATS = f"""
            sum(NOT {RUNNING} AND l.receipt IS NULL AND l.due_at > :now),
            sum({RUNNING}),
            min(CASE WHEN NOT {RUNNING} AND (l.receipt IS NOT NULL OR l.due_at <= :now) THEN {WAITING_SINCE} END)
-    FROM jobs AS j JOIN lanes AS l ON l.lane = j.lane WHERE j.state = 'ready' GROUP BY j.kind
+    FROM jobs AS j JOIN lanes AS l ON l.id = j.lane_id WHERE j.state = 'ready' GROUP BY j.kind
 """
 
 
@@ -58,15 +59,11 @@ def revive(connection: sqlite3.Connection, where: JobFilter, now: int, limit: in
     """Dead and cancelled jobs stand in their lane again, in their old place."""
     rows = _choose(connection, where, "j.state IN ('dead', 'cancelled')", limit)
     for job_id, lane, priority in rows:
+        connection.execute(JOIN_LANE, (lane, priority, now))
         connection.execute(
             """UPDATE jobs SET state = 'ready', attempt = 0, crashes = 0, finished_at = NULL, claimed_at = NULL,
-               receipt = NULL WHERE id = ?""",
+               receipt = NULL, lane_id = (SELECT id FROM lanes WHERE lanes.lane = jobs.lane) WHERE id = ?""",
             (job_id,),
-        )
-        connection.execute(
-            """INSERT INTO lanes (lane, priority, due_at) VALUES (?, ?, ?)
-               ON CONFLICT (lane) DO UPDATE SET priority = excluded.priority WHERE excluded.priority < priority""",
-            (lane, priority, now),
         )
     return len(rows)
 
@@ -78,7 +75,7 @@ def cancel(connection: sqlite3.Connection, where: JobFilter, now: int, limit: in
         connection.execute("UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ?", (now, job_id))
         connection.execute(
             """DELETE FROM lanes WHERE lane = :lane AND receipt IS NULL
-               AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.lane = :lane AND state = 'ready')""",
+               AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane_id = lanes.id AND state = 'ready')""",
             {"lane": lane},
         )
     return len(rows)
@@ -107,7 +104,7 @@ def _choose(
 ) -> list[tuple[int, str, int]]:
     condition, values = _condition(where)
     rows: list[tuple[int, str, int]] = connection.execute(
-        f"""SELECT j.id, j.lane, j.priority FROM jobs AS j LEFT JOIN lanes AS l ON l.lane = j.lane
+        f"""SELECT j.id, j.lane, j.priority FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id
             WHERE {condition} AND {also} ORDER BY j.id LIMIT :limit""",
         {**values, "now": now, "limit": limit},
     ).fetchall()

@@ -165,12 +165,12 @@ def test_a_backup_beside_a_busy_writer_is_one_moment(place: Place) -> None:
             number += 1
             lane = f"{OURS}|{ANA}|{number}"
             connection.execute("BEGIN IMMEDIATE")
+            added = connection.execute("INSERT INTO lanes (lane, priority, due_at) VALUES (?, 1, 0)", (lane,))
             connection.execute(
-                "INSERT INTO jobs (lane, kind, payload, priority, max_attempts, enqueued_at)"
-                " VALUES (?, 'k', ?, 1, 8, 0)",
-                (lane, "x" * 2000),
+                "INSERT INTO jobs (lane_id, lane, kind, payload, priority, max_attempts, enqueued_at)"
+                " VALUES (?, ?, 'k', ?, 1, 8, 0)",
+                (added.lastrowid, lane, "x" * 2000),
             )
-            connection.execute("INSERT INTO lanes (lane, priority, due_at) VALUES (?, 1, 0)", (lane,))
             connection.execute("COMMIT")
         connection.close()
 

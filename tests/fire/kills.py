@@ -151,6 +151,6 @@ async def recoveries(site: Site, section: Section) -> AsyncIterator[Watch]:
 
 # The front of each lane: what stood behind it in the claim may have to wait for it.
 ORPHANS = """
-    SELECT min(jobs.id), jobs.receipt FROM jobs JOIN lanes ON lanes.lane = jobs.lane AND lanes.receipt = jobs.receipt
+    SELECT min(jobs.id), jobs.receipt FROM jobs JOIN lanes ON lanes.id = jobs.lane_id AND lanes.receipt = jobs.receipt
     WHERE jobs.state = 'ready' AND lanes.worker LIKE ? GROUP BY jobs.lane
 """

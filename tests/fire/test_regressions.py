@@ -107,11 +107,11 @@ def closes(site: Site) -> bool:
         if not connection.execute("SELECT 1 FROM conversations WHERE status <> 'closed'").fetchone():
             return True
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(
-            """INSERT INTO jobs (lane, kind, payload, priority, max_attempts, enqueued_at)
-               VALUES ('upkeep', 'process_expired', '{}', 2, 8, 0)"""
-        )
         connection.execute("INSERT OR IGNORE INTO lanes (lane, priority, due_at) VALUES ('upkeep', 2, 0)")
+        connection.execute(
+            """INSERT INTO jobs (lane_id, lane, kind, payload, priority, max_attempts, enqueued_at)
+               VALUES ((SELECT id FROM lanes WHERE lane = 'upkeep'), 'upkeep', 'process_expired', '{}', 2, 8, 0)"""
+        )
         connection.execute("COMMIT")
     return False
 

@@ -1,0 +1,47 @@
+"""Dedup keys in the SQLite file: a digest each, in a table of their own that outlives the jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+import struct
+from collections.abc import Sequence
+
+RETENTION_MS = 30 * 86_400_000
+PRUNED_OF = 10  # how many times the batch is looked through: a tenth of the table is then too old at most
+
+_SLOTS = 2**63
+
+
+def claim(connection: sqlite3.Connection, keys: Sequence[tuple[int, str]], now: int) -> dict[int, int]:
+    """Takes each job's key; returns the ids that were too late, each with the id of the job that has its key."""
+    rows = [(*_digest(key), job_id, now) for job_id, key in keys]
+    if connection.executemany(TAKE, rows).rowcount == len(rows):
+        return {}
+    originals: dict[int, int] = {}
+    for slot, rest, job_id, _ in rows:
+        owner, its_rest = connection.execute(OWNER, (slot,)).fetchone()
+        # Two keys that share a slot but not the rest are two keys: better kept twice than lost once.
+        if owner != job_id and its_rest == rest:
+            originals[job_id] = owner
+    return originals
+
+
+def prune(connection: sqlite3.Connection, now: int, limit: int) -> None:
+    """Forgets keys that are too old, in a stretch of the table that chance picks: its order is not that of time."""
+    start = secrets.randbelow(2 * _SLOTS) - _SLOTS
+    connection.execute(PRUNE, (start, limit * PRUNED_OF, now - RETENTION_MS))
+
+
+TAKE = "INSERT INTO dedup (slot, rest, job_id, enqueued_at) VALUES (?, ?, ?, ?) ON CONFLICT (slot) DO NOTHING"
+OWNER = "SELECT job_id, rest FROM dedup WHERE slot = ?"
+PRUNE = """
+    DELETE FROM dedup WHERE slot IN (SELECT slot FROM dedup WHERE slot >= ? ORDER BY slot LIMIT ?) AND enqueued_at < ?
+"""
+
+
+def _digest(key: str) -> tuple[int, int]:
+    """The key's slot and the rest of its digest: 128 bits in all."""
+    slot, rest = struct.unpack("<qq", hashlib.blake2b(key.encode(), digest_size=16).digest())
+    return slot, rest
