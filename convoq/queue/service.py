@@ -31,13 +31,15 @@ class QueueService:
 
     async def enqueue(self, job: NewJob) -> Enqueued:
         """When this returns, the job is on disk or was there already. Raises DatabaseUnavailable."""
-        return (await self.enqueue_many([job]))[0]
+        [result] = await self.backend.enqueue((job,), max_attempts=self._settings.max_attempts)
+        _log_enqueued(job, result)
+        return result
 
     async def enqueue_many(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """All of them or none."""
         results = await self.backend.enqueue(jobs, max_attempts=self._settings.max_attempts)
         for job, result in zip(jobs, results, strict=True):
-            log.debug("job.enqueued", kind=job.kind, job_id=result.job_id, duplicate=result.duplicate)
+            _log_enqueued(job, result)
         return results
 
     async def claim(self, limit: int, *, worker: str) -> list[Claim]:
@@ -123,6 +125,10 @@ class QueueService:
     def _backoff(self, attempt: int) -> float:
         longest = min(self._settings.backoff_cap, self._settings.backoff_base * 2.0 ** (attempt - 1))
         return longest * self._random()
+
+
+def _log_enqueued(job: NewJob, result: Enqueued) -> None:
+    log.debug("job.enqueued", kind=job.kind, job_id=result.job_id, duplicate=result.duplicate)
 
 
 def _ids(jobs: Sequence[Job]) -> list[str]:
