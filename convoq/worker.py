@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from time import monotonic
 
@@ -37,7 +38,8 @@ class _Run:
 
     work: Work
     started: float
-    task: asyncio.Task[None]
+    task: asyncio.Task[None] | None = None
+    handled: bool = False  #: the handler has ended; what came of it is being recorded
 
 
 class Worker:
@@ -64,13 +66,14 @@ class Worker:
         self._deadline = deadline
         self._drain_timeout = drain_timeout
         self._runs: set[_Run] = set()
-        self._changed = asyncio.Event()  # a slot is free, or there may be work
+        self._changed = asyncio.Event()  # a slot is free, there may be work, or it is time to stop
+        self._listening: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
 
     @property
     def busy(self) -> int:
-        """Slots in use."""
-        return len(self._runs)
+        """Slots in use. One is free as soon as its handler has ended: the next claim shares the commit of its ack."""
+        return sum(not run.handled for run in self._runs)
 
     async def run(self, stopping: asyncio.Event, *, at_once: asyncio.Event | None = None, drain: bool = False) -> None:
         """Works until `stopping` is set; then running handlers may finish, unless `at_once` is set.
@@ -78,26 +81,39 @@ class Worker:
         With `drain` it also ends when nothing is due any more. Raises WorkerStuck.
         """
         await self._queue.backend.register(self._name)
-        care = asyncio.create_task(self._take_care(stopping))
-        care.add_done_callback(self._care_ended)
+        beside = [self._beside(self._take_care(stopping)), self._beside(self._notice_stop(stopping))]
         try:
             while not stopping.is_set() and self._failure is None:
+                self._changed.clear()
                 claimed = await self._fill()
                 if drain and not claimed and not self._runs and await self._is_drained():
                     break
-                await self._pause(stopping)
+                await self._changed.wait()
         finally:
             await self._finish(at_once)
-            care.cancel()
-            await asyncio.gather(care, return_exceptions=True)
+            await _cancel([*beside, self._listening])
         if self._failure is not None:
             raise self._failure
+
+    def _beside(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """A task without which this process must not go on, when it fails: leases would run out under handlers."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._beside_ended)
+        return task
+
+    def _beside_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and self._failure is None:
+            self._failure = error
+        self._changed.set()
+
+    async def _notice_stop(self, stopping: asyncio.Event) -> None:
+        await stopping.wait()
 
     # --- Claiming
 
     async def _fill(self) -> int:
-        """Claims as much as there are free slots; how much that was."""
-        free = self._concurrency - len(self._runs)
+        """Claims as much as there are free slots, and listens for more while some stay free; how much that was."""
+        free = self._concurrency - self.busy
         if free <= 0:
             return 0
         try:
@@ -105,12 +121,15 @@ class Worker:
         except DatabaseUnavailable as error:
             log.warning("claim.failed", error=str(error))
             await asyncio.sleep(UNAVAILABLE_PAUSE)
+            self._changed.set()
             return 0
         for claim in claims:
             if _is_suspect(claim) and any(_is_suspect(run.work.claim) for run in self._runs):
                 await self._put_off(claim)
             else:
                 self._start(claim)
+        if self.busy < self._concurrency and (self._listening is None or self._listening.done()):
+            self._listening = self._beside(self._listen())
         return len(claims)
 
     async def _put_off(self, claim: Claim) -> None:
@@ -121,28 +140,24 @@ class Worker:
             log.warning("claim.not_put_off", error=str(error))
 
     def _start(self, claim: Claim) -> None:
-        work = Work(claim, self._queue)
-        run = _Run(work, monotonic(), asyncio.create_task(self._handle(work)))
+        run = _Run(Work(claim, self._queue), monotonic())
         self._runs.add(run)
-        run.task.add_done_callback(lambda _: self._ended(run))
+        run.task = asyncio.create_task(self._handle(run))
+        run.task.add_done_callback(lambda task: self._ended(run, task))
 
-    def _ended(self, run: _Run) -> None:
+    def _ended(self, run: _Run, task: asyncio.Task[None]) -> None:
         self._runs.discard(run)
         self._changed.set()
-        if not run.task.cancelled() and (error := run.task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error
 
-    async def _pause(self, stopping: asyncio.Event) -> None:
-        """Returns when there may be work and a slot for it, or when it is time to stop."""
+    async def _listen(self) -> None:
+        """Ends when there may be work; one wait serves any number of claims that come before."""
         try:
-            if len(self._runs) < self._concurrency and not self._changed.is_set():
-                await _first(self._queue.backend.wait(RECHECK), self._changed.wait(), stopping.wait())
-            elif len(self._runs) >= self._concurrency:
-                await _first(self._changed.wait(), stopping.wait())
+            await self._queue.backend.wait(RECHECK)
         except DatabaseUnavailable as error:
             log.warning("wait.failed", error=str(error))
             await asyncio.sleep(UNAVAILABLE_PAUSE)
-        self._changed.clear()
 
     async def _is_drained(self) -> bool:
         try:
@@ -153,10 +168,13 @@ class Worker:
 
     # --- Handling
 
-    async def _handle(self, work: Work) -> None:
-        claim = work.claim
-        with bound_contextvars(job_id=claim.jobs[0].id, kind=claim.kind, attempt=claim.jobs[0].attempt):
+    async def _handle(self, run: _Run) -> None:
+        work = run.work
+        first = work.claim.jobs[0]
+        with bound_contextvars(job_id=first.id, kind=first.kind, attempt=first.attempt):
             error = await self._outcome(work)
+            run.handled = True
+            self._changed.set()
             try:
                 if error is None:
                     await self._queue.ack(work.claim)
@@ -207,17 +225,11 @@ class Worker:
                 log.warning("care.failed", error=str(error))
             self._notice_stuck()
 
-    def _care_ended(self, care: asyncio.Task[None]) -> None:
-        """Without care the leases run out under running handlers: this process must not go on."""
-        if not care.cancelled() and self._failure is None:
-            self._failure = care.exception()
-            self._changed.set()
-
     async def _extend(self) -> None:
         runs = {run.work.claim.receipt: run for run in self._runs}
         for claim in await self._queue.extend([run.work.claim for run in runs.values()]):
             run = runs[claim.receipt]
-            if run in self._runs:  # one that has just ended is no loss
+            if run in self._runs and run.task is not None:  # one that has just ended is no loss
                 run.task.cancel()
 
     def _notice_stuck(self) -> None:
@@ -238,17 +250,20 @@ class Worker:
         """Lets running handlers end; those that don't in time are cut off and handed back."""
         if self._runs:
             log.info("worker.draining", running=len(self._runs))
-            ended = asyncio.wait([run.task for run in self._runs], timeout=self._drain_timeout)
+            ended = asyncio.wait(self._tasks(), timeout=self._drain_timeout)
             if at_once is None:
                 await ended
             else:
                 await _first(ended, at_once.wait())
-        for run in self._runs:
-            run.task.cancel()
+        for task in self._tasks():
+            task.cancel()
         if self._runs:
-            await asyncio.wait([run.task for run in self._runs], timeout=LAST_GRACE)
+            await asyncio.wait(self._tasks(), timeout=LAST_GRACE)
         for run in self._runs:
             self._give_up(run)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [run.task for run in self._runs if run.task is not None]
 
 
 def _is_suspect(claim: Claim) -> bool:
@@ -263,6 +278,13 @@ async def _unknown_kind(work: Work) -> None:
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None] | None]) -> None:
+    running = [task for task in tasks if task is not None]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _first(*awaitables: object) -> None:

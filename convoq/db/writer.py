@@ -67,9 +67,14 @@ class Writer:
     def post(self, unit: Unit[T], settle: Settle[T], *, durable: bool, wanted: Callable[[], bool]) -> None:
         """Has `unit` run in a shared transaction; `settle` gets its result in the event loop after the commit."""
         self._inbox.append(_Waiting(unit, settle, durable, wanted))
-        if not self._draining:
-            self._draining = True
+        if self._draining:
+            return
+        self._draining = True
+        if durable:
             self._thread.post(self._drain)
+        else:
+            # Nobody waits for its fsync: a moment later the ack has the claim that follows it in its transaction.
+            self._loop.call_soon(self._thread.post, self._drain)
 
     async def checkpoint(self) -> None:
         await self._thread.run(lambda _: self._exclusively(_truncate_log))

@@ -42,8 +42,7 @@ class State(enum.StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A job under a claim."""
 
     id: str

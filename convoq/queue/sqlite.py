@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import count
+from typing import NamedTuple
 
 from convoq.db import Database
 from convoq.errors import LeaseLost
@@ -26,6 +28,13 @@ ALONE_FROM_ATTEMPT = 3  # a job that failed this often is claimed without its ne
 NET_INTERVAL = 0.5  # seconds between two looks for work whose wake-up was lost
 
 
+class _Holder(NamedTuple):
+    """Who claims, and where his receipts come from."""
+
+    worker: str
+    receipts: Iterator[str]
+
+
 class SqliteBackend:
     """The contract of queue.base on one SQLite file, for any number of processes of one machine."""
 
@@ -35,6 +44,9 @@ class SqliteBackend:
         self._database = database
         self._intake = Intake(database)
         self._wakers = Wakers(database.run_directory)
+        # What no other process begins with, and a number: as unique as chance alone, and cheaper to have.
+        beginning = secrets.token_hex(8)
+        self._receipts = (f"{beginning}-{number:x}" for number in count(1))
         self._presence: Presence | None = None
         self._waking: asyncio.Handle | None = None
         self._seen = -1
@@ -60,13 +72,14 @@ class SqliteBackend:
     async def claim(self, limit: int, *, lease: float, worker: str) -> list[Claim]:
         now = self._database.clock.now()
         until = now + round(lease * 1000)
+        holder = _Holder(worker, self._receipts)
 
         def unit(connection: sqlite3.Connection) -> list[Claim]:
             claims: list[Claim] = []
             for priority in PRIORITIES:
                 due = connection.execute(DUE_LANES, (priority, now, limit - len(claims))).fetchall()
                 claims += filter(
-                    None, (_claim_lane(connection, lane_id, lane, now, until, worker) for lane_id, lane in due)
+                    None, (_claim_lane(connection, lane_id, lane, now, until, holder) for lane_id, lane in due)
                 )
                 if len(claims) == limit:
                     break
@@ -272,15 +285,15 @@ FINISH = """
 
 
 def _claim_lane(
-    connection: sqlite3.Connection, lane_id: int, lane: str, now: int, until: int, worker: str
+    connection: sqlite3.Connection, lane_id: int, lane: str, now: int, until: int, holder: _Holder
 ) -> Claim | None:
     jobs = _front(connection, lane_id)
     if not jobs:
         connection.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
         return None
-    receipt = secrets.token_hex(8)
+    receipt = next(holder.receipts)
     connection.execute(
-        "UPDATE lanes SET due_at = ?, receipt = ?, worker = ? WHERE id = ?", (until, receipt, worker, lane_id)
+        "UPDATE lanes SET due_at = ?, receipt = ?, worker = ? WHERE id = ?", (until, receipt, holder.worker, lane_id)
     )
     _charge(connection, jobs, now, receipt)
     return Claim(lane, receipt, tuple(jobs))

@@ -21,9 +21,11 @@ def claim(connection: sqlite3.Connection, keys: Sequence[tuple[int, str]], now: 
         return {}
     originals: dict[int, int] = {}
     for slot, rest, job_id, _ in rows:
-        owner, its_rest = connection.execute(OWNER, (slot,)).fetchone()
+        owner, its_rest, its_time = connection.execute(OWNER, (slot,)).fetchone()
+        if its_time < now - RETENTION_MS:
+            connection.execute(TAKE_OVER, (rest, job_id, now, slot))
         # Two keys that share a slot but not the rest are two keys: better kept twice than lost once.
-        if owner != job_id and its_rest == rest:
+        elif owner != job_id and its_rest == rest:
             originals[job_id] = owner
     return originals
 
@@ -35,7 +37,8 @@ def prune(connection: sqlite3.Connection, now: int, limit: int) -> None:
 
 
 TAKE = "INSERT INTO dedup (slot, rest, job_id, enqueued_at) VALUES (?, ?, ?, ?) ON CONFLICT (slot) DO NOTHING"
-OWNER = "SELECT job_id, rest FROM dedup WHERE slot = ?"
+OWNER = "SELECT job_id, rest, enqueued_at FROM dedup WHERE slot = ?"
+TAKE_OVER = "UPDATE dedup SET rest = ?, job_id = ?, enqueued_at = ? WHERE slot = ?"
 PRUNE = """
     DELETE FROM dedup WHERE slot IN (SELECT slot FROM dedup WHERE slot >= ? ORDER BY slot LIMIT ?) AND enqueued_at < ?
 """

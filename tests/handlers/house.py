@@ -34,7 +34,7 @@ from convoq.queue.base import Claim, JobFilter, JobRecord, State
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite import SqliteBackend
 from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
-from convoq.worker import Worker
+from convoq.worker import Worker, _Run
 from tests.clock import ManualClock
 
 OURS, ANA, BEN = "whatsapp:+15550009999", "whatsapp:+15551230001", "whatsapp:+15551230002"
@@ -141,7 +141,7 @@ class House:
         return len(claims)
 
     async def handle(self, claim: Claim) -> None:
-        await self.worker._handle(Work(claim, self.queue))
+        await self.worker._handle(_Run(Work(claim, self.queue), 0.0))
 
     async def settle(self, *, patience: float = 86_400) -> None:
         """Handles until nothing is left; the clock goes on to whatever is due next."""
