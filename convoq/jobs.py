@@ -50,7 +50,8 @@ class NewJob:
 class Payload(BaseModel):
     """What a job carries. Unknown fields are ignored, so an older worker reads a newer producer's job."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Built when first used: no process uses all of them, and most commands none.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
     kind: ClassVar[str]
 
     def job(
