@@ -40,7 +40,6 @@ Role = Callable[[Loaded, Stop], Awaitable[None]]
 
 def run(role: Role, loaded: Loaded) -> None:
     """Runs a role until a signal or its own end. Raises ConvoqError with what stopped it."""
-    from convoq.worker import WorkerStuck
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(_log_stray)
@@ -48,13 +47,7 @@ def run(role: Role, loaded: Loaded) -> None:
         options = loaded.options
         stop = Stop(grace=max(options.work.drain_timeout, options.server.drain_timeout) + CLOSING_TIME)
         with signals(stop):
-            try:
-                await role(loaded, stop)
-            except WorkerStuck:
-                # The handler that can't be cancelled can't be waited for either: only a new process helps.
-                log.error("worker.replaced")
-                sys.stderr.flush()
-                os._exit(WorkerStuck.exit_code)
+            await role(loaded, stop)
         if stop.error is not None:
             raise stop.error
 
@@ -98,26 +91,38 @@ def work(*, drain: bool = False) -> Role:
     """The worker: claims and handles. With `drain` it ends when nothing is due any more."""
 
     async def role(loaded: Loaded, stop: Stop) -> None:
-        from convoq.worker import Worker
+        from convoq.worker import WorkerStuck
 
-        options = loaded.options
-        async with open_queue(options) as (database, queue), AsyncExitStack() as stack:
-            worker = Worker(
-                queue,
-                await _handlers(loaded, database, queue, stack),
-                name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
-                concurrency=options.work.concurrency,
-                deadline=options.work.deadline,
-                drain_timeout=options.work.drain_timeout,
-            )
-
-            def status() -> str:
-                return f"{options.work.concurrency} slots, {worker.busy} busy"
-
-            async with supervised(database, "work", stop, status):
-                await worker.run(stop.requested, at_once=stop.at_once, drain=drain)
+        try:
+            await _work(loaded, stop, drain=drain)
+        except WorkerStuck:
+            # The handler that can't be cancelled can't be waited for either: only a new process helps.
+            log.error("worker.replaced")
+            sys.stderr.flush()
+            os._exit(WorkerStuck.exit_code)
 
     return role
+
+
+async def _work(loaded: Loaded, stop: Stop, *, drain: bool) -> None:
+    from convoq.worker import Worker
+
+    options = loaded.options
+    async with open_queue(options) as (database, queue), AsyncExitStack() as stack:
+        worker = Worker(
+            queue,
+            await _handlers(loaded, database, queue, stack),
+            name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
+            concurrency=options.work.concurrency,
+            deadline=options.work.deadline,
+            drain_timeout=options.work.drain_timeout,
+        )
+
+        def status() -> str:
+            return f"{options.work.concurrency} slots, {worker.busy} busy"
+
+        async with supervised(database, "work", stop, status):
+            await worker.run(stop.requested, at_once=stop.at_once, drain=drain)
 
 
 @asynccontextmanager
