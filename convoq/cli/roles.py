@@ -78,6 +78,13 @@ def _port(text: str) -> int:
 
 def run_role(args: argparse.Namespace) -> int:
     """Runs one of the three roles until it is told to stop."""
+    from convoq.daemon.starting import starting
+
+    with starting(args.role):
+        return _run_role(args)
+
+
+def _run_role(args: argparse.Namespace) -> int:
     import structlog
 
     from convoq import logs

@@ -14,6 +14,7 @@ from time import monotonic
 import structlog
 
 from convoq import systemd
+from convoq.daemon.starting import started
 from convoq.db import Database
 from convoq.errors import ConvoqError, DatabaseUnavailable
 from convoq.processes import Processes
@@ -82,6 +83,7 @@ async def supervised(
     watching = asyncio.create_task(_watch(database, processes, process_id, role, stop, status))
     watching.add_done_callback(lambda task: _watch_ended(task, stop))
     systemd.notify(f"READY=1\nSTATUS={status()}")
+    started()
     log.info("role.started", role=role, **details)
     try:
         yield

@@ -1,0 +1,78 @@
+"""How a role starts: with what it needs and nothing else, and what its start leaves behind."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from convoq.daemon.starting import started, starting
+from tests.process.harness import Process, Site
+
+WORKERS = {"convoq.ai", "convoq.channels.twilio.channel", "convoq.conversations", "convoq.handlers", "convoq.worker"}
+NEVER = {"convoq.dev", "jinja2", "playwright", "requests", "unittest", "urllib3"}
+MODELS = {"anthropic", "httpx2", "openai", "pydantic_ai"}
+
+FOREIGN = {
+    "serve": NEVER | MODELS | WORKERS | {"convoq.scheduler", "cronsim", "regex", "twilio"},
+    "schedule": NEVER | MODELS | WORKERS | {"aiohttp", "convoq.api", "cronsim", "regex", "twilio"},
+    "work": (NEVER | MODELS | {"convoq.api", "convoq.scheduler"}) - {"requests", "urllib3"},
+}
+
+
+async def begun(site: Site, role: str, *program: str) -> Process:
+    process = await site.start(role, program=program)
+    await site.until(lambda: any(line["event"] == "role.started" for line in process.log), "the role has started")
+    return process
+
+
+def imported(process: Process) -> set[str]:
+    """Every module that the process has imported, and the packages around them."""
+    lines = process.log_path.read_text().splitlines()
+    names = [line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")]
+    return {name.rsplit(".", dots)[0] for name in names for dots in range(name.count(".") + 1)}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("role", FOREIGN)
+async def test_a_role_starts_without_what_only_others_need(role: str, site: Site) -> None:
+    process = await begun(site, role, "-X", "importtime", "-m", "convoq")
+
+    modules = imported(process)
+
+    assert "convoq.db" in modules
+    assert not modules & FOREIGN[role]
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def test_nothing_is_collected_until_the_role_is_ready(collector: None) -> None:
+    with starting("schedule"):
+        assert not gc.isenabled()
+        started()
+        assert gc.isenabled()
+
+
+def test_what_the_start_has_made_is_not_looked_at_again(collector: None) -> None:
+    frozen = gc.get_freeze_count()
+    with starting("schedule"):
+        started()
+    assert gc.get_freeze_count() > frozen
+
+
+def test_a_start_that_fails_leaves_the_collector_on(collector: None) -> None:
+    with pytest.raises(ValueError, match="no"), starting("schedule"):
+        raise ValueError("no")
+    assert gc.isenabled()
+
+
+def test_what_runs_with_the_collector_on_is_left_alone(collector: None) -> None:
+    frozen = gc.get_freeze_count()
+    started()
+    assert gc.get_freeze_count() == frozen
