@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,11 +14,17 @@ from typing import Final
 # without Python's lock. The scheduler does without it.
 IMPORTED_BESIDE: Final = {"serve": "aiohttp.web", "work": "aiohttp"}
 
+# pydantic searches all that is installed for plugins, and some, such as Logfire's, import the whole of their library.
+# Only the worker runs code of the user's own that a plugin could be there for.
+WITH_PLUGINS: Final = frozenset({"work"})
+
 
 @contextmanager
 def starting(role: str) -> Iterator[None]:
     """Around a whole role's process, before anything heavy is imported; `started` says when it is ready."""
     gc.disable()
+    if role not in WITH_PLUGINS:
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if role in IMPORTED_BESIDE:
         # Both threads need it, and its modules need each other: that is for one thread alone.
         import_module("asyncio")

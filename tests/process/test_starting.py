@@ -20,6 +20,16 @@ FOREIGN = {
     "work": (NEVER | MODELS | {"convoq.api", "convoq.scheduler"}) - {"requests", "urllib3"},
 }
 
+OBSERVER = """
+import its_library
+
+class Plugin:
+    def new_schema_validator(self, *_):
+        return None, None, None
+
+plugin = Plugin()
+"""
+
 
 async def begun(site: Site, role: str, *program: str) -> Process:
     process = await site.start(role, program=program)
@@ -28,7 +38,7 @@ async def begun(site: Site, role: str, *program: str) -> Process:
 
 
 def imported(process: Process) -> set[str]:
-    """Every module that the process has imported, and the packages around them."""
+    """Every module that an import statement of the process has loaded, and the packages around them."""
     lines = process.log_path.read_text().splitlines()
     names = [line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")]
     return {name.rsplit(".", dots)[0] for name in names for dots in range(name.count(".") + 1)}
@@ -45,8 +55,26 @@ async def test_a_role_starts_without_what_only_others_need(role: str, site: Site
     assert not modules & FOREIGN[role]
 
 
+@pytest.mark.process
+@pytest.mark.parametrize(("role", "loaded"), [("serve", False), ("schedule", False), ("work", True)])
+async def test_plugins_of_pydantic_are_loaded_by_the_worker_alone(role: str, loaded: bool, site: Site) -> None:
+    (site.directory / "observer.py").write_text(OBSERVER)
+    (site.directory / "its_library.py").touch()
+    described = site.directory / "observer-1.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: observer\nVersion: 1\n")
+    (described / "entry_points.txt").write_text("[pydantic]\nobserver = observer:plugin\n")
+    site.settings["PYTHONPATH"] = str(site.directory)
+
+    process = await begun(site, role, "-X", "importtime", "-m", "convoq")
+
+    assert ("its_library" in imported(process)) == loaded
+
+
 @pytest.fixture
-def collector() -> Iterator[None]:
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # So that it is put back afterwards.
+    monkeypatch.setenv("PYDANTIC_DISABLE_PLUGINS", "")
     yield
     gc.unfreeze()
     gc.enable()
