@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+import convoq
 from benchmarks.child import environment
 from benchmarks.figure import Bar, Column, Contestant, Figure, Metrics, Outcome, Setting
 from benchmarks.rounds import interleave
@@ -27,6 +29,8 @@ database that it creates). The median of several starts a round; an empty Python
 
 def measure(setting: Setting) -> Outcome:
     starts = setting.size.starts
+    # As whoever installs it does: else an environment without bytecode would measure the compiler.
+    compileall.compile_dir(Path(convoq.__file__).parent, quiet=1)
     contestants = [
         Contestant(VERSION, "until it ended", partial(_run, [*command(), "version"], starts)),
         Contestant(SERVE, "until READY=1", partial(_serve, starts)),
