@@ -9,9 +9,11 @@ import os
 import re
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Mapping, Set
-from typing import Any, Final, TextIO
+from collections.abc import Callable, Mapping, Set
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -21,6 +23,7 @@ LIBRARIES: Final = ("aiohttp", "anthropic", "asyncio", "httpcore", "httpx", "htt
 
 LONGEST_TEXT: Final = 16_384
 LONGEST_LIST: Final = 100
+LONGEST_KNOWN_KEY: Final = 64
 DEEPEST: Final = 6
 
 _SECRET_KEYS: Final = re.compile(
@@ -32,6 +35,10 @@ _ADDRESSES: Final = re.compile(
     r"|(?:\+|%2B)[0-9](?:[ ().-]{0,2}[0-9]){6,14}",
     re.IGNORECASE,
 )
+# What no address, and no credentials, can do without: far cheaper to look for, and nearly always not there.
+_IN_ADDRESSES: Final = re.compile(r"[:%+]")
+_IN_CREDENTIALS: Final = re.compile(r"[cCrRkK\u212a][\s-]")
+_IN_EITHER: Final = re.compile(r"[:%+\s-]")
 _SCHEME: Final = re.compile(r".*(?::|%3A)", re.IGNORECASE | re.DOTALL)
 _PLAIN: Final = re.compile(r"[^\s\"=]+")
 
@@ -56,11 +63,9 @@ def configure(
     console = format == "console" or (format == "auto" and stream.isatty())
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _Role(role),
         describe_exception,
         mask,
+        _Lead(role),
         _Console(colors=_wants_colors(stream)) if console else render_json,
     ]
     if _is_journal(stream):
@@ -71,7 +76,32 @@ def configure(
         logger_factory=_Lines(stream),
         cache_logger_on_first_use=False,
     )
+    log.follow()
     _route_libraries()
+
+
+class _Logger:
+    """structlog's own, bound once for each configuration: its lazy proxy binds anew for each event."""
+
+    if TYPE_CHECKING:
+        debug: Callable[..., None]
+        info: Callable[..., None]
+        warning: Callable[..., None]
+        error: Callable[..., None]
+        critical: Callable[..., None]
+        exception: Callable[..., None]
+
+    def follow(self) -> None:
+        """From here on events go the way that structlog is configured now; before, they go whatever way it is then."""
+        bound = structlog.get_logger().bind()
+        for name in ("debug", "info", "warning", "error", "critical", "exception"):
+            setattr(self, name, getattr(bound, name))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(structlog.get_logger(), name)
+
+
+log: Final = _Logger()
 
 
 def mask_address(address: str) -> str:
@@ -91,16 +121,6 @@ def looks_secret(key: str) -> bool:
 def printable(text: str) -> str:
     """The text with everything escaped that could break a line or steer a terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-class _Role:
-    def __init__(self, role: str | None) -> None:
-        self._role = role
-
-    def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        if self._role is not None:
-            event.setdefault("role", self._role)
-        return event
 
 
 def describe_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -130,13 +150,31 @@ def mask(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _clean_mapping(values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-    return {_clean_text(str(key)): _clean(value, depth) for key, value in values.items() if not looks_secret(str(key))}
+    clean = {}
+    for key, value in values.items():
+        known = type(key) is str and len(key) <= LONGEST_KNOWN_KEY
+        name = _known_key(key) if known else _clean_key(str(key))
+        if name is not None:
+            clean[name] = _clean(value, depth)
+    return clean
+
+
+def _clean_key(key: str) -> str | None:
+    """None: what goes by this name must not be seen."""
+    return None if looks_secret(key) else _clean_text(key)
+
+
+# Our events have few keys, and always the same. What strangers invent is pushed out again.
+_known_key = lru_cache(maxsize=1024)(_clean_key)
 
 
 def _clean(value: object, depth: int) -> Any:
+    kind = type(value)
+    if kind is str:
+        return _clean_text(cast(str, value))
+    if kind is int or kind is bool or value is None:
+        return value
     match value:
-        case None | bool():
-            return value
         case int():
             return int(value)
         case float():
@@ -161,16 +199,49 @@ def _spoken(value: object) -> str:
 def _clean_text(text: str) -> str:
     if len(text) > LONGEST_TEXT:
         text = f"{text[:LONGEST_TEXT]}... ({len(text) - LONGEST_TEXT} more characters)"
-    return _CREDENTIALS.sub("***", _ADDRESSES.sub(lambda match: mask_address(match[0]), text))
+    if not _IN_EITHER.search(text):
+        return text
+    if _IN_ADDRESSES.search(text):
+        text = _ADDRESSES.sub(lambda match: mask_address(match[0]), text)
+    return _CREDENTIALS.sub("***", text) if _IN_CREDENTIALS.search(text) else text
+
+
+class _Lead:
+    """Puts time, level, event and role in front. An event may name another role, but no other time or level."""
+
+    def __init__(self, role: str | None) -> None:
+        self._places = {"timestamp": "", "level": "", "event": ""}
+        if role is not None:
+            self._places["role"] = _clean_text(role)
+        self._second = (-1, "")
+
+    def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        return {**self._places, **event, "timestamp": self._time(), "level": method}
+
+    def _time(self) -> str:
+        second, microsecond = divmod(time.time_ns() // 1000, 1_000_000)
+        known, text = self._second
+        if second != known:
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = second, text  # at once: other threads ask too
+        return f"{text}.{microsecond:06d}Z"
 
 
 def render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
     """One line of ASCII: any reader splits it where we end it, and nowhere else."""
-    return json.dumps({**_lead(event), **event}, separators=(",", ":"))
+    members = [
+        f"{_quote(key)}:{_quote(value) if type(value) is str else _encoded(value)}" for key, value in event.items()
+    ]
+    return f"{{{','.join(members)}}}"
 
 
-def _lead(event: EventDict) -> dict[str, Any]:
-    return {key: event[key] for key in ("timestamp", "level", "event", "role") if key in event}
+def _encoded(value: object) -> str:
+    # To set up an encoder costs more than to write most values.
+    return repr(value) if type(value) is int else _encode(value)
+
+
+_quote = json.encoder.encode_basestring_ascii
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class _Console:
@@ -268,5 +339,4 @@ class _Library(logging.Handler):
             message = str(record.msg)
         level = "critical" if record.levelno >= logging.CRITICAL else "error"
         level = level if record.levelno >= logging.ERROR else "warning"
-        log = getattr(structlog.get_logger(), level)
-        log("library.logged", logger=record.name, message=message, exc_info=record.exc_info)
+        getattr(log, level)("library.logged", logger=record.name, message=message, exc_info=record.exc_info)

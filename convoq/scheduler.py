@@ -14,19 +14,17 @@ from datetime import UTC, datetime, tzinfo
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
-import structlog
 from pydantic import ValidationError
 
 from convoq.clock import Clock
 from convoq.errors import ConfigError, DatabaseUnavailable
 from convoq.jobs import NORMAL, UPKEEP, Housekeeping, NewJob, ProcessExpired, ProcessIdle, raw_job
+from convoq.logs import log
 from convoq.queue.base import Enqueuer
 from convoq.settings import ScheduleSettings
 
 if TYPE_CHECKING:
     from convoq.db import Database
-
-log = structlog.get_logger()
 
 LONGEST_SLEEP: Final = 30.0  #: seconds; how late a stepped clock or a resumed machine may be noticed
 FIRST_RETRY: Final = 0.25  #: seconds; doubles up to LAST_RETRY while the database cannot be written

@@ -7,15 +7,13 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from time import monotonic
 
-import structlog
 from structlog.contextvars import bound_contextvars
 
 from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost, Snooze
 from convoq.handlers.base import Handlers, Work
+from convoq.logs import log
 from convoq.queue.base import Claim
 from convoq.queue.service import QueueService
-
-log = structlog.get_logger()
 
 UNKNOWN_KIND_DELAY = 60.0  # an older worker in a rolling upgrade: a newer one will know the kind
 CARE_INTERVAL = 0.5  # seconds between two looks for dead workers and stuck handlers

@@ -19,7 +19,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoq.logs import configure, looks_secret, mask_address, printable
+from convoq import logs
+from convoq.logs import configure, log, looks_secret, mask_address, printable
 
 HOSTILE = 'a\n{"event":"forged"}\r\x1b[31mred\x07\u2028\u2029\x85\u202e\x00 end'
 LIBRARIES = ("aiohttp.server", "openai._base_client", "twilio.http_client", "httpx")
@@ -35,6 +36,7 @@ def _untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root.setLevel(level)
     logging.captureWarnings(False)
     structlog.reset_defaults()
+    log.follow()
 
 
 class Terminal(io.StringIO):
@@ -230,6 +232,67 @@ def test_phone_numbers_in_an_exception_are_masked() -> None:
     assert "+15551230001" not in stream.getvalue()
 
 
+# What the patterns are made of, and what folds to it: U+017F is an s, U+212A a k, U+0130 and U+0131 an i.
+PIECES = (
+    *(
+        "whatsapp",
+        "WhatſApp",
+        "sms",
+        "ſmS",
+        "rcs",
+        "tel",
+        "messenger",
+        "ınstagram",
+        "\u0130nstagram",
+        ":",
+        "%3A",
+        "%3a",
+    ),
+    *(
+        "+",
+        "%2B",
+        "%2b",
+        "1",
+        "5551230001",
+        "\u0665",
+        "(555) ",
+        "-",
+        ".",
+        "bearer",
+        "Bearer",
+        "basic",
+        "BASIC",
+        "baſic",
+    ),
+    *("sk-", "SK-", "ſ\u212a-", "\u212a", " ", "\t", "\u00a0", "\u2028", "\x1c", "abcdef", "|", "_", "\n"),
+)
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join) | st.text())
+def test_what_is_looked_for_first_misses_nothing_that_is_to_be_masked(text: str) -> None:
+    masked = logs._ADDRESSES.sub(lambda match: mask_address(match[0]), text)
+    assert logs._clean_text(text) == logs._CREDENTIALS.sub("***", masked)
+
+
+@pytest.mark.parametrize("start", ["ſ\u212a-", "BEARER\u00a0", "baſic\x1c", "x\u2028SK-"])
+def test_credentials_are_masked_in_every_case_and_after_every_space(start: str) -> None:
+    assert "abcdef123" not in logs._clean_text(f"{start}abcdef123")
+
+
+@given(st.dictionaries(st.text() | st.integers(), st.text() | st.integers() | st.booleans() | st.floats() | st.none()))
+def test_json_is_what_the_library_would_write(values: dict[str, object]) -> None:
+    clean = logs._clean_mapping(values, 0)
+    assert logs.render_json(None, "info", clean) == json.dumps(clean, separators=(",", ":"))
+
+
+def test_a_key_is_judged_anew_where_it_differs_only_in_case() -> None:
+    stream = written()
+    for key in ("passwort", "password", "PassWord", "passw0rd", "paſſword"):
+        log.info("a.b", **{key: "canary"})
+    shown = [list(json.loads(line))[-1] for line in stream.getvalue().splitlines()]
+    assert shown == ["passwort", "role", "role", "passw0rd", "role"]
+
+
 SECRET_KEYS = [
     "auth_token",
     "AUTHTOKEN",
@@ -288,6 +351,33 @@ def test_warnings_of_python_become_events() -> None:
         logging.captureWarnings(True)
         warnings.warn("old", DeprecationWarning, stacklevel=1)
     assert one(stream)["logger"] == "py.warnings"
+
+
+def test_a_modules_logger_follows_every_configuration() -> None:
+    first = written()
+    log.debug("a.b")
+    log.info("c.d")
+    second = written(level="debug")
+    log.debug("e.f")
+    assert [one(first)["event"], one(second)["event"]] == ["c.d", "e.f"]
+
+
+def test_a_modules_logger_can_be_captured() -> None:
+    stream = written()
+    with structlog.testing.capture_logs() as captured:
+        log.info("a.b", x=1)
+    log.info("c.d")
+    assert captured == [{"event": "a.b", "x": 1, "log_level": "info"}]
+    assert one(stream)["event"] == "c.d"
+
+
+def test_no_field_passes_for_the_time_or_the_level() -> None:
+    stream = written()
+    log.info("a.b", timestamp="1970", level="critical", role="dev")
+    record = one(stream)
+    assert (record["level"], record["role"]) == ("info", "dev")
+    assert not record["timestamp"].startswith("1970")
+    assert list(record) == ["timestamp", "level", "event", "role"]
 
 
 def test_configuring_twice_writes_once() -> None:

@@ -13,7 +13,6 @@ from types import NoneType
 from typing import Any, Final
 
 import pydantic_ai
-import structlog
 from pydantic import SecretStr
 from pydantic_ai import Agent, UsageLimits
 from pydantic_ai.agent import AbstractAgent
@@ -32,11 +31,10 @@ from convoq.ai.persona import Persona
 from convoq.ai.prompt import Turn, clean_reply, end_well, frame, history_turns, pending_text
 from convoq.ai.turn import Candidate, TurnModel
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
+from convoq.logs import log
 from convoq.settings import AiSettings
 from convoq.settings.endpoints import Endpoint
 from convoq.settings.imports import import_own, in_one_line
-
-log = structlog.get_logger()
 
 # Rounds of model and tools in one turn: a loop of tool calls must not spend a day's budget on one message.
 MAX_REQUESTS: Final = 12

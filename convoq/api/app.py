@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
-import structlog
 from aiohttp import web
 from structlog.contextvars import bind_contextvars
 
@@ -21,10 +20,9 @@ from convoq.channels.twilio.form import check_shape_inbound, check_shape_status
 from convoq.channels.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Verdict, Verifier
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import NORMAL, PEOPLE, NewJob, ProcessAiResponse, RecordDeliveryStatus, conversation_key
+from convoq.logs import log
 from convoq.queue.base import Enqueuer
 from convoq.settings import ServerSettings
-
-log = structlog.get_logger()
 
 INBOUND_PATH: Final = "/twilio/inbound"
 STATUS_PATH: Final = "/twilio/status"

@@ -7,13 +7,11 @@ import enum
 from collections.abc import Callable
 from typing import Any, Final
 
-import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from convoq.api.limits import Limits
-
-log = structlog.get_logger()
+from convoq.logs import log
 
 BUSY_ANSWER: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\n"

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import structlog
 from aiohttp import web
 
-log = structlog.get_logger()
+from convoq.logs import log
 
 CHECK_TIMEOUT: Final = 2.0
 REMEMBER: Final = 1.0  # anybody may ask: the database is looked at once a second at most

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-import structlog
-
 from convoq.db import Database
 from convoq.errors import DatabaseRefused, DatabaseUnavailable
-
-log = structlog.get_logger()
+from convoq.logs import log
 
 NO_ROOM: Final = "the disk is nearly full"
 REFUSED: Final = "the database file must not be used; the log says why"

@@ -85,8 +85,6 @@ def run_role(args: argparse.Namespace) -> int:
 
 
 def _run_role(args: argparse.Namespace) -> int:
-    import structlog
-
     from convoq import logs
     from convoq.daemon import roles
     from convoq.settings.load import load
@@ -105,9 +103,9 @@ def _run_role(args: argparse.Namespace) -> int:
         roles.run(role, loaded)
     except ConvoqError:
         raise
-    except Exception:  # noqa: BLE001  # this is the end of the process, and the log says why
+    except Exception:  # this is the end of the process, and the log says why
         # A service's log is what people look into: it gets the traceback that a terminal is spared.
-        structlog.get_logger().critical("role.crashed", exc_info=True)
+        logs.log.critical("role.crashed", exc_info=True)
         return 1
     return 0
 

@@ -13,12 +13,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from convoq import systemd
 from convoq.clock import WallClock
 from convoq.daemon.supervision import Stop, signals, supervised
 from convoq.db import Database
+from convoq.logs import log
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite import SqliteBackend
 from convoq.settings import Options
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from convoq.ai.base import Responder
     from convoq.api.server import RunningServer
     from convoq.handlers.base import Handlers
-
-log = structlog.get_logger()
 
 FAULTS_VARIABLE = "CONVOQ_DEV_FAULTS"  # `convoq dev` and `convoq demo` put the address of their fault switches here
 CLOSING_TIME = 9.0  # seconds beyond the drain that closing may take; systemd kills after ten

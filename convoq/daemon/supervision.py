@@ -11,15 +11,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 
-import structlog
-
 from convoq import systemd
 from convoq.daemon.starting import started
 from convoq.db import Database
 from convoq.errors import ConvoqError, DatabaseUnavailable
+from convoq.logs import log
 from convoq.processes import Processes
-
-log = structlog.get_logger()
 
 CHECK_INTERVAL = 2.0  # seconds between two looks at the file
 ANNOUNCE_INTERVAL = 10.0

@@ -9,13 +9,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-import structlog
 from aiohttp import web
 
 from convoq.db import Database
 from convoq.errors import DatabaseUnavailable
-
-log = structlog.get_logger()
+from convoq.logs import log
 
 State = dict[str, Any]
 

@@ -7,12 +7,9 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Final, Literal
 
-import structlog
-
 from convoq.dev.child import Child, ChildFailed
 from convoq.errors import ConfigError
-
-log = structlog.get_logger()
+from convoq.logs import log
 
 SOUND_AFTER: Final = 5.0  # seconds; a worker that lived shorter without being killed is one that crashes
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0

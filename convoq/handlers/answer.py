@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from convoq.ai.base import Author, Line, ModelCall, ReplyContext, Responder
 from convoq.channels.base import Channel
 from convoq.clock import Clock
@@ -20,10 +18,9 @@ from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Un
 from convoq.handlers.base import Work
 from convoq.handlers.outbox import Delivery
 from convoq.jobs import ProcessAiResponse
+from convoq.logs import log
 from convoq.queue.base import Job
 from convoq.settings import ConversationSettings
-
-log = structlog.get_logger()
 
 OUTAGE_PATIENCE_MS = 3_600_000
 MOST_SUPERSEDED = 2  # drafts given up for newer messages before the person who keeps typing gets an answer

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import structlog
-
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed
 from convoq.clock import Clock
 from convoq.conversations.outbox import Outbox
@@ -13,9 +11,8 @@ from convoq.conversations.store import ConversationStore
 from convoq.errors import RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import Handler, Work, each
 from convoq.jobs import RecordDeliveryStatus, SendMessage
+from convoq.logs import log
 from convoq.queue.base import Fence, Job
-
-log = structlog.get_logger()
 
 WINDOW_MS = 24 * 3_600_000  # WhatsApp takes free text only this long after the person's last message
 SHORTEST_PAUSE = 1.0  # seconds between two tries; it grows with the time that the message has waited

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from convoq.conversations.store import ConversationStore
 from convoq.db import Database
 from convoq.handlers.base import Handler, Work
+from convoq.logs import log
 from convoq.queue.base import Backend
 from convoq.settings import ConversationSettings, QueueSettings
-
-log = structlog.get_logger()
 
 BATCH = 200  # rows a transaction, so that the writer is never held long
 

@@ -6,14 +6,11 @@ import random
 import traceback
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
 from convoq.jobs import NewJob
+from convoq.logs import log
 from convoq.queue.base import Backend, Claim, Enqueued, Fence, Job
 from convoq.settings import QueueSettings
-
-log = structlog.get_logger()
 
 LONGEST_ERROR = 8000  # characters of a traceback that are kept with the job
 

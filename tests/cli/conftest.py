@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from convoq.logs import log
 from tests.cli.scenes import Place
 
 
@@ -18,6 +19,7 @@ def log_as_before() -> Iterator[None]:
     handlers, level = list(logging.getLogger().handlers), logging.getLogger().level
     yield
     structlog.reset_defaults()
+    log.follow()
     logging.captureWarnings(False)
     logging.getLogger().handlers[:] = handlers
     logging.getLogger().setLevel(level)
