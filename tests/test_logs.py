@@ -12,6 +12,8 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -417,6 +419,66 @@ def test_a_log_that_cannot_be_written_harms_nobody() -> None:
     stream = written()
     stream.close()
     structlog.get_logger().info("a.b")
+
+
+def test_a_closed_file_is_not_written_to_by_its_number(tmp_path: Path) -> None:
+    stream = (tmp_path / "log").open("w")
+    configure("info", "json", stream=stream)
+    number = stream.fileno()
+    stream.close()
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+    assert other == number
+    log.info("a.b")
+    assert os.fstat(other).st_size == 0
+    os.close(other)
+
+
+def test_each_record_is_out_when_its_event_returns(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        configure("info", "json", stream=stream)
+        log.info("a.b")
+        assert (tmp_path / "log").read_text().endswith("}\n")
+
+
+def test_text_that_the_stream_cannot_encode_is_escaped(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w", encoding="ascii") as stream:
+        configure("info", "console", stream=stream)
+        log.info("a.b", text="héé")
+        assert "text=h\\xe9\\xe9" in (tmp_path / "log").read_text()
+
+
+def test_a_stream_that_does_not_block_loses_whole_records_only() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with open(reader, "rb") as pipe, open(writer, "w") as stream:  # noqa: PTH123  # descriptors have no path
+        configure("info", "json", stream=stream)
+        sizes = [100, 15_000, 3_000, 1]
+        for number in range(60):
+            log.info("a.b", number=number, text="x" * sizes[number % 4])
+        os.set_blocking(reader, False)
+        first = pipe.read()
+        for number in range(60, 70):
+            log.info("a.b", number=number)
+        second = pipe.read()
+    assert len(first) > 50_000
+    lines = (first + second).split(b"\n")[:-1]
+    broken = [line for line in lines if not line.endswith(b"}")]
+    assert len(broken) <= 1
+    whole = [json.loads(line)["number"] for line in lines if line not in broken]
+    assert whole[-10:] == list(range(60, 70))
+    assert whole == sorted(set(whole))
+
+
+def test_a_slow_reader_gets_everything_that_he_reads_in_time() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with open(reader, "rb") as pipe, open(writer, "w") as stream:  # noqa: PTH123  # descriptors have no path
+        configure("info", "json", stream=stream)
+        with ThreadPoolExecutor(1) as pool:
+            lines = pool.submit(lambda: [json.loads(pipe.readline())["number"] for _ in range(100)])
+            for number in range(100):
+                log.info("a.b", number=number, text="x" * 15_000)
+            assert lines.result() == list(range(100))
 
 
 def test_events_go_to_standard_error_even_when_nobody_reads_it() -> None:
