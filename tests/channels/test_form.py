@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from hypothesis import given
@@ -50,6 +50,20 @@ def reshaped(form: Form, old: Form, new: Form) -> Form:
 @given(st.lists(st.tuples(st.text(min_size=1), st.text()), max_size=20))
 def test_parsing_returns_what_was_encoded(form: Form) -> None:
     assert parse_form(urlencode(form).encode()) == form
+
+
+PIECES = ("a", "é", "%", "%2", "%41", "%c3%a9", "%C3", "%26", "%3D", "%25", "%zz", "&", "=", "+", ";")
+
+
+@given(st.lists(st.sampled_from(PIECES)).map("".join))
+def test_a_form_is_read_as_the_standard_library_reads_it(text: str) -> None:
+    try:
+        expected = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        with pytest.raises(ValueError, match="not UTF-8"):
+            parse_form(text.encode())
+    else:
+        assert parse_form(text.encode()) == expected
 
 
 def test_blank_values_and_order_are_kept() -> None:

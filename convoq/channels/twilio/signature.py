@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -96,7 +97,7 @@ def sign(token: str, url: str, pairs: Iterable[tuple[str, str]] = (), algorithm:
 
 def canonical(pairs: Iterable[tuple[str, str]]) -> str:
     """A form as Twilio signs it: each distinct value of each key, in code point order, with nothing in between."""
-    return "".join([name + value for name, value in sorted(set(pairs))])
+    return "".join(chain.from_iterable(sorted(set(pairs))))
 
 
 def _bases(public_url: str) -> list[str]:
@@ -119,7 +120,9 @@ def _bases(public_url: str) -> list[str]:
 
 def _algorithm(settings: str | None) -> str:
     """The algorithm that the settings header names; without one the old SHA-1."""
-    for part in (settings or "").split(","):
+    if not settings:
+        return HMAC_SHA1
+    for part in settings.split(","):
         name, _, value = part.partition("=")
         if name.strip() == "algorithm" and value.strip():
             return value.strip().upper()
