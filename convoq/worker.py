@@ -175,8 +175,10 @@ class Worker:
             self._changed.set()
             try:
                 if error is None:
-                    await self._queue.ack(work.claim)
-                elif isinstance(error, asyncio.CancelledError):
+                    await work.finish()
+                    return
+                await work.acked()
+                if isinstance(error, asyncio.CancelledError):
                     await self._queue.release(work.claim)
                 else:
                     await self._queue.fail(work.claim, error, work.running)

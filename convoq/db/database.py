@@ -70,9 +70,13 @@ class Database:
         exception of its own undoes it alone and reaches its caller. With `durable=False` the commit may be lost in a
         power cut (not in a crash); that is for what may harmlessly happen again. Raises DatabaseUnavailable.
         """
+        return await self.submit(unit, durable=durable)
+
+    def submit(self, unit: Unit[T], *, durable: bool = True) -> asyncio.Future[T]:
+        """As `write`, but at once: units run in the order in which they are submitted."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.post(unit, partial(settle, future), durable=durable, wanted=lambda: not future.cancelled())
-        return await future
+        return future
 
     def post(
         self, unit: Unit[T], settle: Settle[T], *, durable: bool = True, wanted: Callable[[], bool] = always

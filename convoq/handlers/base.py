@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ class Work:
     def __init__(self, claim: Claim, queue: QueueService) -> None:
         self.claim = claim  #: its jobs are those not yet done
         self.running: tuple[Job, ...] = claim.jobs  #: those that a failure now counts against
+        self._acking: list[asyncio.Future[None]] = []
         self._queue = queue
 
     @property
@@ -31,9 +33,24 @@ class Work:
 
     async def done(self, job: Job) -> None:
         """This job is finished for good, whatever becomes of the others. Raises LeaseLost."""
+        self.done_soon(job)
+        await self.acked()
+
+    def done_soon(self, job: Job) -> None:
+        """As done(), but the next job need not wait for the commit: a crash until then runs this one again."""
         if len(self.claim.jobs) > 1:
-            await self._queue.ack(self.claim, [job])
+            self._acking.append(self._queue.ack(self.claim, [job]))
             self.claim = self.claim.with_jobs([other for other in self.claim.jobs if other.id != job.id])
+
+    async def acked(self) -> None:
+        """Returns when every job that is done is on record. Raises LeaseLost."""
+        acking, self._acking = self._acking, []
+        await asyncio.gather(*acking)
+
+    async def finish(self) -> None:
+        """All that is left of the claim is done. Raises LeaseLost."""
+        self._acking.append(self._queue.ack(self.claim))
+        await self.acked()
 
 
 Handler = Callable[[Work], Awaitable[None]]
@@ -50,12 +67,12 @@ class Handlers:
 
 
 def each(run: Callable[[Job], Awaitable[None]]) -> Handler:
-    """A handler that takes a claim's jobs one by one, in order; each one is finished before the next is started."""
+    """A handler that takes a claim's jobs one by one, in order; none is started before the one ahead has ended well."""
 
     async def handler(work: Work) -> None:
         for job in work.claim.jobs:
             work.running = (job,)
             await run(job)
-            await work.done(job)
+            work.done_soon(job)
 
     return handler

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -178,8 +178,11 @@ class Backend(Protocol):
         """Renews each lease from now; returns the claims that were lost instead of raising."""
         ...
 
-    async def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> None:
-        """These jobs (default: all of the claim) are done. With none of its jobs left, the claim ends."""
+    def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> Awaitable[None]:
+        """These jobs (default: all of the claim) are done. With none of its jobs left, the claim ends.
+
+        It begins with the call, not with the wait for its end: acks take effect in the order of their calls.
+        """
         ...
 
     async def nack(self, claim: Claim, *, delay: float, charged: Sequence[Job] = (), error: str | None = None) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
 from convoq.jobs import NewJob
@@ -55,11 +57,11 @@ class QueueService:
     def fence(self, claim: Claim) -> Fence:
         return self.backend.fence(claim)
 
-    async def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> None:
-        """These jobs (default: all of the claim) are done. Raises LeaseLost."""
-        await self.backend.ack(claim, jobs)
-        for job in claim.jobs if jobs is None else jobs:
-            log.info("job.finished", kind=job.kind, job_id=job.id, attempt=job.attempt)
+    def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> asyncio.Future[None]:
+        """These jobs (default: all of the claim) are done. Begins at once. Raises LeaseLost."""
+        acking = asyncio.ensure_future(self.backend.ack(claim, jobs))
+        acking.add_done_callback(partial(_log_finished, claim.jobs if jobs is None else jobs))
+        return acking
 
     async def release(self, claim: Claim) -> None:
         """The claim goes back as if it had never been taken. Raises LeaseLost."""
@@ -126,6 +128,12 @@ class QueueService:
 
 def _log_enqueued(job: NewJob, result: Enqueued) -> None:
     log.debug("job.enqueued", kind=job.kind, job_id=result.job_id, duplicate=result.duplicate)
+
+
+def _log_finished(jobs: Sequence[Job], acking: asyncio.Future[None]) -> None:
+    if not acking.cancelled() and acking.exception() is None:
+        for job in jobs:
+            log.info("job.finished", kind=job.kind, job_id=job.id, attempt=job.attempt)
 
 
 def _ids(jobs: Sequence[Job]) -> list[str]:

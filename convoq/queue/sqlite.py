@@ -111,7 +111,7 @@ class SqliteBackend:
 
     # --- Ending a claim
 
-    async def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> None:
+    def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> asyncio.Future[None]:
         now = self._database.clock.now()
 
         def unit(connection: sqlite3.Connection) -> None:
@@ -120,7 +120,7 @@ class SqliteBackend:
             if jobs is None or not _has_unfinished(connection, lane_id, claim):
                 _free_lane(connection, lane_id, now)
 
-        await self._database.write(unit, durable=False)
+        return self._database.submit(unit, durable=False)
 
     async def nack(self, claim: Claim, *, delay: float, charged: Sequence[Job] = (), error: str | None = None) -> None:
         due_at = self._database.clock.now() + round(delay * 1000)

@@ -1821,7 +1821,7 @@ async def test_a_dead_workers_receipt_is_void_after_the_recovery(
 # --- cancelled callers -----------------------------------------------------------------------------------------------
 
 
-async def cut_short(work: Coroutine[Any, Any, object], chance: random.Random) -> bool:
+async def cut_short(work: Awaitable[object], chance: random.Random) -> bool:
     """Runs `work` and cancels it at a random moment; whether it came to its end before."""
     task = asyncio.ensure_future(work)
     if chance.random() < 0.5:

@@ -103,6 +103,10 @@ draws = st.builds(
 backends = st.integers(0, WORKERS - 1)
 
 
+async def acked(backend: Backend, claim: Claim, jobs: Sequence[Job] | None = None) -> None:
+    await backend.ack(claim, jobs)
+
+
 class QueueMachine(RuleBasedStateMachine):
     """Two backends on one queue, a clock turned by hand, and every claim ever given, the stale ones too."""
 
@@ -216,7 +220,7 @@ class QueueMachine(RuleBasedStateMachine):
     def ack(self, which: int, receipt: str, data: st.DataObject) -> None:
         claim = self.newest[receipt]
         some = self.some(data, claim)
-        if self.verb(receipt, self.backend(which).ack(claim, some)):
+        if self.verb(receipt, acked(self.backend(which), claim, some)):
             self.end(claim, claim.jobs if some is None else some, State.DONE)
 
     @rule(which=backends, receipt=claims, data=st.data())
@@ -419,7 +423,7 @@ class QueueMachine(RuleBasedStateMachine):
         while claims := self.run(self.backend(0).claim(100, lease=60.0, worker="drain")):
             for claim in claims:
                 came.setdefault(self.jobs[claim.jobs[0].id].lane, []).extend(each.id for each in claim.jobs)
-                self.run(self.backend(0).ack(claim))
+                self.run(acked(self.backend(0), claim))
         assert came == expected
         assert self.run(self.backend(1).count(JobFilter(states=(State.READY,)))) == 0
 
