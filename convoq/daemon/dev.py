@@ -27,7 +27,8 @@ from convoq.errors import ConvoqError
 from convoq.settings.load import Loaded, load
 from convoq.settings.roles import OFFLINE, require
 
-RECONCILE_AFTER: Final = 1.5  # seconds: here a lost answer is asked for while somebody watches
+TWILIO_TIMEOUT: Final = 3.0  # seconds; with the next one: here a lost answer is asked for while somebody watches
+RECONCILE_AFTER: Final = 1.5
 WORKER_DRAIN: Final = 2.0
 GRACE: Final = 15.0
 CONFIG_VARIABLE: Final = "CONVOQ_CONFIG"
@@ -81,6 +82,7 @@ def _own_settings(database: Path) -> dict[str, str]:
         "server.host": "127.0.0.1",
         "server.port": str(port),
         "server.public_url": f"http://127.0.0.1:{port}",
+        "twilio.timeout": str(TWILIO_TIMEOUT),
         "twilio.reconcile_after": str(RECONCILE_AFTER),
         "work.drain_timeout": str(WORKER_DRAIN),
     }

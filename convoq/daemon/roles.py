@@ -182,7 +182,10 @@ async def _handlers(loaded: Loaded, database: Database, queue: QueueService, sta
     channel = await TwilioChannel.create(options.twilio, status_callback=callback, clock=WallClock())
     stack.push_async_callback(channel.close)
     store, outbox = ConversationStore(database), Outbox(database)
-    delivery = Delivery(outbox, channel, database.clock, reconcile_after=options.twilio.reconcile_after)
+    delivery = Delivery(
+        outbox, channel, database.clock,
+        reconcile_after=options.twilio.reconcile_after, request_timeout=options.twilio.timeout,
+    )  # fmt: skip
     persona_by_address = {number.address: number.persona for number in options.numbers}
     answer = AnswerHandler(
         store=store,

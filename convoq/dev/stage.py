@@ -161,6 +161,7 @@ class Stage:
             "server.public_url": self.url,
             "ai.model": "offline",
             "conversation.quiet_window": "0.4",
+            "twilio.timeout": "1.5",
             "twilio.reconcile_after": "0.6",
             "log.format": "json",
         }

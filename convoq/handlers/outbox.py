@@ -23,13 +23,20 @@ LATE_SHARE = 0.5  # of reconcile_after: whoever was stopped this long before its
 
 
 class Delivery:
-    """Delivers a conversation's pending parts. `reconcile_after`: seconds before the channel is asked about a send."""
+    """Delivers a conversation's pending parts.
 
-    def __init__(self, outbox: Outbox, channel: Channel, clock: Clock, *, reconcile_after: float) -> None:
+    `reconcile_after`: seconds before the channel is asked about a send that ended without an answer;
+    `request_timeout`: how long a send takes at most.
+    """
+
+    def __init__(
+        self, outbox: Outbox, channel: Channel, clock: Clock, *, reconcile_after: float, request_timeout: float
+    ) -> None:
         self._outbox = outbox
         self._channel = channel
         self._clock = clock
         self._reconcile_after = reconcile_after
+        self._request_timeout = request_timeout
         # From reconcile_after on others may look for this send, miss it and send it themselves.
         self._late_ms = round(reconcile_after * LATE_SHARE * 1000)
 
@@ -104,8 +111,8 @@ class Delivery:
     async def _reconcile(self, row: OutboxRow, fence: Fence) -> None:
         """Finds out whether a part with an unknown outcome was sent: adopts it, or makes it ready to be sent again."""
         age = (self._clock.now() - (row.attempted_at or 0)) / 1000
-        if age < self._reconcile_after:
-            raise Snooze(self._reconcile_after - age, "waiting to ask whether it was sent")
+        if (wait := self._unknowable(row) - age) > 0:
+            raise Snooze(wait, "waiting to ask whether it was sent")
         try:
             found = await self._channel.find(_outbound(row), within=age)
         except SendFailed as error:
@@ -120,6 +127,11 @@ class Delivery:
             await self._outbox.sent(row, adopted, reconciled=True)
         else:
             await self._outbox.not_sent(row, fence)
+
+    def _unknowable(self, row: OutboxRow) -> float:
+        """Seconds from the attempt on in which the channel may still come to have the part."""
+        # `ambiguous`: the attempt is over. `sending`: whoever made it died or was stopped, but its request may live on.
+        return self._reconcile_after + (self._request_timeout if row.state == "sending" else 0.0)
 
     def _later(self, row: OutboxRow, reason: str, *, at_least: float) -> Snooze | RetryLater:
         """The channel's trouble is not the message's fault: for a while trying again costs no attempts."""

@@ -95,7 +95,8 @@ class TwilioSettings(Section):
     """Seconds after which Twilio drops a reply that it could not deliver."""
 
     reconcile_after: Seconds = 5.0
-    """Seconds to wait after a send with an unknown outcome before Twilio is asked whether it went out."""
+    """Seconds to wait after a send with an unknown outcome before Twilio is asked whether it went out. After a send
+    whose worker died, twilio.timeout comes on top: its request may still be under way."""
 
 
 class QueueSettings(Section):

@@ -40,6 +40,7 @@ from tests.clock import ManualClock
 OURS, ANA, BEN = "whatsapp:+15550009999", "whatsapp:+15551230001", "whatsapp:+15551230002"
 OUR_SMS, ANA_SMS = "+15550009999", "+15551230001"
 RECONCILE_AFTER = 5.0
+REQUEST_TIMEOUT = 10.0
 TIMING = ConversationSettings(quiet_window=0, max_wait=20, idle_after=900, expire_after=86400)
 
 Answering = Callable[[ReplyContext], Awaitable[str] | str]
@@ -201,7 +202,7 @@ async def open_house(
         channel = await TwilioChannel.create(settings, status_callback="http://127.0.0.1:9/s", clock=WallClock())
         queue = QueueService(SqliteBackend(database), QueueSettings(), random=lambda: 1.0)
         store, outbox, responder = ConversationStore(database), Outbox(database), ScriptedResponder()
-        delivery = Delivery(outbox, channel, clock, reconcile_after=RECONCILE_AFTER)
+        delivery = Delivery(outbox, channel, clock, reconcile_after=RECONCILE_AFTER, request_timeout=REQUEST_TIMEOUT)
         answer = AnswerHandler(
             store=store,
             delivery=delivery,

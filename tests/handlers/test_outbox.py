@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
+from convoq.channels.base import Outbound, Sent
 from convoq.dev.loopback import Fault, error, garbage, hang, refused, reset, slow, too_many
 from convoq.handlers.base import Work
 from convoq.queue.base import JobFilter, State
-from tests.handlers.house import ANA, ANA_SMS, BEN, OUR_SMS, RECONCILE_AFTER, House
+from tests.handlers.house import ANA, ANA_SMS, BEN, OUR_SMS, RECONCILE_AFTER, REQUEST_TIMEOUT, House
 
 DAY = 86_400.0
 
@@ -202,6 +203,31 @@ async def test_a_process_that_died_while_sending_leaves_a_part_that_is_looked_fo
     house.clock.advance(61)
     await house.settle()
     assert (house.sent, await house.outbox_states()) == (["re: hello"], ["sent"])
+
+
+async def test_a_send_of_a_dead_process_that_is_taken_late_is_not_sent_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, requests = house.channel.send, []
+
+    async def then_die(message: Outbound) -> Sent:
+        requests.append(message)
+        raise BaseExceptionGroup("the process is gone", [KeyboardInterrupt()])
+
+    monkeypatch.setattr(house.channel, "send", then_die)
+    job_id = await house.hear("hello")
+    [claim] = await house.queue.claim(1, worker="dead")
+    with pytest.raises(BaseExceptionGroup):
+        await house.handlers["process_ai_response"](Work(claim, house.queue))
+    monkeypatch.setattr(house.channel, "send", send)
+    await house.queue.release(claim)
+    house.clock.advance(REQUEST_TIMEOUT)
+    await house.step()
+    assert (house.twilio.reads, (await house.job(job_id)).attempt) == (0, 0)
+    assert await house.due_in() == RECONCILE_AFTER
+    await send(requests[0])
+    await house.settle()
+    assert (house.sent, house.twilio.reads) == (["re: hello"], 1)
 
 
 async def test_a_newer_message_waits_until_the_part_before_is_settled(house: House) -> None:

@@ -136,6 +136,7 @@ def _settings(directory: Path, twilio: LoopbackTwilio, port: int) -> dict[str, s
         "CONVOQ_TWILIO__ACCOUNT_SID": twilio.account_sid,
         "CONVOQ_TWILIO__AUTH_TOKEN": twilio.auth_token,
         "CONVOQ_TWILIO__API_BASE_URL": twilio.url,
+        "CONVOQ_TWILIO__TIMEOUT": "1",
         "CONVOQ_TWILIO__RECONCILE_AFTER": "0.2",
         "CONVOQ_QUEUE__BACKOFF_BASE": "0.05",
         "CONVOQ_AI__MODEL": "offline",
