@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from convoq.errors import RetryLater
+
 
 class Author(enum.StrEnum):
     """Who wrote a line of a conversation."""
@@ -34,7 +36,7 @@ class ModelCall:
     """
 
     model: str
-    outcome: str  #: ok, retryable, permanent, refused, empty, timeout, cancelled
+    outcome: str  #: ok, retryable, account, permanent, refused, empty, timeout, cancelled
     input_tokens: int = 0
     output_tokens: int = 0
     duration_ms: int = 0
@@ -63,11 +65,16 @@ class Reply:
     model: str
 
 
+class AccountRefused(RetryLater):
+    """The provider refuses our key or our account has no credit: nothing is answered until somebody mends that."""
+
+
 class Responder(Protocol):
     """Answers a turn.
 
     Raises RetryLater(delay) when trying again later can help (the model is down, slow, busy or said nothing),
-    Unrecoverable when it cannot (wrong key, unknown model, refused). Cancelling it ends the request to the model.
+    AccountRefused(delay) when somebody has to mend the account first, Unrecoverable when neither helps (unknown model,
+    refused). Cancelling it ends the request to the model.
     """
 
     async def warm(self) -> None:

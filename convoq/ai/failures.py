@@ -53,7 +53,7 @@ class Failure:
     @property
     def outage(self) -> bool:
         """Whether other requests to this model will probably fail, too, for now."""
-        return self.outcome in ("retryable", "timeout")
+        return self.outcome in ("retryable", "timeout", "account")
 
 
 def failure_of(error: Exception) -> Failure:
@@ -85,9 +85,9 @@ def _of_status(error: ModelHTTPError) -> Failure:
     if status in (400, 422, 500) and _OVERFLOW.search(body):
         return _overflow(f"{said}: the conversation does not fit its context window")
     if isinstance(error, ModelQuotaExceededError):
-        return _permanent(f"{said}: the account's credit or quota is used up; top it up at the provider")
+        return _account(f"{said}: the account's credit or quota is used up; top it up at the provider", error)
     if isinstance(error, ModelAuthenticationError):
-        return _permanent(f"{said}: the API key is refused; check the key and what it may use")
+        return _account(f"{said}: the API key is refused; check the key and what it may use", error)
     if isinstance(error, ModelNotFoundError):
         return _permanent(f"{said}: no such model there; check the model's name and the base_url (most end in /v1)")
     if status == 501 or (status >= 500 and _UNSUPPORTED.search(body)):
@@ -130,6 +130,11 @@ def _says_something(part: object) -> bool:
 def _overflow(reason: str) -> Failure:
     advice = "lower ai.history_tokens or give the model a larger context"
     return Failure(outcome="permanent", reason=f"{reason}; {advice}", overflow=True)
+
+
+def _account(reason: str, error: ModelHTTPError) -> Failure:
+    """No message's fault, and the same request succeeds once somebody has mended the account."""
+    return Failure(outcome="account", reason=reason, retry_after=error.retry_after)
 
 
 def _permanent(reason: str) -> Failure:

@@ -22,7 +22,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
-from convoq.ai.base import ModelCall
+from convoq.ai.base import AccountRefused, ModelCall
 from convoq.ai.context import CUT_MARK, estimate_tokens
 from convoq.ai.failures import Failure, failure_of, flaw_of
 from convoq.ai.outage import SHORTEST, Outage
@@ -46,7 +46,8 @@ class TurnModel(WrapperModel):
 
     Each request has `timeout` seconds, and none outlasts `ends_at` (seconds on `clock`). A context that overflows is
     halved once, an empty answer asked for once more; then comes the next candidate. When none answers, raises
-    RetryLater if time may help, else Unrecoverable with what to check. `record` gets every request, cut off ones too.
+    AccountRefused if a mended account would help, RetryLater if time may, else Unrecoverable with what to check.
+    `record` gets every request, cut off ones too.
     """
 
     def __init__(
@@ -196,8 +197,14 @@ def _checked(response: ModelResponse | None) -> ModelResponse:
 
 def _verdict(failures: Sequence[tuple[Candidate, Failure]]) -> RetryLater | Unrecoverable:
     reason = "; ".join(f"model {candidate.label}: {failure.reason}" for candidate, failure in failures)
-    waits = [failure.retry_after or SHORTEST for _, failure in failures if failure.passing]
-    return RetryLater(min(waits), reason) if waits else Unrecoverable(reason)
+    outcomes = {failure.outcome for _, failure in failures}
+    # Whoever refused to answer would be paid for refusing again, each time until the account is mended.
+    held = "account" in outcomes and "refused" not in outcomes
+    worth = [failure for _, failure in failures if failure.passing or (held and failure.outcome == "account")]
+    if not worth:
+        return Unrecoverable(reason)
+    delay = min(failure.retry_after or SHORTEST for failure in worth)
+    return AccountRefused(delay, reason) if held else RetryLater(delay, reason)
 
 
 def _tokens(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from convoq.ai.base import Author, Line, ModelCall, ReplyContext, Responder
+from convoq.ai.base import AccountRefused, Author, Line, ModelCall, ReplyContext, Responder
 from convoq.channels.base import Channel
 from convoq.clock import Clock
 from convoq.conversations.records import Draft, Message, Turn
@@ -23,6 +23,8 @@ from convoq.queue.base import Job
 from convoq.settings import ConversationSettings
 
 OUTAGE_PATIENCE_MS = 3_600_000
+REFUSAL_PATIENCE_MS = 24 * 3_600_000  # as long as WhatsApp takes an answer to a message
+ALARM_PAUSE_MS = 60_000  # one line in the log speaks for all who wait
 MOST_SUPERSEDED = 2  # drafts given up for newer messages before the person who keeps typing gets an answer
 
 
@@ -47,6 +49,7 @@ class AnswerHandler:
         self._persona_of = persona_of
         self._timing = timing
         self._clock = clock
+        self._alarmed_at: int | None = None
 
     async def __call__(self, work: Work) -> None:
         try:
@@ -138,6 +141,8 @@ class AnswerHandler:
         )
         try:
             reply = await self._responder.reply(context)
+        except AccountRefused as error:
+            raise self._held(error, turn) from error
         except RetryLater as error:
             # The model is down, which is not this message's fault: for a while that costs no attempts.
             if self._clock.now() - turn.waiting[0].at < OUTAGE_PATIENCE_MS:
@@ -147,6 +152,16 @@ class AnswerHandler:
         await self._store.save_draft(turn, draft, work.fence)
         log.info("reply.drafted", conversation_id=turn.conversation.id, answers=len(turn.waiting), model=reply.model)
         return draft
+
+    def _held(self, error: AccountRefused, turn: Turn) -> Snooze | Unrecoverable:
+        """Nobody's message is lost to a key that somebody corrects or an account that somebody tops up meanwhile."""
+        now = self._clock.now()
+        if self._alarmed_at is None or now - self._alarmed_at >= ALARM_PAUSE_MS:
+            self._alarmed_at = now
+            log.error("ai.refused", error=str(error))
+        if now - turn.waiting[0].at < REFUSAL_PATIENCE_MS:
+            return Snooze(error.delay, str(error))
+        return Unrecoverable(f"{error} (still so after 24 hours)")
 
     async def _commit(self, turn: Turn, draft: Draft, work: Work, *, last_chance: bool) -> tuple[Job, ...]:
         parts = self._channel.split(draft.text)

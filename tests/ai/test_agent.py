@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from convoq.ai.base import Author, ModelCall
+from convoq.ai.base import AccountRefused, Author, ModelCall
 from convoq.dev.model import Fault, LoopbackModel, Message
 from convoq.errors import RetryLater, Unrecoverable
 from tests.ai.conftest import Build, Conversation
@@ -135,9 +135,7 @@ async def test_utf_16_is_read(build: Build, model: LoopbackModel, conversation: 
 @pytest.mark.parametrize(
     ("fault", "advice"),
     [
-        (Fault.UNAUTHORIZED, "401: the API key is refused"),
         (Fault.NOT_FOUND, "404: no such model"),
-        (Fault.NO_CREDIT, "credit or quota is used up"),
         (Fault.REJECTED, "400: the request is refused"),
     ],
 )
@@ -153,6 +151,30 @@ async def test_lasting_faults_say_what_to_check(
     assert "\n" not in str(caught.value)
     assert conversation.outcomes == ["permanent"]
     assert len(model.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [(Fault.UNAUTHORIZED, "401: the API key is refused"), (Fault.NO_CREDIT, "credit or quota is used up")],
+)
+async def test_a_refused_account_waits_for_somebody_to_mend_it(
+    build: Build, model: LoopbackModel, conversation: Conversation, name: str, fault: Fault, advice: str
+) -> None:
+    model.mode = fault
+    responder = build(model=name, base_url=model.base_url, api_key="sk-secret")
+    with pytest.raises(AccountRefused, match=advice) as caught:
+        await responder.reply(conversation.context("hello"))
+    assert (caught.value.delay, conversation.outcomes, len(model.requests)) == (10, ["account"], 1)
+    assert "sk-" not in str(caught.value)
+
+
+async def test_a_refusal_to_answer_is_not_paid_for_again_while_the_account_is_mended(
+    build: Build, model: LoopbackModel, other: LoopbackModel, conversation: Conversation, name: str
+) -> None:
+    model.mode, other.mode = Fault.REFUSAL, Fault.UNAUTHORIZED
+    responder = build(model=name, base_url=model.base_url, fallback_model="small", fallback_base_url=other.base_url)
+    with pytest.raises(Unrecoverable, match="refused to answer"):
+        await responder.reply(conversation.context("hello"))
 
 
 async def test_refusal_is_final(build: Build, model: LoopbackModel, conversation: Conversation, name: str) -> None:

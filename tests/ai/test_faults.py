@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from convoq.ai.base import ModelCall
+from convoq.ai.base import AccountRefused, ModelCall
 from convoq.dev.model import Fault, LoopbackModel
 from convoq.errors import RetryLater, Unrecoverable
 from tests.ai.conftest import Build, Conversation
@@ -52,7 +52,7 @@ async def test_an_unknown_host_is_tried_again_later(build: Build, conversation: 
 async def test_logs_hold_no_message_and_no_key(build: Build, model: LoopbackModel, conversation: Conversation) -> None:
     model.mode = Fault.UNAUTHORIZED
     responder = build(model="openai:gpt-test", base_url=model.base_url, api_key="sk-secret")
-    with capture_logs() as logs, pytest.raises(Unrecoverable):
+    with capture_logs() as logs, pytest.raises(AccountRefused):
         await responder.reply(conversation.context("my private words"))
     assert [entry["event"] for entry in logs] == ["model_call.failed"]
     assert "private" not in str(logs)

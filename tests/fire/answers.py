@@ -32,8 +32,9 @@ LISTS = (
 PASSING = (
     Fault.HANG, Fault.DRIP, Fault.RESET, Fault.TRUNCATED, Fault.GARBAGE, Fault.WRONG_TYPES, Fault.HTML, Fault.HUGE,
     Fault.COMPRESSED, Fault.EMPTY, Fault.RATE_LIMITED, Fault.SERVER_ERROR, Fault.OVERLOADED, Fault.UTF16,
+    Fault.UNAUTHORIZED, Fault.NO_CREDIT,
 )  # fmt: skip
-FINAL = (Fault.UNAUTHORIZED, Fault.NOT_FOUND, Fault.REJECTED, Fault.NO_CREDIT, Fault.REFUSAL)
+FINAL = (Fault.NOT_FOUND, Fault.REJECTED, Fault.REFUSAL)
 AFTERMATH = 15.0  # seconds for which a fault may still be felt in the conversation that it has hit
 PROMPT = 5.0  # seconds within which those are answered whom no fault has hit
 LARGEST_WORKER = 400.0  # MB, with 20 MB answers coming in

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
-from convoq.ai.base import Author, ReplyContext
+from convoq.ai.base import AccountRefused, Author, ReplyContext
 from convoq.db import Database
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.jobs import NewJob
@@ -379,6 +380,39 @@ async def test_the_answer_comes_as_soon_as_the_model_is_back(house: House) -> No
     await house.hear("hello")
     await house.settle()
     assert house.sent == ["re: hello"]
+
+
+async def test_a_refused_key_holds_messages_for_a_day_without_costing_attempts(house: House) -> None:
+    house.responder.always = AccountRefused(3600, "the key is refused")
+    job_id = await house.hear("hello")
+    for _ in range(23):
+        await house.step()
+        record = await house.job(job_id)
+        assert (record.state, record.attempt, await house.due_in()) == (State.READY, 0, 3600)
+        house.clock.advance(3600)
+    house.responder.always = None
+    await house.step()
+    assert house.sent == ["re: hello"]
+
+
+async def test_a_key_that_stays_refused_for_a_day_leaves_a_dead_letter_with_the_cause(house: House) -> None:
+    house.responder.always = AccountRefused(3600, "the key is refused")
+    await house.hear("hello")
+    await house.settle(patience=25 * HOUR)
+    assert [record.error for record in await house.dead()] == ["the key is refused (still so after 24 hours)"]
+    assert await house.outcomes() == [("hello", "failed")]
+
+
+async def test_a_refused_key_is_an_error_in_the_log_once_a_minute(house: House) -> None:
+    house.responder.always = AccountRefused(10, "the key is refused")
+    for sender in (ANA, BEN):
+        await house.hear("hello", sender=sender)
+    with capture_logs() as logs:
+        for _ in range(12):
+            await house.step()
+            house.clock.advance(10)
+    alarms = [(entry["log_level"], entry["error"]) for entry in logs if entry["event"] == "ai.refused"]
+    assert alarms == [("error", "the key is refused")] * 2
 
 
 async def test_what_no_retry_can_help_is_a_dead_letter_with_its_reason(house: House) -> None:
