@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from convoq.channels.twilio.errors import meaning
+from convoq.cli.job_views import last_line
 from convoq.cli.output import colored
 from convoq.cli.table import print_table
 from convoq.cli.text import age, counted, harmless, iso_time, local_time, masked
 from convoq.conversations.reading import Line, SavedDraft, Summary, Transcript, Transition, delivery_of
 from convoq.conversations.records import Conversation, OutboxRow
+from convoq.conversations.states import Outcome
+from convoq.queue.base import JobRecord, State
 
 NAMES = {"contact": "person", "ai": "AI", "operator": "operator", "system": "convoq"}
 MARGIN = "    "  # no text of a message can begin left of it, so that none passes for a line of ours
@@ -51,11 +54,16 @@ def _preview(last: Line | None, full: bool) -> str:
     if last is None:
         return ""
     text = " ".join(last.message.description.split())
-    delivery = f" [{last.delivery}]" if last.delivery else ""
-    return f"{NAMES[last.message.author]}: {text if full else masked(text)}{delivery}"
+    fate = last.delivery or (Outcome.FAILED if last.message.outcome is Outcome.FAILED else None)
+    return f"{NAMES[last.message.author]}: {text if full else masked(text)}{f' [{fate}]' if fate else ''}"
 
 
-def print_transcript(transcript: Transcript, *, now: int) -> None:
+def is_unanswered(line: Line) -> bool:
+    """Whether only its job can tell what becomes of this message."""
+    return line.message.direction == "in" and line.message.outcome in (None, Outcome.FAILED)
+
+
+def print_transcript(transcript: Transcript, jobs: Mapping[str, JobRecord], *, now: int) -> None:
     """The head, then everything in the order of its time."""
     conversation, contact = transcript.conversation, transcript.conversation.contact
     name = f"{contact.name}, " if contact.name else ""
@@ -68,7 +76,7 @@ def print_transcript(transcript: Transcript, *, now: int) -> None:
         print(f"  before    conversation {transcript.previous_id}")
     if transcript.calls:
         print(f"  model     {_costs(transcript)}")
-    blocks = [*_message_blocks(transcript), *_draft_blocks(transcript), *_change_blocks(transcript)]
+    blocks = [*_message_blocks(transcript, jobs), *_draft_blocks(transcript), *_change_blocks(transcript)]
     for _, _, lines in sorted(blocks):
         print()
         for line in lines:
@@ -92,18 +100,19 @@ def _costs(transcript: Transcript) -> str:
 Block = tuple[int, int, list[str]]  # when, which of those at the same time, the lines
 
 
-def _message_blocks(transcript: Transcript) -> Iterator[Block]:
+def _message_blocks(transcript: Transcript, jobs: Mapping[str, JobRecord]) -> Iterator[Block]:
     for index, line in enumerate(transcript.lines):
-        yield line.message.at, 2 * index, list(_message_lines(line))
+        yield line.message.at, 2 * index, list(_message_lines(line, jobs))
 
 
-def _message_lines(line: Line) -> Iterator[str]:
+def _message_lines(line: Line, jobs: Mapping[str, JobRecord]) -> Iterator[str]:
     message = line.message
     color = "green" if message.author == "ai" else "bold"
     yield f"{local_time(message.at)}  {colored(color, NAMES[message.author])}  {colored('dim', f'#{message.id}')}"
     yield from _indented(message.description)
     if message.direction == "in":
-        yield colored("dim", f"{MARGIN}-> {_outcome(line)}")
+        outcome = _unanswered(line, jobs.get(line.message.job_id or "")) if is_unanswered(line) else _outcome(line)
+        yield colored("red" if outcome.startswith("not answered") else "dim", f"{MARGIN}-> {harmless(outcome)}")
     for part in line.parts:
         yield colored(_part_color(part), f"{MARGIN}-> {harmless(_part(part, len(line.parts)))}")
         if known := meaning(part.error_code):
@@ -117,9 +126,22 @@ def _indented(text: str) -> Iterator[str]:
 
 def _outcome(line: Line) -> str:
     message = line.message
-    if message.outcome is None:
-        return f"waits for its answer (job {message.job_id})" if message.job_id else "waits for its answer"
     return f"answered by #{message.answered_by}" if message.answered_by is not None else str(message.outcome)
+
+
+def _unanswered(line: Line, job: JobRecord | None) -> str:
+    """Whether an answer may still come, and if not, why and what brings it."""
+    name = f"job {line.message.job_id}"
+    if job is None:
+        failed = line.message.outcome is Outcome.FAILED
+        return f"not answered: {name} failed and was discarded" if failed else "waits for its answer"
+    match job.state:
+        case State.DEAD:
+            return f"not answered: {last_line(job.error)} ({name} failed for good: convoq jobs retry {job.id})"
+        case State.CANCELLED:
+            return f"not answered: {name} was cancelled (convoq jobs retry {job.id})"
+    cause = f": {last_line(job.error)}" if job.error else ""
+    return f"waits for its answer ({name}{cause})"
 
 
 def _part(part: OutboxRow, parts: int) -> str:
@@ -253,12 +275,16 @@ def _part_document(part: OutboxRow) -> dict[str, Any]:
     }
 
 
-def transcript_document(transcript: Transcript) -> dict[str, Any]:
+def transcript_document(transcript: Transcript, jobs: Mapping[str, JobRecord]) -> dict[str, Any]:
+    """Each message that nobody has answered says what its job came to."""
     return {
         "conversation": conversation_document(transcript.conversation, full=True),
         "previous_id": transcript.previous_id,
         "message_count": transcript.messages,
-        "messages": [line_document(line, full=True) for line in transcript.lines],
+        "messages": [
+            line_document(line, full=True) | _job_document(jobs.get(line.message.job_id or ""))
+            for line in transcript.lines
+        ],
         "drafts": [
             {
                 "through": draft.through, "state": draft.state, "text": draft.text, "model": draft.model,
@@ -283,6 +309,13 @@ def transcript_document(transcript: Transcript) -> dict[str, Any]:
             for call in transcript.calls
         ],
     }  # fmt: skip
+
+
+def _job_document(job: JobRecord | None) -> dict[str, Any]:
+    return {
+        "job_state": None if job is None else str(job.state),
+        "job_error": None if job is None or job.error is None else last_line(job.error),
+    }
 
 
 def line_event(line: Line, conversation: Conversation, *, full: bool) -> dict[str, Any]:

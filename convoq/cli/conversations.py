@@ -12,8 +12,9 @@ from convoq.cli.selection import conversation_id, message_id
 from convoq.errors import ConvoqError
 
 if TYPE_CHECKING:
-    from convoq.conversations.reading import ConversationFilter, Line, Reading
+    from convoq.conversations.reading import ConversationFilter, Line, Reading, Transcript
     from convoq.db import Database
+    from convoq.queue.base import Backend, JobRecord
     from convoq.settings import Options
 
 LOOK_INTERVAL: Final = 0.25  # seconds between two looks for what is new; a look that finds nothing costs microseconds
@@ -45,7 +46,11 @@ def _add_list(commands: Any) -> None:
     group.add_argument("--address", metavar="TEXT", help="with this in the person's address, e.g. 5551230001")
     group.add_argument("--text", metavar="TEXT", help="with this text in a message")
     group.add_argument("--waiting", action="store_true", help="with a message that waits for its answer")
-    group.add_argument("--failed", action="store_true", help="with a reply that was not sent or did not arrive")
+    group.add_argument(
+        "--failed",
+        action="store_true",
+        help="with a message that could not be answered, or a reply that did not arrive",
+    )
     listing.add_argument("--limit", type=positive, default=50, metavar="N", help="at most N (default: %(default)s)")
     listing.add_argument("--before", type=conversation_id, metavar="ID", help="the page after this conversation")
     listing.add_argument("--full", action="store_true", help="phone numbers in full")
@@ -139,24 +144,34 @@ def _filter(args: argparse.Namespace) -> ConversationFilter:
 
 def show_conversation(args: argparse.Namespace) -> int:
     from convoq.cli.conversation_views import print_transcript, transcript_document
-    from convoq.cli.opening import load_settings, open_existing, run_async
+    from convoq.cli.opening import load_settings, open_queue, run_async
     from convoq.conversations.reading import Reading
 
     async def main(options: Options) -> int:
-        async with open_existing(options) as database:
+        async with open_queue(options) as (database, queue):
             transcript = await Reading(database).transcript(args.id, limit=args.limit, before=args.before)
             if transcript is None:
                 raise ConvoqError(f"there is no conversation {args.id}")
+            jobs = await _jobs_of(transcript, queue.backend)
             if args.json:
-                print_json(transcript_document(transcript))
+                print_json(transcript_document(transcript, jobs))
             elif args.raw:
                 for line in transcript.lines:
                     print_raw(line.message.body)
             else:
-                print_transcript(transcript, now=database.clock.now())
+                print_transcript(transcript, jobs, now=database.clock.now())
             return 0
 
     return run_async(main(load_settings(args.config).options))
+
+
+async def _jobs_of(transcript: Transcript, backend: Backend) -> dict[str, JobRecord]:
+    """The jobs of the messages that nobody has answered, by their ids; one that was discarded is missing."""
+    from convoq.cli.conversation_views import is_unanswered
+
+    ids = [line.message.job_id for line in transcript.lines if is_unanswered(line) and line.message.job_id]
+    records = [await backend.get(job_id) for job_id in dict.fromkeys(ids)]
+    return {record.id: record for record in records if record is not None}
 
 
 def tail(args: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ class ConversationFilter:
     address: str | None = None  #: somewhere in the person's address
     text: str | None = None  #: somewhere in a message
     waiting: bool = False  #: a message waits for its answer
-    failed: bool = False  #: a part was not sent or not delivered
+    failed: bool = False  #: a message was never answered, or a part of ours not sent or not delivered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +236,7 @@ WITH_TEXT = """
 FAILED = """
     SELECT conversation_id FROM outbox WHERE state = 'failed'
     UNION SELECT conversation_id FROM outbox WHERE delivery IN ('failed', 'undelivered')
+    UNION SELECT conversation_id FROM messages WHERE outcome = 'failed'
 """
 
 

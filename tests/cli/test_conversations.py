@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from convoq.conversations.store import ConversationStore
+from convoq.db import Database
+from convoq.queue.sqlite import SqliteBackend
 from tests.cli.scenes import ANA, Place, receive
 from tests.cli.test_jobs import Terminal
 
@@ -80,6 +83,69 @@ def test_a_failed_part_says_why(place: Place, capsys: pytest.CaptureFixture[str]
     assert "    -> failed, code 21610, opted \\x1b[5mout\n" in capsys.readouterr().out
     assert place.run("conversations", "list", "--failed") == 0
     assert "[failed]" in capsys.readouterr().out
+
+
+async def fail(database: Database, error: str) -> None:
+    """The message's job ends in the dead letters, as the worker leaves it."""
+    backend = SqliteBackend(database)
+    [claim] = await backend.claim(1, lease=60, worker="w")
+    await ConversationStore(database).give_up([job.id for job in claim.jobs], backend.fence(claim))
+    await backend.bury(claim, claim.jobs, error=error)
+    await backend.close()
+
+
+def test_a_message_that_could_not_be_answered_is_among_the_failed(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: receive(database, "Hello", sid=1, reply="Hi, Ana!"))
+    place.prepare(lambda database: receive(database, "Anyone?", sid=2, address=BEN, name="Ben"))
+    place.prepare(lambda database: fail(database, "model m: no such model"))
+
+    assert place.run("conversations", "list", "--failed") == 0
+
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["2"]
+    assert rows[0].endswith("person: Anyone? [failed]")
+
+
+def test_an_unanswered_message_names_its_job_and_the_cause(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: receive(database, "Anyone?"))
+    place.prepare(lambda database: fail(database, "Traceback:\n  a line\nValueError: no \x1b[2Jsuch model"))
+
+    assert place.run("conversations", "show", "1") == 0
+    words = "-> not answered: ValueError: no \\x1b[2Jsuch model (job 1 failed for good: convoq jobs retry 1)\n"
+    assert words in capsys.readouterr().out
+    place.run("conversations", "show", "1", "--json")
+    [message] = json.loads(capsys.readouterr().out)["messages"]
+    assert (message["job_state"], message["job_error"]) == ("dead", "ValueError: no \x1b[2Jsuch model")
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("retry", "-> waits for its answer (job 1: no such model)"),
+        ("discard", "-> not answered: job 1 failed and was discarded"),
+    ],
+)
+def test_an_unanswered_message_says_what_somebody_did_to_its_job(
+    verb: str, words: str, place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: receive(database, "Anyone?"))
+    place.prepare(lambda database: fail(database, "no such model"))
+    place.run("jobs", verb, "1")
+
+    assert place.run("conversations", "show", "1") == 0
+    assert words in capsys.readouterr().out
+
+
+def test_an_unanswered_message_whose_job_was_cancelled_says_so(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: receive(database, "Anyone?"))
+    place.run("jobs", "cancel", "1")
+
+    assert place.run("conversations", "show", "1") == 0
+    assert "-> not answered: job 1 was cancelled (convoq jobs retry 1)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [["show", "1"], ["list", "--full"], ["show", "1", "--json"]], ids=" ".join)
