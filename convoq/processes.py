@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from convoq import __version__
+from convoq.clock import since_boot
 from convoq.db import Database
 
 FORGET_AFTER_MS = 24 * 3_600_000
+BIRTH_SLACK_MS = 1000  # the kernel counts in ticks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,7 @@ class ProcessRecord:
     started_at: int
     seen_at: int
     status: str
+    gone: bool = False  #: it runs no longer and did not end in order
 
 
 class Processes:
@@ -51,15 +56,44 @@ class Processes:
         )
 
     async def seen(self) -> list[ProcessRecord]:
-        """All of the last day that did not end in order, and those that run."""
-
-        def unit(connection: sqlite3.Connection) -> list[ProcessRecord]:
-            found = connection.execute("SELECT * FROM processes ORDER BY role, started_at").fetchall()
-            return [ProcessRecord(**dict(zip(ProcessRecord.__slots__, row, strict=True))) for row in found]
-
-        return await self._database.read(unit)
+        """Those that run, and those of the last day that did not end in order and were not started again."""
+        found = await self._database.read(lambda connection: connection.execute(SEEN).fetchall())
+        booted_at = self._database.clock.now() - since_boot()
+        records = [_record(row, booted_at) for row in found]
+        return [record for record in records if not (record.gone and _replaced(record, records))]
 
 
+def _record(row: tuple[str, str, str, int, str, int, int, str], booted_at: int) -> ProcessRecord:
+    process_id, role, host, pid, version, started_at, seen_at, status = row
+    gone = host == socket.gethostname() and not _runs(pid, started_at - booted_at)
+    return ProcessRecord(
+        id=process_id, role=role, host=host, pid=pid, version=version, started_at=started_at, seen_at=seen_at,
+        status=status, gone=gone,
+    )  # fmt: skip
+
+
+def _runs(pid: int, announced: int) -> bool:
+    """Whether the process that announced itself so many ms after this boot runs on this machine."""
+    try:
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's; where /proc is hidden, nothing more can be known
+    state, *fields = stat.rpartition(")")[2].split()
+    # Born later, it only got the number of the one that is gone.
+    born = int(fields[18]) * 1000 // os.sysconf("SC_CLK_TCK")
+    return state != "Z" and born <= announced + BIRTH_SLACK_MS
+
+
+def _replaced(record: ProcessRecord, records: Sequence[ProcessRecord]) -> bool:
+    return any(other.role == record.role and other.started_at > record.seen_at for other in records)
+
+
+SEEN = """
+    SELECT id, role, host, pid, version, started_at, seen_at, status FROM processes ORDER BY role, started_at
+"""
 ANNOUNCE = """
     INSERT INTO processes (id, role, host, pid, version, started_at, seen_at, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, status = excluded.status

@@ -137,13 +137,17 @@ async def _processes(database: Database, seen: set[str]) -> AsyncIterator[Findin
     now = database.clock.now()
     records = await Processes(database).seen()
     for role in ("serve", "schedule", "work"):
-        silences = [max(0, now - record.seen_at) / 1000 for record in records if record.role == role]
+        there = [record for record in records if record.role == role]
+        silences = [max(0, now - record.seen_at) / 1000 for record in there if not record.gone]
         alive = [silence for silence in silences if silence <= SILENT_AFTER]
         if alive:
             seen.add(role)
             yield ok(role, f"{len(alive)} running, seen {age(min(alive))} ago")
         elif silences:
             yield warn(role, f"silent for {age(min(silences))}", "look at its log, or start it again")
+        elif there:
+            pid = there[-1].pid
+            yield warn(role, f"gone: its process {pid} was killed or crashed", "look at its log, and start it again")
         else:
             yield warn(role, "not running", f"convoq {role}, or systemctl start convoq-{role}")
 

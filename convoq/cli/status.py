@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ROLES: Final = ("serve", "schedule", "work")
 SILENT_AFTER: Final = 30.0  # seconds; processes say that they are there every ten
 DAY_MS: Final = 86_400_000
+GONE: Final = "gone: it was killed or crashed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,8 @@ class Snapshot:
     def silence(self, process: ProcessRecord) -> float:
         return max(0, self.now - process.seen_at) / 1000
 
-    def seen(self, role: str) -> float | None:
-        """Seconds since any process of the role was seen."""
-        return min((self.silence(process) for process in self.processes if process.role == role), default=None)
+    def of(self, role: str) -> list[ProcessRecord]:
+        return [process for process in self.processes if process.role == role]
 
 
 def add_parser(subparsers: Any) -> None:
@@ -69,7 +69,7 @@ def add_parser(subparsers: Any) -> None:
         "status",
         help="the queue, the conversations and the processes at a glance",
         description="Shows what waits, what failed, and which processes were seen. With --exit-code it ends with 1\n"
-        "when something is wrong, for monitoring: a role that is missing or silent for 30 s, a job or a\n"
+        "when something is wrong, for monitoring: a role that is missing, gone or silent for 30 s, a job or a\n"
         "person that waited too long, dead letters, a full disk.",
         epilog="examples:\n  convoq status --watch\n  convoq status --exit-code --max-wait 120 --max-dead 5",
     )
@@ -167,11 +167,14 @@ def _bytes(path: Path) -> int:
 def find_problems(snapshot: Snapshot, args: argparse.Namespace) -> Iterator[str]:
     """What should wake somebody up, a line each."""
     for role in args.role or ROLES:
-        silence = snapshot.seen(role)
-        if silence is None:
+        there = snapshot.of(role)
+        silences = [snapshot.silence(process) for process in there if not process.gone]
+        if not there:
             yield f"{role}: no process has been seen: start convoq {role}"
-        elif silence > SILENT_AFTER:
-            yield f"{role}: silent for {age(silence)}: look at its log, or start it again"
+        elif not silences:
+            yield f"{role}: {GONE}: look at its log, and start it again"
+        elif min(silences) > SILENT_AFTER:
+            yield f"{role}: silent for {age(min(silences))}: look at its log, or start it again"
     if snapshot.oldest_wait > args.max_wait:
         yield f"a job has waited for {age(snapshot.oldest_wait)} (more than {age(args.max_wait)})"
     elif snapshot.longest_waiting > args.max_wait:
@@ -255,9 +258,9 @@ def _processes(snapshot: Snapshot) -> list[tuple[str, ...]]:
             process.host,
             str(process.pid),
             process.version,
-            age((snapshot.now - process.started_at) / 1000),
+            "" if process.gone else age((snapshot.now - process.started_at) / 1000),
             age(snapshot.silence(process)) + " ago",
-            process.status,
+            GONE if process.gone else process.status,
         )
         for process in snapshot.processes
     ] or [("(none)", "", "", "", "", "", "")]
@@ -324,6 +327,7 @@ def document(snapshot: Snapshot, problems: Sequence[str]) -> dict[str, Any]:
                 "seen_at": iso_time(process.seen_at),
                 "seen_seconds_ago": snapshot.silence(process),
                 "status": process.status,
+                "gone": process.gone,
             }
             for process in snapshot.processes
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -190,6 +191,17 @@ def test_silent_roles_and_dead_letters_are_warnings(place: Place, capsys: pytest
 
     assert (found["work"]["level"], found["work"]["detail"]) == ("warn", "silent for 1 min")
     assert found["dead letters"]["detail"] == "1 job failed for good"
+
+
+def test_a_killed_role_is_a_warning(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.configure(whole())
+    place.prepare(lambda database: Processes(database).announce("w", "work", "fine"))
+    with subprocess.Popen(["true"]) as process:
+        place.execute("UPDATE processes SET pid = ?", process.pid)
+
+    work = findings(place, capsys, code=0)["work"]
+
+    assert (work["level"], work["detail"]) == ("warn", f"gone: its process {process.pid} was killed or crashed")
 
 
 def test_a_full_disk_is_a_failure(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from functools import partial
 from typing import Any
 
@@ -93,6 +94,56 @@ def test_a_silent_role_is_a_problem(place: Place, capsys: pytest.CaptureFixture[
 
     assert place.run("status", "--exit-code") == 1
     assert re.search(r"work: silent for (4|5)\d s", capsys.readouterr().out)
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    """Of a process that has ended."""
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+
+def test_a_killed_process_is_gone_at_once(place: Place, capsys: pytest.CaptureFixture[str], dead_pid: int) -> None:
+    place.prepare(announce)
+    place.execute("UPDATE processes SET pid = ? WHERE role = 'work'", dead_pid)
+
+    assert place.run("status", "--exit-code") == 1
+
+    out = capsys.readouterr().out
+    assert "work: gone: it was killed or crashed: look at its log, and start it again" in out
+    assert re.search(rf"work +\S+ +{dead_pid} .*gone: it was killed or crashed\n", out)
+
+
+def test_a_process_that_got_the_number_of_a_killed_one_is_not_taken_for_it(place: Place) -> None:
+    place.prepare(announce)
+    place.execute("UPDATE processes SET started_at = started_at - 86400000 WHERE role = 'work'")
+
+    assert [one.role for one in place.prepare(lambda db: Processes(db).seen()) if one.gone] == ["work"]
+
+
+def test_a_process_of_another_machine_is_not_looked_for_here(place: Place, dead_pid: int) -> None:
+    place.prepare(announce)
+    place.execute("UPDATE processes SET pid = ?, host = 'elsewhere'", dead_pid)
+
+    assert not any(one.gone for one in place.prepare(lambda db: Processes(db).seen()))
+
+
+def test_a_killed_process_leaves_the_list_once_its_role_is_started_again(place: Place, dead_pid: int) -> None:
+    place.prepare(announce)
+    place.execute("UPDATE processes SET pid = ?, seen_at = seen_at - 1000 WHERE role = 'work'", dead_pid)
+    place.prepare(lambda database: Processes(database).announce("work-2", "work", "fine"))
+
+    assert [one.id for one in place.prepare(lambda db: Processes(db).seen()) if one.role == "work"] == ["work-2"]
+
+
+def test_one_of_two_that_was_killed_stays_in_the_list_beside_the_older_other(place: Place, dead_pid: int) -> None:
+    place.prepare(announce)
+    place.prepare(lambda database: Processes(database).announce("work-2", "work", "fine"))
+    place.execute("UPDATE processes SET pid = ? WHERE id = 'work-2'", dead_pid)
+
+    found = [(one.id, one.gone) for one in place.prepare(lambda db: Processes(db).seen()) if one.role == "work"]
+    assert found == [("work-1", False), ("work-2", True)]
+    assert place.run("status", "--exit-code") == 0
 
 
 def test_a_job_that_waits_too_long_is_a_problem(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
