@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from convoq.db.files import is_full
 from convoq.errors import DatabaseRefused, DatabaseUnavailable
 
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 UNTRUSTED = DAMAGED | {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+# What SQLite says where it cannot create or enlarge the files beside the database, whatever the reason.
+NO_ROOM = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 HINTS = {
     sqlite3.SQLITE_BUSY: "another program holds the database: end it, or wait",
     sqlite3.SQLITE_FULL: "the disk is full: free some space",
@@ -24,6 +27,8 @@ def explain(path: Path, error: Exception) -> Exception:
     code = _code(error)
     if code in DAMAGED:
         return damaged(path, str(error))
+    if code in NO_ROOM and is_full(path.parent):
+        code = sqlite3.SQLITE_FULL
     return DatabaseUnavailable(f"{path}: {HINTS[code]} ({error})") if code in HINTS else error
 
 

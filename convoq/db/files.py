@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from convoq.errors import DatabaseRefused
+from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
 
 # SQLite's locks and its shared memory need one kernel: on these, WAL corrupts or deadlocks.
 NETWORK_FILESYSTEMS = frozenset(
@@ -21,7 +22,7 @@ MEGABYTE = 1 << 20
 def prepare(path: Path) -> tuple[Path, Path]:
     """Creates the file (0600) and its run directory (0700) where missing; returns both, absolute.
 
-    Raises DatabaseRefused on a network filesystem or where nothing can be written.
+    Raises DatabaseRefused on a network filesystem or where nothing can be written, DatabaseUnavailable on a full disk.
     """
     # Through links too: two names of one file must share one gate.
     path = path.resolve()
@@ -32,10 +33,15 @@ def prepare(path: Path) -> tuple[Path, Path]:
         run.mkdir(mode=0o700, exist_ok=True)
         create_private(path)
     except OSError as error:
-        raise DatabaseRefused(
-            f"{path}: {error.strerror}: convoq needs a directory of its own that it can write to"
-        ) from error
+        raise uncreated(path, error, "convoq needs a directory of its own that it can write to") from error
     return path, run
+
+
+def uncreated(path: Path, error: OSError, advice: str) -> ConvoqError:
+    """What it means that a file or directory could not be made: only a full disk passes by itself."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DatabaseUnavailable(f"{path}: the disk is full: free some space ({error.strerror})")
+    return DatabaseRefused(f"{path}: {error.strerror}: {advice}")
 
 
 def create_private(path: Path) -> None:
@@ -91,6 +97,15 @@ class Identity:
         except OSError:
             return None
         return status.st_dev, status.st_ino
+
+
+def is_full(directory: Path) -> bool:
+    """Whether nothing of any size can be written there."""
+    try:
+        disk = os.statvfs(directory)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < MEGABYTE or bool(disk.f_files and not disk.f_favail)
 
 
 class FreeSpace:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from convoq.errors import DatabaseRefused
+from convoq.db.files import uncreated
 
 
 class Gate:
@@ -24,7 +24,7 @@ class Gate:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             # Made by another user, mostly: root, who only wanted to look.
-            raise DatabaseRefused(f"{path}: {error.strerror}: it must belong to the user that runs convoq") from error
+            raise uncreated(path, error, "it must belong to the user that runs convoq") from error
 
     def __enter__(self) -> None:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)

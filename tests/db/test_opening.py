@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 import stat
@@ -67,6 +68,35 @@ async def test_the_file_is_in_wal_mode(database: Database) -> None:
 async def test_a_directory_in_the_files_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "convoq.db").mkdir()
     assert await refusal(tmp_path / "convoq.db") == f"{tmp_path}/convoq.db: is not a file"
+
+
+@pytest.mark.parametrize(("free", "words"), [(0, "the disk is full: free some space"), (1 << 30, "the disk failed")])
+async def test_files_that_cannot_be_made_on_a_full_disk_are_told_from_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, words: str
+) -> None:
+    disk = os.statvfs_result((1, 1, 1 << 40, free, free, 1000, 1000, 1000, 0, 255))
+    monkeypatch.setattr("os.statvfs", lambda _: disk)
+    (tmp_path / "convoq.db-wal").mkdir()
+    with pytest.raises(DatabaseUnavailable, match=words) as caught:
+        await Database.open(tmp_path / "convoq.db")
+    assert caught.value.exit_code == 75
+
+
+@pytest.mark.parametrize("name", ["convoq.db", "convoq.db.run/gate"])
+async def test_a_disk_too_full_to_create_anything_is_tried_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    really = os.open
+
+    def full(path: str | Path, *arguments: int) -> int:
+        if Path(path) == tmp_path / name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return really(path, *arguments)
+
+    monkeypatch.setattr("os.open", full)
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await Database.open(tmp_path / "convoq.db")
+    assert str(caught.value) == f"{tmp_path / name}: the disk is full: free some space (No space left on device)"
 
 
 async def test_a_file_in_the_directorys_place_is_refused(tmp_path: Path) -> None:
