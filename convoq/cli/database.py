@@ -46,7 +46,7 @@ def add_parser(subparsers: Any) -> None:
         "its name; nothing is overwritten. Into a directory it is named after the time. Prints its path.",
         epilog="example:\n  convoq db backup /var/backups/",
     )
-    copying.add_argument("path", type=Path, metavar="PATH", help="the copy, or a directory for it")
+    copying.add_argument("path", metavar="PATH", help="the copy, or a directory for it")
     copying.add_argument("--json", action="store_true", help="for programs")
     copying.set_defaults(run=backup)
 
@@ -103,7 +103,7 @@ def backup(args: argparse.Namespace) -> int:
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
-            made = await copy(database, args.path)
+            made = await copy(database, _place(args.path))
         if args.json:
             print_json({"path": str(made.path), "bytes": made.bytes, "schema": made.schema, "jobs": made.jobs,
                         "messages": made.messages})  # fmt: skip
@@ -113,3 +113,11 @@ def backup(args: argparse.Namespace) -> int:
         return 0
 
     return run_async(main(load_settings(args.config).options))
+
+
+def _place(text: str) -> Path:
+    """Raises ConvoqError for a directory that is not there: the copy would become a file of its name."""
+    path = Path(text)
+    if text.endswith("/") and not path.is_dir():
+        raise ConvoqError(f"{text}: there is no such directory: create it first")
+    return path

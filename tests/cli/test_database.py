@@ -135,6 +135,14 @@ def test_nothing_is_overwritten(place: Place, capsys: pytest.CaptureFixture[str]
     assert Path("copy.db").read_text() == "precious"
 
 
+def test_a_backup_into_a_directory_that_is_missing_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("db", "backup", f"{place.directory}/copies/") == 1
+    assert (
+        capsys.readouterr().err == f"convoq: {place.directory}/copies/: there is no such directory: create it first\n"
+    )
+    assert not (place.directory / "copies").exists()
+
+
 def test_a_backup_into_nowhere_is_one_line(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert place.run("db", "backup", "no/such/place.db") == 1
     assert capsys.readouterr().err == "convoq: no/such/place.db: No such file or directory\n"
