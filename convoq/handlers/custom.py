@@ -57,7 +57,7 @@ CustomHandler = Callable[[JobContext], Awaitable[None]]
 def load_custom(handlers: Mapping[str, str], queue: Enqueuer, *, base_dir: Path) -> dict[str, Handler]:
     """The user's handlers by kind. Modules are also looked for beside convoq.toml.
 
-    Raises ConfigError, a line for each, where one cannot be imported or is not an async function.
+    Raises ConfigError, a line for each, where one cannot be imported, is not there or is not an async function.
     """
     if handlers and str(base_dir) not in sys.path:
         sys.path.append(str(base_dir))
@@ -80,7 +80,10 @@ def _load(target: str) -> CustomHandler:
     except ConfigError as error:
         raise ConfigError(f'"{target}" {error}') from error
     for part in attribute.split("."):
-        found = getattr(found, part, None)
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise ConfigError(f'"{target}": module "{module_name}" has no attribute "{attribute}"') from error
     if not _is_async(found):
         raise ConfigError(f'"{target}" is not an async function')
     handler: CustomHandler = found

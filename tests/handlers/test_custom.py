@@ -109,9 +109,15 @@ def test_a_module_that_exits_is_named(shop: Path) -> None:
     assert "cannot be imported: SystemExit: usage: shop" in problem("exiting_shop:note", shop)
 
 
-@pytest.mark.parametrize("attribute", ["plain", "missing", "number", "Base", "note.missing", "Namespace"])
+@pytest.mark.parametrize("attribute", ["plain", "number", "Base", "Namespace"])
 def test_what_is_not_async_is_refused(shop: Path, attribute: str) -> None:
     assert problem(f"shop:{attribute}", shop) == f'handlers.shop.k: "shop:{attribute}" is not an async function'
+
+
+@pytest.mark.parametrize("attribute", ["missing", "note.missing"])
+def test_what_the_module_does_not_have_is_named(shop: Path, attribute: str) -> None:
+    expected = f'handlers.shop.k: "shop:{attribute}": module "shop" has no attribute "{attribute}"'
+    assert problem(f"shop:{attribute}", shop) == expected
 
 
 def test_every_problem_has_a_line_of_its_own(shop: Path) -> None:
