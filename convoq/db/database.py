@@ -16,6 +16,7 @@ from convoq.db.connection import Connection, connect_reader
 from convoq.db.failures import damaged, explain
 from convoq.db.files import FreeSpace, Identity, prepare
 from convoq.db.gate import Gate
+from convoq.db.log import Use
 from convoq.db.writer import Settle, Unit, Writer, always, roll_back, settle
 from convoq.errors import DatabaseUnavailable
 
@@ -44,13 +45,14 @@ class Database:
         self._open: list[Writer | Connection] = []
         self._newest = migrations.known()[-1].version
         self._identity: Identity | None = None
+        self._use: Use | None = None
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock | None = None, min_free_mb: int = 0) -> Self:
         """Opens the file, creating and migrating it where needed.
 
-        Raises DatabaseRefused when it must not be used (newer, damaged, on a network filesystem), DatabaseUnavailable
-        when it cannot be used just now.
+        Raises DatabaseRefused when it must not be used (newer, damaged, on a network filesystem, beside the log of
+        another file), DatabaseUnavailable when it cannot be used just now.
         """
         path, run_directory = prepare(path)
         database = cls(path, run_directory, clock or WallClock(), FreeSpace(path.parent, min_free_mb))
@@ -124,6 +126,8 @@ class Database:
                 await connection.close()
         finally:
             self._gate.close()
+            if self._use is not None:
+                self._use.end()
 
     async def __aenter__(self) -> Self:
         return self
@@ -132,6 +136,7 @@ class Database:
         await self.close()
 
     async def _connect(self) -> None:
+        self._use = Use(self.path)
         with self._explained():
             await self._writer.open(self._set_up)
             # The writer closes last: it checkpoints, which needs every reader gone.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from convoq.db import Database
 from tests.cli.scenes import ANA, OURS, Place, bury, enqueue, inbound_job, job, receive
 
 
@@ -112,6 +113,31 @@ def test_a_backup_can_be_put_in_place_and_used(place: Place, capsys: pytest.Capt
     assert place.run("conversations", "show", "1", "--raw") == 0
     assert capsys.readouterr().out == "Hello\nHi\n"
     assert place.run("db", "check") == 0
+
+
+def test_a_backup_beside_the_log_of_the_old_database_is_refused(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.run("db", "backup", "copy.db")
+    log = place.directory / "convoq.db-wal"
+
+    async def keep_log(database: Database) -> bytes:
+        await enqueue(database, [job("later")])
+        return log.read_bytes()
+
+    left = place.prepare(keep_log)
+    (place.directory / "copy.db").replace(place.database)
+    log.write_bytes(left)
+    capsys.readouterr()
+
+    assert place.run("db", "migrate") == 78
+    assert capsys.readouterr().err == (
+        f"convoq: {place.database}: convoq.db-wal beside it is the log of another database file and would undo what "
+        "was restored: move convoq.db-wal and convoq.db-shm away, then start again\n"
+    )
+    log.unlink()
+    assert place.run("db", "migrate") == 0
+    assert place.execute("SELECT count(*) FROM jobs WHERE kind = 'later'") == [(0,)]
 
 
 def test_into_a_directory_a_backup_is_named_after_the_time(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

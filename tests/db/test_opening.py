@@ -31,6 +31,13 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def locks_on(path: Path) -> list[str]:
+    """Those of this process, without their numbers."""
+    ours = (f" {os.getpid()} ", f":{path.stat().st_ino} ")
+    lines = Path("/proc/locks").read_text().splitlines()
+    return sorted(line.split(maxsplit=1)[1] for line in lines if all(part in line for part in ours))
+
+
 # --- What is created
 
 
@@ -97,6 +104,30 @@ async def test_a_disk_too_full_to_create_anything_is_tried_later(
     with pytest.raises(DatabaseUnavailable) as caught:
         await Database.open(tmp_path / "convoq.db")
     assert str(caught.value) == f"{tmp_path / name}: the disk is full: free some space (No space left on device)"
+
+
+async def test_the_log_of_a_process_that_was_killed_is_its_own(tmp_path: Path, clock: ManualClock) -> None:
+    async with await Database.open(tmp_path / "convoq.db", clock=clock) as database:
+        await database.write(lambda connection: connection.execute("CREATE TABLE notes (text TEXT UNIQUE) STRICT"))
+        await database.write(put("a"))
+        crashed = tmp_path / "crashed"
+        crashed.mkdir()
+        # By another process: closing a descriptor of the file in this one would drop the locks of the database.
+        copying = await asyncio.create_subprocess_exec(
+            "cp", tmp_path / "convoq.db", tmp_path / "convoq.db-wal", crashed
+        )
+        assert await copying.wait() == 0
+    async with await Database.open(crashed / "convoq.db", clock=clock) as database:
+        assert await notes_in(database) == ["a"]
+
+
+async def test_opening_it_twice_in_one_process_keeps_the_locks_of_the_first(notes: Database) -> None:
+    await notes.write(put("a"))
+    before = locks_on(notes.path)
+    assert before
+    async with await Database.open(notes.path, clock=notes.clock) as second:
+        assert await notes_in(second) == ["a"]
+    assert locks_on(notes.path) == before
 
 
 async def test_a_file_in_the_directorys_place_is_refused(tmp_path: Path) -> None:
