@@ -52,6 +52,8 @@ CREATE TABLE lanes (
     lane TEXT NOT NULL UNIQUE,
     priority INTEGER NOT NULL,
     due_at INTEGER NOT NULL,
+    -- Why it waits, when a claim was given back.
+    reason TEXT,
     -- Of the live claim:
     receipt TEXT,
     worker TEXT

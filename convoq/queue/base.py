@@ -125,6 +125,7 @@ class JobRecord:
     worker: str | None
     error: str | None
     dedup_key: str | None
+    reason: str | None = None  #: why its lane waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,10 +186,19 @@ class Backend(Protocol):
         """
         ...
 
-    async def nack(self, claim: Claim, *, delay: float, charged: Sequence[Job] = (), error: str | None = None) -> None:
+    async def nack(
+        self,
+        claim: Claim,
+        *,
+        delay: float,
+        charged: Sequence[Job] = (),
+        error: str | None = None,
+        reason: str | None = None,
+    ) -> None:
         """Ends the claim; its unfinished jobs go back, the whole lane waits `delay`.
 
-        Only the `charged` jobs keep the attempt that the claim cost them.
+        Only the `charged` jobs keep the attempt that the claim cost them, and `error` is theirs. `reason` tells an
+        operator why the lane waits; it is gone with the next claim.
         """
         ...
 

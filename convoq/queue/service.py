@@ -14,6 +14,7 @@ from convoq.logs import log
 from convoq.queue.base import Backend, Claim, Enqueued, Fence, Job
 from convoq.settings import QueueSettings
 
+LONGEST_REASON = 300  # characters that an operator reads in a list
 LONGEST_ERROR = 8000  # characters of a traceback that are kept with the job
 
 
@@ -70,7 +71,7 @@ class QueueService:
 
     async def put_off(self, claim: Claim, delay: float) -> None:
         """The claim goes back unrun and is due again after `delay` seconds; costs no attempt. Raises LeaseLost."""
-        await self.backend.nack(claim, delay=delay)
+        await self.backend.nack(claim, delay=delay, reason="another job that may have killed its worker goes first")
         log.info("job.put_off", kind=claim.kind, jobs=_ids(claim.jobs), delay=delay)
 
     async def fail(self, claim: Claim, error: Exception, run: Sequence[Job]) -> None:
@@ -83,7 +84,7 @@ class QueueService:
             # A locked file or a full disk is no job's fault: nobody's message is buried for it.
             error = Snooze(self._settings.backoff_base, str(error))
         if isinstance(error, Snooze):
-            await self.backend.nack(claim, delay=error.delay)
+            await self.backend.nack(claim, delay=error.delay, reason=_reason(str(error)))
             log.info("job.snoozed", kind=claim.kind, jobs=_ids(run), delay=error.delay, reason=str(error))
             return
         spent = [job for job in run if isinstance(error, Unrecoverable) or job.attempt >= job.max_attempts]
@@ -97,7 +98,8 @@ class QueueService:
         delay = 0.0
         if charged:
             delay = error.delay if isinstance(error, RetryLater) else self._backoff(charged[0].attempt)
-        await self.backend.nack(claim, delay=delay, charged=charged, error=_text(error))
+        reason = _reason(f"{type(error).__name__}: {error}")
+        await self.backend.nack(claim, delay=delay, charged=charged, error=_text(error), reason=reason)
         if charged:
             log.warning(
                 "job.retried", kind=claim.kind, jobs=_ids(charged), delay=round(delay, 3), attempt=charged[0].attempt,
@@ -134,6 +136,11 @@ def _log_finished(jobs: Sequence[Job], acking: asyncio.Future[None]) -> None:
     if not acking.cancelled() and acking.exception() is None:
         for job in jobs:
             log.info("job.finished", kind=job.kind, job_id=job.id, attempt=job.attempt)
+
+
+def _reason(text: str) -> str:
+    """One line of it."""
+    return " ".join(_storable(text).split())[:LONGEST_REASON]
 
 
 def _ids(jobs: Sequence[Job]) -> list[str]:

@@ -122,7 +122,15 @@ class SqliteBackend:
 
         return self._database.submit(unit, durable=False)
 
-    async def nack(self, claim: Claim, *, delay: float, charged: Sequence[Job] = (), error: str | None = None) -> None:
+    async def nack(
+        self,
+        claim: Claim,
+        *,
+        delay: float,
+        charged: Sequence[Job] = (),
+        error: str | None = None,
+        reason: str | None = None,
+    ) -> None:
         due_at = self._database.clock.now() + round(delay * 1000)
         kept = {job.id for job in charged}
         refunded = [(int(job.id), claim.receipt) for job in claim.jobs if job.id not in kept]
@@ -132,7 +140,7 @@ class SqliteBackend:
             connection.executemany(REFUND, refunded)
             if error is not None:
                 connection.executemany("UPDATE jobs SET error = ? WHERE id = ?", [(error, int(i)) for i in kept])
-            _free_lane(connection, lane_id, due_at)
+            _free_lane(connection, lane_id, due_at, reason)
 
         await self._database.write(unit, durable=False)
         self._wake_soon()
@@ -264,6 +272,7 @@ COUNT_CRASHES = """
     (SELECT j.id FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id AND j.receipt = l.receipt AND j.state = 'ready'
      WHERE l.worker = ? AND l.receipt IS NOT NULL)
 """
+FREE_LANE = "UPDATE lanes SET due_at = ?, reason = ?, receipt = NULL, worker = NULL WHERE id = ?"
 FREE_LANES_OF_WORKER = """
     UPDATE lanes SET due_at = min(due_at, ?), receipt = NULL, worker = NULL
     WHERE worker = ? AND receipt IS NOT NULL
@@ -293,7 +302,8 @@ def _claim_lane(
         return None
     receipt = next(holder.receipts)
     connection.execute(
-        "UPDATE lanes SET due_at = ?, receipt = ?, worker = ? WHERE id = ?", (until, receipt, holder.worker, lane_id)
+        "UPDATE lanes SET due_at = ?, reason = NULL, receipt = ?, worker = ? WHERE id = ?",
+        (until, receipt, holder.worker, lane_id),
     )
     _charge(connection, jobs, now, receipt)
     return Claim(lane, receipt, tuple(jobs))
@@ -363,10 +373,10 @@ def _has_unfinished(connection: sqlite3.Connection, lane_id: int, claim: Claim) 
     return rows.fetchone() is not None
 
 
-def _free_lane(connection: sqlite3.Connection, lane_id: int, due_at: int) -> None:
+def _free_lane(connection: sqlite3.Connection, lane_id: int, due_at: int, reason: str | None = None) -> None:
     """Ends the lane's claim: it is due again at `due_at` if jobs remain, else it goes."""
     if connection.execute("SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' LIMIT 1", (lane_id,)).fetchone():
-        connection.execute("UPDATE lanes SET due_at = ?, receipt = NULL, worker = NULL WHERE id = ?", (due_at, lane_id))
+        connection.execute(FREE_LANE, (due_at, reason, lane_id))
     else:
         connection.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
 

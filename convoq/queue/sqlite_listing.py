@@ -14,7 +14,7 @@ WAITING_SINCE = "CASE WHEN j.lane LIKE '~%' THEN max(j.enqueued_at, l.due_at) EL
 
 RECORDS = f"""
     SELECT j.id, j.lane, j.kind, j.payload, j.state, j.attempt, j.max_attempts, j.priority, j.enqueued_at,
-           j.claimed_at, j.finished_at, l.due_at, {RUNNING}, l.worker, j.error, j.dedup_key
+           j.claimed_at, j.finished_at, l.due_at, {RUNNING}, l.worker, j.error, j.dedup_key, l.reason
     FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id AND j.state = 'ready'
 """
 STATS = f"""
@@ -143,7 +143,7 @@ def _number(job_id: str) -> int:
 def _record(row: tuple[object, ...]) -> JobRecord:
     names = (
         *("id", "lane", "kind", "payload", "state", "attempt", "max_attempts", "priority", "enqueued_at"),
-        *("claimed_at", "finished_at", "due_at", "running", "worker", "error", "dedup_key"),
+        *("claimed_at", "finished_at", "due_at", "running", "worker", "error", "dedup_key", "reason"),
     )
     fields = dict(zip(names, row, strict=True))
     fields |= {"id": str(fields["id"]), "state": State(str(fields["state"])), "running": bool(fields["running"])}

@@ -98,6 +98,16 @@ async def claim_one(database: Database, job: NewJob) -> Claim:
         await backend.close()
 
 
+async def snooze(database: Database, job: NewJob, reason: str) -> None:
+    """Enqueues a job that was claimed and given back for an hour."""
+    claim = await claim_one(database, job)
+    backend = SqliteBackend(database)
+    try:
+        await backend.nack(claim, delay=3600.0, reason=reason)
+    finally:
+        await backend.close()
+
+
 def inbound_job(text: str, sid: int, *, address: str = ANA, name: str = "Ana") -> NewJob:
     """What the webhook makes of a message."""
     form = (

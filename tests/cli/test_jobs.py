@@ -11,7 +11,7 @@ import pytest
 from convoq.db import Database
 from convoq.jobs import raw_job
 from convoq.queue.sqlite import SqliteBackend
-from tests.cli.scenes import ANA, Place, bury, claim_one, enqueue, inbound_job, job
+from tests.cli.scenes import ANA, Place, bury, claim_one, enqueue, inbound_job, job, snooze
 
 HOSTILE = "\x1b]0;owned\x07\u202e\nconvoq: fake"
 
@@ -58,6 +58,16 @@ def test_the_list_is_newest_first_and_says_where_each_job_stands(
         *(("4", "sleeps", "scheduled"), ("3", "waits", "ready"), ("2", "runs", "running"), ("1", "dies", "dead")),
     ]
     assert rows[-1][-4:] == ["ValueError:", "no", "such", "customer"]
+
+
+def test_a_job_that_waits_says_why(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: snooze(database, job("asks"), "the model is down"))
+    assert place.run("jobs", "list") == 0
+    assert "waits: the model is down" in capsys.readouterr().out
+    assert place.run("jobs", "show", "1") == 0
+    assert "because   the model is down" in capsys.readouterr().out
+    assert place.run("jobs", "show", "1", "--json") == 0
+    assert printed_json(capsys)["jobs"][0]["waits_because"] == "the model is down"
 
 
 def test_filters_hold_together(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1228,6 +1228,19 @@ async def test_a_record_tells_a_waiting_job_whole(backend: Backend, clock: Manua
     )
 
 
+async def test_a_record_tells_why_its_lane_waits_until_the_next_claim(backend: Backend, clock: ManualClock) -> None:
+    [job_id] = await put(backend, job(1, key="a"))
+    [claim] = await take(backend)
+    await backend.nack(claim, delay=30.0, reason="the model is down")
+    waiting = await backend.get(job_id)
+    clock.advance(30.0)
+    await take(backend)
+    claimed = await backend.get(job_id)
+    assert waiting is not None
+    assert claimed is not None
+    assert (waiting.reason, claimed.reason) == ("the model is down", None)
+
+
 async def test_a_record_tells_who_runs_a_job_since_when(backend: Backend, clock: ManualClock) -> None:
     [job_id] = await put(backend, job())
     clock.advance(3.0)

@@ -121,6 +121,13 @@ async def test_snooze_costs_no_attempt(house: House, clock: ManualClock) -> None
         clock.advance(5)
 
 
+async def test_a_snooze_leaves_its_reason_with_the_job_and_no_error(house: House) -> None:
+    [job_id] = await house.put(None)
+    await house.service.fail(claim := await house.claim(), Snooze(5, "the model is\ndown \ud800"), claim.jobs)
+    record = await house.record(job_id)
+    assert (record.reason, record.error) == ("the model is down \\ud800", None)
+
+
 async def test_snooze_on_the_last_attempt_buries_nothing(house: House, clock: ManualClock) -> None:
     [job_id] = await house.put(None, max_attempts=1)
     claim = await house.claim()
