@@ -71,6 +71,7 @@ async def model_faults(plan: Plan) -> Section:
         revived = await _revive(site, section)
         await settle(site, crowd, section, revived=revived, explained={
             "job.buried": "the model said for good that it won't: an operator retries, as `convoq jobs retry` did here",
+            "ai.refused": "the provider refused our key or account: the messages were held until it took them again",
         })  # fmt: skip
         section.counts.update(dict(sorted(site.model.faults.items())))
         people = {message.token: message.person for message in crowd.messages}
