@@ -14,6 +14,7 @@ from convoq.clock import since_boot
 from convoq.db import Database
 
 FORGET_AFTER_MS = 24 * 3_600_000
+INITIAL_NAMESPACE = "pid:[4026531836]"  # the machine's own, always this number (include/linux/proc_ns.h)
 BIRTH_SLACK_MS = 1000  # the kernel counts in ticks
 
 
@@ -41,7 +42,7 @@ class Processes:
     async def announce(self, process_id: str, role: str, status: str) -> None:
         """This process is alive, and does this."""
         now = self._database.clock.now()
-        row = (process_id, role, socket.gethostname(), os.getpid(), __version__, now, now, status)
+        row = (process_id, role, _here(), os.getpid(), __version__, now, now, status)
 
         def unit(connection: sqlite3.Connection) -> None:
             connection.execute(ANNOUNCE, row)
@@ -65,11 +66,21 @@ class Processes:
 
 def _record(row: tuple[str, str, str, int, str, int, int, str], booted_at: int) -> ProcessRecord:
     process_id, role, host, pid, version, started_at, seen_at, status = row
-    gone = host == socket.gethostname() and not _runs(pid, started_at - booted_at)
+    gone = host == _here() and not _runs(pid, started_at - booted_at)
     return ProcessRecord(
         id=process_id, role=role, host=host, pid=pid, version=version, started_at=started_at, seen_at=seen_at,
         status=status, gone=gone,
     )  # fmt: skip
+
+
+def _here() -> str:
+    """This machine, as far as a process id means the same process: containers that share a name may count apart."""
+    name = socket.gethostname()
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return name
+    return name if namespace == INITIAL_NAMESPACE else f"{name} ({namespace})"
 
 
 def _runs(pid: int, announced: int) -> bool:

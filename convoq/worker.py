@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -66,6 +67,7 @@ class Worker:
         self._runs: set[_Run] = set()
         self._changed = asyncio.Event()  # a slot is free, there may be work, or it is time to stop
         self._listening: asyncio.Task[None] | None = None
+        self._draining = False
         self._failure: BaseException | None = None
 
     @property
@@ -78,6 +80,7 @@ class Worker:
 
         With `drain` it also ends when nothing is due any more. Raises WorkerStuck.
         """
+        self._draining = drain
         await self._queue.backend.register(self._name)
         beside = [self._beside(self._take_care(stopping)), self._beside(self._notice_stop(stopping))]
         try:
@@ -94,7 +97,7 @@ class Worker:
             raise self._failure
 
     def _beside(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """A task without which this process must not go on, when it fails: leases would run out under handlers."""
+        """A task beside the loop: its end wakes the loop, its failure ends the worker."""
         task = asyncio.create_task(work)
         task.add_done_callback(self._beside_ended)
         return task
@@ -145,9 +148,10 @@ class Worker:
 
     def _ended(self, run: _Run, task: asyncio.Task[None]) -> None:
         self._runs.discard(run)
-        self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error
+        if self._failure is not None or self._draining or not run.handled:
+            self._changed.set()
 
     async def _listen(self) -> None:
         """Ends when there may be work; one wait serves any number of claims that come before."""
@@ -177,7 +181,8 @@ class Worker:
                 if error is None:
                     await work.finish()
                     return
-                await work.acked()
+                with suppress(DatabaseUnavailable):  # what was not written runs again; this job's end is another matter
+                    await work.acked()
                 if isinstance(error, asyncio.CancelledError):
                     await self._queue.release(work.claim)
                 else:
@@ -229,7 +234,7 @@ class Worker:
         runs = {run.work.claim.receipt: run for run in self._runs}
         for claim in await self._queue.extend([run.work.claim for run in runs.values()]):
             run = runs[claim.receipt]
-            if run in self._runs and run.task is not None:  # one that has just ended is no loss
+            if run in self._runs and not run.handled and run.task is not None:  # one that has ended is no loss
                 run.task.cancel()
 
     def _notice_stuck(self) -> None:
@@ -255,8 +260,9 @@ class Worker:
                 await ended
             else:
                 await _first(ended, at_once.wait())
-        for task in self._tasks():
-            task.cancel()
+        for run in self._runs:
+            if not run.handled and run.task is not None:  # what a handler has done is recorded in any case
+                run.task.cancel()
         if self._runs:
             await asyncio.wait(self._tasks(), timeout=LAST_GRACE)
         for run in self._runs:

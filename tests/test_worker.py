@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,9 @@ from structlog.testing import capture_logs
 from convoq import worker as worker_module
 from convoq.db import Database
 from convoq.errors import DatabaseRefused, DatabaseUnavailable, RetryLater, Snooze
-from convoq.handlers.base import Handlers, Work
+from convoq.handlers.base import Handlers, Work, each
 from convoq.jobs import PEOPLE, UPKEEP, NewJob
-from convoq.queue.base import Claim, JobRecord, State
+from convoq.queue.base import Claim, Job, JobRecord, State
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite import SqliteBackend
 from convoq.settings import QueueSettings
@@ -329,6 +332,82 @@ async def test_the_jobs_not_run_are_not_charged(house: House) -> None:
         (State.READY, 1),
         (State.READY, 0),
     ]
+
+
+async def test_jobs_of_a_handler_that_never_awaits_are_recorded_as_they_end(house: House) -> None:
+    recorded: list[int] = []
+
+    async def blocking(job: Job) -> None:
+        time.sleep(0.02)  # noqa: ASYNC251 # that is the point
+        with closing(sqlite3.connect(house.database.path)) as other:
+            recorded.append(other.execute("SELECT count(*) FROM jobs WHERE state = 'done'").fetchone()[0])
+
+    ids = await house.put(*["a"] * 8)
+    async with house.working(each(blocking)):
+        await house.until_done(*ids)
+    assert recorded[-1] > 0
+
+
+async def test_no_job_is_started_once_it_is_known_that_the_one_before_could_not_be_recorded(house: House) -> None:
+    started: list[str] = []
+
+    async def note(job: Job) -> None:
+        started.append(job.id)
+        if len(started) == 1:
+            await house.database.write(lambda connection: connection.execute("UPDATE lanes SET receipt = 'x'").rowcount)
+        else:
+            await house.database.write(lambda connection: None)  # behind the ack of the one before
+
+    ids = await house.put(*["a"] * 5)
+    async with house.working(each(note)) as running:
+        await house.until(ids[1], lambda record: len(started) == 2)
+        await running.stop()
+    assert started == ids[:2]
+
+
+async def test_an_unrecorded_job_does_not_hide_how_the_next_one_ended(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> asyncio.Future[None]:
+        acking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        acking.set_exception(DatabaseUnavailable("no room"))
+        return acking
+
+    async def snooze(work: Work) -> None:
+        work.done_soon(work.claim.jobs[0])
+        raise Snooze(60, "not yet")
+
+    ids = await house.put("a", "a")
+    async with house.working(snooze) as running:
+        monkeypatch.setattr(running.service.backend, "ack", fails)
+        await house.until(ids[1], lambda record: record.reason == "not yet")
+
+
+async def test_a_stop_at_once_still_records_what_a_handler_has_done(house: House) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    blocker: list[asyncio.Task[None]] = []
+
+    def block(_: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait(SOON)
+
+    async def end_behind_a_slow_write(_: Work) -> None:
+        blocker.append(asyncio.create_task(house.database.write(block)))
+        await asyncio.to_thread(begun.wait, SOON)
+
+    [job_id] = await house.put(None)
+    async with house.working(end_behind_a_slow_write) as running:
+        await asyncio.to_thread(begun.wait, SOON)
+        async with asyncio.timeout(SOON):
+            while running.worker.busy:  # noqa: ASYNC110 # the handler's end has no event
+                await asyncio.sleep(0)
+        running.at_once.set()
+        running.stopping.set()
+        asyncio.get_running_loop().call_later(0.1, go_on.set)
+        await running.ended()
+    await asyncio.gather(*blocker)
+    record = await house.record(job_id)
+    assert (record.state, record.attempt) == (State.DONE, 1)
 
 
 # --- Leases

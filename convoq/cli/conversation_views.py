@@ -140,8 +140,8 @@ def _unanswered(line: Line, job: JobRecord | None) -> str:
             return f"not answered: {last_line(job.error)} ({name} failed for good: convoq jobs retry {job.id})"
         case State.CANCELLED:
             return f"not answered: {name} was cancelled (convoq jobs retry {job.id})"
-    cause = f": {last_line(job.error)}" if job.error else ""
-    return f"waits for its answer ({name}{cause})"
+    cause = job.reason or last_line(job.error)
+    return f"waits for its answer ({name}: {cause})" if cause else f"waits for its answer ({name})"
 
 
 def _part(part: OutboxRow, parts: int) -> str:
@@ -314,6 +314,7 @@ def transcript_document(transcript: Transcript, jobs: Mapping[str, JobRecord]) -
 def _job_document(job: JobRecord | None) -> dict[str, Any]:
     return {
         "job_state": None if job is None else str(job.state),
+        "job_reason": None if job is None else job.reason,
         "job_error": None if job is None or job.error is None else last_line(job.error),
     }
 

@@ -35,7 +35,7 @@ def print_jobs(records: Sequence[JobRecord], *, now: int, full: bool) -> None:
             age((now - record.enqueued_at) / 1000),
             _due(record, now),
             _shown("" if record.lane.startswith("~") else record.lane, full),
-            _shown(_waits(record, now) or last_line(record.error), full),
+            _shown(f"waits: {waits}" if (waits := _waits(record, now)) else last_line(record.error), full),
         )
         for record in records
     ]
@@ -43,8 +43,8 @@ def print_jobs(records: Sequence[JobRecord], *, now: int, full: bool) -> None:
 
 
 def _waits(record: JobRecord, now: int) -> str:
-    """Why a job that could run does not run yet."""
-    return f"waits: {record.reason}" if record.reason and standing(record, now) == "scheduled" else ""
+    """Why a job waits whose time has not come."""
+    return (record.reason or "") if standing(record, now) == "scheduled" else ""
 
 
 def _due(record: JobRecord, now: int) -> str:
@@ -94,8 +94,8 @@ def _facts(record: JobRecord, now: int) -> Iterator[tuple[str, str]]:
         yield "worker", record.worker
     elif record.state is State.READY and record.due_at is not None:
         yield "due", moment(record.due_at)
-        if record.reason:
-            yield "because", record.reason
+        if waits := _waits(record, now):
+            yield "because", waits
     if record.finished_at is not None:
         yield "ended", moment(record.finished_at)
     if record.dedup_key is not None:
@@ -134,7 +134,7 @@ def job_document(record: JobRecord, *, full: bool, payload: bool = False) -> dic
         "due_at": iso_time(record.due_at),
         "claimed_at": iso_time(record.claimed_at),
         "finished_at": iso_time(record.finished_at),
-        "waits_because": None if record.reason is None else _shown(record.reason, full),
+        "reason": None if record.reason is None else _shown(record.reason, full),
         "worker": record.worker,
         "dedup_key": None if record.dedup_key is None else _shown(record.dedup_key, full),
         "error": None if record.error is None else _shown(record.error if payload else last_line(record.error), full),

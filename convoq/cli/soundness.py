@@ -49,14 +49,16 @@ INVARIANTS = (
     (
         """SELECT count(*) FROM conversations AS c JOIN messages AS m ON m.conversation_id = c.id
            WHERE c.status <> 'closed' AND m.id > c.answered_through AND m.direction = 'in' AND m.outcome IS NULL
-           AND NOT EXISTS (SELECT 1 FROM lanes AS l WHERE l.lane = c.lane)
+           AND NOT EXISTS (SELECT 1 FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id
+                           WHERE l.lane = c.lane AND j.state = 'ready')
            AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.state = 'dead' AND j.lane = c.lane)""",
         *("message", "of a person waits for an answer that no job will write"),
     ),
     (
         """SELECT count(*) FROM outbox AS o JOIN conversations AS c ON c.id = o.conversation_id
            WHERE o.state IN ('ready', 'sending', 'ambiguous')
-           AND NOT EXISTS (SELECT 1 FROM lanes AS l WHERE l.lane = c.lane)
+           AND NOT EXISTS (SELECT 1 FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id
+                           WHERE l.lane = c.lane AND j.state = 'ready')
            AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.state = 'dead' AND j.lane = c.lane)""",
         *("part", "of a reply waits to be sent and no job will send it"),
     ),

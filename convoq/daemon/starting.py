@@ -16,6 +16,7 @@ IMPORTED_BESIDE: Final = {"serve": "aiohttp.web", "work": "aiohttp"}
 
 # pydantic searches all that is installed for plugins, and some, such as Logfire's, import the whole of their library.
 # Only the worker runs code of the user's own that a plugin could be there for.
+PLUGINS: Final = "PYDANTIC_DISABLE_PLUGINS"
 WITH_PLUGINS: Final = frozenset({"work"})
 
 
@@ -23,8 +24,9 @@ WITH_PLUGINS: Final = frozenset({"work"})
 def starting(role: str) -> Iterator[None]:
     """Around a whole role's process, before anything heavy is imported; `started` says when it is ready."""
     gc.disable()
-    if role not in WITH_PLUGINS:
-        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    without_plugins = role not in WITH_PLUGINS and PLUGINS not in os.environ
+    if without_plugins:
+        os.environ[PLUGINS] = "__all__"
     if role in IMPORTED_BESIDE:
         # Both threads need it, and its modules need each other: that is for one thread alone.
         import_module("asyncio")
@@ -33,6 +35,8 @@ def starting(role: str) -> Iterator[None]:
         yield
     finally:
         gc.enable()
+        if without_plugins:
+            del os.environ[PLUGINS]
 
 
 def started() -> None:

@@ -159,7 +159,7 @@ class AnswerHandler:
         if self._alarmed_at is None or now - self._alarmed_at >= ALARM_PAUSE_MS:
             self._alarmed_at = now
             log.error("ai.refused", error=str(error))
-        if now - turn.waiting[0].at < REFUSAL_PATIENCE_MS:
+        if now - turn.waiting[-1].at < REFUSAL_PATIENCE_MS:
             return Snooze(error.delay, str(error))
         return Unrecoverable(f"{error} (still so after 24 hours)")
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from time import monotonic
 
 from convoq.queue.base import Claim, Fence, Job
 from convoq.queue.service import QueueService
+
+LONGEST_TURN = 0.001  # seconds of a handler after which the event loop has its turn
 
 
 class Work:
@@ -37,15 +40,25 @@ class Work:
         await self.acked()
 
     def done_soon(self, job: Job) -> None:
-        """As done(), but the next job need not wait for the commit: a crash until then runs this one again."""
+        """As done(), but the next job need not wait for the commit: a crash until then runs this one again.
+
+        Raises what has become known of the jobs before.
+        """
+        for acking in self._acking:
+            if acking.done():
+                acking.result()
         if len(self.claim.jobs) > 1:
             self._acking.append(self._queue.ack(self.claim, [job]))
             self.claim = self.claim.with_jobs([other for other in self.claim.jobs if other.id != job.id])
 
     async def acked(self) -> None:
         """Returns when every job that is done is on record. Raises LeaseLost."""
+        if self._acking:
+            # Whoever is cancelled while he waits here does not cancel what was done.
+            await asyncio.wait(self._acking)
         acking, self._acking = self._acking, []
-        await asyncio.gather(*acking)
+        for one in acking:
+            one.result()
 
     async def finish(self) -> None:
         """All that is left of the claim is done. Raises LeaseLost."""
@@ -72,7 +85,10 @@ def each(run: Callable[[Job], Awaitable[None]]) -> Handler:
     async def handler(work: Work) -> None:
         for job in work.claim.jobs:
             work.running = (job,)
+            started = monotonic()
             await run(job)
             work.done_soon(job)
+            if monotonic() - started > LONGEST_TURN:
+                await asyncio.sleep(0)  # one that never awaits would keep its ack and the lease from being written
 
     return handler

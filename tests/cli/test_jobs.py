@@ -67,7 +67,7 @@ def test_a_job_that_waits_says_why(place: Place, capsys: pytest.CaptureFixture[s
     assert place.run("jobs", "show", "1") == 0
     assert "because   the model is down" in capsys.readouterr().out
     assert place.run("jobs", "show", "1", "--json") == 0
-    assert printed_json(capsys)["jobs"][0]["waits_because"] == "the model is down"
+    assert printed_json(capsys)["jobs"][0]["reason"] == "the model is down"
 
 
 def test_filters_hold_together(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

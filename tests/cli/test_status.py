@@ -103,6 +103,16 @@ def dead_pid() -> int:
         return process.pid
 
 
+def test_a_process_that_counts_its_ids_elsewhere_is_not_judged_by_ours(
+    place: Place, monkeypatch: pytest.MonkeyPatch, dead_pid: int
+) -> None:
+    monkeypatch.setattr("convoq.processes.INITIAL_NAMESPACE", "pid:[1]")  # as if it ran in a container
+    place.prepare(lambda database: Processes(database).announce("work-a", "work", "busy"))
+    monkeypatch.undo()
+    place.execute("UPDATE processes SET pid = ?", dead_pid)
+    assert [one.gone for one in place.prepare(lambda database: Processes(database).seen())] == [False]
+
+
 def test_a_killed_process_is_gone_at_once(place: Place, capsys: pytest.CaptureFixture[str], dead_pid: int) -> None:
     place.prepare(announce)
     place.execute("UPDATE processes SET pid = ? WHERE role = 'work'", dead_pid)

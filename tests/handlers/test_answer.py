@@ -403,6 +403,18 @@ async def test_a_key_that_stays_refused_for_a_day_leaves_a_dead_letter_with_the_
     assert await house.outcomes() == [("hello", "failed")]
 
 
+async def test_a_refusal_is_waited_out_for_the_newest_message_of_the_turn(house: House) -> None:
+    house.responder.always = AccountRefused(3600, "the key is refused")
+    await house.hear("first")
+    await house.step()
+    house.clock.advance(23.9 * HOUR)
+    await house.hear("second")
+    for _ in range(3):
+        await house.step()
+        house.clock.advance(HOUR)
+    assert await house.dead() == []
+
+
 async def test_a_refused_key_is_an_error_in_the_log_once_a_minute(house: House) -> None:
     house.responder.always = AccountRefused(10, "the key is refused")
     for sender in (ANA, BEN):
