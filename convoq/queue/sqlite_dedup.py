@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import sqlite3
 import struct
 from collections.abc import Sequence
+from hashlib import blake2b
 
 RETENTION_MS = 30 * 86_400_000
 PRUNED_OF = 10  # how many times the batch is looked through: a tenth of the table is then too old at most
@@ -16,7 +16,7 @@ _SLOTS = 2**63
 
 def claim(connection: sqlite3.Connection, keys: Sequence[tuple[int, str]], now: int) -> dict[int, int]:
     """Takes each job's key; returns the ids that were too late, each with the id of the job that has its key."""
-    rows = [(*_digest(key), job_id, now) for job_id, key in keys]
+    rows = [(*_halves(blake2b(key.encode(), digest_size=16).digest()), job_id, now) for job_id, key in keys]
     if connection.executemany(TAKE, rows).rowcount == len(rows):
         return {}
     originals: dict[int, int] = {}
@@ -43,8 +43,5 @@ PRUNE = """
     DELETE FROM dedup WHERE slot IN (SELECT slot FROM dedup WHERE slot >= ? ORDER BY slot LIMIT ?) AND enqueued_at < ?
 """
 
-
-def _digest(key: str) -> tuple[int, int]:
-    """The key's slot and the rest of its digest: 128 bits in all."""
-    slot, rest = struct.unpack("<qq", hashlib.blake2b(key.encode(), digest_size=16).digest())
-    return slot, rest
+# Of a digest: its slot, and the rest.
+_halves = struct.Struct("<qq").unpack

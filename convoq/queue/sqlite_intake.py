@@ -94,7 +94,8 @@ class Intake:
             attempts = job.max_attempts or max_attempts
             rows.append((job_id, lane, job.kind, job.payload, job.priority, attempts, now, job.dedup_key))
             if lane not in lanes or job.priority < lanes[lane][1]:
-                lanes[lane] = (lane, job.priority, now + round(job.delay * 1000))
+                due_at = now + round(job.delay * 1000) if job.delay else now
+                lanes[lane] = (lane, job.priority, due_at)
         connection.executemany(JOIN_LANE, lanes.values())
         connection.executemany(INSERT_JOB, rows)
         results = iter([Enqueued(str(originals.get(job_id, job_id)), job_id in originals) for job_id, _ in jobs])
