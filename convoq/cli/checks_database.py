@@ -8,6 +8,7 @@ import sqlite3
 import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from convoq.cli.findings import Finding, Level, fail, note, ok, warn
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 LARGEST_CHECKED: Final = 512_000_000  # bytes; more takes longer than anybody waits for a doctor
 CLOCKS_APART: Final = 60.0  # seconds
 SILENT_AFTER: Final = 30.0
+LONGEST_WAIT: Final = 2.0
 
 
 async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
@@ -33,8 +35,11 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
         if finding.level is not Level.OK and finding.name == "database":
             return
     yield _schema(path)
+    started = monotonic()
     try:
         async with open_existing(options) as database:
+            await database.write(lambda _: None)
+            yield _writing(path, monotonic() - started)
             yield await _sound(database)
             yield _clocks(database)
             async for finding in _processes(database, seen):
@@ -106,6 +111,13 @@ def _schema(path: Path) -> Finding:
     if version < newest:
         return warn("schema", f"{version}, this convoq has {newest}", "run convoq db migrate")
     return ok("schema", f"{version}")
+
+
+def _writing(path: Path, waited: float) -> Finding:
+    if waited > LONGEST_WAIT:
+        detail = f"a write had to wait {age(waited)}: another program holds the database, or the disk is slow"
+        return warn("writing", detail, f"find who has it open: fuser -v {path}")
+    return ok("writing", "nobody holds it up")
 
 
 async def _sound(database: Database) -> Finding:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -83,8 +85,8 @@ def test_a_place_that_is_ready_has_no_failure(place: Place, capsys: pytest.Captu
 
     good = {name for name, check in found.items() if check["level"] == "ok"}
     assert good >= {
-        *("settings", "python", "disk space", "flush", "database", "permissions", "schema", "soundness", "clocks"),
-        *("serve", "schedule", "work", "dead letters", "needs", "port"),
+        *("settings", "python", "disk space", "flush", "database", "permissions", "schema", "writing", "soundness"),
+        *("clocks", "serve", "schedule", "work", "dead letters", "needs", "port"),
     }
     assert "ms" in found["flush"]["detail"]
 
@@ -169,6 +171,22 @@ def test_a_damaged_file_is_a_failure(place: Place, capsys: pytest.CaptureFixture
     place.database.write_bytes(b"not a database, " * 1000)
 
     assert findings(place, capsys, code=1)["schema"]["level"] == "fail"
+
+
+def test_a_program_that_holds_the_database_is_found(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.configure(whole())
+    place.prepare(announce)
+    holder = sqlite3.connect(place.database, isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(2.5, holder.execute, ["ROLLBACK"])
+    release.start()
+    try:
+        writing = findings(place, capsys, code=0)["writing"]
+    finally:
+        release.join()
+        holder.close()
+    assert writing["level"] == "warn"
+    assert "another program holds the database" in writing["detail"]
 
 
 def test_a_wall_clock_that_was_set_is_a_warning(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
