@@ -63,7 +63,7 @@ def test_the_page_says_what_was_reached_and_what_was_missed() -> None:
 
     assert "| ours against peer | 5.00 (4.00 to 6.00) x | at least 5 x | met |" in page
     assert "| One figure | not measured | | BenchmarkFailed: it did not start |" in page
-    assert "| ours | 50 (40 to 60) | 4.00 |" in page
+    assert "|---|---:|---:|\n| ours | 50 (40 to 60) | 4.00 |" in page
     assert "| peer | 10 | 0.20 |" in page
 
 
