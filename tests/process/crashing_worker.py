@@ -5,6 +5,7 @@ The step's own function runs as always; the process gets SIGKILL right before or
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -34,10 +35,13 @@ def arm(step: str) -> None:
     owner, name, when = STEPS[step]
     original: Callable[..., Awaitable[Any]] = getattr(owner, name)
 
-    async def deadly(*args: Any, **kwargs: Any) -> Any:
+    async def die(*args: Any, **kwargs: Any) -> Any:
         if when == "after":
             await original(*args, **kwargs)
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def deadly(*args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(die(*args, **kwargs))
 
     setattr(owner, name, deadly)
 
