@@ -338,7 +338,7 @@ async def test_jobs_of_a_handler_that_never_awaits_are_recorded_as_they_end(hous
     recorded: list[int] = []
 
     async def blocking(job: Job) -> None:
-        time.sleep(0.02)  # noqa: ASYNC251 # that is the point
+        time.sleep(0.02)  # noqa: ASYNC251 # a handler that blocks the loop is what is tested
         with closing(sqlite3.connect(house.database.path)) as other:
             recorded.append(other.execute("SELECT count(*) FROM jobs WHERE state = 'done'").fetchone()[0])
 

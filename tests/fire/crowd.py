@@ -94,7 +94,7 @@ class Crowd:
 
     async def _write(self, number: int, rng: random.Random) -> None:
         sequence = count()
-        await asyncio.sleep(rng.uniform(0, self._think))
+        await self._pause(rng.uniform(0, self._think))
         while not self._enough.is_set():
             burst = rng.choices((1, 2, 3, 6), (70, 15, 10, 5))[0]
             numbers = [next(sequence) for _ in range(burst)]
@@ -111,8 +111,8 @@ class Crowd:
             self._repeats.add(asyncio.create_task(self._repeat(message, rng.uniform(0, 2))))
 
     async def _repeat(self, message: Message, after: float) -> None:
-        """Twilio delivers again what was taken long ago."""
-        await asyncio.sleep(after)
+        """Twilio delivers again, seconds later, what was taken long ago."""
+        await asyncio.sleep(after)  # the lateness is the harm
         await self._try(message, READ_TIMEOUT)
 
     async def _pause(self, seconds: float) -> None:
@@ -138,6 +138,7 @@ class Crowd:
             status = await self._try(message, min(left, READ_TIMEOUT))
             if status is not None and status < 400:
                 return
+            # Twilio's own pauses between its tries.
             await asyncio.sleep(min(0.1 * 2**number, max(ends - monotonic(), 0)))
 
     async def _try(self, message: Message, budget: float) -> int | None:
@@ -146,6 +147,12 @@ class Crowd:
         answer = await self._site.twilio.post_form(self._site.webhook, message.form, signature, budget=budget)
         message.tries.append(Try(began, monotonic(), answer.status))
         return answer.status
+
+
+def first_200(messages: Sequence[Message], since: float) -> float | None:
+    """When the first of the tries that were begun since then was answered 200."""
+    return min((one.ended for message in messages for one in message.tries
+                if one.status == 200 and one.began > since), default=None)  # fmt: skip
 
 
 def tries_between(messages: Sequence[Message], begin: float, end: float) -> list[Try]:

@@ -10,11 +10,12 @@ import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from tests.fire.books import settle
-from tests.fire.crowd import Crowd, tries_between
+from tests.fire.crowd import Crowd, first_200, tries_between
 from tests.fire.plan import Plan
 from tests.fire.report import Section
 from tests.fire.site import Site, open_site
@@ -55,10 +56,10 @@ async def _fill(kind: str, site: Site, crowd: Crowd, section: Section) -> None:
     """One time without room, from beginning to end."""
     section.count(f"times: {kind}")
     with _no_growth(site) if kind == "limit" else _no_space(site, keep_mb=6 if kind == "watermark" else 0):
-        # A second, so that every webhook from here on was posted to a disk that was full, and known to be.
-        await asyncio.sleep(1.2)
+        filled = monotonic()
+        await site.until(lambda: _is_known(crowd, filled), "a webhook that hears that there is no room", RECOVERY)
         begin = monotonic()
-        await asyncio.sleep(FULL)
+        await asyncio.sleep(FULL)  # how long there is no room: the harm itself
         end = monotonic()
     freed = monotonic()
     within = [one for one in tries_between(crowd.messages, begin, end) if one.began > begin and one.ended < end]
@@ -70,13 +71,14 @@ async def _fill(kind: str, site: Site, crowd: Crowd, section: Section) -> None:
     section.expect(any(one.status == 503 for one in within), "no webhook heard that the disk was full")
     if kind == "watermark":
         section.expect(not any(one.status == 200 for one in within), "accepted below the watermark")
-    await site.until(lambda: _first_200(crowd, freed) is not None, "a 200 after the disk had room again", RECOVERY)
-    section.time("from room to the first 200", (_first_200(crowd, freed) or freed + RECOVERY) - freed)
+    recovered = partial(first_200, crowd.messages, freed)
+    await site.until(lambda: recovered() is not None, "a 200 after the disk had room again", RECOVERY)
+    section.time("from room to the first 200", (recovered() or freed + RECOVERY) - freed)
 
 
-def _first_200(crowd: Crowd, since: float) -> float | None:
-    return min((one.ended for message in crowd.messages for one in message.tries
-                if one.status == 200 and one.began > since), default=None)  # fmt: skip
+def _is_known(crowd: Crowd, since: float) -> bool:
+    """Whether serve has noticed that there is no room: it looks once a second."""
+    return any(one.status == 503 and one.began > since for message in crowd.messages for one in message.tries)
 
 
 @contextmanager

@@ -122,7 +122,7 @@ class Watch:
     async def look(self) -> None:
         """Looks for those that have been claimed again."""
         while True:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # other processes write the rows: they can only be looked at
             marks = ",".join("?" * len(self._orphans))
             found = self._site.rows(f"SELECT id, receipt, claimed_at FROM jobs WHERE id IN ({marks})", *self._orphans)
             for job_id, receipt, claimed_at in found:

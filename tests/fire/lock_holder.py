@@ -14,7 +14,7 @@ def hold(path: Path, seconds: float) -> None:
     connection.execute("BEGIN EXCLUSIVE")
     sys.stdout.write("held\n")
     sys.stdout.flush()
-    time.sleep(seconds)
+    time.sleep(seconds)  # the length of the harm: nothing is waited for
     connection.execute("ROLLBACK")
     connection.close()
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from tests.fire import lock_holder
 from tests.fire.books import settle
-from tests.fire.crowd import Crowd, Try, tries_between
+from tests.fire.crowd import Crowd, Try, first_200, tries_between
 from tests.fire.plan import Plan
 from tests.fire.report import Section
 from tests.fire.site import Site, open_site
@@ -35,11 +36,15 @@ async def locks(plan: Plan) -> Section:
                 holds.append(await _hold(site))
                 section.count("locks held")
                 plan.doing(f"{len(holds)} locks")
-                await asyncio.sleep(1.0)
+                await site.until(partial(_is_answered, crowd, holds[-1][1]), "a 200 after the lock was released")
         for begin, end in holds:
             _check(section, tries_between(crowd.messages, begin, end), begin, end, crowd)
         await settle(site, crowd, section, explained=EXPLAINED)
     return section
+
+
+def _is_answered(crowd: Crowd, since: float) -> bool:
+    return first_200(crowd.messages, since) is not None
 
 
 async def _hold(site: Site) -> tuple[float, float]:
@@ -68,6 +73,4 @@ def _check(section: Section, tries: Sequence[Try], begin: float, end: float, cro
     section.expect(
         {one.status for one in within} == {503}, f"while held: {sorted({str(one.status) for one in within})}"
     )
-    first = min((one.ended for message in crowd.messages for one in message.tries
-                 if one.status == 200 and one.ended > end), default=float("inf"))  # fmt: skip
-    section.time("from the release to the first 200", first - end)
+    section.time("from the release to the first 200", (first_200(crowd.messages, end) or float("inf")) - end)

@@ -44,7 +44,7 @@ async def _harm(plan: Plan, section: Section, post: Post, rng: random.Random) ->
         section.count("pauses")
         section.count(f"  of {post.role}")
         try:
-            await asyncio.sleep(rng.uniform(1.3 * LEASE, longest * LEASE))
+            await asyncio.sleep(rng.uniform(1.3 * LEASE, longest * LEASE))  # how long it stands still: the harm
         finally:
             post.resume()
         plan.doing(f"{section.counts['pauses']} pauses")

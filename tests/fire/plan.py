@@ -33,7 +33,7 @@ class Plan:
 
     async def wait(self, seconds: float) -> bool:
         """Lets so much time pass, or what is left; whether any is left then."""
-        await asyncio.sleep(max(0.0, min(seconds, self.left())))
+        await asyncio.sleep(max(0.0, min(seconds, self.left())))  # the rhythm of the harm
         return self.left() > 0
 
     def begin(self) -> None:

@@ -97,7 +97,7 @@ class Post:
                 return
             if not asked:
                 self.unplanned.append(code)
-                await asyncio.sleep(RESPITE)
+                await asyncio.sleep(RESPITE)  # as systemd's RestartSec does
             await self._start()
 
     async def _start(self) -> None:

@@ -26,7 +26,7 @@ from pydantic_ai import Agent
 from pydantic_ai.models.function import FunctionModel
 
 async def answer(messages, info):
-    await asyncio.sleep(60)
+    await asyncio.Event().wait()
 
 agent = Agent(FunctionModel(answer))
 """
