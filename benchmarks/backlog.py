@@ -13,7 +13,7 @@ from benchmarks import messages
 from convoq.db import Database
 from convoq.jobs import NewJob, raw_job
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 from convoq.settings.options import QueueSettings
 
 KIND = "bench.note"

@@ -16,7 +16,7 @@ from benchmarks.figure import Bar, Column, Figure, Metrics, Outcome, Sample, Ser
 from benchmarks.rounds import fdatasync_ms, scratch
 from convoq.db import Database
 from convoq.jobs import PEOPLE, ProcessAiResponse
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 
 BATCH: Final = 8
 HELD_LANES: Final = 8

@@ -8,7 +8,7 @@ from benchmarks import messages
 from benchmarks.producers import enough, flat_out
 from convoq.db import Database
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 from convoq.settings.options import QueueSettings
 
 

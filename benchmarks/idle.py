@@ -15,8 +15,8 @@ from benchmarks.figure import Bar, Column, Figure, Metrics, Outcome, Sample, Ser
 from benchmarks.rounds import fdatasync_ms, scratch
 from benchmarks.site import Role, Site
 from convoq.api.app import INBOUND_PATH
-from convoq.dev.loopback import LoopbackTwilio
-from convoq.dev.model import LoopbackModel
+from convoq.loopback.model import LoopbackModel
+from convoq.loopback.twilio import LoopbackTwilio
 
 ROLES: Final = ("serve", "schedule", "work")
 TOGETHER: Final = "together"

@@ -21,7 +21,7 @@ from convoq.handlers.base import Handlers, Work
 from convoq.jobs import ProcessAiResponse
 from convoq.queue.base import JobFilter, State
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 from convoq.settings.options import QueueSettings
 from convoq.worker import Worker
 

@@ -10,7 +10,7 @@ from convoq.db import Database
 from convoq.errors import ConvoqError
 from convoq.jobs import NORMAL, NewJob, message_job, raw_job
 from convoq.queue.base import Enqueued
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 from convoq.settings.load import load
 
 

@@ -22,7 +22,7 @@ from convoq.handlers.base import Handlers, Work, each
 from convoq.jobs import PEOPLE, UPKEEP, NewJob
 from convoq.queue.base import Claim, Job, JobRecord, State
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 from convoq.settings import QueueSettings
 from convoq.worker import Worker, WorkerStuck
 

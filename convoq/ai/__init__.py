@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from convoq.ai.endpoints import fallback_endpoint
 from convoq.ai.persona import read_personas
 from convoq.ai.responder import PersonaResponder
 from convoq.settings import AiSettings, PersonaSettings
-from convoq.settings.endpoints import fallback_endpoint
 
 __all__ = ["build_responder"]
 

@@ -24,6 +24,7 @@ from pydantic_ai.settings import ModelSettings
 
 from convoq.ai.base import Author, ModelCall, Reply, ReplyContext
 from convoq.ai.context import Window, pick_lines
+from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
 from convoq.ai.models import build_model
 from convoq.ai.outage import SHORTEST, Outage
@@ -33,7 +34,6 @@ from convoq.ai.turn import Candidate, TurnModel
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
 from convoq.logs import log
 from convoq.settings import AiSettings
-from convoq.settings.endpoints import Endpoint
 from convoq.settings.imports import import_own, in_one_line
 
 # Rounds of model and tools in one turn: a loop of tool calls must not spend a day's budget on one message.

@@ -10,8 +10,8 @@ from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.providers import Provider, infer_provider_class
 
+from convoq.ai.endpoints import COMPATIBLE, Endpoint
 from convoq.errors import ConfigError
-from convoq.settings.endpoints import COMPATIBLE, Endpoint
 
 # Servers that need no key still want the header to hold something.
 NO_KEY = "no-key-set"

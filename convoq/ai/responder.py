@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convoq.ai.base import Reply, ReplyContext, Responder
+from convoq.ai.endpoints import COMPATIBLE, Endpoint
 from convoq.ai.offline import OfflineResponder
 from convoq.ai.persona import Persona
 from convoq.settings import AiSettings
-from convoq.settings.endpoints import COMPATIBLE, Endpoint
 from convoq.settings.options import DEFAULT_PERSONA
 
 if TYPE_CHECKING:

@@ -54,7 +54,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    from convoq.cli.text import harmless
+    from convoq.text import harmless
 
     for line in message.splitlines():
         print(f"convoq: {harmless(line)}", file=sys.stderr)

@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _role(name: str) -> str:
-    from convoq.settings.roles import ROLES
+    from convoq.daemon.requirements import ROLES
 
     if name not in ROLES:
         raise argparse.ArgumentTypeError(f"no such role: {name!r} (one of {', '.join(ROLES)})")
@@ -50,8 +50,8 @@ def _role(name: str) -> str:
 def check(args: argparse.Namespace) -> int:
     """Prints a line for each role that can start. Raises ConfigError with everything that is wrong or missing."""
     from convoq.cli.needs import needs_of
+    from convoq.daemon.requirements import ROLES
     from convoq.settings.load import load
-    from convoq.settings.roles import ROLES
 
     loaded = load(args.config)
     print(f"{_source(loaded)}: ok")
@@ -73,7 +73,7 @@ def show(args: argparse.Namespace) -> int:
 
     loaded = load(args.config)
     if args.json:
-        from convoq.cli.output import print_json
+        from convoq.cli.terminal.output import print_json
 
         print_json(_as_document(loaded, args.origin))
     else:

@@ -7,12 +7,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from convoq.cli.jobs import positive
-from convoq.cli.output import print_json, print_raw, say
 from convoq.cli.selection import conversation_id, message_id
+from convoq.cli.terminal.output import print_json, print_raw, say
 from convoq.errors import ConvoqError
 
 if TYPE_CHECKING:
-    from convoq.conversations.reading import ConversationFilter, Line, Reading, Transcript
+    from convoq.conversations.queries import ConversationFilter, Line, Reading, Transcript
     from convoq.db import Database
     from convoq.queue.base import Backend, JobRecord
     from convoq.settings import Options
@@ -96,9 +96,9 @@ def _add_tail(commands: Any) -> None:
 
 
 def list_conversations(args: argparse.Namespace) -> int:
-    from convoq.cli.conversation_views import print_summaries, summary_document
-    from convoq.cli.opening import load_settings, open_existing, run_async
-    from convoq.conversations.reading import Reading
+    from convoq.cli.conversation_text import print_summaries, summary_document
+    from convoq.cli.session import load_settings, open_existing, run_async
+    from convoq.conversations.queries import Reading
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
@@ -129,7 +129,7 @@ async def _place(reading: Reading, before: int | None) -> tuple[int, int] | None
 
 
 def _filter(args: argparse.Namespace) -> ConversationFilter:
-    from convoq.conversations.reading import ConversationFilter
+    from convoq.conversations.queries import ConversationFilter
     from convoq.conversations.states import Owner, Status
 
     return ConversationFilter(
@@ -143,9 +143,9 @@ def _filter(args: argparse.Namespace) -> ConversationFilter:
 
 
 def show_conversation(args: argparse.Namespace) -> int:
-    from convoq.cli.conversation_views import print_transcript, transcript_document
-    from convoq.cli.opening import load_settings, open_queue, run_async
-    from convoq.conversations.reading import Reading
+    from convoq.cli.conversation_text import print_transcript, transcript_document
+    from convoq.cli.session import load_settings, open_queue, run_async
+    from convoq.conversations.queries import Reading
 
     async def main(options: Options) -> int:
         async with open_queue(options) as (database, queue):
@@ -167,7 +167,7 @@ def show_conversation(args: argparse.Namespace) -> int:
 
 async def _jobs_of(transcript: Transcript, backend: Backend) -> dict[str, JobRecord]:
     """The jobs of the messages that nobody has answered, by their ids; one that was discarded is missing."""
-    from convoq.cli.conversation_views import is_unanswered
+    from convoq.cli.conversation_text import is_unanswered
 
     ids = [line.message.job_id for line in transcript.lines if is_unanswered(line) and line.message.job_id]
     records = [await backend.get(job_id) for job_id in dict.fromkeys(ids)]
@@ -175,8 +175,8 @@ async def _jobs_of(transcript: Transcript, backend: Backend) -> dict[str, JobRec
 
 
 def tail(args: argparse.Namespace) -> int:
-    from convoq.cli.opening import load_settings, open_existing, run_async
-    from convoq.conversations.reading import Reading
+    from convoq.cli.session import load_settings, open_existing, run_async
+    from convoq.conversations.queries import Reading
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
@@ -192,7 +192,7 @@ class _Tail:
     """Prints what is new for as long as it runs."""
 
     def __init__(self, database: Database, conversation_id: int | None, *, full: bool, as_json: bool) -> None:
-        from convoq.conversations.reading import Reading
+        from convoq.conversations.queries import Reading
 
         self._database = database
         self._reading = Reading(database)
@@ -230,7 +230,7 @@ class _Tail:
         await self._print_deliveries()
 
     async def _print(self, line: Line) -> None:
-        from convoq.cli.conversation_views import line_event, print_line
+        from convoq.cli.conversation_text import line_event, print_line
 
         conversation = await self._reading.get(line.conversation_id)
         if conversation is None:
@@ -242,8 +242,8 @@ class _Tail:
 
     async def _print_deliveries(self) -> None:
         """Only of parts whose messages were printed: the look for messages comes first."""
-        from convoq.cli.conversation_views import delivery_event, print_delivery
-        from convoq.conversations.reading import delivery_of
+        from convoq.cli.conversation_text import delivery_event, print_delivery
+        from convoq.conversations.queries import delivery_of
 
         for part in await self._reading.newest_parts():
             foreign = self._conversation_id not in (None, part.conversation_id)
@@ -257,6 +257,6 @@ class _Tail:
                 print_delivery(part, now=self._database.clock.now(), full=self._full)
 
     async def _words(self) -> list[tuple[int, str]]:
-        from convoq.conversations.reading import delivery_of
+        from convoq.conversations.queries import delivery_of
 
         return [(part.id, delivery_of(part)) for part in await self._reading.newest_parts()]

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convoq.cli.output import print_json, say
-from convoq.cli.text import counted, size
+from convoq.cli.terminal.output import print_json, say
 from convoq.errors import ConvoqError
+from convoq.text import counted, size
 
 if TYPE_CHECKING:
     from convoq.settings import Options
@@ -54,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
 def migrate(args: argparse.Namespace) -> int:
     import sqlite3
 
-    from convoq.cli.opening import load_settings, run_async, schema_version
+    from convoq.cli.session import load_settings, run_async, schema_version
     from convoq.db import Database, migrations
 
     options = load_settings(args.config).options
@@ -78,8 +78,8 @@ def migrate(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    from convoq.cli.opening import load_settings, open_existing, run_async
-    from convoq.cli.soundness import examine
+    from convoq.cli.session import load_settings, open_existing, run_async
+    from convoq.monitoring.audit import examine
 
     async def main(options: Options) -> list[str]:
         async with open_existing(options) as database:
@@ -98,8 +98,8 @@ def check(args: argparse.Namespace) -> int:
 
 
 def backup(args: argparse.Namespace) -> int:
-    from convoq.cli.copying import copy
-    from convoq.cli.opening import load_settings, open_existing, run_async
+    from convoq.cli.session import load_settings, open_existing, run_async
+    from convoq.db.backup import copy
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from convoq.cli.output import UsageError
+from convoq.cli.terminal.output import UsageError
 from convoq.errors import ConvoqError, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _attempts(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    from convoq.cli.opening import load_settings, open_queue, run_async
+    from convoq.cli.session import load_settings, open_queue, run_async
 
     payload = read_payload(args.payload)
     options = load_settings(args.config).options

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from convoq.cli.output import is_interactive, say
+from convoq.cli.terminal.output import is_interactive, say
 from convoq.errors import ConfigError, ConvoqError
 
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from convoq.cli.output import Progress, UsageError, confirm, print_json, print_raw, say
 from convoq.cli.selection import add_filters, given_ids, is_narrowed, job_filter, job_id, shortened
-from convoq.cli.text import counted
+from convoq.cli.terminal.output import Progress, UsageError, confirm, print_json, print_raw, say
 from convoq.errors import ConvoqError
+from convoq.text import counted
 
 if TYPE_CHECKING:
     from convoq.queue.base import Backend, JobFilter
@@ -125,8 +125,8 @@ def positive(text: str) -> int:
 
 
 def list_jobs(args: argparse.Namespace) -> int:
-    from convoq.cli.job_views import job_document, print_jobs
-    from convoq.cli.opening import load_settings, open_queue, run_async
+    from convoq.cli.job_text import job_document, print_jobs
+    from convoq.cli.session import load_settings, open_queue, run_async
 
     async def main(options: Options) -> int:
         async with open_queue(options) as (database, queue):
@@ -146,8 +146,8 @@ def list_jobs(args: argparse.Namespace) -> int:
 
 
 def show_jobs(args: argparse.Namespace) -> int:
-    from convoq.cli.job_views import job_document, print_job
-    from convoq.cli.opening import load_settings, open_queue, run_async
+    from convoq.cli.job_text import job_document, print_job
+    from convoq.cli.session import load_settings, open_queue, run_async
 
     async def main(options: Options) -> int:
         async with open_queue(options) as (database, queue):
@@ -169,7 +169,7 @@ def show_jobs(args: argparse.Namespace) -> int:
 
 def change_jobs(args: argparse.Namespace) -> int:
     """Retries, cancels or discards."""
-    from convoq.cli.opening import load_settings, open_queue, run_async
+    from convoq.cli.session import load_settings, open_queue, run_async
 
     verb: Verb = args.verb
     if not (is_narrowed(args) or args.all):

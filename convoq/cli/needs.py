@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from convoq.errors import ConfigError
 
 if TYPE_CHECKING:
+    from convoq.daemon.requirements import Role
     from convoq.jobs import NewJob
     from convoq.queue.base import Enqueued
     from convoq.settings.load import Loaded
-    from convoq.settings.roles import Role
 
 
 def needs_of(loaded: Loaded, role: Role) -> list[str]:
@@ -21,7 +21,7 @@ def needs_of(loaded: Loaded, role: Role) -> list[str]:
 
     For the worker the parts are asked that it is made of, so agents and handlers of the user's own are imported.
     """
-    from convoq.settings.roles import missing_for
+    from convoq.daemon.requirements import missing_for
 
     lines = missing_for(loaded.options, role)
     if role == "work":

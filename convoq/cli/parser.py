@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from convoq.cli.text import harmless
+from convoq.text import harmless
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
     "Set up": (
         Command("init", "init", "write a convoq.toml to start from"),
         Command("config", "config", "check, show and explain the settings"),
-        Command("doctor", "doctor", "look for everything that may be wrong, and say what to do"),
+        Command("doctor", "doctor.command", "look for everything that may be wrong, and say what to do"),
     ),
     "Operate": (
         Command("status", "status", "the queue, the conversations and the processes at a glance"),

@@ -7,10 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convoq.errors import ConvoqError
-
 if TYPE_CHECKING:
-    from convoq.daemon.roles import Role
+    from convoq.daemon.process import Role
 
 
 def add_parser(subparsers: Any) -> None:
@@ -78,46 +76,42 @@ def _port(text: str) -> int:
 
 def run_role(args: argparse.Namespace) -> int:
     """Runs one of the three roles until it is told to stop."""
-    from convoq.daemon.starting import starting
+    from convoq.daemon.startup import starting
 
     with starting(args.role):
-        return _run_role(args)
+        from convoq.daemon import process
+
+        overrides = {
+            "work.concurrency": getattr(args, "concurrency", None),
+            "server.host": getattr(args, "host", None),
+            "server.port": getattr(args, "port", None),
+        }
+        return process.run_role(args.role, _role(args), args.config, overrides=overrides)
 
 
-def _run_role(args: argparse.Namespace) -> int:
-    from convoq import logs
-    from convoq.daemon import roles
-    from convoq.settings.load import load
-    from convoq.settings.roles import require
+def _role(args: argparse.Namespace) -> Role:
+    """Only the role that was asked for is imported."""
+    if args.role == "serve":
+        from convoq.daemon.serve import serve
 
-    overrides = {
-        "work.concurrency": getattr(args, "concurrency", None),
-        "server.host": getattr(args, "host", None),
-        "server.port": getattr(args, "port", None),
-    }
-    loaded = load(args.config, overrides=overrides)
-    require(loaded.options, args.role)
-    logs.configure(loaded.options.log.level, loaded.options.log.format, args.role)
-    role: Role = roles.work(drain=args.drain) if args.role == "work" else getattr(roles, args.role)
-    try:
-        roles.run(role, loaded)
-    except ConvoqError:
-        raise
-    except Exception:  # this is the end of the process, and the log says why
-        # A service's log is what people look into: it gets the traceback that a terminal is spared.
-        logs.log.critical("role.crashed", exc_info=True)
-        return 1
-    return 0
+        return serve
+    if args.role == "schedule":
+        from convoq.daemon.schedule import schedule
+
+        return schedule
+    from convoq.daemon.work import work
+
+    return work(drain=args.drain)
 
 
 def run_dev(args: argparse.Namespace) -> int:
-    from convoq.daemon.dev import run
+    from convoq.dev.command import run
 
     run(args.config, host=args.host, port=args.port, database=args.database)
     return 0
 
 
 def run_demo(args: argparse.Namespace) -> int:
-    from convoq.dev.demo import run
+    from convoq.demo.command import run
 
     return run(verbose=args.verbose)

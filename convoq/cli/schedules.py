@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from convoq.cli.jobs import positive
-from convoq.cli.output import print_json
-from convoq.cli.table import print_table
-from convoq.cli.text import age
+from convoq.cli.terminal.output import print_json
+from convoq.cli.terminal.table import print_table
 from convoq.errors import ConvoqError
+from convoq.text import age
 
 if TYPE_CHECKING:
     from convoq.clock import Clock
-    from convoq.scheduler import Entry
+    from convoq.scheduler.scheduler import Entry
     from convoq.settings import Options
 
 
@@ -48,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def list_entries(args: argparse.Namespace) -> int:
-    from convoq.cli.opening import load_settings, run_async
+    from convoq.cli.session import load_settings, run_async
 
     options = load_settings(args.config).options
     entries, clock = run_async(_read(options))
@@ -62,7 +62,7 @@ def list_entries(args: argparse.Namespace) -> int:
 
 
 def next_runs(args: argparse.Namespace) -> int:
-    from convoq.cli.opening import load_settings, run_async
+    from convoq.cli.session import load_settings, run_async
 
     entries, clock = run_async(_read(load_settings(args.config).options))
     chosen = [entry for entry in entries if args.name in (None, entry.name)]
@@ -79,9 +79,9 @@ def next_runs(args: argparse.Namespace) -> int:
 
 async def _read(options: Options) -> tuple[Sequence[Entry], Clock]:
     """The entries, and the queue's clock; the wall's where there is no database yet, which is nearly the same."""
-    from convoq.cli.opening import open_existing
+    from convoq.cli.session import open_existing
     from convoq.clock import WallClock
-    from convoq.scheduler import entries_from
+    from convoq.scheduler.scheduler import entries_from
 
     entries = entries_from(options.schedules)
     if not options.database.path.exists():
@@ -92,7 +92,7 @@ async def _read(options: Options) -> tuple[Sequence[Entry], Clock]:
 
 def _runs(entry: Entry, count: int, clock: Clock) -> list[datetime]:
     from convoq.clock import WallClock
-    from convoq.scheduler import next_runs as runs_of
+    from convoq.scheduler.scheduler import next_runs as runs_of
 
     return runs_of(entry, count, queue_clock=clock, wall_clock=WallClock())
 

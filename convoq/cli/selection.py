@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from convoq.cli.output import UsageError
+from convoq.cli.terminal.output import UsageError
 
 if TYPE_CHECKING:
     from convoq.queue.base import JobFilter

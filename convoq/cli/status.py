@@ -12,14 +12,14 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, Final
 
-from convoq.cli.output import colored, print_json
-from convoq.cli.table import lines, terminal_width
-from convoq.cli.text import age, counted, harmless, iso_time, size
+from convoq.cli.terminal.output import colored, print_json
+from convoq.cli.terminal.table import lines, terminal_width
+from convoq.text import age, counted, harmless, iso_time, size
 
 if TYPE_CHECKING:
-    from convoq.conversations.reading import Overview
+    from convoq.conversations.queries import Overview
     from convoq.db import Database
-    from convoq.processes import ProcessRecord
+    from convoq.monitoring.processes import ProcessRecord
     from convoq.queue.base import Stats
     from convoq.settings import Options
 
@@ -118,7 +118,7 @@ def _count(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    from convoq.cli.opening import load_settings, open_existing, run_async
+    from convoq.cli.session import load_settings, open_existing, run_async
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
@@ -135,9 +135,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def take(database: Database) -> Snapshot:
-    from convoq.conversations.reading import Reading
-    from convoq.processes import Processes
-    from convoq.queue.sqlite import SqliteBackend
+    from convoq.conversations.queries import Reading
+    from convoq.monitoring.processes import Processes
+    from convoq.queue.sqlite.backend import SqliteBackend
 
     now = database.clock.now()
     backend = SqliteBackend(database)

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     import sqlite3
 
-    from convoq.cli.output import print_json
+    from convoq.cli.terminal.output import print_json
 
     print_json(
         {

@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 
 from convoq import systemd
-from convoq.daemon.starting import started
+from convoq.daemon.startup import started
 from convoq.db import Database
 from convoq.errors import ConvoqError, DatabaseUnavailable
 from convoq.logs import log
-from convoq.processes import Processes
+from convoq.monitoring.processes import Processes
 
 CHECK_INTERVAL = 2.0  # seconds between two looks at the file
 ANNOUNCE_INTERVAL = 10.0

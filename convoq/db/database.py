@@ -16,7 +16,7 @@ from convoq.db.connection import Connection, connect_reader
 from convoq.db.failures import damaged, explain
 from convoq.db.files import FreeSpace, Identity, prepare
 from convoq.db.gate import Gate
-from convoq.db.log import Use
+from convoq.db.wal import Use
 from convoq.db.writer import Settle, Unit, Writer, always, roll_back, settle
 from convoq.errors import DatabaseUnavailable
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Final, Literal
 
-from convoq.dev.child import Child, ChildFailed
 from convoq.errors import ConfigError
 from convoq.logs import log
+from convoq.loopback.process import Child, ChildFailed, faulty_worker
 
 SOUND_AFTER: Final = 5.0  # seconds; a worker that lived shorter without being killed is one that crashes
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
@@ -18,12 +18,12 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
 class WorkerChild:
     """The worker as a child process. `on_change` is called whenever something about it is different."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], switches_url: str) -> None:
         self.restarts = 0
         self.state: Literal["starting", "ready", "down"] = "down"
         self.news = ""  #: the last thing that happened to it, for people
         self.on_change: Callable[[], None] = lambda: None
-        self._child = Child("work", environ)
+        self._child = Child("work", environ, command=faulty_worker(switches_url))
         self._killed: int | None = None
         self._stopping = False
 

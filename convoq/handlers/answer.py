@@ -13,7 +13,7 @@ from convoq.channels.base import Channel
 from convoq.clock import Clock
 from convoq.conversations.records import Draft, Message, Turn
 from convoq.conversations.states import Outcome, Owner
-from convoq.conversations.store import ConversationStore, Received
+from convoq.conversations.turns import ConversationStore, Received
 from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import Work
 from convoq.handlers.outbox import Delivery

@@ -7,7 +7,7 @@ from convoq.clock import Clock
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.states import Owner
-from convoq.conversations.store import ConversationStore
+from convoq.conversations.turns import ConversationStore
 from convoq.errors import RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import Handler, Work, each
 from convoq.jobs import RecordDeliveryStatus, SendMessage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from convoq.conversations.store import ConversationStore
+from convoq.conversations.turns import ConversationStore
 from convoq.db import Database
 from convoq.handlers.base import Handler, Work
 from convoq.logs import log

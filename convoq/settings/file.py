@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from convoq.settings.layers import Layer
-from convoq.settings.lines import key_lines
 from convoq.settings.problems import DEFAULT, Origin, one_line
 from convoq.settings.schema import SECTIONS, SETTINGS, KeyPath, field_of, is_secret, value_at
+from convoq.settings.toml_lines import key_lines
 
 SEARCHED: Final = (Path("convoq.toml"), Path("/etc/convoq/convoq.toml"))
 

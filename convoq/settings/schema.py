@@ -17,7 +17,7 @@ KeyPath = tuple[str | int, ...]  #: ("numbers", 0, "address") is the address of 
 ENV_PREFIX: Final = "CONVOQ_"
 
 #: Names with our prefix that are no settings: where the file is, and what only tests and `convoq dev` look at.
-RESERVED: Final = frozenset({"CONVOQ_CONFIG", "CONVOQ_CHROMIUM", "CONVOQ_DEBUG", "CONVOQ_DEV_FAULTS"})
+RESERVED: Final = frozenset({"CONVOQ_CONFIG", "CONVOQ_CHROMIUM", "CONVOQ_DEBUG"})
 
 
 def _members(*, listed: bool) -> Iterator[tuple[str, type[BaseModel]]]:

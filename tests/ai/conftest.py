@@ -12,7 +12,7 @@ import pytest
 
 from convoq.ai import build_responder
 from convoq.ai.base import Author, Line, ModelCall, ReplyContext, Responder
-from convoq.dev.model import LoopbackModel
+from convoq.loopback.model import LoopbackModel
 from convoq.settings import AiSettings, PersonaSettings
 
 AT = 1_795_356_300_000  # Sunday 22 November 2026, 14:05 UTC

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from convoq.ai.base import AccountRefused, Author, ModelCall
-from convoq.dev.model import Fault, LoopbackModel, Message
 from convoq.errors import RetryLater, Unrecoverable
+from convoq.loopback.model import Fault, LoopbackModel, Message
 from tests.ai.conftest import Build, Conversation
 
 DIALECTS = ["openai:gpt-test", "anthropic:claude-test", "llama3.2:3b"]

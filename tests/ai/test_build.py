@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from convoq.ai import build_responder
-from convoq.dev.model import Fault, LoopbackModel
+from convoq.ai.endpoints import fallback_endpoint, main_endpoint, persona_endpoint
 from convoq.errors import ConfigError
+from convoq.loopback.model import Fault, LoopbackModel
 from convoq.settings import AiSettings, PersonaSettings
-from convoq.settings.endpoints import fallback_endpoint, main_endpoint, persona_endpoint
 from tests.ai.conftest import Build, Conversation
 
 

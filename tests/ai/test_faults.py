@@ -12,8 +12,8 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from convoq.ai.base import AccountRefused, ModelCall
-from convoq.dev.model import Fault, LoopbackModel
 from convoq.errors import RetryLater, Unrecoverable
+from convoq.loopback.model import Fault, LoopbackModel
 from tests.ai.conftest import Build, Conversation
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from convoq.ai.base import Author
-from convoq.dev.model import Fault, LoopbackModel, Message, ToolCall
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
+from convoq.loopback.model import Fault, LoopbackModel, Message, ToolCall
 from convoq.settings import PersonaSettings
 from tests.ai.conftest import Build, Conversation
 

@@ -15,7 +15,7 @@ from convoq.api.readiness import StorageReadiness
 from convoq.db import Database
 from convoq.queue.base import JobFilter
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 from convoq.settings import QueueSettings
 from tests.api.conftest import Events
 from tests.api.harness import message, running, status, status_webhook, webhook

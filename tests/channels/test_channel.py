@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed
 from convoq.channels.twilio.channel import TwilioChannel
 from convoq.clock import WallClock
-from convoq.dev.loopback import (
+from convoq.errors import ConfigError
+from convoq.loopback.twilio import (
     ACCOUNT_SID,
     AUTH_TOKEN,
     Fault,
@@ -30,7 +31,6 @@ from convoq.dev.loopback import (
     slow,
     too_many,
 )
-from convoq.errors import ConfigError
 from convoq.settings import TwilioSettings
 from tests.clock import ManualClock
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from convoq.channels.twilio.form import MAX_FIELDS, check_shape_inbound, check_shape_status, parse_form
 from convoq.channels.twilio.signature import canonical
-from convoq.dev.loopback import ACCOUNT_SID, LoopbackTwilio, Message
+from convoq.loopback.twilio import ACCOUNT_SID, LoopbackTwilio, Message
 
 SID = "SM" + "1a" * 16
 OTHER = "SM" + "2b" * 16

@@ -13,11 +13,11 @@ from convoq.channels.twilio.inbound import parse_inbound
 from convoq.cli import main
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.records import Draft
-from convoq.conversations.store import ConversationStore, Received
+from convoq.conversations.turns import ConversationStore, Received
 from convoq.db import Database
 from convoq.jobs import PEOPLE, NewJob, ProcessAiResponse, conversation_key, raw_job
 from convoq.queue.base import Claim
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from convoq.conversations.store import ConversationStore
+from convoq.conversations.turns import ConversationStore
 from convoq.db import Database
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 from tests.cli.scenes import ANA, Place, receive
 from tests.cli.test_jobs import Terminal
 

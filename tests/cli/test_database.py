@@ -177,7 +177,7 @@ def test_a_backup_into_nowhere_is_one_line(place: Place, capsys: pytest.CaptureF
 def test_a_copy_that_does_not_pass_its_check_gets_no_name(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from convoq.cli import copying
+    from convoq.db import backup as copying
 
     contents = copying._contents
     monkeypatch.setattr(copying, "_contents", lambda connection: contents(connection)._replace(jobs=id(connection)))

@@ -10,7 +10,7 @@ import pytest
 
 from convoq.db import Database
 from convoq.jobs import raw_job
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 from tests.cli.scenes import ANA, Place, bury, claim_one, enqueue, inbound_job, job, snooze
 
 HOSTILE = "\x1b]0;owned\x07\u202e\nconvoq: fake"

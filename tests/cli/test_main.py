@@ -267,7 +267,7 @@ def test_a_role_that_crashes_says_why_in_the_log(
     def crash(*_: object) -> None:
         raise LookupError("unforeseen")
 
-    monkeypatch.setattr("convoq.daemon.roles.run", crash)
+    monkeypatch.setattr("convoq.daemon.process.run", crash)
 
     assert bare.run("schedule") == 1
     record = capsys.readouterr().err
@@ -279,6 +279,6 @@ def test_a_role_stopped_by_a_known_error_ends_with_its_code(bare: Place, monkeyp
     def stop(*_: object) -> None:
         raise ConvoqError("stopped")
 
-    monkeypatch.setattr("convoq.daemon.roles.run", stop)
+    monkeypatch.setattr("convoq.daemon.process.run", stop)
 
     assert bare.run("schedule") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from convoq.conversations.reading import ConversationFilter, Reading
+from convoq.conversations.queries import ConversationFilter, Reading
 from convoq.conversations.states import Status
 from tests.cli.scenes import ANA, OURS, Place, receive
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from convoq.db import Database
-from convoq.processes import Processes
+from convoq.monitoring.processes import Processes
 from tests.cli.scenes import Place, bury, claim_one, enqueue, inbound_job, job, receive
 
 ROLES = ("serve", "schedule", "work")
@@ -106,7 +106,7 @@ def dead_pid() -> int:
 def test_a_process_that_counts_its_ids_elsewhere_is_not_judged_by_ours(
     place: Place, monkeypatch: pytest.MonkeyPatch, dead_pid: int
 ) -> None:
-    monkeypatch.setattr("convoq.processes.INITIAL_NAMESPACE", "pid:[1]")  # as if it ran in a container
+    monkeypatch.setattr("convoq.monitoring.processes.INITIAL_NAMESPACE", "pid:[1]")  # as if it ran in a container
     place.prepare(lambda database: Processes(database).announce("work-a", "work", "busy"))
     monkeypatch.undo()
     place.execute("UPDATE processes SET pid = ?", dead_pid)

@@ -9,9 +9,9 @@ import pytest
 
 from convoq.conversations.states import ALLOWED, IllegalTransition, Status, check_transition
 from convoq.db import Database
-from convoq.dev.loopback import too_many
 from convoq.errors import Snooze, Unrecoverable
 from convoq.handlers import upkeep
+from convoq.loopback.twilio import too_many
 from convoq.queue.base import JobFilter
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, TIMING, House, open_house

@@ -19,7 +19,7 @@ from convoq.db import connection as db_connection
 from convoq.db import database as db_database
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import NewJob
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 from tests.clock import ManualClock
 from tests.db.notes import notes_in, put
 

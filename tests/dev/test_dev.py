@@ -17,11 +17,11 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from convoq.daemon import dev
-from convoq.dev.isolation import Account
+from convoq.dev import command as dev
 from convoq.dev.worker import WorkerChild
 from convoq.errors import ConfigError
-from tests.dev.phone_page import RUN, DevProcess, dev_process
+from convoq.loopback.environment import Account
+from tests.dev.page.phone_page import RUN, DevProcess, dev_process
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
@@ -213,7 +213,9 @@ async def test_a_model_without_its_key_is_said_before_anything_starts(
 
 
 async def test_a_worker_that_can_never_start_ends_it(tmp_path: Path) -> None:
-    worker = WorkerChild({"PATH": "/usr/bin:/bin", "CONVOQ_DATABASE__PATH": str(tmp_path / "c.db")})
+    worker = WorkerChild(
+        {"PATH": "/usr/bin:/bin", "CONVOQ_DATABASE__PATH": str(tmp_path / "c.db")}, "http://127.0.0.1:1/"
+    )
     with pytest.raises(ConfigError, match="the worker cannot start"):
         await worker.run()
     assert worker.restarts == 0

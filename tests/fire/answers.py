@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from convoq.dev import loopback
-from convoq.dev.model import Fault
+from convoq.loopback import twilio as loopback
+from convoq.loopback.model import Fault
 from tests.fire.books import settle
 from tests.fire.crowd import Crowd
 from tests.fire.peers import TOKEN

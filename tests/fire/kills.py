@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from convoq.dev import loopback
-from convoq.dev.model import Fault
+from convoq.loopback import twilio as loopback
+from convoq.loopback.model import Fault
 from tests.fire.books import settle
 from tests.fire.crowd import Crowd
 from tests.fire.plan import Plan

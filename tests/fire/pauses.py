@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 
-from convoq.dev import loopback
-from convoq.dev.model import Fault
+from convoq.loopback import twilio as loopback
+from convoq.loopback.model import Fault
 from tests.fire.books import settle
 from tests.fire.crowd import Crowd
 from tests.fire.plan import Plan

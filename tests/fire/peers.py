@@ -10,7 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
-from convoq.dev import loopback, model
+from convoq.loopback import model
+from convoq.loopback import twilio as loopback
 
 TOKEN = re.compile(r"#\d{3}\.\d{5}#")  # every message that a person writes carries one of its own
 

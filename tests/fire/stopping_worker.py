@@ -14,7 +14,7 @@ from typing import Any
 
 from convoq.cli import main
 from convoq.conversations.outbox import Outbox
-from convoq.conversations.store import ConversationStore
+from convoq.conversations.turns import ConversationStore
 
 STEPS: dict[str, tuple[type, str, str]] = {
     "recorded": (ConversationStore, "record", "after"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from convoq.db.connection import BUSY_TIMEOUT_MS
-from convoq.dev.model import Fault, LoopbackModel
+from convoq.loopback.model import Fault, LoopbackModel
 from tests.fire import stopping_worker
 from tests.process import crashing_worker
 from tests.process.harness import Process, Site, open_site

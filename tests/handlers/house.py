@@ -13,9 +13,8 @@ from convoq.ai.base import Author, ModelCall, Reply, ReplyContext
 from convoq.channels.twilio.channel import TwilioChannel
 from convoq.clock import WallClock
 from convoq.conversations.outbox import Outbox
-from convoq.conversations.store import ConversationStore
+from convoq.conversations.turns import ConversationStore
 from convoq.db import Database
-from convoq.dev.loopback import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.handlers import upkeep
 from convoq.handlers.answer import AnswerHandler
 from convoq.handlers.base import Handler, Handlers, Work
@@ -30,9 +29,10 @@ from convoq.jobs import (
     SendMessage,
     conversation_key,
 )
+from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.queue.base import Claim, JobFilter, JobRecord, State
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
 from convoq.worker import Worker, _Run
 from tests.clock import ManualClock

@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 
 from convoq.channels.base import Outbound, Sent
-from convoq.dev.loopback import Fault, error, garbage, hang, refused, reset, slow, too_many
 from convoq.handlers.base import Work
+from convoq.loopback.twilio import Fault, error, garbage, hang, refused, reset, slow, too_many
 from convoq.queue.base import JobFilter, State
 from tests.handlers.house import ANA, ANA_SMS, BEN, OUR_SMS, RECONCILE_AFTER, REQUEST_TIMEOUT, House
 

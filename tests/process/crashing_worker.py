@@ -15,7 +15,7 @@ from typing import Any
 from convoq.channels.twilio.channel import TwilioChannel
 from convoq.cli import main
 from convoq.conversations.outbox import Outbox
-from convoq.conversations.store import ConversationStore
+from convoq.conversations.turns import ConversationStore
 from convoq.queue.service import QueueService
 
 STEPS: dict[str, tuple[type, str, str]] = {

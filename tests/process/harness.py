@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from convoq.dev.loopback import Answer, LoopbackTwilio
+from convoq.loopback.twilio import Answer, LoopbackTwilio
 
 ROOT = Path(__file__).parents[2]
 NUMBER = "whatsapp:+15550009999"

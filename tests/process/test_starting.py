@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from convoq.daemon.starting import started, starting
+from convoq.daemon.startup import started, starting
 from tests.process.harness import Process, Site
 
 WORKERS = {"convoq.ai", "convoq.channels.twilio.channel", "convoq.conversations", "convoq.handlers", "convoq.worker"}

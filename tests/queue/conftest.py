@@ -14,7 +14,7 @@ import pytest
 from convoq.clock import Clock
 from convoq.db import Database
 from convoq.queue.base import Backend
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 from tests.clock import ManualClock
 
 

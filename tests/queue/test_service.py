@@ -13,7 +13,7 @@ from convoq.errors import LeaseLost, RetryLater, Snooze, Unrecoverable
 from convoq.jobs import NewJob
 from convoq.queue.base import Claim, JobRecord, State
 from convoq.queue.service import LONGEST_ERROR, QueueService
-from convoq.queue.sqlite import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteBackend
 from convoq.settings import QueueSettings
 from tests.clock import ManualClock
 

@@ -1,0 +1,337 @@
+"""Conversations for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from convoq.channels.twilio.errors import meaning
+from convoq.cli.job_text import last_line
+from convoq.cli.terminal.output import colored
+from convoq.cli.terminal.table import print_table
+from convoq.conversations.queries import Line, SavedDraft, Summary, Transcript, Transition, delivery_of
+from convoq.conversations.records import Conversation, OutboxRow
+from convoq.conversations.states import Outcome
+from convoq.queue.base import JobRecord, State
+from convoq.text import age, counted, harmless, iso_time, local_time, masked
+
+NAMES = {"contact": "person", "ai": "AI", "operator": "operator", "system": "convoq"}
+MARGIN = "    "  # no text of a message can begin left of it, so that none passes for a line of ours
+
+
+def print_summaries(summaries: Sequence[Summary], *, now: int, full: bool) -> None:
+    """One line a conversation."""
+    header = ("ID", "PERSON", "NAME", "STATUS", "BY", "MESSAGES", "WAITING", "LAST", "TEXT")
+    rows = [
+        (
+            str(summary.conversation.id),
+            _address(summary.conversation.contact.address, full),
+            summary.conversation.contact.name or "",
+            _status(summary.conversation),
+            str(summary.conversation.owner),
+            str(summary.messages),
+            str(summary.waiting or ""),
+            age((now - summary.conversation.last_message_at) / 1000),
+            _preview(summary.last, full),
+        )
+        for summary in summaries
+    ]
+    print_table(header, rows, right=("ID", "MESSAGES", "WAITING", "LAST"))
+
+
+def _address(address: str, full: bool) -> str:
+    from convoq.logs import mask_address
+
+    return address if full else mask_address(address)
+
+
+def _status(conversation: Conversation) -> str:
+    why = "opted out" if conversation.contact.opted_out_at is not None else conversation.closed_reason
+    return f"{conversation.status} ({why})" if why else str(conversation.status)
+
+
+def _preview(last: Line | None, full: bool) -> str:
+    if last is None:
+        return ""
+    text = " ".join(last.message.description.split())
+    fate = last.delivery or (Outcome.FAILED if last.message.outcome is Outcome.FAILED else None)
+    return f"{NAMES[last.message.author]}: {text if full else masked(text)}{f' [{fate}]' if fate else ''}"
+
+
+def is_unanswered(line: Line) -> bool:
+    """Whether only its job can tell what becomes of this message."""
+    return line.message.direction == "in" and line.message.outcome in (None, Outcome.FAILED)
+
+
+def print_transcript(transcript: Transcript, jobs: Mapping[str, JobRecord], *, now: int) -> None:
+    """The head, then everything in the order of its time."""
+    conversation, contact = transcript.conversation, transcript.conversation.contact
+    name = f"{contact.name}, " if contact.name else ""
+    print(colored("bold", harmless(f"Conversation {conversation.id}: {name}{contact.address}")))
+    print(f"  with      {harmless(conversation.our_address)}")
+    print(f"  status    {_status(conversation)}, answered by {conversation.owner}")
+    print(f"  opened    {local_time(conversation.opened_at)}")
+    print(f"  last      {age((now - conversation.last_message_at) / 1000)} ago, {_counts(transcript)}")
+    if transcript.previous_id is not None:
+        print(f"  before    conversation {transcript.previous_id}")
+    if transcript.calls:
+        print(f"  model     {_costs(transcript)}")
+    blocks = [*_message_blocks(transcript, jobs), *_draft_blocks(transcript), *_change_blocks(transcript)]
+    for _, _, lines in sorted(blocks):
+        print()
+        for line in lines:
+            print(line)
+
+
+def _counts(transcript: Transcript) -> str:
+    shown, there = len(transcript.lines), transcript.messages
+    return counted(there, "message") + (f" ({shown} shown)" if shown < there else "")
+
+
+def _costs(transcript: Transcript) -> str:
+    calls = transcript.calls
+    models = ", ".join(dict.fromkeys(call.model for call in calls))
+    failed = sum(call.outcome != "ok" for call in calls)
+    tokens = f"{sum(call.input_tokens for call in calls)} tokens in, {sum(call.output_tokens for call in calls)} out"
+    text = f"{counted(len(calls), 'call')} to {models}, {tokens}" + (f", {failed} failed" if failed else "")
+    return harmless(text)
+
+
+Block = tuple[int, int, list[str]]  # when, which of those at the same time, the lines
+
+
+def _message_blocks(transcript: Transcript, jobs: Mapping[str, JobRecord]) -> Iterator[Block]:
+    for index, line in enumerate(transcript.lines):
+        yield line.message.at, 2 * index, list(_message_lines(line, jobs))
+
+
+def _message_lines(line: Line, jobs: Mapping[str, JobRecord]) -> Iterator[str]:
+    message = line.message
+    color = "green" if message.author == "ai" else "bold"
+    yield f"{local_time(message.at)}  {colored(color, NAMES[message.author])}  {colored('dim', f'#{message.id}')}"
+    yield from _indented(message.description)
+    if message.direction == "in":
+        outcome = _unanswered(line, jobs.get(line.message.job_id or "")) if is_unanswered(line) else _outcome(line)
+        yield colored("red" if outcome.startswith("not answered") else "dim", f"{MARGIN}-> {harmless(outcome)}")
+    for part in line.parts:
+        yield colored(_part_color(part), f"{MARGIN}-> {harmless(_part(part, len(line.parts)))}")
+        if known := meaning(part.error_code):
+            yield f"{MARGIN}   {known.hint}"
+
+
+def _indented(text: str) -> Iterator[str]:
+    for line in text.split("\n"):
+        yield MARGIN + harmless(line.removesuffix("\r"))
+
+
+def _outcome(line: Line) -> str:
+    message = line.message
+    return f"answered by #{message.answered_by}" if message.answered_by is not None else str(message.outcome)
+
+
+def _unanswered(line: Line, job: JobRecord | None) -> str:
+    """Whether an answer may still come, and if not, why and what brings it."""
+    name = f"job {line.message.job_id}"
+    if job is None:
+        failed = line.message.outcome is Outcome.FAILED
+        return f"not answered: {name} failed and was discarded" if failed else "waits for its answer"
+    match job.state:
+        case State.DEAD:
+            return f"not answered: {last_line(job.error)} ({name} failed for good: convoq jobs retry {job.id})"
+        case State.CANCELLED:
+            return f"not answered: {name} was cancelled (convoq jobs retry {job.id})"
+    cause = job.reason or last_line(job.error)
+    return f"waits for its answer ({name}: {cause})" if cause else f"waits for its answer ({name})"
+
+
+def _part(part: OutboxRow, parts: int) -> str:
+    words = [f"part {part.part + 1}: {delivery_of(part)}" if parts > 1 else delivery_of(part)]
+    if part.provider_id:
+        words.append(part.provider_id)
+    if part.error_code:
+        words.append(f"code {part.error_code}")
+    if part.error:
+        words.append(part.error)
+    return ", ".join(words)
+
+
+def _part_color(part: OutboxRow) -> str:
+    if delivery_of(part) in {"failed", "undelivered"}:
+        return "red"
+    return "yellow" if part.state == "ambiguous" else "dim"
+
+
+def _draft_blocks(transcript: Transcript) -> Iterator[Block]:
+    for index, draft in enumerate(sorted(transcript.drafts, key=lambda draft: draft.at)):
+        yield draft.at, 2 * index + 1, list(_draft_lines(draft))
+
+
+def _draft_lines(draft: SavedDraft) -> Iterator[str]:
+    what = "draft, given up for newer messages" if draft.state == "superseded" else "draft, not yet a reply"
+    yield f"{local_time(draft.at)}  {colored('yellow', what)}  {colored('dim', f'for #{draft.through}')}"
+    yield from _indented(draft.text)
+
+
+def _change_blocks(transcript: Transcript) -> Iterator[Block]:
+    for index, change in enumerate(transcript.transitions):
+        # A conversation is opened by a message that was accepted a moment before.
+        at = transcript.conversation.opened_at if change.status_before is None else change.at
+        yield at, -1_000_000 + index, [_change(change)]
+
+
+def _change(change: Transition) -> str:
+    changes = []
+    if change.status_before != change.status_after:
+        changes.append(f"{change.status_before} -> {change.status_after}" if change.status_before else "opened")
+    if change.owner_before != change.owner_after and change.owner_before is not None:
+        changes.append(f"answered by {change.owner_before} -> {change.owner_after}")
+    words = harmless(f"{', '.join(changes) or 'changed'} ({change.who}: {change.reason})")
+    return f"{local_time(change.at)}  {colored('dim', words)}"
+
+
+def print_line(line: Line, conversation: Conversation, *, full: bool) -> None:
+    """A message as it comes, on one line. Its text is what is followed: only the address is masked unless `full`."""
+    message = line.message
+    address = _address(conversation.contact.address, full)
+    arrow = "<-" if message.direction == "in" else "->"
+    who = "" if message.author in ("contact", "ai") else f" ({NAMES[message.author]})"
+    head = f"{local_time(message.at)}  {conversation.id}  {arrow} {harmless(address)}{who}"
+    print(f"{colored('dim', head)}  {harmless(message.description)}", flush=True)
+
+
+def print_delivery(part: OutboxRow, *, now: int, full: bool) -> None:
+    """A change of a delivery, on one line."""
+    at = part.delivery_at or part.settled_at or part.attempted_at or now
+    error = part.error if full or part.error is None else masked(part.error)
+    detail = "".join(f", {word}" for word in (part.error_code and f"code {part.error_code}", error) if word)
+    text = f"{local_time(at)}  {part.conversation_id}  #{part.message_id} {delivery_of(part)}{detail}"
+    print(colored(_part_color(part), harmless(text)), flush=True)
+
+
+# --- For programs
+
+
+def summary_document(summary: Summary, *, full: bool) -> dict[str, Any]:
+    last = summary.last
+    return {
+        **conversation_document(summary.conversation, full=full),
+        "messages": summary.messages,
+        "waiting": summary.waiting,
+        "last": None if last is None else line_document(last, full=full),
+    }
+
+
+def conversation_document(conversation: Conversation, *, full: bool) -> dict[str, Any]:
+    """Addresses are masked unless `full`."""
+    contact = conversation.contact
+    return {
+        "id": conversation.id,
+        "channel": contact.channel,
+        "our_address": _address(conversation.our_address, full),
+        "address": _address(contact.address, full),
+        "name": contact.name,
+        "owner": str(conversation.owner),
+        "status": str(conversation.status),
+        "closed_reason": str(conversation.closed_reason) if conversation.closed_reason else None,
+        "opted_out_at": iso_time(contact.opted_out_at),
+        "blocked_at": iso_time(contact.blocked_at),
+        "opened_at": iso_time(conversation.opened_at),
+        "last_message_at": iso_time(conversation.last_message_at),
+        "last_inbound_at": iso_time(conversation.last_inbound_at),
+        "closed_at": iso_time(conversation.closed_at),
+    }
+
+
+def line_document(line: Line, *, full: bool) -> dict[str, Any]:
+    message = line.message
+    text, description = message.body, message.description
+    return {
+        "id": message.id,
+        "direction": message.direction,
+        "author": message.author,
+        "text": text if full else masked(text),
+        "description": description if full else masked(description),
+        "at": iso_time(message.at),
+        "outcome": str(message.outcome) if message.outcome else None,
+        "answered_by": message.answered_by,
+        "job_id": message.job_id,
+        "delivery": line.delivery,
+        "parts": [_part_document(part) for part in line.parts],
+    }
+
+
+def _part_document(part: OutboxRow) -> dict[str, Any]:
+    return {
+        "part": part.part,
+        "reference": part.reference,
+        "state": part.state,
+        "attempts": part.attempts,
+        "provider_id": part.provider_id,
+        "delivery": part.delivery,
+        "error_code": part.error_code,
+        "error": None if part.error is None else masked(part.error),
+        "settled_at": iso_time(part.settled_at),
+        "delivery_at": iso_time(part.delivery_at),
+    }
+
+
+def transcript_document(transcript: Transcript, jobs: Mapping[str, JobRecord]) -> dict[str, Any]:
+    """Each message that nobody has answered says what its job came to."""
+    return {
+        "conversation": conversation_document(transcript.conversation, full=True),
+        "previous_id": transcript.previous_id,
+        "message_count": transcript.messages,
+        "messages": [
+            line_document(line, full=True) | _job_document(jobs.get(line.message.job_id or ""))
+            for line in transcript.lines
+        ],
+        "drafts": [
+            {
+                "through": draft.through, "state": draft.state, "text": draft.text, "model": draft.model,
+                "at": iso_time(draft.at),
+            }
+            for draft in transcript.drafts
+        ],
+        "transitions": [
+            {
+                "at": iso_time(change.at), "who": change.who, "reason": change.reason,
+                "owner_before": change.owner_before, "owner_after": change.owner_after,
+                "status_before": change.status_before, "status_after": change.status_after,
+            }
+            for change in transcript.transitions
+        ],
+        "model_calls": [
+            {
+                "through": call.through, "model": call.model, "outcome": call.outcome,
+                "input_tokens": call.input_tokens, "output_tokens": call.output_tokens,
+                "duration_seconds": call.duration_ms / 1000, "error": call.error, "at": iso_time(call.at),
+            }
+            for call in transcript.calls
+        ],
+    }  # fmt: skip
+
+
+def _job_document(job: JobRecord | None) -> dict[str, Any]:
+    return {
+        "job_state": None if job is None else str(job.state),
+        "job_reason": None if job is None else job.reason,
+        "job_error": None if job is None or job.error is None else last_line(job.error),
+    }
+
+
+def line_event(line: Line, conversation: Conversation, *, full: bool) -> dict[str, Any]:
+    return {
+        "type": "message",
+        "conversation_id": conversation.id,
+        "address": _address(conversation.contact.address, full),
+        "message": line_document(line, full=True),
+    }
+
+
+def delivery_event(part: OutboxRow) -> dict[str, Any]:
+    return {
+        "type": "delivery",
+        "conversation_id": part.conversation_id,
+        "message_id": part.message_id,
+        **_part_document(part),
+    }

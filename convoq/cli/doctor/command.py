@@ -1,0 +1,86 @@
+"""`convoq doctor`: looks for everything that may be wrong, and says what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from convoq.cli.doctor.findings import Finding, Level, note
+from convoq.cli.terminal.output import colored, print_json
+from convoq.text import counted, harmless
+
+COLORS = {Level.OK: "green", Level.NOTE: "dim", Level.WARN: "yellow", Level.FAIL: "red"}
+
+
+def add_parser(subparsers: Any) -> None:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "doctor",
+        help="look for everything that may be wrong, and say what to do",
+        description="Checks the settings, this machine, the database, the way from Twilio to here, the Twilio account\n"
+        "and the model (one tiny request), a line each, and says what to do. Ends with 1 when a check\n"
+        "failed. It changes nothing, and sends nobody a message.",
+        epilog="examples:\n  convoq doctor\n  sudo -u convoq convoq doctor --offline",
+    )
+    parser.add_argument("--offline", action="store_true", help="ask neither Twilio nor the model nor the public URL")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from convoq import logs
+    from convoq.cli.session import run_async
+
+    # What convoq's parts log while they are looked at is said better by the findings.
+    logs.configure("error", "auto")
+    return run_async(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    findings: list[Finding] = []
+    async for finding in examine(args):
+        findings.append(finding)
+        if not args.json:
+            _print(finding)
+    failed = sum(finding.level is Level.FAIL for finding in findings)
+    warned = sum(finding.level is Level.WARN for finding in findings)
+    if args.json:
+        print_json({"ok": not failed, "checks": [finding.document() for finding in findings]})
+    else:
+        print(f"\n{counted(failed, 'failure')}, {counted(warned, 'warning')}")
+    return 1 if failed else 0
+
+
+async def examine(args: argparse.Namespace) -> AsyncIterator[Finding]:
+    """Every check in turn; one that cannot be made for lack of settings is left out."""
+    from convoq.cli.doctor import database as checks_database
+    from convoq.cli.doctor import machine as checks_machine
+    from convoq.cli.doctor import services as checks_services
+    from convoq.cli.doctor import settings as checks_settings
+
+    loaded, findings = checks_settings.examine(args.config)
+    for finding in findings:
+        yield finding
+    for finding in checks_machine.software():
+        yield finding
+    if loaded is None:
+        yield note("other checks", "left out until the settings can be read")
+        return
+    for finding in checks_machine.disk(loaded.options):
+        yield finding
+    seen: set[str] = set()
+    async for finding in checks_database.examine(loaded.options, seen):
+        yield finding
+    # In a thread, as the worker does it: a module of the user's own may start a loop while it is imported.
+    for finding in await asyncio.to_thread(lambda: list(checks_settings.needs(loaded, seen))):
+        yield finding
+    async for finding in checks_services.examine(loaded, offline=args.offline):
+        yield finding
+
+
+def _print(finding: Finding) -> None:
+    word = colored(COLORS[finding.level], f"{finding.level:<4}")
+    print(f"{word}  {finding.name:<14} {harmless(finding.detail)}")
+    if finding.fix:
+        print(f"{'':<6}{'':<14} -> {harmless(finding.fix)}", flush=True)

@@ -1,0 +1,174 @@
+"""The doctor looks at the database: who may use it, whether it is sound, and who was seen on it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sqlite3
+import stat
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from convoq.cli.doctor.findings import Finding, Level, fail, note, ok, warn
+from convoq.errors import ConvoqError
+from convoq.text import age, counted, size
+
+if TYPE_CHECKING:
+    from convoq.db import Database
+    from convoq.settings import Options
+
+LARGEST_CHECKED: Final = 512_000_000  # bytes; more takes longer than anybody waits for a doctor
+CLOCKS_APART: Final = 60.0  # seconds
+SILENT_AFTER: Final = 30.0
+LONGEST_WAIT: Final = 2.0
+
+
+async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
+    """Fills `seen` with the roles that run."""
+    from convoq.cli.session import open_existing
+
+    path = options.database.path.absolute()
+    for finding in _file(path):
+        yield finding
+        if finding.level is not Level.OK and finding.name == "database":
+            return
+    yield _schema(path)
+    started = monotonic()
+    try:
+        async with open_existing(options) as database:
+            await database.write(lambda _: None)
+            yield _writing(path, monotonic() - started)
+            yield await _sound(database)
+            yield _clocks(database)
+            async for finding in _processes(database, seen):
+                yield finding
+            yield await _dead_letters(database)
+    except ConvoqError as error:
+        yield fail("opening", str(error))
+
+
+def _file(path: Path) -> Iterator[Finding]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        yield note("database", f"none at {path} yet", "start convoq serve, or run convoq db migrate")
+        return
+    except OSError as error:
+        yield fail("database", f"{path}: {error.strerror}", "run the doctor as the user of the service")
+        return
+    if not os.access(path, os.R_OK | os.W_OK):
+        yield fail(
+            "database",
+            f"{path}: belongs to {_user(status.st_uid)}, and this user may not use it",
+            f"sudo -u {_user(status.st_uid)} convoq doctor",
+        )
+        return
+    yield ok("database", f"{path}: {size(status.st_size)}, log {size(_log_size(path))}")
+    yield _permissions(path, status)
+
+
+def _log_size(path: Path) -> int:
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size
+    except OSError:
+        return 0
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _permissions(path: Path, status: os.stat_result) -> Finding:
+    mode = stat.S_IMODE(status.st_mode)
+    owner = _user(status.st_uid)
+    if mode & 0o077:
+        return warn("permissions", f"mode {mode:03o}: others can read what people wrote", f"chmod 600 {path}")
+    if status.st_uid != os.geteuid():
+        return warn(
+            "permissions",
+            f"the database belongs to {owner}, you are {_user(os.geteuid())}",
+            f"run commands as its owner: sudo -u {owner} convoq ...",
+        )
+    return ok("permissions", f"mode {mode:03o}, owner {owner}")
+
+
+def _schema(path: Path) -> Finding:
+    from convoq.cli.session import schema_version
+    from convoq.db import migrations
+
+    newest = migrations.known()[-1].version
+    try:
+        version = schema_version(path)
+    except sqlite3.Error as error:
+        return fail("schema", f"cannot be read: {error}", "restore a backup")
+    if version > newest:
+        return fail("schema", f"{version}, but this convoq knows {newest}", "run the newer convoq that wrote it")
+    if version < newest:
+        return warn("schema", f"{version}, this convoq has {newest}", "run convoq db migrate")
+    return ok("schema", f"{version}")
+
+
+def _writing(path: Path, waited: float) -> Finding:
+    if waited > LONGEST_WAIT:
+        detail = f"a write had to wait {age(waited)}: another program holds the database, or the disk is slow"
+        return warn("writing", detail, f"find who has it open: fuser -v {path}")
+    return ok("writing", "nobody holds it up")
+
+
+async def _sound(database: Database) -> Finding:
+    if database.path.stat().st_size > LARGEST_CHECKED:
+        return note("soundness", "too large to check here", "run convoq db check when there is time")
+    (verdict,) = await database.read(lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone())
+    if verdict != "ok":
+        return fail("soundness", " ".join(str(verdict).split()), "stop the roles and restore a backup")
+    return ok("soundness", "the file is sound")
+
+
+def _clocks(database: Database) -> Finding:
+    from convoq.clock import WallClock
+
+    ahead = (WallClock().now() - database.clock.now()) / 1000
+    if abs(ahead) > CLOCKS_APART:
+        return warn(
+            "clocks",
+            f"the wall clock was set {age(abs(ahead))} {'forward' if ahead > 0 else 'back'} since this machine started:"
+            " the queue is not affected, but times are shown by its own clock",
+            "restart the machine when convenient, and let it keep its time by NTP",
+        )
+    return ok("clocks", f"wall and queue clock are {abs(ahead):.1f} s apart")
+
+
+async def _processes(database: Database, seen: set[str]) -> AsyncIterator[Finding]:
+    from convoq.monitoring.processes import Processes
+
+    now = database.clock.now()
+    records = await Processes(database).seen()
+    for role in ("serve", "schedule", "work"):
+        there = [record for record in records if record.role == role]
+        silences = [max(0, now - record.seen_at) / 1000 for record in there if not record.gone]
+        alive = [silence for silence in silences if silence <= SILENT_AFTER]
+        if alive:
+            seen.add(role)
+            yield ok(role, f"{len(alive)} running, seen {age(min(alive))} ago")
+        elif silences:
+            yield warn(role, f"silent for {age(min(silences))}", "look at its log, or start it again")
+        elif there:
+            pid = there[-1].pid
+            yield warn(role, f"gone: its process {pid} was killed or crashed", "look at its log, and start it again")
+        else:
+            yield warn(role, "not running", f"convoq {role}, or systemctl start convoq-{role}")
+
+
+async def _dead_letters(database: Database) -> Finding:
+    dead = await database.read(
+        lambda connection: connection.execute("SELECT count(*) FROM jobs WHERE state = 'dead'").fetchone()[0]
+    )
+    if dead:
+        detail = f"{counted(dead, 'job')} failed for good"
+        return warn("dead letters", detail, "convoq jobs list --state dead")
+    return ok("dead letters", "none")

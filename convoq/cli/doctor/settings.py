@@ -1,0 +1,83 @@
+"""The doctor looks at the settings: whether they can be read, and what each role misses in them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convoq.cli.doctor.findings import Finding, fail, note, ok, warn
+from convoq.errors import ConfigError
+
+if TYPE_CHECKING:
+    from convoq.settings.load import Loaded
+
+
+def examine(config: Path | None) -> tuple[Loaded | None, list[Finding]]:
+    """The settings if they can be used, and a finding for the file or for each mistake in it or the environment."""
+    from convoq.settings.load import load
+
+    try:
+        loaded = load(config)
+    except ConfigError as error:
+        return None, [fail("settings", line, None) for line in str(error).splitlines()]
+    return loaded, [_file(loaded.file)]
+
+
+def _file(file: Path | None) -> Finding:
+    if file is None:
+        return warn("settings", "no convoq.toml was found: defaults and environment only", "run convoq init")
+    status = file.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    detail = f"{file}, mode {mode:03o}, owner {_user(status.st_uid)}"
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return warn("settings", f"{detail}: others can change it", f"chmod go-w {file}")
+    return ok("settings", detail)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def needs(loaded: Loaded, seen: Set[str]) -> Iterator[Finding]:
+    """What each role cannot do without. A role in `seen` runs, so it has its secrets: from elsewhere than we look."""
+    from convoq.cli.needs import needs_of
+    from convoq.daemon.requirements import ROLES
+
+    reported: set[str] = set()
+    for role in ROLES:
+        missing = [line for line in needs_of(loaded, role) if line not in reported]
+        reported.update(missing)
+        for line in missing:
+            yield _missing(role, line, role in seen)
+    if not reported:
+        yield ok("needs", "serve, schedule and work have all they need")
+
+
+def _missing(role: str, line: str, runs: bool) -> Finding:
+    what, _, how = line.partition(". ")
+    if not _is_secret(line):
+        return fail("needs", f"{role}: {what}", how)
+    if runs:
+        return note("needs", f"{role}: {what.split(':')[0]} for this command; the running {role} has it")
+    if os.environ.get("CREDENTIALS_DIRECTORY"):
+        return fail("needs", f"{role}: {what}", how)
+    return warn("needs", f"{role}: {what}", f"{how} (fine if a systemd credential gives it to the unit)")
+
+
+def _is_secret(line: str) -> bool:
+    """Whether the line is about a secret; those may be known to the units alone."""
+    from convoq.ai.endpoints import KEY_VARIABLES
+    from convoq.settings.schema import SETTINGS, is_secret
+
+    name = line.split(" ", 1)[0]
+    path = tuple(name.split("."))
+    return any(name in variables for variables in KEY_VARIABLES.values()) or (
+        path in SETTINGS and is_secret(SETTINGS[path])
+    )

@@ -1,0 +1,142 @@
+"""Jobs for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from convoq.cli.terminal.output import colored
+from convoq.cli.terminal.table import print_table
+from convoq.queue.base import JobRecord, State
+from convoq.text import age, harmless, iso_time, local_time, masked
+
+COLORS = {"running": "green", "dead": "red", "scheduled": "yellow"}
+
+
+def standing(record: JobRecord, now: int) -> str:
+    """The job's state in an operator's words: a ready one may be running or wait for its time."""
+    if record.state is not State.READY:
+        return str(record.state)
+    if record.running:
+        return "running"
+    return "scheduled" if record.due_at is not None and record.due_at > now else "ready"
+
+
+def print_jobs(records: Sequence[JobRecord], *, now: int, full: bool) -> None:
+    """One line a job."""
+    header = ("ID", "KIND", "STATE", "TRIES", "AGE", "DUE", "LANE", "ERROR")
+    rows = [
+        (
+            record.id,
+            record.kind,
+            standing(record, now),
+            f"{record.attempt}/{record.max_attempts}",
+            age((now - record.enqueued_at) / 1000),
+            _due(record, now),
+            _shown("" if record.lane.startswith("~") else record.lane, full),
+            _shown(f"waits: {waits}" if (waits := _waits(record, now)) else last_line(record.error), full),
+        )
+        for record in records
+    ]
+    print_table(header, rows, right=("ID", "TRIES", "AGE"))
+
+
+def _waits(record: JobRecord, now: int) -> str:
+    """Why a job waits whose time has not come."""
+    return (record.reason or "") if standing(record, now) == "scheduled" else ""
+
+
+def _due(record: JobRecord, now: int) -> str:
+    if standing(record, now) != "scheduled" or record.due_at is None:
+        return ""
+    return f"in {age((record.due_at - now) / 1000)}"
+
+
+def _shown(text: str, full: bool) -> str:
+    return text if full else masked(text)
+
+
+def last_line(error: str | None) -> str:
+    """What a traceback comes to."""
+    return (error or "").strip().rsplit("\n", 1)[-1].strip()
+
+
+def print_job(record: JobRecord, *, now: int, apart: bool) -> None:
+    """All about one job."""
+    if apart:
+        print()
+    state = standing(record, now)
+    print(colored("bold", f"Job {record.id}: {harmless(record.kind)}"), colored(COLORS.get(state, "dim"), state))
+    for name, value in _facts(record, now):
+        print(f"  {name:<9} {harmless(value)}")
+    print("  payload")
+    for line in _pretty(record.payload).splitlines():
+        print(f"    {harmless(line)}")
+    if record.error:
+        print("  error")
+        for line in record.error.rstrip().splitlines():
+            print(f"    {harmless(line)}")
+
+
+def _facts(record: JobRecord, now: int) -> Iterator[tuple[str, str]]:
+    def moment(at: int) -> str:
+        ago = (now - at) / 1000
+        return f"{local_time(at)} ({age(ago)} ago)" if ago >= 0 else f"{local_time(at)} (in {age(-ago)})"
+
+    yield "lane", "its own" if record.lane.startswith("~") else record.lane
+    yield "tries", f"{record.attempt} of {record.max_attempts}"
+    yield "priority", priority_name(record.priority)
+    yield "enqueued", moment(record.enqueued_at)
+    if record.claimed_at is not None:
+        yield "claimed", moment(record.claimed_at)
+    if record.running and record.worker:
+        yield "worker", record.worker
+    elif record.state is State.READY and record.due_at is not None:
+        yield "due", moment(record.due_at)
+        if waits := _waits(record, now):
+            yield "because", waits
+    if record.finished_at is not None:
+        yield "ended", moment(record.finished_at)
+    if record.dedup_key is not None:
+        yield "dedup", record.dedup_key
+
+
+def priority_name(priority: int) -> str:
+    from convoq.jobs import NORMAL, PEOPLE, UPKEEP
+
+    return {PEOPLE: "people", NORMAL: "normal", UPKEEP: "upkeep"}.get(priority, str(priority))
+
+
+def _pretty(payload: str) -> str:
+    return json.dumps(_parsed(payload), indent=2, ensure_ascii=False)
+
+
+def _parsed(payload: str) -> Any:
+    try:
+        return json.loads(payload)
+    except ValueError:
+        return payload
+
+
+def job_document(record: JobRecord, *, full: bool, payload: bool = False) -> dict[str, Any]:
+    """The job as JSON; without its payload in lists, where addresses are masked unless `full`."""
+    document: dict[str, Any] = {
+        "id": record.id,
+        "kind": record.kind,
+        "state": str(record.state),
+        "running": record.running,
+        "attempt": record.attempt,
+        "max_attempts": record.max_attempts,
+        "priority": priority_name(record.priority),
+        "lane": _shown(record.lane, full),
+        "enqueued_at": iso_time(record.enqueued_at),
+        "due_at": iso_time(record.due_at),
+        "claimed_at": iso_time(record.claimed_at),
+        "finished_at": iso_time(record.finished_at),
+        "reason": None if record.reason is None else _shown(record.reason, full),
+        "worker": record.worker,
+        "dedup_key": None if record.dedup_key is None else _shown(record.dedup_key, full),
+        "error": None if record.error is None else _shown(record.error if payload else last_line(record.error), full),
+    }
+    return {**document, "payload": _parsed(record.payload)} if payload else document

@@ -1,0 +1,72 @@
+"""A role as a process: from its settings to its exit, whatever the role does."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from convoq import logs
+from convoq.daemon.requirements import Role as RoleName
+from convoq.daemon.requirements import require
+from convoq.daemon.supervision import Stop, signals
+from convoq.errors import ConvoqError
+from convoq.logs import log
+from convoq.settings.load import Loaded, load
+
+CLOSING_TIME = 9.0  # seconds beyond the drain that closing may take; systemd kills after ten
+MOST_OPEN_FILES = 65_536
+
+Role = Callable[[Loaded, Stop], Awaitable[None]]
+
+
+def run_role(
+    name: RoleName, role: Role, config: Path | None = None, *, overrides: Mapping[str, Any] | None = None
+) -> int:
+    """Loads what the role needs and runs it until a signal or its own end; returns the process's exit code.
+
+    `overrides` are flags, as in settings.load. Raises ConvoqError with what kept it from starting or stopped it.
+    """
+    loaded = load(config, overrides=overrides)
+    require(loaded.options, name)
+    logs.configure(loaded.options.log.level, loaded.options.log.format, name)
+    try:
+        run(role, loaded)
+    except ConvoqError:
+        raise
+    except Exception:  # this is the end of the process, and the log says why
+        # A service's log is what people look into: it gets the traceback that a terminal is spared.
+        log.critical("role.crashed", exc_info=True)
+        return 1
+    return 0
+
+
+def run(role: Role, loaded: Loaded) -> None:
+    """Runs a role until a signal or its own end. Raises ConvoqError with what stopped it."""
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(_log_stray)
+        _allow_many_files()
+        options = loaded.options
+        stop = Stop(grace=max(options.work.drain_timeout, options.server.drain_timeout) + CLOSING_TIME)
+        with signals(stop):
+            await role(loaded, stop)
+        if stop.error is not None:
+            raise stop.error
+
+    asyncio.run(main())
+
+
+def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio could hand to nobody: an event like any other, not a traceback between the log's lines."""
+    log.error("loop.error", message=context.get("message"), error=repr(context.get("exception")))
+
+
+def _allow_many_files() -> None:
+    """Raises the soft limit of open files to the hard one: connections are what it would run out on."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, MOST_OPEN_FILES), hard))

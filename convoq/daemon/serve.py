@@ -1,0 +1,47 @@
+"""The webhook API as a role: the app, its listener, and the queue that it enqueues into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convoq import systemd
+from convoq.daemon.supervision import Stop, supervised
+from convoq.db import Database
+from convoq.queue.opening import open_queue
+from convoq.queue.service import QueueService
+from convoq.settings import Options
+from convoq.settings.load import Loaded
+
+if TYPE_CHECKING:
+    from convoq.api.server import RunningServer
+
+
+async def serve(loaded: Loaded, stop: Stop) -> None:
+    """Verify, enqueue, answer, until the stop is requested."""
+    async with open_queue(loaded.options) as (database, queue):
+        server = await start_server(loaded.options, database, queue)
+        status = f"listening on {', '.join(server.addresses)}"
+        try:
+            async with supervised(database, "serve", stop, lambda: status, address=server.addresses[0]):
+                await stop.requested.wait()
+        finally:
+            await server.stop()
+
+
+async def start_server(options: Options, database: Database, queue: QueueService) -> RunningServer:
+    from convoq.api.app import create_app
+    from convoq.api.readiness import StorageReadiness
+    from convoq.api.server import serve as listen
+    from convoq.channels.twilio.signature import Verifier
+
+    twilio = options.twilio
+    tokens = [token.get_secret_value() for token in (twilio.auth_token, *twilio.auth_tokens) if token is not None]
+    account_sid = twilio.account_sid or ""
+    app = create_app(
+        enqueuer=queue,
+        verifier=Verifier(account_sid, tokens, options.server.public_url or ""),
+        account_sid=account_sid,
+        settings=options.server,
+        readiness=StorageReadiness(database),
+    )
+    return await listen(app, options.server, sockets=systemd.listen_sockets())

@@ -1,0 +1,131 @@
+"""The worker as a role: every handler with what it needs, wired by hand."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convoq.clock import WallClock
+from convoq.daemon.process import Role
+from convoq.daemon.supervision import Stop, supervised
+from convoq.db import Database
+from convoq.logs import log
+from convoq.queue.opening import open_queue
+from convoq.queue.service import QueueService
+from convoq.settings.load import Loaded
+
+if TYPE_CHECKING:
+    from convoq.ai.base import Responder
+    from convoq.handlers.base import Handlers
+
+WrapResponder = Callable[["Responder", AsyncExitStack], "Responder"]
+
+
+def work(*, drain: bool = False, wrap: WrapResponder | None = None) -> Role:
+    """Claims jobs and handles them, until the stop is requested or, with `drain`, until nothing is due any more.
+
+    `wrap` puts something around the configured responder; the stack that it is handed closes it.
+    """
+
+    async def role(loaded: Loaded, stop: Stop) -> None:
+        from convoq.worker import WorkerStuck
+
+        try:
+            await _work(loaded, stop, drain=drain, wrap=wrap)
+        except WorkerStuck:
+            # The handler that can't be cancelled can't be waited for either: only a new process helps.
+            log.error("worker.replaced")
+            sys.stderr.flush()
+            os._exit(WorkerStuck.exit_code)
+
+    return role
+
+
+async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder | None) -> None:
+    from convoq.worker import Worker
+
+    options = loaded.options
+    async with open_queue(options) as (database, queue), AsyncExitStack() as stack:
+        responder = await _responder(loaded, stack)
+        worker = Worker(
+            queue,
+            await _handlers(loaded, wrap(responder, stack) if wrap else responder, database, queue, stack),
+            name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
+            concurrency=options.work.concurrency,
+            deadline=options.work.deadline,
+            drain_timeout=options.work.drain_timeout,
+        )
+
+        def status() -> str:
+            return f"{options.work.concurrency} slots, {worker.busy} busy"
+
+        async with supervised(database, "work", stop, status):
+            await worker.run(stop.requested, at_once=stop.at_once, drain=drain)
+
+
+async def _handlers(
+    loaded: Loaded, responder: Responder, database: Database, queue: QueueService, stack: AsyncExitStack
+) -> Handlers:
+    """Every kind's handler, with what it needs; closed by the stack."""
+    from convoq import jobs
+    from convoq.channels.twilio.channel import TwilioChannel
+    from convoq.conversations.outbox import Outbox
+    from convoq.conversations.turns import ConversationStore
+    from convoq.handlers import upkeep
+    from convoq.handlers.answer import AnswerHandler
+    from convoq.handlers.base import Handlers
+    from convoq.handlers.custom import load_custom
+    from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
+
+    options = loaded.options
+    custom = load_custom(options.handlers, queue, base_dir=_base_dir(loaded))
+    callback = f"{options.server.public_url.rstrip('/')}/twilio/status" if options.server.public_url else None
+    channel = await TwilioChannel.create(options.twilio, status_callback=callback, clock=WallClock())
+    stack.push_async_callback(channel.close)
+    store, outbox = ConversationStore(database), Outbox(database)
+    delivery = Delivery(
+        outbox, channel, database.clock,
+        reconcile_after=options.twilio.reconcile_after, request_timeout=options.twilio.timeout,
+    )  # fmt: skip
+    persona_by_address = {number.address: number.persona for number in options.numbers}
+    answer = AnswerHandler(
+        store=store,
+        delivery=delivery,
+        channel=channel,
+        responder=responder,
+        persona_of=lambda address: persona_by_address.get(address, "default"),
+        timing=options.conversation,
+        clock=database.clock,
+    )
+    return Handlers(
+        {
+            jobs.ProcessAiResponse.kind: answer,
+            jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channel),
+            jobs.SendMessage.kind: send_message(store, delivery, channel),
+            jobs.ProcessIdle.kind: upkeep.process_idle(store, options.conversation),
+            jobs.ProcessExpired.kind: upkeep.process_expired(store, options.conversation),
+            jobs.Housekeeping.kind: upkeep.housekeeping(queue.backend, database, options.queue),
+            **custom,
+        }
+    )
+
+
+async def _responder(loaded: Loaded, stack: AsyncExitStack) -> Responder:
+    """The configured responder, loaded and checked."""
+    from convoq.ai import build_responder
+
+    responder = build_responder(loaded.options.ai, loaded.options.personas, base_dir=_base_dir(loaded))
+    stack.push_async_callback(responder.close)
+    await responder.warm()
+    return responder
+
+
+def _base_dir(loaded: Loaded) -> Path:
+    """Where relative paths of the configuration start."""
+    return loaded.file.absolute().parent if loaded.file else Path.cwd()

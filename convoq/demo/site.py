@@ -1,0 +1,168 @@
+"""The stage of the demo: a loopback Twilio and the three real processes, with ways to see what they have done."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from convoq.channels.twilio.signature import sign
+from convoq.db import Database
+from convoq.errors import ConvoqError
+from convoq.loopback import audit as books
+from convoq.loopback.audit import Accepted
+from convoq.loopback.environment import Account, environment, free_port, without_settings
+from convoq.loopback.people import Phone
+from convoq.loopback.process import Child, faulty_worker
+from convoq.loopback.switches import Switches
+from convoq.loopback.twilio import Answer, Message
+
+T = TypeVar("T")
+
+PATIENCE: Final = 15.0  # seconds that any one state may take to come about
+LOOK: Final = 0.02
+
+
+class Missed(ConvoqError):
+    """Something that had to happen did not."""
+
+
+class Stage:
+    """An async context manager: inside it, the processes run. `accepted` is what the webhook has promised."""
+
+    def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
+        account = Account()
+        self.twilio = account.twilio()
+        self.switches = Switches(self.twilio)
+        self.accepted: list[Accepted] = []
+        self.children: dict[str, Child] = {}
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self._account = account
+        self._directory = directory
+        self._environ = environ
+        self._database: Database | None = None
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._stack.enter_async_context(self.twilio)
+            await self._stack.enter_async_context(self.switches)
+            path = self._directory / "convoq.db"
+            self._database = await self._stack.enter_async_context(await Database.open(path))
+            environ = self._settings(path)
+            for role, command in (("serve", ()), ("schedule", ()), ("work", faulty_worker(self.switches.url))):
+                self.children[role] = Child(role, environ, log=self._directory / f"{role}.log", command=command)
+                self._stack.push_async_callback(self.children[role].stop)
+            await asyncio.gather(*(child.start() for child in self.children.values()))
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def write(self, phone: Phone, text: str) -> Message:
+        """Somebody writes; the message's SID is a promise once the webhook has taken it. Raises Missed."""
+        sid = self.twilio.new_sid()
+        answer = await self.deliver(phone, text, sid)
+        if answer.status != 200:
+            raise Missed(f"the webhook answered {answer.status} to a signed message of {phone.owner}")
+        self.accepted.append(Accepted(sid, phone.address, text))
+        return next(message for message in self.twilio.received if message.sid == sid)
+
+    async def deliver(self, phone: Phone, text: str, sid: str, *, forged: bool = False) -> Answer:
+        return await self.twilio.deliver(
+            f"{self.url}/twilio/inbound", from_=phone.address, to=phone.ours, body=text, sid=sid, forged=forged,
+            extra=phone.extra_fields,
+        )  # fmt: skip
+
+    async def reshape(self, phone: Phone, text: str) -> Answer:
+        """A captured request with its fields cut elsewhere: the signature, made over undelimited text, still holds."""
+        form = self.twilio.inbound_form(from_=phone.address, to=phone.ours, body=text, sid=self.twilio.new_sid())
+        signature = sign(self._account.auth_token, f"{self.url}/twilio/inbound", form)
+        moved = [(name + value[:1], value[1:]) if name == "MessageSid" else (name, value) for name, value in form]
+        return await self.twilio.post_form(f"{self.url}/twilio/inbound", moved, signature)
+
+    async def answers_to(self, phone: Phone, count: int) -> list[Message]:
+        """The messages that Twilio took for this phone, once there are that many. Raises Missed."""
+        await self._until(lambda: len(self.sent_to(phone)) >= count, f"{phone.owner} got no answer")
+        return self.sent_to(phone)
+
+    def sent_to(self, phone: Phone) -> list[Message]:
+        return [message for message in self.twilio.messages if message.to == phone.address]
+
+    async def read(self, query: str, *values: object) -> Any:
+        """The first value that a query of the database yields."""
+        return await self._read(lambda connection: connection.execute(query, values).fetchone()[0])
+
+    async def until(self, query: str, *values: object, otherwise: str) -> None:
+        """Returns once the query yields something true. Raises Missed with `otherwise`."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    if await self.read(query, *values):
+                        return
+                    await asyncio.sleep(LOOK)
+        except TimeoutError:
+            raise Missed(otherwise) from None
+
+    async def asked_again(self, count: int) -> None:
+        """Returns once workers were about to ask the model that often. Raises Missed."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.switches.wait_until_asked(count)
+        except TimeoutError:
+            raise Missed("no worker asked the model") from None
+
+    async def kill_worker(self) -> int:
+        """SIGKILL; returns the pid that is no more."""
+        pid = self.children["work"].pid or 0
+        self.children["work"].kill()
+        await self.children["work"].wait()
+        return pid
+
+    async def start_worker(self) -> int:
+        await self.children["work"].start()
+        return self.children["work"].pid or 0
+
+    async def stop(self) -> dict[str, int]:
+        """Ends the three in order, producers first; their exit codes. From then on nothing can be sent any more."""
+        return {role: await child.stop() for role, child in self.children.items()}
+
+    async def audit(self) -> books.Audit:
+        ledger = await self._read(books.read_ledger)
+        return books.audit(self.accepted, ledger, self.twilio.messages)
+
+    async def _until(self, holds: Callable[[], bool], otherwise: str) -> None:
+        try:
+            await self.twilio.wait_for(lambda _: holds(), PATIENCE)
+        except TimeoutError:
+            raise Missed(f"{otherwise} within {PATIENCE:g} s") from None
+
+    async def _read(self, unit: Callable[[sqlite3.Connection], T]) -> T:
+        if self._database is None:
+            raise RuntimeError("the stage is not set")
+        return await self._database.read(unit)
+
+    def _settings(self, path: Path) -> dict[str, str]:
+        """The environment of the processes: nothing of the user's own configuration reaches them."""
+        empty = self._directory / "convoq.toml"
+        empty.touch(mode=0o600)
+        settings = self._account.settings(self.twilio.url) | {
+            "database.path": str(path),
+            "database.min_free_mb": "0",
+            "server.host": "127.0.0.1",
+            "server.port": self.url.rpartition(":")[2],
+            "server.public_url": self.url,
+            "ai.model": "offline",
+            "conversation.quiet_window": "0.4",
+            "twilio.timeout": "1.5",
+            "twilio.reconcile_after": "0.6",
+            "log.format": "json",
+        }
+        named = {"CONVOQ_CONFIG": str(empty)}
+        return environment(without_settings(self._environ), settings) | named

@@ -1,0 +1,165 @@
+"""`convoq dev`: the three roles under one command, against a Twilio of our own, with phones to write from."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from convoq import logs
+from convoq.daemon.requirements import OFFLINE, require
+from convoq.daemon.schedule import run_scheduler
+from convoq.daemon.serve import start_server
+from convoq.daemon.supervision import Stop, signals, supervised
+from convoq.dev.page.app import PhonePage
+from convoq.dev.page.guard import refuse_strangers
+from convoq.dev.worker import WorkerChild
+from convoq.errors import ConvoqError
+from convoq.loopback.environment import Account, environment, free_port
+from convoq.loopback.people import phones
+from convoq.loopback.switches import Switches
+from convoq.loopback.twilio import LoopbackTwilio
+from convoq.queue.opening import open_queue
+from convoq.settings.load import Loaded, load
+
+TWILIO_TIMEOUT: Final = 3.0  # seconds; with the next one: here a lost answer is asked for while somebody watches
+RECONCILE_AFTER: Final = 1.5
+WORKER_DRAIN: Final = 2.0
+GRACE: Final = 15.0
+CONFIG_VARIABLE: Final = "CONVOQ_CONFIG"
+
+
+def run(config: Path | None, *, host: str = "127.0.0.1", port: int = 8025, database: Path | None = None) -> None:
+    """Stays up until a signal. The real Twilio is never reached, whatever is configured.
+
+    Without `database` everything is in a temporary directory that is gone afterwards. Raises ConvoqError with what
+    stopped it.
+    """
+    refuse_strangers(host, port)
+    with _database(database) as path:
+        asyncio.run(_main(config, host, port, path))
+
+
+@contextmanager
+def _database(kept: Path | None) -> Iterator[Path]:
+    if kept is not None:
+        yield kept.absolute()
+        return
+    directory = Path(tempfile.mkdtemp(prefix="convoq-dev-"))
+    try:
+        yield directory / "convoq.db"
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+async def _main(config: Path | None, host: str, port: int, database: Path) -> None:
+    stop = Stop(grace=GRACE)
+    with signals(stop), _hang_up(stop):
+        async with AsyncExitStack() as stack:
+            account = Account()
+            twilio = await stack.enter_async_context(account.twilio())
+            switches = await stack.enter_async_context(Switches(twilio))
+            loaded, environ = _load(config, account.settings(twilio.url) | _own_settings(database))
+            logs.configure(loaded.options.log.level, loaded.options.log.format, "dev")
+            worker = WorkerChild(environ, switches.url)
+            address = await _start(stack, stop, loaded, twilio, switches, worker, host, port)
+            _say(f"convoq dev: phones at {address}")
+            await stop.requested.wait()
+    if stop.error is not None:
+        raise stop.error
+
+
+def _own_settings(database: Path) -> dict[str, str]:
+    port = free_port()
+    return {
+        "database.path": str(database),
+        "server.host": "127.0.0.1",
+        "server.port": str(port),
+        "server.public_url": f"http://127.0.0.1:{port}",
+        "twilio.timeout": str(TWILIO_TIMEOUT),
+        "twilio.reconcile_after": str(RECONCILE_AFTER),
+        "work.drain_timeout": str(WORKER_DRAIN),
+    }
+
+
+def _load(config: Path | None, settings: dict[str, str]) -> tuple[Loaded, dict[str, str]]:
+    """The settings of this process, and the environment that gives the worker the same."""
+    environ = environment(os.environ, settings)
+    loaded = load(config, environ=environ)
+    if loaded.options.ai.model is None:
+        environ = environment(environ, {"ai.model": OFFLINE})
+        loaded = load(config, environ=environ)
+    if loaded.file is not None:
+        environ[CONFIG_VARIABLE] = str(loaded.file.absolute())
+    require(loaded.options, "serve")
+    require(loaded.options, "work")
+    return loaded, environ
+
+
+async def _start(
+    stack: AsyncExitStack, stop: Stop, loaded: Loaded, twilio: LoopbackTwilio, switches: Switches, worker: WorkerChild,
+    host: str, port: int,
+) -> str:  # fmt: skip
+    """Starts the roles and the page; the stack ends them in the opposite order. Returns the page's address."""
+    from convoq.api.app import INBOUND_PATH
+
+    options = loaded.options
+    database, queue = await stack.enter_async_context(open_queue(options))
+    page = PhonePage(
+        phones=phones(options.numbers), database=database, twilio=twilio, switches=switches, worker=worker,
+        webhook_url=f"{options.server.public_url}{INBOUND_PATH}", model=options.ai.model or "",
+        quiet_window=options.conversation.quiet_window,
+    )  # fmt: skip
+    address = await page.start(host, port)
+    stack.push_async_callback(page.close)
+    server = await start_server(options, database, queue)
+    stack.push_async_callback(server.stop)
+    for role in ("serve", "schedule"):
+        await stack.enter_async_context(supervised(database, role, stop, lambda: "part of convoq dev"))
+    await stack.enter_async_context(_beside(run_scheduler(options, database, queue, stop), stop))
+    await stack.enter_async_context(_beside(worker.run(), stop))
+    stack.push_async_callback(worker.stop, WORKER_DRAIN + 2.0)
+    return address
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[object, object, None], stop: Stop) -> AsyncIterator[None]:
+    """Something that runs beside the rest until the end; its failure ends everything."""
+
+    async def guarded() -> None:
+        try:
+            await work
+        except ConvoqError as error:
+            stop.fail(error)
+
+    task = asyncio.create_task(guarded())
+    task.add_done_callback(lambda ended: None if ended.cancelled() or not ended.exception() else stop.request())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@contextmanager
+def _hang_up(stop: Stop) -> Iterator[None]:
+    """A terminal that is closed ends it in order too: the worker would not hear of it."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, stop.request)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,212 @@
+"""The phone page: three phones in a browser, and buttons that make things go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from dataclasses import asdict
+from importlib import resources
+from typing import Any, Final
+
+from aiohttp import web
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from convoq.db import Database
+from convoq.dev.page import timeline as journal
+from convoq.dev.page import view
+from convoq.dev.page.actions import LONGEST_TEXT, Simulator
+from convoq.dev.page.feed import Feed, State
+from convoq.dev.page.guard import Guard, harden
+from convoq.dev.worker import WorkerChild
+from convoq.errors import ConvoqError
+from convoq.loopback import audit as books
+from convoq.loopback.people import Phone, readable
+from convoq.loopback.switches import SLOW_SECONDS, Switches
+from convoq.loopback.twilio import LoopbackTwilio
+
+_TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+class PhonePage:
+    """The app behind the page. Everything it shows comes from the database, the loopback Twilio and the worker."""
+
+    def __init__(
+        self,
+        *,
+        phones: tuple[Phone, ...],
+        database: Database,
+        twilio: LoopbackTwilio,
+        switches: Switches,
+        webhook_url: str,
+        worker: WorkerChild,
+        model: str,
+        quiet_window: float,
+    ) -> None:
+        self._phones = phones
+        self._database = database
+        self._twilio = twilio
+        self._switches = switches
+        self._worker = worker
+        self._model = model
+        self._feed = Feed(database, self._look)
+        self._simulator = Simulator(twilio, webhook_url, database.clock, self._feed.nudge)
+        self._memory = view.Memory(quiet_window)
+        worker.on_change = self._feed.nudge
+        self._guard = Guard(0)
+        self._runner: web.AppRunner | None = None
+        self._templates = Environment(loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined)
+
+    async def start(self, host: str, port: int) -> str:
+        """Listens, and returns the address. Raises ConvoqError when it cannot."""
+        self._guard = Guard(port)
+        app = web.Application(middlewares=[self._guard.middleware], client_max_size=64 * 1024)
+        app.on_response_prepare.append(harden)
+        app.on_shutdown.append(self._end_streams)
+        app.router.add_get("/", self._show)
+        app.router.add_get("/events", self._feed.stream)
+        app.router.add_get("/favicon.ico", _favicon)
+        app.router.add_get("/static/{name}", _static)
+        app.router.add_post("/phones/{number:[123]}/messages", self._write)
+        app.router.add_post("/phones/{number:[123]}/{action:burst|again|forge}", self._press)
+        app.router.add_post("/faults/{name:slow|down|too_many|lost_answer}", self._fault)
+        app.router.add_post("/worker/kill", self._kill)
+        # No form of ours is compressed, and what cannot be unpacked would end in a traceback.
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ConvoqError(f"cannot listen on {host}:{port}: {reason}; choose another --port") from None
+        bound = int(self._runner.addresses[0][1])
+        self._guard.names(host, bound)
+        self._guard.names("localhost", bound)
+        name = f"[{host}]" if ":" in host else host
+        return f"http://{name}:{bound}/"
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _end_streams(self, _: web.Application) -> None:
+        await self._feed.close()
+
+    # --- What is shown
+
+    async def _show(self, _: web.Request) -> web.Response:
+        template = self._templates.get_template("page.html")
+        html = template.render(
+            state=await self._look(),
+            phones=self._phones,
+            readable=readable,
+            blank=view.blank,
+            token=self._guard.token,
+            model=self._model,
+            slow_seconds=SLOW_SECONDS,
+            longest_text=LONGEST_TEXT,
+        )
+        return web.Response(text=html, content_type="text/html")
+
+    async def _look(self) -> State:
+        """Everything that the page shows, as plain data."""
+        now = self._database.clock.now()
+        notes, at_twilio = self._simulator.notes, list(self._twilio.messages)
+
+        def unit(connection: sqlite3.Connection) -> tuple[list[journal.Thread], books.Ledger, int]:
+            threads = [journal.read_thread(connection, phone.lane, now) for phone in self._phones]
+            (queued,) = connection.execute("SELECT count(*) FROM jobs WHERE state = 'ready'").fetchone()
+            return threads, books.read_ledger(connection), queued
+
+        threads, ledger, queued = await self._database.read(unit)
+        for heard in (heard for thread in threads for heard in thread.heard):
+            self._memory.take_in(heard, now)
+        found = books.audit(list(self._simulator.accepted), ledger, at_twilio)
+        views = [
+            view.phone_view(phone, thread, notes.get(phone, ()), at_twilio, self._memory, now)
+            for phone, thread in zip(self._phones, threads, strict=True)
+        ]
+        return {
+            "counters": view.counters(found, queued),
+            "worker": self._worker_state(),
+            "faults": self._fault_state(),
+            "phones": [asdict(one) for one in views],
+        }
+
+    def _worker_state(self) -> dict[str, Any]:
+        worker = self._worker
+        pid = str(worker.pid or "")
+        return {"state": worker.state, "pid": pid, "restarts": worker.restarts, "news": worker.news}
+
+    def _fault_state(self) -> dict[str, int]:
+        """Modes are 0 or 1, strikes say how many are still to come."""
+        model = self._switches.model
+        return {
+            "slow": int(model.slow > 0),
+            "down": int(model.down),
+            "too_many": self._switches.left("too_many"),
+            "lost_answer": self._switches.left("lost_answer"),
+        }
+
+    # --- What is pressed
+
+    async def _write(self, request: web.Request) -> web.Response:
+        phone = self._phone(request)
+        text = (await request.post()).get("text", "")
+        if isinstance(text, str) and (text := text.strip()[:LONGEST_TEXT]):
+            await self._simulator.write(phone, text)
+        return self._done(request, phone)
+
+    async def _press(self, request: web.Request) -> web.Response:
+        phone = self._phone(request)
+        action = {"burst": self._simulator.burst, "again": self._simulator.again, "forge": self._simulator.forge}
+        await action[request.match_info["action"]](phone)
+        return self._done(request, phone)
+
+    async def _fault(self, request: web.Request) -> web.Response:
+        model = self._switches.model
+        match request.match_info["name"]:
+            case "slow":
+                model.slow = 0.0 if model.slow else SLOW_SECONDS
+            case "down":
+                model.down = not model.down
+            case "too_many":
+                self._switches.strike("too_many")
+            case _:
+                self._switches.strike("lost_answer")
+        return self._done(request)
+
+    async def _kill(self, request: web.Request) -> web.Response:
+        self._worker.kill()
+        return self._done(request)
+
+    def _phone(self, request: web.Request) -> Phone:
+        return self._phones[int(request.match_info["number"]) - 1]
+
+    def _done(self, request: web.Request, phone: Phone | None = None) -> web.Response:
+        """The script hears of it through the feed; a plain form sees the page again."""
+        self._feed.nudge()
+        if request.headers.get("X-Requested-With") == "fetch":
+            return web.Response(status=204)
+        target = f"/#phone-{phone.number}" if phone else "/"
+        return web.Response(status=303, headers={"Location": target})
+
+
+async def _static(request: web.Request) -> web.Response:
+    name = request.match_info["name"]
+    if name not in ("page.css", "page.js", "favicon.svg"):
+        raise web.HTTPNotFound
+    return web.Response(text=await _read("static", name), content_type=_TYPES[name.rpartition(".")[2]], charset="utf-8")
+
+
+async def _favicon(_: web.Request) -> web.Response:
+    return web.Response(text=await _read("static", "favicon.svg"), content_type=_TYPES["svg"], charset="utf-8")
+
+
+async def _read(*path: str) -> str:
+    return await asyncio.to_thread(resources.files("convoq.dev.page").joinpath(*path).read_text, "utf-8")
+
+
+def _template(name: str) -> str:
+    return resources.files("convoq.dev.page").joinpath("templates", name).read_text("utf-8")

@@ -1,0 +1,105 @@
+"""The log: one record for each event, which no text can break and which holds neither secrets nor phone numbers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from convoq.logs.masking import mask
+from convoq.logs.rendering import Console, Lead, describe_exception, render_json
+from convoq.logs.stream import Lines, add_priority, is_journal
+
+#: Libraries whose own talk is heard from warnings on, whatever the level of ours is: theirs may hold messages.
+LIBRARIES: Final = ("aiohttp", "anthropic", "asyncio", "httpcore", "httpx", "httpx2", "openai", "pydantic_ai", "twilio")
+
+
+def configure(
+    level: str = "info",
+    format: str = "auto",  # noqa: A002  # the setting's own name
+    role: str | None = None,
+    *,
+    stream: TextIO | None = None,
+) -> None:
+    """From here on every event of this process is one record on standard error.
+
+    `level` is debug, info, warning or error; `format` is json, console, or auto (console on a terminal, JSON
+    elsewhere). `role` stands in every event. What libraries log goes the same way, from warnings on.
+    """
+    stream = stream or sys.stderr
+    console = format == "console" or (format == "auto" and stream.isatty())
+    processors: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        describe_exception,
+        mask,
+        Lead(role),
+        Console(colors=_wants_colors(stream)) if console else render_json,
+    ]
+    if is_journal(stream):
+        processors.append(add_priority)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=Lines(stream),
+        cache_logger_on_first_use=False,
+    )
+    log.follow()
+    _route_libraries()
+
+
+class _Logger:
+    """structlog's own, bound once for each configuration: its lazy proxy binds anew for each event."""
+
+    if TYPE_CHECKING:
+        debug: Callable[..., None]
+        info: Callable[..., None]
+        warning: Callable[..., None]
+        error: Callable[..., None]
+        critical: Callable[..., None]
+        exception: Callable[..., None]
+
+    def follow(self) -> None:
+        """From here on events go the way that structlog is configured now; before, they go whatever way it is then."""
+        bound = structlog.get_logger().bind()
+        for name in ("debug", "info", "warning", "error", "critical", "exception"):
+            setattr(self, name, getattr(bound, name))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(structlog.get_logger(), name)
+
+
+log: Final = _Logger()
+
+
+def _wants_colors(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _route_libraries() -> None:
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Library)]:
+        root.removeHandler(handler)
+    # The handler has the level too: OPENAI_LOG=debug would otherwise write whole conversations.
+    root.addHandler(_Library(logging.WARNING))
+    root.setLevel(logging.WARNING)
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+class _Library(logging.Handler):
+    """Makes an event of what a library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001  # a library's format may not fit its arguments: then the bare format must do
+            message = str(record.msg)
+        level = "critical" if record.levelno >= logging.CRITICAL else "error"
+        level = level if record.levelno >= logging.ERROR else "warning"
+        getattr(log, level)("library.logged", logger=record.name, message=message, exc_info=record.exc_info)

@@ -1,0 +1,73 @@
+"""The settings of processes that must reach the loopback Twilio and never the real one."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Final
+
+from convoq.loopback.twilio import LoopbackTwilio
+from convoq.settings.schema import ENV_PREFIX, env_name
+
+# What a service manager told this process concerns this process alone.
+_PERSONAL: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+
+
+def _key_sid() -> str:
+    return "SK" + secrets.token_hex(16)
+
+
+def _account_sid() -> str:
+    return "AC" + secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A Twilio account made up for one run. Every credential is set, so that none of a real account is left over."""
+
+    sid: str = field(default_factory=_account_sid)
+    auth_token: str = field(default_factory=lambda: secrets.token_hex(16))
+    key_sid: str = field(default_factory=_key_sid)
+    key_secret: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def twilio(self) -> LoopbackTwilio:
+        """A loopback Twilio that knows this account, not yet started."""
+        return LoopbackTwilio(
+            account_sid=self.sid, auth_token=self.auth_token, api_keys={self.key_sid: self.key_secret}
+        )
+
+    def settings(self, api_base_url: str) -> dict[str, str]:
+        return {
+            "twilio.account_sid": self.sid,
+            "twilio.auth_token": self.auth_token,
+            "twilio.auth_tokens": "[]",
+            "twilio.api_key_sid": self.key_sid,
+            "twilio.api_key_secret": self.key_secret,
+            "twilio.api_base_url": api_base_url,
+        }
+
+
+def environment(base: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
+    """`base` with these settings (named like "server.port") on top of its own."""
+    kept = {name: value for name, value in base.items() if name not in _PERSONAL}
+    return kept | {env_name(tuple(name.split("."))): value for name, value in settings.items()}
+
+
+def without_settings(base: Mapping[str, str]) -> dict[str, str]:
+    """`base` without anything that configures convoq."""
+    return {
+        name: value
+        for name, value in base.items()
+        if not name.startswith(ENV_PREFIX) and name != "CREDENTIALS_DIRECTORY"
+    }
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that is free now. The public URL must be known before the listener is there, so it can't be asked."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

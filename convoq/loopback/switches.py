@@ -1,0 +1,90 @@
+"""The fault switches: how badly the model and Twilio shall behave, and how often still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+from aiohttp import web
+
+from convoq.loopback import twilio as loopback
+from convoq.loopback.twilio import Fault, LoopbackTwilio
+
+SLOW_SECONDS: Final = 6.0
+
+Strike = Literal["too_many", "lost_answer"]
+
+
+@dataclass(slots=True)
+class ModelFaults:
+    """What the worker asks before each reply."""
+
+    slow: float = 0.0  #: seconds
+    down: bool = False
+
+
+class Switches:
+    """An async context manager; `url` is what the worker asks about the model."""
+
+    def __init__(self, twilio: LoopbackTwilio) -> None:
+        self.model = ModelFaults()
+        self.asked = 0  #: how often a worker was about to ask the model
+        self._twilio = twilio
+        self._strikes: deque[Strike] = deque()
+        self._seen = twilio.requests
+        self._changed = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_get("/", self._answer)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/"
+
+    def strike(self, kind: Strike) -> None:
+        """The next send goes wrong this way, after those that were asked for before."""
+        self._strike_off()
+        self._strikes.append(kind)
+        self._twilio.fail_next(_FAULTS[kind])
+
+    def left(self, kind: Strike) -> int:
+        """How many of these are still to come."""
+        self._strike_off()
+        return self._strikes.count(kind)
+
+    async def wait_until_asked(self, count: int) -> None:
+        """Returns once workers were about to ask the model that many times in all."""
+        while self.asked < count:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _strike_off(self) -> None:
+        """Every send takes one, in the order in which they were asked for."""
+        for _ in range(min(self._twilio.requests - self._seen, len(self._strikes))):
+            self._strikes.popleft()
+        self._seen = self._twilio.requests
+
+    async def _answer(self, _: web.Request) -> web.Response:
+        self.asked += 1
+        self._changed.set()
+        return web.json_response({"slow": self.model.slow, "down": self.model.down})
+
+
+_FAULTS: Final[dict[Strike, Fault]] = {
+    "too_many": loopback.too_many(),
+    "lost_answer": loopback.reset(accepted=True),
+}

@@ -1,0 +1,132 @@
+"""Enqueues in the SQLite file: whatever is handed in while a commit runs goes into the next one, in few statements."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+from typing import NamedTuple
+
+from convoq.db import Database
+from convoq.errors import DatabaseUnavailable
+from convoq.jobs import NewJob
+from convoq.queue.base import Enqueued
+from convoq.queue.sqlite import dedup
+
+
+class _Call(NamedTuple):
+    """One caller's jobs, all or none of them, and who waits for them."""
+
+    jobs: Sequence[NewJob]
+    max_attempts: int
+    done: asyncio.Future[list[Enqueued]]
+
+
+class Intake:
+    """The way into the queue. A cancelled caller's jobs are stored whole or not at all."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Call] = deque()
+        self._submitted = False  # a unit is on its way that will take whatever waits by then
+        # Lanes of jobs without a key: in order of their making, so that the index grows at its end.
+        self._lane_prefix = f"~{database.clock.now():x}-{secrets.token_hex(4)}-"
+        self._lane_number = count()
+
+    def enqueue(self, jobs: Sequence[NewJob], max_attempts: int) -> asyncio.Future[list[Enqueued]]:
+        """One result for each job, once all of them are on disk. Raises ValueError for text that is not Unicode."""
+        for job in jobs:
+            _require_unicode(job)
+        call = _Call(jobs, max_attempts, self._loop.create_future())
+        self._waiting.append(call)
+        if not self._submitted:
+            self._submitted = True
+            self._submit()
+        return call.done
+
+    def _submit(self) -> None:
+        """Hands one unit to the writer, for every call that comes until it is run."""
+        taken: list[_Call] | None = None
+
+        def unit(connection: sqlite3.Connection) -> list[list[Enqueued]]:
+            nonlocal taken
+            if taken is None:  # a unit may be run again: then with the same calls
+                taken = self._take()
+            return self._insert(connection, taken)
+
+        def settle(results: list[list[Enqueued]] | Exception) -> None:
+            # A unit that was never run fails those who wait for it.
+            _settle(self._take() if taken is None else taken, results)
+
+        try:
+            self._database.post(unit, settle)
+        except DatabaseUnavailable as error:
+            settle(error)
+
+    def _take(self) -> list[_Call]:
+        # The flag first: who comes after it submits a unit of its own, at worst one that finds nothing.
+        self._submitted = False
+        taken: list[_Call] = []
+        with suppress(IndexError):  # empty; both the writer's thread and the loop may be here at the same time
+            while True:
+                call = self._waiting.popleft()
+                if not call.done.cancelled():
+                    taken.append(call)
+        return taken
+
+    def _insert(self, connection: sqlite3.Connection, calls: list[_Call]) -> list[list[Enqueued]]:
+        now = self._database.clock.now()
+        first = connection.execute(LAST_ID).fetchone()[0] + 1
+        jobs = list(enumerate([job for call in calls for job in call.jobs], first))
+        originals = dedup.claim(connection, [(i, job.dedup_key) for i, job in jobs if job.dedup_key is not None], now)
+        bounds = [call.max_attempts for call in calls for _ in call.jobs]
+        rows: list[tuple[object, ...]] = []
+        lanes: dict[str, tuple[str, int, int]] = {}
+        for (job_id, job), max_attempts in zip(jobs, bounds, strict=True):
+            if job_id in originals:
+                continue
+            lane = job.ordering_key or f"{self._lane_prefix}{next(self._lane_number):08x}"
+            attempts = job.max_attempts or max_attempts
+            rows.append((job_id, lane, job.kind, job.payload, job.priority, attempts, now, job.dedup_key))
+            if lane not in lanes or job.priority < lanes[lane][1]:
+                due_at = now + round(job.delay * 1000) if job.delay else now
+                lanes[lane] = (lane, job.priority, due_at)
+        connection.executemany(JOIN_LANE, lanes.values())
+        connection.executemany(INSERT_JOB, rows)
+        results = iter([Enqueued(str(originals.get(job_id, job_id)), job_id in originals) for job_id, _ in jobs])
+        return [[next(results) for _ in call.jobs] for call in calls]
+
+
+LAST_ID = "SELECT max(last_deleted, (SELECT coalesce(max(id), 0) FROM jobs)) FROM job_ids"
+INSERT_JOB = """
+    INSERT INTO jobs (id, lane_id, lane, kind, payload, priority, max_attempts, enqueued_at, dedup_key)
+    VALUES (?1, (SELECT id FROM lanes WHERE lane = ?2), ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+"""
+# A lane that is there keeps its due_at: it is claimed, backing off, or due already.
+JOIN_LANE = """
+    INSERT INTO lanes (lane, priority, due_at) VALUES (?, ?, ?)
+    ON CONFLICT (lane) DO UPDATE SET priority = excluded.priority WHERE excluded.priority < priority
+"""
+
+
+def _require_unicode(job: NewJob) -> None:
+    for text in (job.kind, job.payload, job.ordering_key, job.dedup_key):
+        # Whether it is ASCII costs nothing to ask; only a lone surrogate fails to encode.
+        if text is not None and not text.isascii():
+            text.encode()
+
+
+def _settle(calls: list[_Call], results: list[list[Enqueued]] | Exception) -> None:
+    if isinstance(results, Exception):
+        for call in calls:
+            if not call.done.done():
+                call.done.set_exception(results)
+        return
+    for call, result in zip(calls, results, strict=True):
+        if not call.done.done():
+            call.done.set_result(result)

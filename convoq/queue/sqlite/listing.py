@@ -1,0 +1,150 @@
+"""What operators see and do with jobs in the SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from convoq.queue.base import JobFilter, JobRecord, KindStats, State, Stats
+from convoq.queue.sqlite.enqueue import JOIN_LANE
+
+# A job runs while the lease of the claim that charged it lives.
+RUNNING = "coalesce(j.receipt = l.receipt AND l.due_at > :now, 0)"
+WAITING_SINCE = "CASE WHEN j.lane LIKE '~%' THEN max(j.enqueued_at, l.due_at) ELSE j.enqueued_at END"
+
+RECORDS = f"""
+    SELECT j.id, j.lane, j.kind, j.payload, j.state, j.attempt, j.max_attempts, j.priority, j.enqueued_at,
+           j.claimed_at, j.finished_at, l.due_at, {RUNNING}, l.worker, j.error, j.dedup_key, l.reason
+    FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id AND j.state = 'ready'
+"""
+STATS = f"""
+    SELECT j.kind,
+           sum(NOT {RUNNING} AND (l.receipt IS NOT NULL OR l.due_at <= :now)),
+           sum(NOT {RUNNING} AND l.receipt IS NULL AND l.due_at > :now),
+           sum({RUNNING}),
+           min(CASE WHEN NOT {RUNNING} AND (l.receipt IS NOT NULL OR l.due_at <= :now) THEN {WAITING_SINCE} END)
+    FROM jobs AS j JOIN lanes AS l ON l.id = j.lane_id WHERE j.state = 'ready' GROUP BY j.kind
+"""
+
+
+def stats(connection: sqlite3.Connection, now: int) -> Stats:
+    dead = dict(connection.execute("SELECT kind, count(*) FROM jobs WHERE state = 'dead' GROUP BY kind").fetchall())
+    kinds = {kind: KindStats(dead=number) for kind, number in dead.items()}
+    for kind, ready, scheduled, running, oldest in connection.execute(STATS, {"now": now}):
+        wait = 0.0 if oldest is None else max(0, now - oldest) / 1000
+        kinds[kind] = KindStats(
+            ready=ready, scheduled=scheduled, running=running, dead=dead.get(kind, 0), oldest_wait=wait
+        )
+    return Stats(dict(sorted(kinds.items())))
+
+
+def find(connection: sqlite3.Connection, where: JobFilter, now: int, limit: int, before: str | None) -> list[JobRecord]:
+    """Newest first."""
+    condition, values = _condition(where)
+    if before is not None:
+        condition += " AND j.id < :before"
+        values["before"] = _number(before)
+    rows = connection.execute(
+        f"{RECORDS} WHERE {condition} ORDER BY j.id DESC LIMIT :limit", {**values, "now": now, "limit": limit}
+    )
+    return [_record(row) for row in rows]
+
+
+def count(connection: sqlite3.Connection, where: JobFilter) -> int:
+    condition, values = _condition(where)
+    return int(connection.execute(f"SELECT count(*) FROM jobs AS j WHERE {condition}", values).fetchone()[0])
+
+
+def revive(connection: sqlite3.Connection, where: JobFilter, now: int, limit: int) -> int:
+    """Dead and cancelled jobs stand in their lane again, in their old place."""
+    rows = _choose(connection, where, "j.state IN ('dead', 'cancelled')", limit)
+    for job_id, lane, priority in rows:
+        connection.execute(JOIN_LANE, (lane, priority, now))
+        connection.execute(
+            """UPDATE jobs SET state = 'ready', attempt = 0, crashes = 0, finished_at = NULL, claimed_at = NULL,
+               receipt = NULL, lane_id = (SELECT id FROM lanes WHERE lanes.lane = jobs.lane) WHERE id = ?""",
+            (job_id,),
+        )
+    return len(rows)
+
+
+def cancel(connection: sqlite3.Connection, where: JobFilter, now: int, limit: int) -> int:
+    """Ready jobs that nobody runs; a lane left without jobs goes."""
+    rows = _choose(connection, where, f"j.state = 'ready' AND NOT {RUNNING}", limit, now)
+    for job_id, lane, _ in rows:
+        connection.execute("UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ?", (now, job_id))
+        connection.execute(
+            """DELETE FROM lanes WHERE lane = :lane AND receipt IS NULL
+               AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane_id = lanes.id AND state = 'ready')""",
+            {"lane": lane},
+        )
+    return len(rows)
+
+
+def discard(connection: sqlite3.Connection, where: JobFilter, limit: int) -> int:
+    rows = _choose(connection, where, "j.state <> 'ready'", limit)
+    connection.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id, _, _ in rows])
+    return len(rows)
+
+
+def prune(connection: sqlite3.Connection, ended_before: int, limit: int) -> int:
+    """Done and cancelled jobs; dead letters stay until somebody discards them."""
+    deleted = 0
+    for state in (State.DONE, State.CANCELLED):
+        deleted += connection.execute(
+            """DELETE FROM jobs WHERE id IN
+               (SELECT id FROM jobs WHERE state = ? AND state <> 'ready' AND finished_at < ? LIMIT ?)""",
+            (state, ended_before, limit - deleted),
+        ).rowcount
+    return deleted
+
+
+def _choose(
+    connection: sqlite3.Connection, where: JobFilter, also: str, limit: int, now: int = 0
+) -> list[tuple[int, str, int]]:
+    condition, values = _condition(where)
+    rows: list[tuple[int, str, int]] = connection.execute(
+        f"""SELECT j.id, j.lane, j.priority FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id
+            WHERE {condition} AND {also} ORDER BY j.id LIMIT :limit""",
+        {**values, "now": now, "limit": limit},
+    ).fetchall()
+    return rows
+
+
+def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:
+    clauses = ["1"]
+    values: dict[str, object] = {}
+
+    def among(column: str, wanted: Sequence[object]) -> None:
+        names = [f"{column}{index}" for index in range(len(wanted))]
+        clauses.append(f"j.{column} IN ({', '.join(':' + name for name in names)})")
+        values.update(zip(names, wanted, strict=True))
+
+    if where.ids is not None:
+        among("id", [_number(job_id) for job_id in where.ids])
+    if where.kinds is not None:
+        among("kind", where.kinds)
+    if where.states is not None:
+        among("state", where.states)
+    if where.lane is not None:
+        clauses.append("j.lane = :lane")
+        values["lane"] = where.lane
+    if where.text is not None:
+        clauses.append("(instr(j.payload, :text) OR instr(coalesce(j.error, ''), :text))")
+        values["text"] = where.text
+    return " AND ".join(clauses), values
+
+
+def _number(job_id: str) -> int:
+    """Ids are numbers; anything else names no job."""
+    return int(job_id) if job_id.isascii() and job_id.isdigit() and len(job_id) < 19 else -1
+
+
+def _record(row: tuple[object, ...]) -> JobRecord:
+    names = (
+        *("id", "lane", "kind", "payload", "state", "attempt", "max_attempts", "priority", "enqueued_at"),
+        *("claimed_at", "finished_at", "due_at", "running", "worker", "error", "dedup_key", "reason"),
+    )
+    fields = dict(zip(names, row, strict=True))
+    fields |= {"id": str(fields["id"]), "state": State(str(fields["state"])), "running": bool(fields["running"])}
+    return JobRecord(**fields)  # type: ignore[arg-type] # the columns' types are the table's, which is STRICT

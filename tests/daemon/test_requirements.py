@@ -1,0 +1,110 @@
+"""A role says everything that it misses, how to set it and where to find it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from convoq.daemon.requirements import missing_for, require
+from convoq.errors import ConfigError
+from convoq.settings import Options
+
+ACCOUNT = "AC" + 32 * "a"
+TWILIO = {"account_sid": ACCOUNT, "auth_token": "token"}
+
+
+def missing(role: Any, environ: dict[str, str] | None = None, **values: Any) -> list[str]:
+    lines = missing_for(Options.model_validate(values), role, environ=environ or {})
+    return [line.split(" is not set")[0] for line in lines]
+
+
+def test_bare_serve_misses_its_url_account_and_token() -> None:
+    assert missing("serve") == ["server.public_url", "twilio.account_sid", "twilio.auth_token"]
+
+
+def test_schedule_misses_nothing() -> None:
+    assert missing("schedule") == []
+
+
+def test_one_of_several_tokens_is_enough_to_serve() -> None:
+    twilio = {"account_sid": ACCOUNT, "auth_tokens": ["token"]}
+    assert missing("serve", server={"public_url": "https://x.example"}, twilio=twilio) == []
+
+
+def test_an_api_key_is_enough_to_send() -> None:
+    twilio = {"account_sid": ACCOUNT, "api_key_sid": "SK" + 32 * "0", "api_key_secret": "s"}
+    assert missing("work", twilio=twilio, ai={"model": "offline"}) == []
+
+
+def test_bare_work_misses_account_token_and_model() -> None:
+    assert missing("work") == ["twilio.account_sid", "twilio.auth_token", "ai.model"]
+
+
+@pytest.mark.parametrize("model", ["openai:gpt-5-mini", "openai-responses:gpt-5-mini", "anthropic:claude-sonnet-4-5"])
+def test_a_model_in_the_cloud_needs_a_key(model: str) -> None:
+    assert missing("work", twilio=TWILIO, ai={"model": model}) == ["ai.api_key"]
+    assert missing("work", twilio=TWILIO, ai={"model": model, "api_key": "k"}) == []
+    assert missing("work", twilio=TWILIO, ai={"model": model, "base_url": "http://127.0.0.1/v1"}) == []
+
+
+def test_the_providers_own_variable_is_a_key() -> None:
+    assert missing("work", {"OPENAI_API_KEY": "k"}, twilio=TWILIO, ai={"model": "openai:gpt-5-mini"}) == []
+    assert missing("work", {"OPENAI_API_KEY": "k"}, twilio=TWILIO, ai={"model": "anthropic:x"}) == ["ai.api_key"]
+
+
+def test_a_fallback_in_the_cloud_needs_a_key_too() -> None:
+    ai = {"model": "llama", "base_url": "http://127.0.0.1/v1", "fallback_model": "openai:gpt-5-mini"}
+    assert missing("work", twilio=TWILIO, ai=ai) == ["ai.fallback_api_key"]
+    assert missing("work", twilio=TWILIO, ai={**ai, "fallback_api_key": "k"}) == []
+    assert missing("work", twilio=TWILIO, ai={**ai, "api_key": "of the other one"}) == ["ai.fallback_api_key"]
+
+
+def test_the_token_of_anthropic_is_a_key() -> None:
+    assert missing("work", {"ANTHROPIC_AUTH_TOKEN": "t"}, twilio=TWILIO, ai={"model": "anthropic:x"}) == []
+
+
+def test_a_persona_of_another_provider_needs_a_key_of_its_own() -> None:
+    asked: dict[str, Any] = {
+        "twilio": TWILIO,
+        "ai": {"model": "openai:gpt", "api_key": "k"},
+        "personas": [{"name": "a", "model": "anthropic:x"}],
+    }
+    assert missing("work", **asked) == ["ANTHROPIC_API_KEY"]
+    assert missing("work", {"ANTHROPIC_API_KEY": "k"}, **asked) == []
+
+
+def test_a_key_for_several_providers_is_told() -> None:
+    personas = [{"name": name, "model": model} for name, model in (("default", "openai:a"), ("b", "anthropic:b"))]
+    [line] = missing("work", twilio=TWILIO, ai={"api_key": "k"}, personas=personas)
+    assert line.startswith("ai.api_key: would be sent to the providers of")
+
+
+def test_personas_with_a_mind_of_their_own_need_no_model() -> None:
+    personas = [{"name": "a", "agent": "m:a"}, {"name": "default", "model": "offline"}]
+    assert missing("work", twilio=TWILIO, personas=personas) == []
+    assert missing("work", twilio=TWILIO, personas=[*personas, {"name": "c"}]) == ["ai.model"]
+
+
+def test_numbers_that_only_the_default_persona_answers_need_a_model() -> None:
+    assert missing("work", twilio=TWILIO, personas=[{"name": "a", "agent": "m:a"}]) == ["ai.model"]
+
+
+def test_an_api_key_is_needed_whole_and_only_to_work() -> None:
+    half = {"account_sid": TWILIO["account_sid"], "auth_token": "t", "api_key_sid": f"SK{32 * '0'}"}
+    assert missing("work", twilio=half, ai={"model": "offline"}) == ["twilio.api_key_secret"]
+    assert missing("schedule", twilio=half) == []
+
+
+def test_a_model_without_provider_or_endpoint_is_explained() -> None:
+    [line] = missing("work", twilio=TWILIO, ai={"model": "gpt-5-mini"})
+    assert line == 'ai.model: "gpt-5-mini" names no provider. Write it like "openai:gpt-5-mini", or set ai.base_url'
+
+
+def test_require_raises_a_line_for_each() -> None:
+    with pytest.raises(ConfigError) as caught:
+        require(Options(), "serve", environ={})
+    assert caught.value.exit_code == 78
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert lines[0].endswith("Set public_url in [server] of convoq.toml, or CONVOQ_SERVER__PUBLIC_URL")

@@ -1,0 +1,87 @@
+"""`convoq demo` in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from convoq.demo.transcript import Console
+
+RUN = "import sys; from convoq.demo.command import run; sys.exit(run())"
+BROKEN = """
+from convoq.demo.site import Stage
+whole = Stage._settings
+Stage._settings = lambda stage, path: whole(stage, path) | {"CONVOQ_SERVER__PORT": "none"}
+"""
+
+
+def demo(tmp_path: Path, code: str, **environ: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path), **environ},
+    )  # fmt: skip
+
+
+@pytest.mark.process
+def test_every_promise_is_kept_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    # What the user has configured must neither help nor disturb.
+    (tmp_path / "convoq.toml").write_text("nonsense = true\n")
+    process = demo(tmp_path, RUN, CONVOQ_AI__MODEL="openai:gpt-5-mini", CONVOQ_TYPO="x")
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, ""), output
+    assert "9 accepted, 9 answered" in output
+    assert "✗" not in output
+    assert "\x1b" not in output
+    assert [path.name for path in tmp_path.iterdir()] == ["convoq.toml"]
+
+
+@pytest.mark.process
+def test_a_failure_says_so_and_leaves_the_logs(tmp_path: Path) -> None:
+    process = demo(tmp_path, BROKEN + RUN)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (1, "")
+    # All three read the broken setting, and any of them may be the first to say so.
+    ended = re.search(r"`convoq (\w+)` ended with exit code 78 before it was ready", output)
+    assert ended is not None, output
+    (kept,) = tmp_path.glob("convoq-demo-*")
+    assert str(kept) in output
+    assert "CONVOQ_SERVER__PORT" in (kept / f"{ended[1]}.log").read_text()
+
+
+@pytest.mark.process
+def test_ctrl_c_tidies_up(tmp_path: Path) -> None:
+    process = demo(tmp_path, RUN)
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    running = next(line for line in lines if line.startswith("Running:"))
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
+    assert output.endswith("Interrupted.\n")
+    assert list(tmp_path.iterdir()) == []
+    for pid in [int(word.strip("),")) for word in running.split() if word.strip("),\n").isdigit()]:
+        assert not Path(f"/proc/{pid}").exists()
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colours_are_for_terminals_that_want_them() -> None:
+    assert "\x1b[1m" in Console(Terminal(), {}).style("x", "bold")
+    assert Console(Terminal(), {"NO_COLOR": "1"}).style("x", "bold") == "x"
+    assert Console(StringIO(), {}).style("x", "bold") == "x"
+
+
+def test_what_people_wrote_cannot_steer_the_terminal() -> None:
+    out = StringIO()
+    Console(out, {}).block("> ", "a\x1b[2Jb\x07", "")
+    assert out.getvalue() == "> a�[2Jb�\n"

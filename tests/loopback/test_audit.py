@@ -1,0 +1,115 @@
+"""The books are held against each other: a record that was doctored is found out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from convoq.demo.promises import of_books, of_echoes
+from convoq.loopback.audit import Accepted, Audit, Entry, Ledger, audit
+from convoq.loopback.twilio import Message
+
+ANA, BEN = "whatsapp:+447700900101", "+12025550142"
+ACCEPTED = [Accepted("SM1", ANA, "one"), Accepted("SM2", ANA, "two"), Accepted("SM3", BEN, "three")]
+LEDGER = Ledger(
+    {
+        "SM1": Entry(sid="SM1", outcome="answered", references=("a",), sent=1),
+        "SM2": Entry(sid="SM2", outcome="answered", references=("b", "c"), sent=2),
+        "SM3": Entry(sid="SM3", outcome="answered", references=("d",), sent=1),
+    }
+)
+
+
+def at_twilio(*references: str) -> list[Message]:
+    owners = {"d": (BEN, "“three”"), "a": (ANA, "“one”"), "b": (ANA, "“two”"), "c": (ANA, "more")}
+    return [
+        Message(sid=f"SM{place}{reference}", to=owners.get(reference, (ANA, ""))[0], from_="+1",
+                body=owners.get(reference, (ANA, "?"))[1], created=place, reference=reference)
+        for place, reference in enumerate(references)
+    ]  # fmt: skip
+
+
+def changed(sid: str, **differently: object) -> Ledger:
+    return Ledger({**LEDGER.entries, sid: replace(LEDGER.entries[sid], **differently)})  # type: ignore[arg-type] # fields by name
+
+
+def all_kept(found: Audit) -> bool:
+    return all(promise.kept for promise in of_books(found))
+
+
+def test_books_that_agree_hold() -> None:
+    found = audit(ACCEPTED, LEDGER, at_twilio("a", "d", "b", "c"))
+    assert found.held
+    assert all_kept(found)
+    assert found.answered == 3
+
+
+def test_a_reply_that_is_not_at_twilio_is_lost() -> None:
+    found = audit(ACCEPTED, LEDGER, at_twilio("a", "b", "c"))
+    assert found.lost == ("SM3",)
+    assert not found.held
+    assert not all_kept(found)
+
+
+def test_a_message_that_the_database_does_not_know_is_lost() -> None:
+    entries = {sid: entry for sid, entry in LEDGER.entries.items() if sid != "SM2"}
+    assert audit(ACCEPTED, Ledger(entries), at_twilio("a", "d")).lost == ("SM2",)
+
+
+def test_a_message_in_the_dead_letters_is_lost() -> None:
+    dead = changed("SM3", outcome=None, dead=True, references=(), sent=0)
+    assert audit(ACCEPTED, dead, at_twilio("a", "b", "c")).lost == ("SM3",)
+
+
+def test_an_answer_that_consists_of_nothing_is_lost() -> None:
+    empty = changed("SM3", references=(), sent=0)
+    assert audit(ACCEPTED, empty, at_twilio("a", "b", "c")).lost == ("SM3",)
+
+
+def test_a_reply_that_was_sent_twice_is_doubled() -> None:
+    found = audit(ACCEPTED, LEDGER, at_twilio("a", "b", "c", "d", "d"))
+    assert found.doubled == ("SM4d",)
+    assert not found.held
+    assert not all_kept(found)
+
+
+def test_a_second_reply_to_the_same_message_is_doubled() -> None:
+    found = audit(ACCEPTED, LEDGER, at_twilio("a", "b", "c", "d", "other"))
+    assert found.doubled == ("SM4other",)
+
+
+def test_what_we_said_without_being_asked_is_no_double() -> None:
+    ledger = Ledger(LEDGER.entries, frozenset({"other"}))
+    assert audit(ACCEPTED, ledger, at_twilio("a", "b", "c", "d", "other")).held
+
+
+def test_an_answer_before_the_one_to_an_earlier_message_is_out_of_order() -> None:
+    found = audit(ACCEPTED, LEDGER, at_twilio("b", "c", "a", "d"))
+    assert found.disordered == ("SM2",)
+    assert not found.held
+    assert not all_kept(found)
+
+
+@pytest.mark.parametrize("waits", [{"outcome": None, "references": ()}, {"unsettled": 1, "sent": 0}])
+def test_what_is_on_its_way_waits_and_is_not_lost(waits: dict[str, object]) -> None:
+    found = audit(ACCEPTED, changed("SM3", **waits), at_twilio("a", "b", "c"))
+    assert (found.waiting, found.lost) == (("SM3",), ())
+    assert not all_kept(found)
+
+
+def test_silence_that_somebody_decided_on_is_not_lost() -> None:
+    silent = changed("SM3", outcome="keyword", references=(), sent=0)
+    found = audit(ACCEPTED, silent, at_twilio("a", "b", "c"))
+    assert (found.waiting, found.lost, found.answered) == ((), (), 2)
+
+
+def test_no_message_at_all_is_no_proof() -> None:
+    assert not all_kept(audit([], Ledger({}), []))
+    assert not of_echoes([], []).kept
+
+
+def test_twilios_record_alone_finds_doubles_and_losses() -> None:
+    assert of_echoes(ACCEPTED, at_twilio("a", "b", "c", "d")).kept
+    assert not of_echoes(ACCEPTED, at_twilio("a", "b", "c", "d", "d")).kept
+    assert not of_echoes(ACCEPTED, at_twilio("a", "b", "c")).kept

@@ -1,0 +1,52 @@
+"""The example and the reference say what the models say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from convoq.settings import Options
+from convoq.settings.load import load
+from convoq.settings.reference import example, reference
+from convoq.settings.schema import SETTINGS, env_name
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "command"),
+    [
+        ("convoq.toml.example", example(), "convoq config example > convoq.toml.example"),
+        ("docs/configuration.md", reference(), "convoq config reference > docs/configuration.md"),
+    ],
+)
+def test_the_file_is_what_the_models_say(file: str, text: str, command: str) -> None:
+    assert (ROOT / file).read_text() == text, f"out of date: run {command}"
+
+
+def test_the_example_as_it_is_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "convoq.toml"
+    file.write_text(example())
+    assert load(file, environ={}).options == Options()
+
+
+def test_the_example_with_every_option_taken_out_of_its_comment_loads(tmp_path: Path) -> None:
+    file = tmp_path / "convoq.toml"
+    file.write_text(re.sub(r"^#(?=\S)", "", example(), flags=re.MULTILINE))
+    file.chmod(0o600)
+    (tmp_path / "shop.md").write_text("You work in a shop.")
+    loaded = load(file, environ={})
+    assert loaded.options.personas[0].name == "shop"
+    assert {path for path in SETTINGS if loaded.origin(*path).kind == "file"} == set(SETTINGS)
+
+
+def test_the_reference_names_every_setting() -> None:
+    text = reference()
+    assert [name for name in map(env_name, SETTINGS) if f"`{name}`" not in text] == []
+
+
+def test_every_option_is_explained() -> None:
+    lines = [line for line in reference().splitlines() if line.startswith("| `")]
+    assert [line for line in lines if line.endswith("|  |")] == []
