@@ -1,0 +1,84 @@
+"""Acked jobs are done and never come back."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoq.errors import LeaseLost
+from convoq.queue.base import Backend, State
+from tests.clock import ManualClock
+from tests.queue.contract.steps import (
+    DAY,
+    LEASE,
+    everything,
+    job,
+    numbers,
+    put,
+    take,
+    take_one,
+)
+
+
+async def test_ack_finishes_all_jobs_of_the_claim(backend: Backend, clock: ManualClock) -> None:
+    await put(backend, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(backend)
+    clock.advance(2.0)
+    await backend.ack(claim)
+    assert {(each.state, each.finished_at) for each in await everything(backend)} == {(State.DONE, clock.now())}
+    clock.advance(DAY)
+    assert await take(backend) == []
+
+
+async def test_ack_of_some_keeps_the_claim(backend: Backend, clock: ManualClock) -> None:
+    await put(backend, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(backend)
+    await backend.ack(claim, claim.jobs[:1])
+    assert await take(backend) == []
+    assert await backend.extend([claim], lease=LEASE) == []
+    assert [each.state for each in await everything(backend)] == [State.READY, State.DONE]
+
+
+async def test_ack_of_the_last_one_ends_the_claim(backend: Backend) -> None:
+    await put(backend, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(backend)
+    await put(backend, job(3, key="a"))
+    for each in claim.jobs:
+        await backend.ack(claim, [each])
+    with pytest.raises(LeaseLost):
+        await backend.ack(claim)
+    assert numbers(await take_one(backend)) == [3]
+
+
+async def test_ack_of_none_finishes_nothing(backend: Backend) -> None:
+    await put(backend, job(1, key="a"))
+    claim = await take_one(backend)
+    await backend.ack(claim, [])
+    assert [each.state for each in await everything(backend)] == [State.READY]
+    assert await backend.extend([claim], lease=LEASE) == []
+
+
+async def test_ack_of_all_after_ack_of_some_ends_the_claim(backend: Backend, clock: ManualClock) -> None:
+    await put(backend, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(backend)
+    await backend.ack(claim, claim.jobs[1:])
+    first_end = clock.now()
+    clock.advance(3.0)
+    await backend.ack(claim)
+    assert [each.finished_at for each in await everything(backend)] == [first_end, clock.now()]
+    assert await take(backend) == []
+
+
+async def test_ack_of_all_leaves_a_buried_job_buried(backend: Backend) -> None:
+    await put(backend, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(backend)
+    await backend.bury(claim, claim.jobs[:1], error="no")
+    await backend.ack(claim)
+    assert [each.state for each in await everything(backend)] == [State.DONE, State.DEAD]
+
+
+async def test_what_was_acked_does_not_come_back_after_the_lease(backend: Backend, clock: ManualClock) -> None:
+    await put(backend, job(1, key="a"), job(2, key="a"), job(3, key="a"))
+    claim = await take_one(backend)
+    await backend.ack(claim, claim.jobs[:2])
+    clock.advance(LEASE)
+    assert numbers(await take_one(backend)) == [3]
