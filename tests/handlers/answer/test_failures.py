@@ -1,0 +1,179 @@
+"""A model that fails, and a job that is no message: what is tried again, what becomes a dead letter."""
+
+from __future__ import annotations
+
+import pytest
+from structlog.testing import capture_logs
+
+from convoq.ai.base import AccountRefused, ReplyContext
+from convoq.errors import RetryLater, Unrecoverable
+from convoq.jobs import NewJob
+from convoq.queue.base import JobFilter, State
+from tests.handlers.house import ANA, BEN, OURS, House, about
+
+HOUR = 3600.0
+
+
+async def test_a_model_that_is_down_costs_no_attempts_for_an_hour(house: House) -> None:
+    house.responder.always = RetryLater(60, "the model is down")
+    job_id = await house.hear("hello")
+    for _ in range(59):
+        await house.step()
+        assert (await house.job(job_id)).attempt == 0
+        house.clock.advance(60)
+
+
+async def test_after_an_hour_each_try_costs_an_attempt(house: House) -> None:
+    house.responder.always = RetryLater(60, "the model is down")
+    job_id = await house.hear("hello")
+    house.clock.advance(HOUR)
+    await house.settle()
+    record = await house.job(job_id)
+    assert (record.state, record.attempt, record.error) == (State.DEAD, 12, "the model is down")
+
+
+async def test_the_answer_comes_as_soon_as_the_model_is_back(house: House) -> None:
+    house.responder.script = [RetryLater(30)] * 5
+    await house.hear("hello")
+    await house.settle()
+    assert house.sent == ["re: hello"]
+
+
+async def test_a_refused_key_holds_messages_for_a_day_without_costing_attempts(house: House) -> None:
+    house.responder.always = AccountRefused(3600, "the key is refused")
+    job_id = await house.hear("hello")
+    for _ in range(23):
+        await house.step()
+        record = await house.job(job_id)
+        assert (record.state, record.attempt, await house.due_in()) == (State.READY, 0, 3600)
+        house.clock.advance(3600)
+    house.responder.always = None
+    await house.step()
+    assert house.sent == ["re: hello"]
+
+
+async def test_a_key_that_stays_refused_for_a_day_leaves_a_dead_letter_with_the_cause(house: House) -> None:
+    house.responder.always = AccountRefused(3600, "the key is refused")
+    await house.hear("hello")
+    await house.settle(patience=25 * HOUR)
+    assert [record.error for record in await house.dead()] == ["the key is refused (still so after 24 hours)"]
+    assert await house.outcomes() == [("hello", "failed")]
+
+
+async def test_a_refusal_is_waited_out_for_the_newest_message_of_the_turn(house: House) -> None:
+    house.responder.always = AccountRefused(3600, "the key is refused")
+    await house.hear("first")
+    await house.step()
+    house.clock.advance(23.9 * HOUR)
+    await house.hear("second")
+    for _ in range(3):
+        await house.step()
+        house.clock.advance(HOUR)
+    assert await house.dead() == []
+
+
+async def test_a_refused_key_is_an_error_in_the_log_once_a_minute(house: House) -> None:
+    house.responder.always = AccountRefused(10, "the key is refused")
+    for sender in (ANA, BEN):
+        await house.hear("hello", sender=sender)
+    with capture_logs() as logs:
+        for _ in range(12):
+            await house.step()
+            house.clock.advance(10)
+    alarms = [(entry["log_level"], entry["error"]) for entry in logs if entry["event"] == "ai.refused"]
+    assert alarms == [("error", "the key is refused")] * 2
+
+
+async def test_what_no_retry_can_help_is_a_dead_letter_with_its_reason(house: House) -> None:
+    house.responder.script = [Unrecoverable("the key is wrong")]
+    await house.hear("hello")
+    await house.settle()
+    [dead] = await house.dead()
+    assert dead.error == "the key is wrong"
+    assert await house.outcomes() == [("hello", "failed")]
+
+
+async def test_the_last_attempt_says_that_no_answer_could_be_made(house: House) -> None:
+    house.responder.always = RuntimeError("bug")
+    await house.hear("hello")
+    for _ in range(11):
+        await house.step()
+        assert await house.outcomes() == [("hello", None)]
+        house.clock.advance(await house.due_in() or 0)
+    await house.step()
+    assert await house.outcomes() == [("hello", "failed")]
+
+
+async def test_a_dead_letter_takes_no_later_message_with_it(house: House) -> None:
+    def poisoned(context: ReplyContext) -> str:
+        if any("poison" in line.text for line in context.lines):
+            raise Unrecoverable("refused")
+        return about(context)
+
+    house.responder.always = poisoned
+    await house.hear("poison")
+    await house.settle()
+    await house.hear("second")
+    await house.settle()
+    assert house.sent == ["re: second"]
+
+
+async def test_a_dead_letter_that_is_retried_is_answered(house: House) -> None:
+    house.responder.script = [Unrecoverable("no")]
+    await house.hear("first")
+    await house.settle()
+    await house.hear("second")
+    await house.settle()
+    [dead] = await house.dead()
+    await house.queue.backend.retry_dead(JobFilter(ids=(dead.id,)))
+    await house.settle()
+    assert house.sent == ["re: second", "re: first"]
+    assert await house.outcomes() == [("first", "answered"), ("second", "answered")]
+
+
+async def test_an_unexpected_error_of_the_responder_is_tried_again(house: House) -> None:
+    house.responder.script = [RuntimeError("bug")]
+    await house.hear("hello")
+    await house.settle()
+    assert house.sent == ["re: hello"]
+
+
+async def test_a_draft_is_paid_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = house.store.commit_reply
+
+    async def broken_once(*_: object, **__: object) -> bool:
+        monkeypatch.setattr(house.store, "commit_reply", commit)
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(house.store, "commit_reply", broken_once)
+    house.responder.script = ["the first answer", "another answer"]
+    await house.hear("hello")
+    await house.settle()
+    assert (house.sent, len(house.responder.asked)) == (["the first answer"], 1)
+
+
+async def test_a_failing_turn_of_one_person_holds_up_nobody_else(house: House) -> None:
+    def broken_for_ana(context: ReplyContext) -> str:
+        if context.address == ANA:
+            raise RetryLater(5)
+        return about(context)
+
+    house.responder.always = broken_for_ana
+    await house.hear("from Ana")
+    await house.hear("from Ben", sender=BEN)
+    await house.step()
+    assert house.sent == ["re: from Ben"]
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+async def test_a_form_that_is_no_message_is_buried_alone(house: House, position: int) -> None:
+    for number in range(3):
+        if number == position:
+            key = f"twilio|{OURS}|{ANA}"
+            job = NewJob(kind="process_ai_response", payload='{"form": [["Body", "no sid"]]}', ordering_key=key)
+            bad = (await house.queue.enqueue(job)).job_id
+        else:
+            await house.hear(f"good {number}")
+    await house.settle()
+    assert [record.id for record in await house.dead()] == [bad]
+    assert house.sent == ["re: " + " + ".join(f"good {number}" for number in range(3) if number != position)]

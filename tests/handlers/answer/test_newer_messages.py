@@ -1,0 +1,78 @@
+"""Newer messages while a reply is written: a draft gives way to them, twice at most."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoq.ai.base import ReplyContext
+from tests.handlers.house import House, about
+
+
+def writing(house: House, *texts: str) -> None:
+    """While each of the next answers is written, the person writes one more message."""
+
+    def interrupted(text: str) -> object:
+        async def answer(context: ReplyContext) -> str:
+            await house.hear(text)
+            return about(context)
+
+        return answer
+
+    house.responder.script = [interrupted(text) for text in texts]  # type: ignore[misc] # a function each
+
+
+async def test_a_draft_gives_way_to_a_newer_message(house: House) -> None:
+    writing(house, "and Monday?")
+    await house.hear("open on Sunday?")
+    await house.settle()
+    assert house.sent == ["re: open on Sunday? + and Monday?"]
+    assert {outcome for _, outcome in await house.outcomes()} == {"answered"}
+
+
+async def test_a_draft_that_gave_way_is_marked_as_superseded(house: House) -> None:
+    writing(house, "b")
+    await house.hear("a")
+    await house.settle()
+    assert await house.rows("SELECT text, state FROM drafts ORDER BY id") == [
+        ("re: a", "superseded"),
+        ("re: a + b", "committed"),
+    ]
+
+
+async def test_who_never_stops_writing_is_answered_after_two_drafts_that_gave_way(house: House) -> None:
+    writing(house, "b", "c", "d")
+    await house.hear("a")
+    await house.step()
+    assert house.sent == ["re: a + b + c"]
+    await house.settle()
+    assert house.sent == ["re: a + b + c", "re: d"]
+
+
+async def test_a_message_that_comes_between_the_look_and_the_commit_is_covered(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = house.store.commit_reply
+
+    async def late(*args: object, **options: object) -> bool:
+        monkeypatch.setattr(house.store, "commit_reply", commit)
+        await house.hear("b")
+        return await commit(*args, **options)  # type: ignore[arg-type] # handed through
+
+    monkeypatch.setattr(house.store, "commit_reply", late)
+    await house.hear("a")
+    await house.settle()
+    assert house.sent == ["re: a + b"]
+
+
+async def test_a_message_after_the_commit_gets_a_reply_of_its_own(house: House) -> None:
+    deliver = house.channel.send
+
+    async def slow(message: object) -> object:
+        house.channel.send = deliver  # type: ignore[method-assign] # once
+        await house.hear("b")
+        return await deliver(message)  # type: ignore[arg-type] # handed through
+
+    house.channel.send = slow  # type: ignore[method-assign,assignment] # see above
+    await house.hear("a")
+    await house.settle()
+    assert house.sent == ["re: a", "re: b"]

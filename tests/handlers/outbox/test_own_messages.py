@@ -1,0 +1,102 @@
+"""Messages of our own: sent once, in their conversation's order, and only to who may be written to."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoq.loopback.twilio import reset, too_many
+from tests.handlers.house import ANA, BEN, House
+
+
+async def test_a_message_of_our_own_comes_in_its_conversations_order(house: House) -> None:
+    await house.hear("one")
+    await house.send("a notice")
+    await house.hear("two")
+    await house.settle()
+    assert house.sent == ["re: one", "a notice", "re: two"]
+
+
+async def test_a_message_of_our_own_is_sent_once_however_often_its_job_runs(house: House) -> None:
+    await house.hear("hello")
+    await house.settle()
+    house.twilio.fail_next(too_many("1"))
+    await house.send("a notice")
+    await house.settle()
+    assert house.sent == ["re: hello", "a notice"]
+
+
+async def test_several_messages_of_our_own_keep_their_order(house: House) -> None:
+    await house.hear("hello")
+    await house.settle()
+    for number in range(5):
+        await house.send(str(number))
+    house.twilio.fail_next(too_many("1"))
+    await house.settle()
+    assert house.sent[1:] == ["0", "1", "2", "3", "4"]
+
+
+async def test_two_equal_messages_of_our_own_are_two(house: House) -> None:
+    await house.hear("hello")
+    await house.settle()
+    await house.send("ping")
+    await house.send("ping")
+    await house.settle()
+    assert house.sent[1:] == ["ping", "ping"]
+
+
+async def test_a_long_message_of_our_own_is_split(house: House) -> None:
+    await house.hear("hello")
+    await house.settle()
+    await house.send("word " * 500)
+    await house.settle()
+    assert "".join(house.sent[1:]) == "word " * 500
+
+
+@pytest.mark.parametrize("body", ["", "  \n"])
+async def test_an_empty_message_of_our_own_is_a_dead_letter(house: House, body: str) -> None:
+    await house.hear("hello")
+    await house.settle()
+    await house.send(body)
+    await house.send("good")
+    await house.settle()
+    assert [record.error for record in await house.dead()] == ["the body is empty"]
+    assert house.sent[-1] == "good"
+
+
+@pytest.mark.parametrize(("column", "code"), [("opted_out_at", "opted_out"), ("blocked_at", "blocked")])
+async def test_who_may_not_be_written_to_is_not(house: House, column: str, code: str) -> None:
+    await house.hear("hello")
+    await house.settle()
+    await house.change(f"UPDATE contacts SET {column} = 1")
+    await house.send("a notice")
+    await house.step()
+    assert house.sent == ["re: hello"]
+    assert (await house.rows("SELECT error_code FROM outbox"))[-1] == (code,)
+
+
+async def test_a_person_who_owns_the_conversation_may_still_write(house: House) -> None:
+    await house.hear("hello")
+    await house.settle()
+    await house.change("UPDATE conversations SET owner = 'human'")
+    await house.send("this is Eva")
+    await house.step()
+    assert house.sent[-1] == "this is Eva"
+
+
+async def test_the_ai_sees_what_we_wrote(house: House) -> None:
+    await house.hear("hello")
+    await house.settle()
+    await house.send("your table is booked")
+    await house.settle()
+    await house.hear("thanks")
+    await house.settle()
+    assert ("system", "your table is booked") in [(line.author, line.text) for line in house.responder.asked[1].lines]
+
+
+async def test_an_unknown_outcome_of_one_person_holds_up_nobody_else(house: House) -> None:
+    house.twilio.fail_next(reset())
+    await house.hear("from Ana")
+    await house.step()
+    await house.hear("from Ben", sender=BEN)
+    await house.step()
+    assert (house.twilio.messages[-1].to, house.twilio.messages[0].to) == (BEN, ANA)

@@ -1,0 +1,188 @@
+"""A send whose outcome is unknown: looked for before it is sent again."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoq.channels.base import Outbound, Sent
+from convoq.handlers.base import Work
+from convoq.loopback.twilio import Fault, error, garbage, hang, reset, slow
+from tests.handlers.house import RECONCILE_AFTER, REQUEST_TIMEOUT, House
+
+ACCEPTED = [
+    reset(accepted=True),
+    error(accepted=True),
+    error(accepted=True, status=503),
+    garbage(accepted=True),
+    hang(),
+]
+NOT_ACCEPTED = [reset(accepted=False), error(accepted=False), garbage(accepted=False), hang(accepted=False)]
+
+
+def name(fault: Fault) -> str:
+    return f"{fault.answer}-{fault.status}"
+
+
+@pytest.mark.parametrize("fault", ACCEPTED, ids=name)
+async def test_a_message_that_was_taken_is_not_sent_again(house: House, fault: Fault) -> None:
+    house.twilio.fail_next(fault)
+    await house.hear("hello")
+    await house.settle()
+    assert house.sent == ["re: hello"]
+    assert await house.rows("SELECT state, provider_id, reconciled FROM outbox") == [
+        ("sent", house.twilio.messages[0].sid, 1)
+    ]
+
+
+@pytest.mark.parametrize("fault", NOT_ACCEPTED, ids=name)
+async def test_a_message_that_was_not_taken_is_sent_again_once(house: House, fault: Fault) -> None:
+    house.twilio.fail_next(fault)
+    await house.hear("hello")
+    await house.settle()
+    assert (house.sent, house.twilio.requests) == (["re: hello"], 2)
+
+
+@pytest.mark.parametrize("fault", [reset(), reset(accepted=False)], ids=["taken", "not taken"])
+async def test_the_parts_stay_in_order_around_an_unknown_outcome(house: House, fault: Fault) -> None:
+    text = " ".join(f"sentence {number}." for number in range(300))
+    house.responder.script = [text]
+    house.twilio.fail_next(slow(0))
+    house.twilio.fail_next(fault)
+    await house.hear("hello")
+    await house.settle()
+    assert "".join(house.sent) == text
+
+
+async def test_twilio_is_not_asked_before_it_can_know(house: House) -> None:
+    house.twilio.fail_next(reset())
+    await house.hear("hello")
+    await house.step()
+    assert (await house.due_in(), await house.outbox_states()) == (RECONCILE_AFTER, ["ambiguous"])
+    house.clock.advance(RECONCILE_AFTER - 1)
+    await house.hear("more")
+    await house.step()
+    assert house.twilio.reads == 0
+
+
+async def test_a_twilio_that_fails_to_look_is_asked_again(house: House) -> None:
+    house.twilio.fail_next(reset())
+    house.twilio.fail_next(Fault(accepts=False, answer="error", on="read"), times=3)
+    await house.hear("hello")
+    await house.settle()
+    assert house.sent == ["re: hello"]
+
+
+async def test_a_look_that_the_account_is_refused_costs_no_attempt(house: House) -> None:
+    house.twilio.fail_next(reset())
+    house.twilio.fail_next(Fault(accepts=False, answer="error", status=401, code=20003, on="read"), times=30)
+    job_id = await house.hear("hello")
+    await house.settle()
+    assert (house.sent, (await house.job(job_id)).attempt) == (["re: hello"], 1)
+
+
+async def test_an_equal_text_that_was_sent_before_is_not_taken_for_this_one(house: House) -> None:
+    house.responder.script = ["OK", "OK"]
+    await house.hear("one")
+    await house.settle()
+    house.twilio.fail_next(reset(accepted=False))
+    await house.hear("two")
+    await house.settle()
+    assert house.sent == ["OK", "OK"]
+    ids = {provider_id for (provider_id,) in await house.rows("SELECT provider_id FROM outbox")}
+    assert ids == {message.sid for message in house.twilio.messages}
+
+
+async def test_a_process_that_died_while_sending_leaves_a_part_that_is_looked_for(house: House) -> None:
+    await house.hear("hello")
+    [claim] = await house.queue.claim(1, worker="dead")
+    send = house.channel.send
+
+    async def then_die(message: object) -> object:
+        house.channel.send = send  # type: ignore[method-assign] # once
+        await send(message)  # type: ignore[arg-type] # handed through
+        raise BaseExceptionGroup("the process is gone", [KeyboardInterrupt()])
+
+    house.channel.send = then_die  # type: ignore[method-assign,assignment] # see above
+    with pytest.raises(BaseExceptionGroup):
+        await house.handlers["process_ai_response"](Work(claim, house.queue))
+    assert await house.outbox_states() == ["sending"]
+    house.clock.advance(61)
+    await house.settle()
+    assert (house.sent, await house.outbox_states()) == (["re: hello"], ["sent"])
+
+
+async def test_a_send_of_a_dead_process_that_is_taken_late_is_not_sent_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, requests = house.channel.send, []
+
+    async def then_die(message: Outbound) -> Sent:
+        requests.append(message)
+        raise BaseExceptionGroup("the process is gone", [KeyboardInterrupt()])
+
+    monkeypatch.setattr(house.channel, "send", then_die)
+    job_id = await house.hear("hello")
+    [claim] = await house.queue.claim(1, worker="dead")
+    with pytest.raises(BaseExceptionGroup):
+        await house.handlers["process_ai_response"](Work(claim, house.queue))
+    monkeypatch.setattr(house.channel, "send", send)
+    await house.queue.release(claim)
+    house.clock.advance(REQUEST_TIMEOUT)
+    await house.step()
+    assert (house.twilio.reads, (await house.job(job_id)).attempt) == (0, 0)
+    assert await house.due_in() == RECONCILE_AFTER
+    await send(requests[0])
+    await house.settle()
+    assert (house.sent, house.twilio.reads) == (["re: hello"], 1)
+
+
+async def test_a_newer_message_waits_until_the_part_before_is_settled(house: House) -> None:
+    house.twilio.fail_next(reset(accepted=False))
+    await house.hear("one")
+    await house.step()
+    await house.hear("two")
+    await house.settle()
+    assert house.sent == ["re: one", "re: two"]
+
+
+async def test_a_process_that_slept_before_its_request_does_not_send_late(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = house.outbox.begin
+
+    async def oversleep(*args: object) -> int | None:
+        begun = await begin(*args)  # type: ignore[arg-type] # handed through
+        monkeypatch.setattr(house.outbox, "begin", begin)
+        house.clock.advance(30)
+        return begun
+
+    monkeypatch.setattr(house.outbox, "begin", oversleep)
+    await house.hear("hello")
+    await house.settle()
+    assert house.sent == ["re: hello"]
+
+
+async def test_who_lost_the_lane_while_asleep_sends_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = house.outbox.begin
+
+    async def oversleep(*args: object) -> int | None:
+        begun = await begin(*args)  # type: ignore[arg-type] # handed through
+        monkeypatch.setattr(house.outbox, "begin", begin)
+        house.clock.advance(90)
+        assert len(await house.queue.claim(1, worker="another")) == 1
+        return begun
+
+    monkeypatch.setattr(house.outbox, "begin", oversleep)
+    await house.hear("hello")
+    await house.step()
+    assert house.twilio.requests == 0
+
+
+async def test_waiting_to_look_costs_no_attempt(house: House) -> None:
+    house.twilio.fail_next(reset())
+    job_id = await house.hear("hello")
+    await house.step()
+    house.clock.advance(RECONCILE_AFTER / 2)
+    await house.change("UPDATE lanes SET due_at = 0")
+    await house.step()
+    assert ((await house.job(job_id)).attempt, house.twilio.reads) == (0, 0)

@@ -1,0 +1,143 @@
+"""A queue with workers on it that a test can look into, and the handlers they run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from convoq.db import Database
+from convoq.handlers.base import Handlers, Work
+from convoq.jobs import NewJob
+from convoq.queue.base import JobRecord, State
+from convoq.queue.service import QueueService
+from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.settings import QueueSettings
+from convoq.worker import Worker
+
+SOON = 5.0  # seconds; nothing takes this long unless it is broken
+
+Handler = Callable[[Work], Awaitable[None]]
+
+
+@dataclass
+class Running:
+    """A worker at work."""
+
+    worker: Worker
+    service: QueueService
+    stopping: asyncio.Event
+    at_once: asyncio.Event
+    task: asyncio.Task[None]
+
+    async def ended(self) -> None:
+        """Raises what ended it."""
+        async with asyncio.timeout(SOON):
+            await self.task
+
+    async def stop(self) -> None:
+        self.stopping.set()
+        await self.ended()
+
+
+@dataclass
+class House:
+    """A queue, and as many workers on it as a test wants."""
+
+    database: Database
+    backend: SqliteBackend
+    stack: list[Running] = field(default_factory=list)
+
+    async def put(self, *keys: str | None, kind: str = "k", **options: Any) -> list[str]:
+        jobs = [NewJob(kind=kind, payload="{}", ordering_key=key, **options) for key in keys]
+        return [result.job_id for result in await self.backend.enqueue(jobs, max_attempts=5)]
+
+    async def record(self, job_id: str) -> JobRecord:
+        found = await self.backend.get(job_id)
+        assert found is not None
+        return found
+
+    async def until(self, job_id: str, condition: Callable[[JobRecord], bool]) -> JobRecord:
+        async with asyncio.timeout(SOON):
+            while not condition(record := await self.record(job_id)):  # noqa: ASYNC110 # a row can only be looked at
+                await asyncio.sleep(0.005)
+        return record
+
+    async def until_done(self, *job_ids: str) -> None:
+        for job_id in job_ids:
+            await self.until(job_id, lambda record: record.state is State.DONE)
+
+    async def due_in(self) -> float:
+        due = await self.backend.next_due()
+        assert due is not None
+        return due
+
+    @asynccontextmanager
+    async def working(
+        self,
+        handler: Handler | None = None,
+        *,
+        concurrency: int = 4,
+        deadline: float = 60.0,
+        drain_timeout: float = 60.0,
+        drain: bool = False,
+        lease: float = 30.0,
+        name: str = "w",
+    ) -> AsyncIterator[Running]:
+        backend = SqliteBackend(self.database)
+        service = QueueService(backend, QueueSettings(backoff_base=600, backoff_cap=600), random=lambda: 1.0)
+        service.lease = lease
+        worker = Worker(
+            service,
+            Handlers({"k": handler} if handler else {}),
+            name=name,
+            concurrency=concurrency,
+            deadline=deadline,
+            drain_timeout=drain_timeout,
+        )
+        stopping, at_once = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(worker.run(stopping, at_once=at_once, drain=drain))
+        running = Running(worker, service, stopping, at_once, task)
+        try:
+            yield running
+        finally:
+            stopping.set()
+            at_once.set()
+            with suppress(Exception):
+                await asyncio.wait_for(task, SOON)
+            await backend.close()
+
+
+class Gate:
+    """A handler that waits inside until it is let go, and tells what it saw."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Semaphore(0)
+        self.open = asyncio.Event()
+        self.inside = 0
+        self.most = 0
+        self.started: list[str] = []
+        self.cancelled = asyncio.Event()
+
+    async def __call__(self, work: Work) -> None:
+        self.started += [job.id for job in work.claim.jobs]
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.entered.release()
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        finally:
+            self.inside -= 1
+
+    async def holds(self, count: int = 1) -> None:
+        async with asyncio.timeout(SOON):
+            for _ in range(count):
+                await self.entered.acquire()
+
+
+async def nothing(_: Work) -> None: ...

@@ -1,0 +1,186 @@
+"""How each claim ends, and what of it is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import MutableMapping
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from convoq.errors import DatabaseUnavailable, RetryLater, Snooze
+from convoq.handlers.base import Work, each
+from convoq.queue.base import Claim, Job, State
+from tests.worker.harness import SOON, Gate, House, nothing
+
+
+async def test_a_failing_job_is_tried_again_later(house: House) -> None:
+    async def fail(_: Work) -> None:
+        raise RuntimeError("broken")
+
+    [job_id] = await house.put(None)
+    async with house.working(fail) as running:
+        record = await house.until(job_id, lambda record: record.error is not None)
+        assert not running.task.done()
+    assert (record.state, record.attempt) == (State.READY, 1)
+    assert "RuntimeError: broken" in (record.error or "")
+    assert await house.due_in() > 500
+
+
+async def test_a_job_of_an_unknown_kind_is_deferred(house: House) -> None:
+    [job_id] = await house.put(None, kind="of.the.future")
+    async with house.working(nothing):
+        record = await house.until(job_id, lambda record: record.claimed_at is not None and not record.running)
+    assert (record.state, record.attempt) == (State.READY, 0)
+    assert 50 < await house.due_in() <= 60
+
+
+async def test_a_handler_over_its_deadline_is_tried_again(house: House) -> None:
+    gate = Gate()
+    [job_id] = await house.put(None)
+    async with house.working(gate, deadline=0.05):
+        record = await house.until(job_id, lambda record: record.error is not None)
+    assert gate.cancelled.is_set()
+    assert (record.state, record.attempt) == (State.READY, 1)
+    assert "TimeoutError" in (record.error or "")
+
+
+async def test_a_handler_that_cancels_itself_has_failed(house: House) -> None:
+    async def cancel_itself(_: Work) -> None:
+        task = asyncio.create_task(asyncio.sleep(60))
+        task.cancel()
+        await task
+
+    [job_id] = await house.put(None)
+    async with house.working(cancel_itself):
+        record = await house.until(job_id, lambda record: record.error is not None)
+    assert (record.state, record.attempt) == (State.READY, 1)
+    assert await house.due_in() > 500
+
+
+async def test_an_outcome_that_cannot_be_written_does_not_end_the_worker(
+    house: House, monkeypatch: pytest.MonkeyPatch, events: list[MutableMapping[str, Any]]
+) -> None:
+    async with house.working(nothing) as running:
+        refusals = iter([DatabaseUnavailable("full")])
+        ack = running.service.backend.ack
+
+        async def sometimes(claim: Claim, jobs: Any = None) -> None:
+            for refusal in refusals:
+                raise refusal
+            await ack(claim, jobs)
+
+        monkeypatch.setattr(running.service.backend, "ack", sometimes)
+        [unrecorded] = await house.put(None)
+        await house.until(unrecorded, lambda record: record.claimed_at is not None)
+        await house.until_done(*await house.put(None))
+    assert "job.outcome_unrecorded" in [event["event"] for event in events]
+
+
+async def test_the_jobs_not_run_are_not_charged(house: House) -> None:
+    async def fail_at_second(work: Work) -> None:
+        await work.done(work.claim.jobs[0])
+        work.running = work.claim.jobs[:1]
+        raise RuntimeError("second")
+
+    ids = await house.put("a", "a", "a")
+    async with house.working(fail_at_second):
+        await house.until(ids[1], lambda record: record.error is not None)
+    records = [await house.record(job_id) for job_id in ids]
+    assert [(record.state, record.attempt) for record in records] == [
+        (State.DONE, 1),
+        (State.READY, 1),
+        (State.READY, 0),
+    ]
+
+
+async def test_jobs_of_a_handler_that_never_awaits_are_recorded_as_they_end(house: House) -> None:
+    recorded: list[int] = []
+
+    async def blocking(job: Job) -> None:
+        time.sleep(0.02)  # noqa: ASYNC251 # a handler that blocks the loop is what is tested
+        with closing(sqlite3.connect(house.database.path)) as other:
+            recorded.append(other.execute("SELECT count(*) FROM jobs WHERE state = 'done'").fetchone()[0])
+
+    ids = await house.put(*["a"] * 8)
+    async with house.working(each(blocking)):
+        await house.until_done(*ids)
+    assert recorded[-1] > 0
+
+
+async def test_no_job_is_started_once_it_is_known_that_the_one_before_could_not_be_recorded(house: House) -> None:
+    started: list[str] = []
+
+    async def note(job: Job) -> None:
+        started.append(job.id)
+        if len(started) == 1:
+            await house.database.write(lambda connection: connection.execute("UPDATE lanes SET receipt = 'x'").rowcount)
+        else:
+            await house.database.write(lambda connection: None)  # behind the ack of the one before
+
+    ids = await house.put(*["a"] * 5)
+    async with house.working(each(note)) as running:
+        await house.until(ids[1], lambda record: len(started) == 2)
+        await running.stop()
+    assert started == ids[:2]
+
+
+async def test_an_unrecorded_job_does_not_hide_how_the_next_one_ended(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> asyncio.Future[None]:
+        acking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        acking.set_exception(DatabaseUnavailable("no room"))
+        return acking
+
+    async def snooze(work: Work) -> None:
+        work.done_soon(work.claim.jobs[0])
+        raise Snooze(60, "not yet")
+
+    ids = await house.put("a", "a")
+    async with house.working(snooze) as running:
+        monkeypatch.setattr(running.service.backend, "ack", fails)
+        await house.until(ids[1], lambda record: record.reason == "not yet")
+
+
+async def test_a_stop_at_once_still_records_what_a_handler_has_done(house: House) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    blocker: list[asyncio.Task[None]] = []
+
+    def block(_: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait(SOON)
+
+    async def end_behind_a_slow_write(_: Work) -> None:
+        blocker.append(asyncio.create_task(house.database.write(block)))
+        await asyncio.to_thread(begun.wait, SOON)
+
+    [job_id] = await house.put(None)
+    async with house.working(end_behind_a_slow_write) as running:
+        await asyncio.to_thread(begun.wait, SOON)
+        async with asyncio.timeout(SOON):
+            while running.worker.busy:  # noqa: ASYNC110 # the handler's end has no event
+                await asyncio.sleep(0)
+        running.at_once.set()
+        running.stopping.set()
+        asyncio.get_running_loop().call_later(0.1, go_on.set)
+        await running.ended()
+    await asyncio.gather(*blocker)
+    record = await house.record(job_id)
+    assert (record.state, record.attempt) == (State.DONE, 1)
+
+
+@pytest.mark.parametrize(("outcome", "attempts"), [(Snooze(30), 0), (RetryLater(30), 1)], ids=["snooze", "retry"])
+async def test_an_outcome_as_a_value_delays_the_lane(house: House, outcome: Exception, attempts: int) -> None:
+    async def handler(_: Work) -> None:
+        raise outcome
+
+    [job_id] = await house.put("lane")
+    async with house.working(handler):
+        record = await house.until(job_id, lambda record: record.claimed_at is not None and not record.running)
+    assert record.attempt == attempts
+    assert 25 < await house.due_in() <= 30

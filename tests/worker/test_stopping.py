@@ -1,0 +1,123 @@
+"""A stop drains and hands back; what cannot be stopped has the process replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+
+from convoq import worker as worker_module
+from convoq.handlers.base import Work
+from convoq.queue.base import State
+from convoq.worker import WorkerStuck
+from tests.worker.harness import Gate, House, nothing
+
+
+async def test_a_stop_lets_running_handlers_finish(house: House) -> None:
+    gate = Gate()
+    [job_id] = await house.put(None)
+    async with house.working(gate) as running:
+        await gate.holds()
+        running.stopping.set()
+        await asyncio.sleep(0.05)
+        assert not running.task.done()
+        gate.open.set()
+        await running.ended()
+    assert (await house.record(job_id)).state is State.DONE
+
+
+async def test_a_stop_claims_nothing_more(house: House) -> None:
+    gate = Gate()
+    await house.put(None)
+    async with house.working(gate) as running:
+        await gate.holds()
+        running.stopping.set()
+        [late] = await house.put(None)
+        await asyncio.sleep(0.05)
+        gate.open.set()
+        await running.ended()
+    assert (await house.record(late)).claimed_at is None
+
+
+async def test_leases_are_kept_while_it_drains(house: House) -> None:
+    gate = Gate()
+    await house.put(None)
+    async with house.working(gate, lease=0.2) as running:
+        await gate.holds()
+        running.stopping.set()
+        await asyncio.sleep(0.6)
+        assert await house.due_in() > 0
+        gate.open.set()
+        await running.ended()
+
+
+async def test_what_outlasts_the_drain_goes_back_without_an_attempt(house: House) -> None:
+    gate = Gate()
+    [job_id] = await house.put(None)
+    async with house.working(gate, drain_timeout=0.05) as running:
+        await gate.holds()
+        await running.stop()
+    record = await house.record(job_id)
+    assert (record.state, record.attempt, record.running) == (State.READY, 0, False)
+    assert await house.due_in() == 0
+
+
+async def test_a_second_signal_hands_everything_back_at_once(house: House) -> None:
+    gate = Gate()
+    ids = await house.put(None, None)
+    async with house.working(gate, drain_timeout=60) as running:
+        await gate.holds(2)
+        running.stopping.set()
+        running.at_once.set()
+        await running.ended()
+    assert [(await house.record(job_id)).attempt for job_id in ids] == [0, 0]
+
+
+async def test_an_idle_worker_stops_at_once(house: House) -> None:
+    async with house.working(nothing) as running:
+        await house.until_done(*await house.put(None))
+        await asyncio.wait_for(running.stop(), 1)
+
+
+class Stubborn:
+    """A handler that takes no notice of being cancelled."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def __call__(self, _: Work) -> None:
+        self.entered.set()
+        while not self.let_go.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.let_go.wait()
+
+
+@pytest.fixture
+async def stubborn(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stubborn]:
+    for grace in ("STUBBORN_GRACE", "LAST_GRACE"):
+        monkeypatch.setattr(worker_module, grace, 0.05)
+    stubborn = Stubborn()
+    yield stubborn
+    stubborn.let_go.set()
+    await asyncio.sleep(0.01)
+
+
+async def test_a_handler_that_goes_on_after_its_deadline_has_the_process_replaced(
+    house: House, stubborn: Stubborn
+) -> None:
+    await house.put(None)
+    async with house.working(stubborn, deadline=0.05, drain_timeout=0.05) as running:
+        with pytest.raises(WorkerStuck):
+            await running.ended()
+
+
+async def test_a_handler_that_goes_on_after_a_stop_has_the_process_replaced(house: House, stubborn: Stubborn) -> None:
+    await house.put(None)
+    async with house.working(stubborn, drain_timeout=0.05) as running:
+        await stubborn.entered.wait()
+        running.stopping.set()
+        with pytest.raises(WorkerStuck):
+            await running.ended()

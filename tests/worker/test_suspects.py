@@ -1,0 +1,55 @@
+"""Jobs whose workers died run one at a time, because one of them may be the cause."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoq import worker as worker_module
+from convoq.queue.sqlite.backend import SqliteBackend
+from tests.worker.harness import Gate, House
+
+
+async def crash(house: House, starts: int) -> None:
+    """Workers that die with everything they have claimed."""
+    for number in range(starts):
+        doomed = SqliteBackend(house.database)
+        await doomed.register(f"doomed{number}")
+        assert await doomed.claim(10, lease=3600.0, worker=f"doomed{number}")
+        await doomed.close()  # its lock is gone, as if the process were
+        await house.backend.recover()
+
+
+async def test_jobs_whose_workers_died_run_one_at_a_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "SUSPECT_PAUSE", 0.02)
+    gate = Gate()
+    ids = await house.put(None, None, None)
+    await crash(house, 2)
+    async with house.working(gate, concurrency=3):
+        await gate.holds(1)
+        gate.open.set()
+        await house.until_done(*ids)
+    assert gate.most == 1
+
+
+async def test_a_job_that_waits_for_another_suspect_is_not_charged_for_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "SUSPECT_PAUSE", 0.02)
+    gate = Gate()
+    ids = await house.put(None, None)
+    await crash(house, 2)
+    async with house.working(gate, concurrency=2):
+        await gate.holds(1)
+        gate.open.set()
+        await house.until_done(*ids)
+    assert [(await house.record(job_id)).attempt for job_id in ids] == [3, 3]
+
+
+async def test_jobs_that_never_saw_a_worker_die_are_not_held_up_by_a_suspect(house: House) -> None:
+    gate = Gate()
+    await house.put(None)
+    await crash(house, 2)
+    await house.put(None, None)
+    async with house.working(gate, concurrency=3):
+        await gate.holds(3)
+        gate.open.set()
