@@ -1,35 +1,74 @@
-"""Text for people: harmless to the terminal, times as they say them, addresses masked."""
+"""Text that is safe to print (escaped, on one line, masked), and times, sizes and counts in words.
+
+Everything imports this, `convoq version` too: it imports nothing of convoq's, and datetime only where it is used.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+#: A longer text is cut where it is masked.
+LONGEST_TEXT: Final = 16_384
+
 # Joiners are part of emoji and of several scripts; no terminal is steered by them.
 _JOINERS: Final = "\u200c\u200d"
 _SPACES: Final = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 
+_CREDENTIALS: Final = re.compile(r"\b(?:bearer|basic)\s+[\w+/=.~-]{6,}|\bsk-[\w*-]{6,}", re.IGNORECASE)
+_ADDRESSES: Final = re.compile(
+    r"\b(?:whatsapp|messenger|instagram|rcs|sms|tel)(?::|%3A)[^\s|\"'<>,;)&\]}]{5,}"
+    r"|(?:\+|%2B)[0-9](?:[ ().-]{0,2}[0-9]){6,14}",
+    re.IGNORECASE,
+)
+# What no address, and no credentials, can do without: far cheaper to look for, and nearly always not there.
+_IN_ADDRESSES: Final = re.compile(r"[:%+]")
+_IN_CREDENTIALS: Final = re.compile(r"[cCrRkK\u212a][\s-]")
+_IN_EITHER: Final = re.compile(r"[:%+\s-]")
+_SCHEME: Final = re.compile(r".*(?::|%3A)", re.IGNORECASE | re.DOTALL)
+
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
+def printable(text: str) -> str:
+    """The text with everything escaped that could break a line, steer a terminal or turn the text's direction."""
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
 def harmless(text: str) -> str:
-    """The text with everything shown escaped that could steer a terminal, break a line or turn its direction."""
-    return "".join(char if _is_harmless(char) else _escaped(char) for char in text)
+    """Printable, but with the joiners and wide spaces that people write: for a terminal, not for records."""
+    if text.isprintable():
+        return text
+    return "".join(char if char in _JOINERS or _SPACES.match(char) else _printable(char) for char in text)
 
 
-def _is_harmless(char: str) -> bool:
-    return char.isprintable() or char in _JOINERS or _SPACES.match(char) is not None
+def _printable(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
 
 
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def mask_address(address: str) -> str:
+    """The address with its middle hidden: whatsapp:+15551230001 becomes whatsapp:+1555***0001."""
+    scheme = match[0] if (match := _SCHEME.match(address)) else ""
+    own = address[len(scheme) :]
+    head = own[: max(0, min(5, len(own) - 7))]
+    tail = own[-min(4, len(own) // 2) :] if len(own) > 1 else ""
+    return f"{scheme}{head}***{tail}"
 
 
 def masked(text: str) -> str:
-    """The text with the phone numbers and other addresses in it hidden but for their ends."""
-    from convoq import logs
-
-    return str(logs.mask(None, "", {"text": text})["text"])
+    """The text, cut at LONGEST_TEXT characters, with addresses hidden but for their ends and credentials wholly."""
+    if len(text) > LONGEST_TEXT:
+        text = f"{text[:LONGEST_TEXT]}... ({len(text) - LONGEST_TEXT} more characters)"
+    if not _IN_EITHER.search(text):
+        return text
+    if _IN_ADDRESSES.search(text):
+        text = _ADDRESSES.sub(lambda match: mask_address(match[0]), text)
+    return _CREDENTIALS.sub("***", text) if _IN_CREDENTIALS.search(text) else text
 
 
 def age(seconds: float) -> str:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convoq import text as text_module
 from convoq.cli.terminal.table import cell_width, lines, shorten
-from convoq.text import age, counted, harmless, iso_time, masked, size
+from convoq.text import age, counted, harmless, iso_time, mask_address, masked, printable, size
 
 CONTROLS = [chr(code) for code in [*range(0x20), *range(0x7F, 0xA0)]]
 BIDI = list("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -61,6 +62,11 @@ def test_nothing_that_is_left_is_a_control(text: str) -> None:
     assert harmless(shown) == shown
 
 
+@given(st.text())
+def test_printable_text_is_printable(text: str) -> None:
+    assert printable(text).isprintable()
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(-1, "0 s"), (0, "0 s"), (0.04, "0.0 s"), (3, "3 s"), (3.21, "3.2 s"), (59.9, "60 s"), (60, "1 min"),
@@ -86,6 +92,79 @@ def test_addresses_in_a_text_are_masked() -> None:
     assert "238886" not in shown
     assert "00000001" not in shown
     assert shown.endswith("said hi")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("whatsapp:+15551230001", "whatsapp:+1555***0001"),
+        ("+15551230001", "+1555***0001"),
+        ("+4915123456", "+491***3456"),
+        ("+1234567", "+***4567"),
+        ("12345", "***45"),
+        ("messenger:1234567890", "messenger:123***7890"),
+        ("whatsapp:US.13491208655302741918", "whatsapp:US.13***1918"),
+        ("whatsapp:", "whatsapp:***"),
+        ("", "***"),
+        ("x", "***"),
+    ],
+)
+def test_the_middle_of_an_address_is_hidden(address: str, shown: str) -> None:
+    assert mask_address(address) == shown
+
+
+@given(st.text(alphabet="+0123456789", max_size=16))
+def test_a_masked_address_shows_little(address: str) -> None:
+    shown = mask_address(address).replace("***", "")
+    assert len(shown) <= max(9, len(address) // 2)
+    assert not address or len(shown) < len(address)
+
+
+# What the patterns are made of, and what folds to it: U+017F is an s, U+212A a k, U+0130 and U+0131 an i.
+PIECES = (
+    *(
+        "whatsapp",
+        "WhatſApp",
+        "sms",
+        "ſmS",
+        "rcs",
+        "tel",
+        "messenger",
+        "ınstagram",
+        "\u0130nstagram",
+        ":",
+        "%3A",
+        "%3a",
+    ),
+    *(
+        "+",
+        "%2B",
+        "%2b",
+        "1",
+        "5551230001",
+        "\u0665",
+        "(555) ",
+        "-",
+        ".",
+        "bearer",
+        "Bearer",
+        "basic",
+        "BASIC",
+        "baſic",
+    ),
+    *("sk-", "SK-", "ſ\u212a-", "\u212a", " ", "\t", "\u00a0", "\u2028", "\x1c", "abcdef", "|", "_", "\n"),
+)
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join) | st.text())
+def test_what_is_looked_for_first_misses_nothing_that_is_to_be_masked(text: str) -> None:
+    without_addresses = text_module._ADDRESSES.sub(lambda match: mask_address(match[0]), text)
+    assert masked(text) == text_module._CREDENTIALS.sub("***", without_addresses)
+
+
+@pytest.mark.parametrize("start", ["ſ\u212a-", "BEARER\u00a0", "baſic\x1c", "x\u2028SK-"])
+def test_credentials_are_masked_in_every_case_and_after_every_space(start: str) -> None:
+    assert "abcdef123" not in masked(f"{start}abcdef123")
 
 
 def test_a_table_fits_by_shortening_its_widest_text() -> None:

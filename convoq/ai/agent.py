@@ -35,6 +35,7 @@ from convoq.errors import ConfigError, RetryLater, Unrecoverable
 from convoq.logs import log
 from convoq.settings import AiSettings
 from convoq.settings.imports import import_own, in_one_line
+from convoq.text import first_line
 
 # Rounds of model and tools in one turn: a loop of tool calls must not spend a day's budget on one message.
 MAX_REQUESTS: Final = 12
@@ -136,9 +137,9 @@ class AgentResponder:
         except UsageLimitExceeded as error:
             raise Unrecoverable(f"persona {context.persona}: more than {MAX_REQUESTS} model requests") from error
         except AgentRunError as error:
-            raise RetryLater(SHORTEST, f"persona {context.persona}: {_first_line(error)}") from error
+            raise RetryLater(SHORTEST, f"persona {context.persona}: {first_line(error)}") from error
         except UserError as error:
-            raise Unrecoverable(f"persona {context.persona}: {_first_line(error)}") from error
+            raise Unrecoverable(f"persona {context.persona}: {first_line(error)}") from error
         return _text_of(result.output, context.persona), result.response.finish_reason
 
     async def _record(self, context: ReplyContext, call: ModelCall) -> None:
@@ -185,7 +186,7 @@ class AgentResponder:
         try:
             built: Model[Any] = infer_model(model)
         except (UserError, ImportError, ValueError) as error:
-            raise ConfigError(f"{where}: its model cannot be used: {_first_line(error)}") from error
+            raise ConfigError(f"{where}: its model cannot be used: {first_line(error)}") from error
         return Candidate(label=built.model_id, model=built, outage=Outage(self._clock))
 
 
@@ -220,7 +221,7 @@ async def _write(context: ReplyContext, call: ModelCall) -> None:
     try:
         await context.record(call)
     except Exception as error:  # noqa: BLE001  # an answer that is paid for must not be lost with its record
-        log.warning("model_call.unrecorded", conversation_id=context.conversation_id, error=_first_line(error))
+        log.warning("model_call.unrecorded", conversation_id=context.conversation_id, error=first_line(error))
 
 
 def _message(turn: Turn) -> ModelMessage:
@@ -239,7 +240,3 @@ def _in_order(first: Candidate | None, fallback: Candidate | None) -> tuple[Cand
     # A fallback that is the very same model would only fail the same way.
     candidates = (first, fallback if fallback is not first else None)
     return tuple(candidate for candidate in candidates if candidate is not None)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

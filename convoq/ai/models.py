@@ -12,6 +12,7 @@ from pydantic_ai.providers import Provider, infer_provider_class
 
 from convoq.ai.endpoints import COMPATIBLE, Endpoint
 from convoq.errors import ConfigError
+from convoq.text import first_line
 
 # Servers that need no key still want the header to hold something.
 NO_KEY = "no-key-set"
@@ -30,7 +31,7 @@ def build_model(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
             case _:
                 return _by_prefix(endpoint)
     except (UserError, ImportError, ValueError) as error:
-        raise ConfigError(f'{endpoint.setting} "{endpoint.label}": {_first_line(error)}') from error
+        raise ConfigError(f'{endpoint.setting} "{endpoint.label}": {first_line(error)}') from error
 
 
 def _openai(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
@@ -89,7 +90,3 @@ def _by_prefix(endpoint: Endpoint) -> Model[Any]:
 
 def _key(endpoint: Endpoint) -> str | None:
     return endpoint.api_key.get_secret_value() if endpoint.api_key else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -142,9 +142,9 @@ def _leaves(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
 
 
 def _source(loaded: Loaded) -> str:
-    from convoq.settings.problems import one_line
+    from convoq.text import printable
 
-    return one_line(str(loaded.file)) if loaded.file else "no convoq.toml"
+    return printable(str(loaded.file)) if loaded.file else "no convoq.toml"
 
 
 def example(_: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from convoq.conversations.queries import Line, SavedDraft, Summary, Transcript, 
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.states import Outcome
 from convoq.queue.base import JobRecord, State
-from convoq.text import age, counted, harmless, iso_time, local_time, masked
+from convoq.text import age, counted, harmless, iso_time, local_time, mask_address, masked
 
 NAMES = {"contact": "person", "ai": "AI", "operator": "operator", "system": "convoq"}
 MARGIN = "    "  # no text of a message can begin left of it, so that none passes for a line of ours
@@ -40,8 +40,6 @@ def print_summaries(summaries: Sequence[Summary], *, now: int, full: bool) -> No
 
 
 def _address(address: str, full: bool) -> str:
-    from convoq.logs import mask_address
-
     return address if full else mask_address(address)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from structlog.typing import EventDict, WrappedLogger
 
-from convoq.logs.masking import LONGEST_TEXT, clean_text
+from convoq.text import LONGEST_TEXT, masked, printable
 
 _PLAIN: Final = re.compile(r"[^\s\"=]+")
 _COLORS: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
@@ -44,7 +44,7 @@ class Lead:
     def __init__(self, role: str | None) -> None:
         self._places = {"timestamp": "", "level": "", "event": ""}
         if role is not None:
-            self._places["role"] = clean_text(role)
+            self._places["role"] = masked(role)
         self._second = (-1, "")
 
     def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -106,8 +106,3 @@ def _shown(value: object) -> str:
     if isinstance(value, str):
         return printable(value) if _PLAIN.fullmatch(value) else printable(json.dumps(value, ensure_ascii=False))
     return printable(json.dumps(value, ensure_ascii=False))
-
-
-def printable(text: str) -> str:
-    """The text with everything escaped that could break a line or steer a terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,4 +1,4 @@
-"""The log: one record for each event, which no text can break and which holds neither secrets nor phone numbers."""
+"""Configures structlog and logging: one record for each event, without secrets or phone numbers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from structlog.typing import Processor
 
 from convoq.logs.masking import mask
 from convoq.logs.rendering import Console, Lead, describe_exception, render_json
-from convoq.logs.stream import Lines, add_priority, is_journal
+from convoq.logs.stream import LineWriter, add_priority, is_journal
 
-#: Libraries whose own talk is heard from warnings on, whatever the level of ours is: theirs may hold messages.
+#: Libraries that log from WARNING on, whatever our level is: their lower levels may hold people's messages.
 LIBRARIES: Final = ("aiohttp", "anthropic", "asyncio", "httpcore", "httpx", "httpx2", "openai", "pydantic_ai", "twilio")
 
 
@@ -45,7 +45,7 @@ def configure(
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=Lines(stream),
+        logger_factory=LineWriter(stream),
         cache_logger_on_first_use=False,
     )
     log.follow()
@@ -64,7 +64,7 @@ class _Logger:
         exception: Callable[..., None]
 
     def follow(self) -> None:
-        """From here on events go the way that structlog is configured now; before, they go whatever way it is then."""
+        """Binds to the configuration of now. Before the first call, each event looks up the one of its moment."""
         bound = structlog.get_logger().bind()
         for name in ("debug", "info", "warning", "error", "critical", "exception"):
             setattr(self, name, getattr(bound, name))
@@ -82,17 +82,17 @@ def _wants_colors(stream: TextIO) -> bool:
 
 def _route_libraries() -> None:
     root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if isinstance(handler, _Library)]:
+    for handler in [handler for handler in root.handlers if isinstance(handler, _LibraryHandler)]:
         root.removeHandler(handler)
     # The handler has the level too: OPENAI_LOG=debug would otherwise write whole conversations.
-    root.addHandler(_Library(logging.WARNING))
+    root.addHandler(_LibraryHandler(logging.WARNING))
     root.setLevel(logging.WARNING)
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
 
 
-class _Library(logging.Handler):
+class _LibraryHandler(logging.Handler):
     """Makes an event of what a library logs."""
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -10,24 +10,24 @@ from typing import Any, Final, TextIO
 
 from structlog.typing import WrappedLogger
 
-LONGEST_WAIT: Final = 0.1  # seconds for somebody who reads the log too slowly, where writing it does not block
+LONGEST_WAIT: Final = 0.1  # seconds for a slow reader of a stream that is set not to block
 
 # Priorities as sd-daemon(3) wants them in front of a line.
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
-class Lines:
+class LineWriter:
     """Writes each record in one piece. A log that cannot be written must not fail the work that it tells of."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._lock = threading.Lock()
         self._torn = False  # the last record is out in part
-        self._patient = True
-        # A stream that somebody has wrapped may do more than the file below it, or have none.
+        self._patient = True  # a full stream may be waited for
+        # A wrapped stream may do more than the file below it, or have none.
         self._put = self._put_bytes if type(stream) is io.TextIOWrapper else self._put_text
 
-    def __call__(self, *_: object) -> Lines:
+    def __call__(self, *_: object) -> LineWriter:
         return self
 
     def write(self, record: str) -> None:
@@ -44,8 +44,8 @@ class Lines:
         self._stream.flush()
 
     def _put_bytes(self, line: str) -> None:
-        """In one write: when it is done, the record is out, whatever kills us then."""
-        # Asked each time: the number of a file that was closed may be the database's by now.
+        """In one os.write: once it returns, the record is out, even if the process is killed next."""
+        # fileno() each time: the number of a closed file may be the database's by now.
         descriptor = self._stream.fileno()
         data = line.encode(self._stream.encoding, "backslashreplace")
         data = b"\n" + data if self._torn else data
@@ -60,11 +60,11 @@ class Lines:
     def _put_some(self, descriptor: int, data: bytes) -> int:
         try:
             written = os.write(descriptor, data)
-        except BlockingIOError:  # whoever shares the stream has made it so
+        except BlockingIOError:  # O_NONBLOCK belongs to the open file: any process that shares it can set it
             room = select.poll()
             room.register(descriptor, select.POLLOUT)
             room.poll(LONGEST_WAIT * 1000 if self._patient else 0)
-            # Who has not read for so long is not waited for again before there is room.
+            # A reader that was too slow once is not waited for again before there is room.
             self._patient = False
             written = os.write(descriptor, data)
         self._patient = True
@@ -78,7 +78,7 @@ def add_priority(_: WrappedLogger, method: str, rendered: Any) -> str:
 
 
 def is_journal(stream: TextIO) -> bool:
-    # A child whose output was redirected inherits the variable too: only the same device and inode is the journal.
+    # A child with redirected output inherits the variable too: only the same device and inode is the journal.
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         status = os.fstat(stream.fileno())

@@ -19,9 +19,10 @@ from convoq.errors import ConfigError
 from convoq.jobs import BUILT_IN
 from convoq.settings.imports import REFERENCE
 from convoq.settings.options import DEFAULT_PERSONA, NumberSettings, Options, PersonaSettings, ScheduleSettings
-from convoq.settings.problems import dotted, nearest, one_line, quoted
+from convoq.settings.problems import dotted, nearest, quoted
 from convoq.settings.prompts import read_prompt
 from convoq.settings.schema import KeyPath
+from convoq.text import printable
 
 
 class Finding(NamedTuple):
@@ -222,7 +223,7 @@ def _wrong_payload(schedule: ScheduleSettings) -> str | None:
             BUILT_IN[schedule.kind].model_validate(schedule.payload)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        return one_line(f"does not suit {schedule.kind}: {dotted(first['loc'])}: {first['msg'].lower()}")
+        return printable(f"does not suit {schedule.kind}: {dotted(first['loc'])}: {first['msg'].lower()}")
     except (TypeError, ValueError):
         return "must be JSON: text, finite numbers, true and false, lists and tables"
     return None

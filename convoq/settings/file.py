@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from convoq.settings.layers import Layer
-from convoq.settings.problems import DEFAULT, Origin, one_line
+from convoq.settings.problems import DEFAULT, Origin
 from convoq.settings.schema import SECTIONS, SETTINGS, KeyPath, field_of, is_secret, value_at
 from convoq.settings.toml_lines import key_lines
+from convoq.text import printable
 
 SEARCHED: Final = (Path("convoq.toml"), Path("/etc/convoq/convoq.toml"))
 
@@ -38,7 +39,7 @@ def from_file(path: Path, named_by: str) -> Layer:
             content = file.read()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
-        layer.refuse(DEFAULT, f"{named_by}: " * bool(named_by) + one_line(f"cannot read {path}: {reason}"))
+        layer.refuse(DEFAULT, f"{named_by}: " * bool(named_by) + printable(f"cannot read {path}: {reason}"))
         return layer
     text = _decode(layer, path, content)
     if text is None or not _parse(layer, path, text):
@@ -73,7 +74,7 @@ def _syntax_error(path: Path, text: str, message: str) -> tuple[Origin, str]:
     place = _PLACE.search(message)
     line = int(place[1]) if place and place[1] else text.rstrip().count("\n") + 1
     column = f" (column {place[2]})" if place and place[2] else ""
-    return Origin("file", str(path), line), f"not valid TOML: {one_line(_PLACE.sub('', message))}{column}"
+    return Origin("file", str(path), line), f"not valid TOML: {printable(_PLACE.sub('', message))}{column}"
 
 
 def _readable_by_others(mode: os.stat_result) -> bool:
@@ -88,7 +89,7 @@ def _refuse_bared_secrets(layer: Layer, path: Path, mode: os.stat_result) -> Non
         wanted = "640" if mode.st_uid == 0 else "600"
         layer.refuse(
             layer.origins[secrets[0]],
-            f"a secret in a file that other users can read. Run: chmod {wanted} {one_line(str(path))}",
+            f"a secret in a file that other users can read. Run: chmod {wanted} {printable(str(path))}",
             secrets[0],
         )
 

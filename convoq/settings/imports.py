@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Final
 
 from convoq.errors import ConfigError
-from convoq.settings.problems import one_line
+from convoq.text import printable
 
 #: How something of the user's is named: "module:attribute", both may have dots.
 REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
@@ -27,7 +27,7 @@ def import_own(module_name: str) -> ModuleType:
 def in_one_line(error: BaseException) -> str:
     """Its type and the first line of what it says."""
     lines = str(error).strip().splitlines()
-    return type(error).__name__ + (f": {one_line(lines[0])}" if lines else "")
+    return type(error).__name__ + (f": {printable(lines[0])}" if lines else "")
 
 
 def _at(error: BaseException) -> str:

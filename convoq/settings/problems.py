@@ -11,6 +11,7 @@ from typing import Final, Literal
 from pydantic_core import ErrorDetails
 
 from convoq.settings.schema import SECTIONS, SETTINGS, TABLE_LISTS, KeyPath, credential_name, env_name, model_of
+from convoq.text import printable
 
 ECHO_LIMIT: Final = 40
 
@@ -34,11 +35,11 @@ class Origin:
     def __str__(self) -> str:
         match self.kind:
             case "file":
-                return one_line(f"{self.name}:{self.line}" if self.line else self.name)
+                return printable(f"{self.name}:{self.line}" if self.line else self.name)
             case "credential":
-                return one_line(f"credential {self.name}")
+                return printable(f"credential {self.name}")
             case "environment":
-                return one_line(self.name)
+                return printable(self.name)
             case kind:
                 return kind
 
@@ -98,7 +99,7 @@ def explain(error: ErrorDetails) -> str:
         case "int_parsing" | "int_type" | "int_from_float" | "int_parsing_size":
             return f"must be a whole number{_echo(error)}"
         case _:
-            return one_line(error["msg"])
+            return printable(error["msg"])
 
 
 def _echo(error: ErrorDetails) -> str:
@@ -161,9 +162,4 @@ def dotted(path: KeyPath) -> str:
 
 
 def quoted(text: str) -> str:
-    return f'"{one_line(text)}"'
-
-
-def one_line(text: str) -> str:
-    """The text with everything escaped that could break a line or steer a terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return f'"{printable(text)}"'

@@ -21,7 +21,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoq.logs import configure, log, looks_secret, mask_address, masking, printable, rendering
+from convoq.logs import configure, log, looks_secret, masking, rendering
 
 HOSTILE = 'a\n{"event":"forged"}\r\x1b[31mred\x07\u2028\u2029\x85\u202e\x00 end'
 LIBRARIES = ("aiohttp.server", "openai._base_client", "twilio.http_client", "httpx")
@@ -181,32 +181,6 @@ def test_a_long_text_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "masked"),
-    [
-        ("whatsapp:+15551230001", "whatsapp:+1555***0001"),
-        ("+15551230001", "+1555***0001"),
-        ("+4915123456", "+491***3456"),
-        ("+1234567", "+***4567"),
-        ("12345", "***45"),
-        ("messenger:1234567890", "messenger:123***7890"),
-        ("whatsapp:US.13491208655302741918", "whatsapp:US.13***1918"),
-        ("whatsapp:", "whatsapp:***"),
-        ("", "***"),
-        ("x", "***"),
-    ],
-)
-def test_the_middle_of_an_address_is_hidden(address: str, masked: str) -> None:
-    assert mask_address(address) == masked
-
-
-@given(st.text(alphabet="+0123456789", max_size=16))
-def test_a_masked_address_shows_little(address: str) -> None:
-    shown = mask_address(address).replace("***", "")
-    assert len(shown) <= max(9, len(address) // 2)
-    assert not address or len(shown) < len(address)
-
-
-@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("no +15551230001.", "no +1555***0001."),
@@ -231,53 +205,6 @@ def test_phone_numbers_in_an_exception_are_masked() -> None:
     stream = written()
     structlog.get_logger().error("a.b", exc_info=ValueError("no such person: whatsapp:+15551230001"))
     assert "+15551230001" not in stream.getvalue()
-
-
-# What the patterns are made of, and what folds to it: U+017F is an s, U+212A a k, U+0130 and U+0131 an i.
-PIECES = (
-    *(
-        "whatsapp",
-        "WhatſApp",
-        "sms",
-        "ſmS",
-        "rcs",
-        "tel",
-        "messenger",
-        "ınstagram",
-        "\u0130nstagram",
-        ":",
-        "%3A",
-        "%3a",
-    ),
-    *(
-        "+",
-        "%2B",
-        "%2b",
-        "1",
-        "5551230001",
-        "\u0665",
-        "(555) ",
-        "-",
-        ".",
-        "bearer",
-        "Bearer",
-        "basic",
-        "BASIC",
-        "baſic",
-    ),
-    *("sk-", "SK-", "ſ\u212a-", "\u212a", " ", "\t", "\u00a0", "\u2028", "\x1c", "abcdef", "|", "_", "\n"),
-)
-
-
-@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join) | st.text())
-def test_what_is_looked_for_first_misses_nothing_that_is_to_be_masked(text: str) -> None:
-    masked = masking._ADDRESSES.sub(lambda match: mask_address(match[0]), text)
-    assert masking.clean_text(text) == masking._CREDENTIALS.sub("***", masked)
-
-
-@pytest.mark.parametrize("start", ["ſ\u212a-", "BEARER\u00a0", "baſic\x1c", "x\u2028SK-"])
-def test_credentials_are_masked_in_every_case_and_after_every_space(start: str) -> None:
-    assert "abcdef123" not in masking.clean_text(f"{start}abcdef123")
 
 
 @given(st.dictionaries(st.text() | st.integers(), st.text() | st.integers() | st.booleans() | st.floats() | st.none()))
@@ -490,8 +417,3 @@ def test_events_go_to_standard_error_even_when_nobody_reads_it() -> None:
     child = [sys.executable, "-c", code + "[log.info('a.b') for _ in range(9)]; print('alive')"]
     assert subprocess.run(child, stdout=subprocess.PIPE, stderr=write, check=False).stdout == b"alive\n"
     os.close(write)
-
-
-@given(st.text())
-def test_printable_text_is_printable(text: str) -> None:
-    assert printable(text).isprintable()
