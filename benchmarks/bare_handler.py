@@ -9,7 +9,7 @@ from twilio.request_validator import RequestValidator
 
 from benchmarks.child import ready, stopped
 from benchmarks.messages import AUTH_TOKEN
-from convoq.api.app import EMPTY_TWIML, INBOUND_PATH
+from convoq.channels.twilio.webhooks import EMPTY_TWIML, INBOUND_PATH
 
 
 async def serve(*, port: int, url: str) -> None:

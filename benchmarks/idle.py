@@ -14,7 +14,7 @@ from benchmarks.child import BenchmarkFailed
 from benchmarks.figure import Bar, Column, Figure, Metrics, Outcome, Sample, Series, Setting
 from benchmarks.rounds import fdatasync_ms, scratch
 from benchmarks.site import Role, Site
-from convoq.api.app import INBOUND_PATH
+from convoq.channels.twilio.webhooks import INBOUND_PATH
 from convoq.loopback.model import LoopbackModel
 from convoq.loopback.twilio import LoopbackTwilio
 

@@ -13,7 +13,7 @@ from benchmarks.child import BenchmarkFailed
 from benchmarks.figure import Bar, Column, Contestant, Figure, Metrics, Outcome, Setting
 from benchmarks.rounds import interleave
 from benchmarks.site import Site, free_port
-from convoq.api.app import INBOUND_PATH
+from convoq.channels.twilio.webhooks import INBOUND_PATH
 
 CONNECTIONS: Final = 64
 CONVOQ: Final = "convoq serve"

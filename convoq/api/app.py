@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 from structlog.contextvars import bind_contextvars
@@ -18,19 +17,21 @@ from convoq.api.limits import Limits
 from convoq.api.throttle import Throttle
 from convoq.channels.twilio.form import check_shape_inbound, check_shape_status
 from convoq.channels.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Verdict, Verifier
+from convoq.channels.twilio.webhooks import (
+    EMPTY_TWIML,
+    INBOUND_PATH,
+    STATUS_PATH,
+    inbound_job,
+    reference_in,
+    status_job,
+)
 from convoq.errors import DatabaseUnavailable
-from convoq.jobs import NORMAL, PEOPLE, NewJob, ProcessAiResponse, RecordDeliveryStatus, conversation_key
+from convoq.jobs import NewJob
 from convoq.logs import log
 from convoq.queue.base import Enqueuer
 from convoq.settings import ServerSettings
 
-INBOUND_PATH: Final = "/twilio/inbound"
-STATUS_PATH: Final = "/twilio/status"
-REFERENCE: Final = "m"  #: the query parameter of a status callback's URL that carries our own id
 RETRY_AFTER: Final = "2"
-
-# Empty TwiML: nothing is said back here. As text/plain the person would receive it as a message.
-EMPTY_TWIML: Final = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 
 def create_app(
@@ -48,8 +49,12 @@ def create_app(
     A 2xx means that the job is on disk. Forged is 403, malformed another 4xx, not written 503. The app takes the
     enqueuer and closes nothing.
     """
-    inbound = Webhook(check_shape_inbound, _inbound_job, _twiml)
-    status = Webhook(check_shape_status, _status_job, _no_content)
+    inbound = Webhook(check_shape_inbound, lambda fields, form, _: inbound_job(fields, form), _twiml)
+    status = Webhook(
+        check_shape_status,
+        lambda fields, form, raw_path: status_job(fields, form, reference_in(raw_path)),
+        _no_content,
+    )
     desk = WebhookDesk(
         enqueuer=enqueuer,
         verifier=verifier,
@@ -73,7 +78,7 @@ class Webhook:
     """What one of Twilio's webhooks must look like, which job it becomes, and how it is answered."""
 
     check_shape: Callable[[Fields, str], str | None]
-    job: Callable[[Fields, dict[str, str], web.Request], NewJob]
+    job: Callable[[Fields, dict[str, str], str], NewJob]
     answer: Callable[[], web.Response]
 
 
@@ -139,7 +144,7 @@ class WebhookDesk:
             return _refused("storage does not accept webhooks now, see /readyz")
         try:
             async with asyncio.timeout(self._write_timeout):
-                await self._enqueuer.enqueue(webhook.job(fields, form, request))
+                await self._enqueuer.enqueue(webhook.job(fields, form, request.raw_path))
         except DatabaseUnavailable as error:
             return _refused(str(error))
         except TimeoutError:
@@ -166,27 +171,6 @@ class WebhookDesk:
         held_back = self._malformed.admit()
         if held_back is not None:
             log.warning("webhook.malformed", status=refused.status, reason=refused.reason, held_back=held_back)
-
-
-def _inbound_job(fields: Fields, form: dict[str, str], _request: web.Request) -> NewJob:
-    return ProcessAiResponse(form=tuple(fields)).job(
-        ordering_key=conversation_key("twilio", form["To"], form["From"]),
-        dedup_key=f"twilio:inbound:{form['AccountSid']}:{form['MessageSid']}",
-        priority=PEOPLE,
-    )
-
-
-def _status_job(fields: Fields, form: dict[str, str], request: web.Request) -> NewJob:
-    parts = ("twilio:status", form["AccountSid"], form["MessageSid"], form["MessageStatus"], form.get("ErrorCode", ""))
-    return RecordDeliveryStatus(form=tuple(fields), reference=_reference(request.raw_path)).job(
-        ordering_key=f"status|{form['MessageSid']}",
-        dedup_key=":".join(filter(None, parts)),
-        priority=NORMAL,
-    )
-
-
-def _reference(raw_path: str) -> str | None:
-    return dict(parse_qsl(raw_path.partition("?")[2])).get(REFERENCE)
 
 
 def _twiml() -> web.Response:

@@ -119,10 +119,11 @@ def _write(path: Path, text: str) -> None:
 
 
 def _next_steps(path: Path, answers: dict[str, str]) -> list[str]:
+    from convoq.channels.twilio.webhooks import console_url
     from convoq.settings.file import SEARCHED
 
     flag = "" if path.absolute() in [searched.absolute() for searched in SEARCHED] else f" --config {path}"
-    base = answers.get("server.public_url", "https://YOUR-HOST").rstrip("/")
+    base = answers.get("server.public_url", "https://YOUR-HOST")
     missing = [question.setting for question in QUESTIONS if question.setting not in answers]
     return [
         "",
@@ -130,7 +131,7 @@ def _next_steps(path: Path, answers: dict[str, str]) -> list[str]:
         f"  1. Put into it: {', '.join([*missing, 'twilio.auth_token', 'ai.api_key'])}",
         f"     (secrets may also be variables, e.g. CONVOQ_TWILIO__AUTH_TOKEN), then: convoq config check{flag}",
         "  2. In the Twilio console, as the number's webhook for incoming messages (POST):",
-        f"     {base}/twilio/inbound#rc=5&rp=all&ct=2000&rt=4000",
+        f"     {console_url(base)}",
         f"  3. Start the three roles: convoq serve{flag}, convoq schedule{flag}, convoq work{flag}",
         f"  4. Look whether all is well: convoq doctor{flag}",
         "To try it without an account first: convoq dev",

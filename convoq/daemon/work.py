@@ -85,8 +85,7 @@ async def _handlers(
 
     options = loaded.options
     custom = load_custom(options.handlers, queue, base_dir=_base_dir(loaded))
-    callback = f"{options.server.public_url.rstrip('/')}/twilio/status" if options.server.public_url else None
-    channel = await TwilioChannel.create(options.twilio, status_callback=callback, clock=WallClock())
+    channel = await TwilioChannel.create(options.twilio, public_url=options.server.public_url, clock=WallClock())
     stack.push_async_callback(channel.close)
     store, outbox = ConversationStore(database), Outbox(database)
     delivery = Delivery(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from convoq.channels.twilio.signature import sign
+from convoq.channels.twilio.webhooks import inbound_url
 from convoq.db import Database
 from convoq.errors import ConvoqError
 from convoq.loopback import audit as books
@@ -76,16 +77,16 @@ class Stage:
 
     async def deliver(self, phone: Phone, text: str, sid: str, *, forged: bool = False) -> Answer:
         return await self.twilio.deliver(
-            f"{self.url}/twilio/inbound", from_=phone.address, to=phone.ours, body=text, sid=sid, forged=forged,
+            inbound_url(self.url), from_=phone.address, to=phone.ours, body=text, sid=sid, forged=forged,
             extra=phone.extra_fields,
         )  # fmt: skip
 
     async def reshape(self, phone: Phone, text: str) -> Answer:
         """A captured request with its fields cut elsewhere: the signature, made over undelimited text, still holds."""
         form = self.twilio.inbound_form(from_=phone.address, to=phone.ours, body=text, sid=self.twilio.new_sid())
-        signature = sign(self._account.auth_token, f"{self.url}/twilio/inbound", form)
+        signature = sign(self._account.auth_token, inbound_url(self.url), form)
         moved = [(name + value[:1], value[1:]) if name == "MessageSid" else (name, value) for name, value in form]
-        return await self.twilio.post_form(f"{self.url}/twilio/inbound", moved, signature)
+        return await self.twilio.post_form(inbound_url(self.url), moved, signature)
 
     async def answers_to(self, phone: Phone, count: int) -> list[Message]:
         """The messages that Twilio took for this phone, once there are that many. Raises Missed."""

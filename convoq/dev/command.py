@@ -108,13 +108,13 @@ async def _start(
     host: str, port: int,
 ) -> str:  # fmt: skip
     """Starts the roles and the page; the stack ends them in the opposite order. Returns the page's address."""
-    from convoq.api.app import INBOUND_PATH
+    from convoq.channels.twilio.webhooks import inbound_url
 
     options = loaded.options
     database, queue = await stack.enter_async_context(open_queue(options))
     page = PhonePage(
         phones=phones(options.numbers), database=database, twilio=twilio, switches=switches, worker=worker,
-        webhook_url=f"{options.server.public_url}{INBOUND_PATH}", model=options.ai.model or "",
+        webhook_url=inbound_url(options.server.public_url or ""), model=options.ai.model or "",
         quiet_window=options.conversation.quiet_window,
     )  # fmt: skip
     address = await page.start(host, port)

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from types import TracebackType
 from typing import Any, Final, Literal
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
 
 from convoq.channels.twilio.signature import SIGNATURE_HEADER, sign
+from convoq.channels.twilio.webhooks import reference_in
 from convoq.clock import Clock, WallClock
 
 ACCOUNT_SID: Final = "AC" + "0" * 31 + "1"
@@ -415,7 +416,7 @@ class LoopbackTwilio:
             created=self._clock.now(),
             status="accepted" if form.get("MessagingServiceSid") else "queued",
             status_callback=callback,
-            reference=parse_qs(urlsplit(callback or "").query).get("m", [None])[0],
+            reference=reference_in(callback or ""),
             messaging_service_sid=form.get("MessagingServiceSid"),
             validity_period=int(form["ValidityPeriod"]) if form.get("ValidityPeriod", "").isdigit() else None,
         )

@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from convoq.api.app import INBOUND_PATH, STATUS_PATH, create_app
+from convoq.api.app import create_app
 from convoq.api.limits import Limits
 from convoq.api.server import RunningServer, serve
 from convoq.channels.twilio.signature import Verifier, sign
+from convoq.channels.twilio.webhooks import INBOUND_PATH, STATUS_PATH
 from convoq.jobs import NewJob
 from convoq.queue.base import Enqueued, Enqueuer
 from convoq.settings import ServerSettings

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoq.api.app import EMPTY_TWIML, INBOUND_PATH, STATUS_PATH
+from convoq.channels.twilio.webhooks import EMPTY_TWIML, INBOUND_PATH, STATUS_PATH
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import NORMAL, PEOPLE, ProcessAiResponse, RecordDeliveryStatus
 from tests.api.conftest import Events

@@ -55,10 +55,8 @@ async def loopback() -> AsyncIterator[LoopbackTwilio]:
 async def opener() -> AsyncIterator[Opener]:
     opened = []
 
-    async def open_channel(url: str, *, status_callback: str | None = None, **changes: object) -> TwilioChannel:
-        channel = await TwilioChannel.create(
-            settings(url, **changes), status_callback=status_callback, clock=WallClock()
-        )
+    async def open_channel(url: str, *, public_url: str | None = None, **changes: object) -> TwilioChannel:
+        channel = await TwilioChannel.create(settings(url, **changes), public_url=public_url, clock=WallClock())
         opened.append(channel)
         return channel
 
@@ -90,7 +88,7 @@ async def test_a_message_arrives_as_it_was_given(channel: TwilioChannel, loopbac
 
 
 async def test_the_reference_rides_in_the_status_callback(loopback: LoopbackTwilio, opener: Opener) -> None:
-    channel = await opener(loopback.url, status_callback="https://bot.example.com/twilio/status")
+    channel = await opener(loopback.url, public_url="https://bot.example.com")
     await channel.send(Outbound(reference="a/b c", our_address=ME, address=ANA, body="x"))
     assert loopback.messages[0].status_callback == "https://bot.example.com/twilio/status?m=a%2Fb%20c"
     assert loopback.messages[0].reference == "a/b c"

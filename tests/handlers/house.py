@@ -199,7 +199,7 @@ async def open_house(
         settings = TwilioSettings(
             account_sid=ACCOUNT_SID, auth_token=SecretStr(AUTH_TOKEN), api_base_url=twilio.url, timeout=timeout
         )
-        channel = await TwilioChannel.create(settings, status_callback="http://127.0.0.1:9/s", clock=WallClock())
+        channel = await TwilioChannel.create(settings, public_url="http://127.0.0.1:9", clock=WallClock())
         queue = QueueService(SqliteBackend(database), QueueSettings(), random=lambda: 1.0)
         store, outbox, responder = ConversationStore(database), Outbox(database), ScriptedResponder()
         delivery = Delivery(outbox, channel, clock, reconcile_after=RECONCILE_AFTER, request_timeout=REQUEST_TIMEOUT)

@@ -11,13 +11,14 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from convoq.channels.base import DeliveryStatus, Failure, Inbound, Outbound, SendFailed, Sent
 from convoq.channels.twilio import inbound, split, status
 from convoq.channels.twilio.errors import Refused, Unreadable, send_failed
+from convoq.channels.twilio.webhooks import status_url
 from convoq.clock import Clock
 from convoq.errors import ConfigError
 from convoq.settings import TwilioSettings
@@ -57,19 +58,19 @@ class TwilioChannel:
     name = inbound.CHANNEL
 
     def __init__(
-        self, client: Any, http: RestClient, settings: TwilioSettings, *, status_callback: str | None, clock: Clock
+        self, client: Any, http: RestClient, settings: TwilioSettings, *, public_url: str | None, clock: Clock
     ) -> None:
         self._client = client
         self._http = http
         self._settings = settings
-        self._status_callback = status_callback
+        self._public_url = public_url
         self._clock = clock
 
     @classmethod
-    async def create(cls, settings: TwilioSettings, *, status_callback: str | None, clock: Clock) -> TwilioChannel:
+    async def create(cls, settings: TwilioSettings, *, public_url: str | None, clock: Clock) -> TwilioChannel:
         """A channel with a connection pool of its own; close it.
 
-        `status_callback` is the URL, without a query, that takes delivery statuses (None: do not ask for any).
+        Delivery statuses are asked for at `public_url` (None: do not ask for any).
         `clock` is the wall clock. Raises ConfigError when the settings cannot send.
         """
         account_sid, username, secret = _credentials(settings)
@@ -78,7 +79,7 @@ class TwilioChannel:
         http = http_class(base_url=settings.api_base_url, timeout=settings.timeout)
         # An environment of its own: TWILIO_EDGE and TWILIO_REGION would send requests past api_base_url.
         client = client_class(username, secret, account_sid, http_client=http, environment={"TWILIO_EDGE": ""})
-        return cls(client, http, settings, status_callback=status_callback, clock=clock)
+        return cls(client, http, settings, public_url=public_url, clock=clock)
 
     def parse_inbound(self, form: Sequence[tuple[str, str]]) -> Inbound:
         return inbound.parse_inbound(form)
@@ -152,8 +153,8 @@ class TwilioChannel:
         # With both, the service's rules hold and the reply still comes from the address that was written to.
         if self._settings.messaging_service_sid:
             request["messaging_service_sid"] = self._settings.messaging_service_sid
-        if self._status_callback:
-            request["status_callback"] = f"{self._status_callback}?m={quote(message.reference, safe='')}"
+        if self._public_url:
+            request["status_callback"] = status_url(self._public_url, message.reference)
         return request
 
     def _twilios_now(self, headers: Mapping[str, str]) -> int:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlencode
 
 import aiohttp
 
+from convoq.channels.twilio.webhooks import INBOUND_PATH, STATUS_PATH, console_url, inbound_url
 from convoq.cli.doctor.findings import Finding, Level, fail, note, ok, warn
 from convoq.errors import ConvoqError, RetryLater, Unrecoverable
 from convoq.text import age
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from convoq.settings import AiSettings, Options
     from convoq.settings.load import Loaded
 
-INBOUND_PATH: Final = "/twilio/inbound"
-STATUS_PATH: Final = "/twilio/status"
-OVERRIDES: Final = "rc=5&rp=all&ct=2000&rt=4000"  # five tries within 15 s; without it an error is not tried again
 WEB_TIMEOUT: Final = 10.0
 MODEL_TIMEOUT: Final = 60.0
 
@@ -151,7 +149,7 @@ async def _signature(options: Options) -> Finding:
     """Posts a form that is signed as Twilio signs, but is no message: it gets past the signature and no further."""
     from convoq.channels.twilio.signature import SIGNATURE_HEADER, sign
 
-    url = f"{options.server.public_url}{INBOUND_PATH}"
+    url = inbound_url(options.server.public_url or "")
     form = [("AccountSid", options.twilio.account_sid or "")]
     token = options.twilio.auth_token.get_secret_value() if options.twilio.auth_token else ""
     headers = {SIGNATURE_HEADER: sign(token, url, form), "Content-Type": "application/x-www-form-urlencoded"}
@@ -180,7 +178,7 @@ async def _twilio(options: Options) -> AsyncIterator[Finding]:
     from convoq.clock import WallClock
 
     try:
-        channel = await TwilioChannel.create(options.twilio, status_callback=None, clock=WallClock())
+        channel = await TwilioChannel.create(options.twilio, public_url=None, clock=WallClock())
     except ConvoqError as error:
         yield fail("Twilio", str(error))
         return
@@ -202,7 +200,7 @@ async def _account(channel: TwilioChannel) -> Finding:
 
 
 async def _numbers(channel: TwilioChannel, options: Options) -> AsyncIterator[Finding]:
-    wanted = webhook_url(options)
+    wanted = console_url(options.server.public_url or "")
     addresses = [number.address for number in options.numbers]
     for address in addresses:
         if address.startswith("+"):
@@ -218,11 +216,6 @@ async def _numbers(channel: TwilioChannel, options: Options) -> AsyncIterator[Fi
         "status URL",
         f"{options.server.public_url}{STATUS_PATH} is given to Twilio with each message: leave it empty in the console",
     )
-
-
-def webhook_url(options: Options) -> str:
-    """What to paste into the Twilio console."""
-    return f"{options.server.public_url}{INBOUND_PATH}#{OVERRIDES}"
 
 
 async def _number(channel: TwilioChannel, address: str, wanted: str, in_service: bool) -> Finding:
