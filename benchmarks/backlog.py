@@ -13,7 +13,7 @@ from benchmarks import messages
 from convoq.db import Database
 from convoq.jobs import NewJob, raw_job
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings.options import QueueSettings
 
 KIND = "bench.note"
@@ -34,7 +34,7 @@ def payloads(count: int) -> Iterator[dict[str, Any]]:
 async def fill_convoq(*, database: str, count: int) -> None:
     jobs = [_job(payload) for payload in payloads(count)]
     async with await Database.open(Path(database)) as opened:
-        backend = SqliteBackend(opened)
+        backend = SqliteQueue(opened)
         queue = QueueService(backend, QueueSettings())
         for start in range(0, len(jobs), 500):
             await queue.enqueue_many(jobs[start : start + 500])

@@ -16,7 +16,7 @@ from benchmarks.figure import Bar, Column, Figure, Metrics, Outcome, Sample, Ser
 from benchmarks.rounds import fdatasync_ms, scratch
 from convoq.db import Database
 from convoq.jobs import PEOPLE, ProcessAiResponse
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 
 BATCH: Final = 8
 HELD_LANES: Final = 8
@@ -84,7 +84,7 @@ async def claim(*, directory: str, counts: dict[str, dict[str, int]], rounds: in
 class _Queue:
     """One queue under measurement; it keeps its length."""
 
-    def __init__(self, backend: SqliteBackend, more: int) -> None:
+    def __init__(self, backend: SqliteQueue, more: int) -> None:
         self._backend = backend
         self._more = iter(messages.jobs(more, seed=6, people=9_999_999))
 
@@ -107,7 +107,7 @@ class _Queue:
 
 async def _open(path: Path, counts: Mapping[str, int], more: int, stack: AsyncExitStack) -> _Queue:
     database = await stack.enter_async_context(await Database.open(path))
-    backend = SqliteBackend(database)
+    backend = SqliteQueue(database)
     stack.push_async_callback(backend.close)
     now = database.clock.now()
     # Straight into the tables: through the queue, a million jobs would take minutes.

@@ -8,14 +8,14 @@ from benchmarks import messages
 from benchmarks.producers import enough, flat_out
 from convoq.db import Database
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings.options import QueueSettings
 
 
 async def enqueue(*, directory: str, producers: int, seconds: float) -> dict[str, float]:
     prepared = messages.jobs(enough(producers, seconds), seed=1, people=10_000)
     async with await Database.open(Path(directory) / "convoq.db") as database:
-        backend = SqliteBackend(database)
+        backend = SqliteQueue(database)
         queue = QueueService(backend, QueueSettings())
         result = await flat_out(queue.enqueue, prepared, producers=producers, seconds=seconds)
         await backend.close()

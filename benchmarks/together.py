@@ -21,7 +21,7 @@ from convoq.handlers.base import Handlers, Work
 from convoq.jobs import ProcessAiResponse
 from convoq.queue.base import JobFilter, State
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings.options import QueueSettings
 from convoq.worker import Worker
 
@@ -86,7 +86,7 @@ async def enqueue(*, directory: str, seconds: float) -> dict[str, object]:
     """The producers' process; counts at its end what the worker has finished by then."""
     prepared = messages.jobs(enough(PRODUCERS, seconds) // 2, seed=5, people=10_000)
     async with await TimedDatabase.open(Path(directory) / "convoq.db") as database:
-        backend = SqliteBackend(database)
+        backend = SqliteQueue(database)
         queue = QueueService(backend, QueueSettings())
         started = time.perf_counter()
         await flat_out(queue.enqueue, prepared, producers=PRODUCERS, seconds=seconds)
@@ -102,7 +102,7 @@ async def work(*, directory: str) -> dict[str, object]:
     """The worker's process."""
     stopping = asyncio.Event()
     async with await TimedDatabase.open(Path(directory) / "convoq.db") as database:
-        backend = SqliteBackend(database)
+        backend = SqliteQueue(database)
         queue = QueueService(backend, QueueSettings())
         handlers = Handlers({ProcessAiResponse.kind: _do_nothing})
         worker = Worker(queue, handlers, name="bench", concurrency=8, deadline=60.0, drain_timeout=5.0)

@@ -9,8 +9,8 @@ from typing import Any, Self
 from convoq.db import Database
 from convoq.errors import ConvoqError
 from convoq.jobs import NORMAL, NewJob, message_job, raw_job
-from convoq.queue.base import Enqueued
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.base import Enqueued, Queue
+from convoq.queue.opening import open_queue
 from convoq.settings.load import load
 
 
@@ -24,7 +24,7 @@ class Client:
     def __init__(self, config: Path | None) -> None:
         self._config = config
         self._stack = AsyncExitStack()
-        self._backend: SqliteBackend | None = None
+        self._queue: Queue | None = None
         self._max_attempts = 1
 
     async def __aenter__(self) -> Self:
@@ -36,13 +36,12 @@ class Client:
             )
         database = await Database.open(path, min_free_mb=options.database.min_free_mb)
         self._stack.push_async_callback(database.close)
-        self._backend = SqliteBackend(database)
-        self._stack.push_async_callback(self._backend.close)
+        self._queue = (await self._stack.enter_async_context(open_queue(database))).queue
         self._max_attempts = options.queue.max_attempts
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._backend = None
+        self._queue = None
         await self._stack.aclose()
 
     async def enqueue(
@@ -78,9 +77,9 @@ class Client:
 
     async def _enqueue(self, job: NewJob) -> Enqueued:
         # Not through the service: its events are for convoq's own log, not for the output of the user's program.
-        if self._backend is None:
+        if self._queue is None:
             raise ConvoqError("the client is not open: use it inside `async with connect() as client`")
-        return (await self._backend.enqueue([job], max_attempts=self._max_attempts))[0]
+        return (await self._queue.enqueue([job], max_attempts=self._max_attempts))[0]
 
 
 def connect(config: str | Path | None = None) -> Client:

@@ -14,6 +14,7 @@ NORMAL: Final = 1
 UPKEEP: Final = 2
 PRIORITIES: Final = (PEOPLE, NORMAL, UPKEEP)
 
+RESERVED: Final = "~"  #: what no ordering key may begin with: lanes of the queue's own do
 LONGEST_DELAY: Final = 10 * 366 * 86_400.0
 MOST_ATTEMPTS: Final = 100
 
@@ -37,8 +38,10 @@ class NewJob:
     def __post_init__(self) -> None:
         if self.delay and self.ordering_key is not None:
             raise ValueError("a delay is for jobs without an ordering key: it would hold back the whole lane")
-        if self.ordering_key is not None and (not self.ordering_key or self.ordering_key.startswith("~")):
-            raise ValueError(f'an ordering key is not empty and does not start with "~": {self.ordering_key!r}')
+        if self.ordering_key is not None and (not self.ordering_key or self.ordering_key.startswith(RESERVED)):
+            raise ValueError(
+                f'an ordering key is not empty and does not start with "{RESERVED}": {self.ordering_key!r}'
+            )
         if not 0 <= self.delay <= LONGEST_DELAY:
             raise ValueError(f"a delay is 0 to {LONGEST_DELAY:g} seconds, not {self.delay}")
         if self.max_attempts is not None and not 1 <= self.max_attempts <= MOST_ATTEMPTS:

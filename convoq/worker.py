@@ -81,7 +81,7 @@ class Worker:
         With `drain` it also ends when nothing is due any more. Raises WorkerStuck.
         """
         self._draining = drain
-        await self._queue.backend.register(self._name)
+        await self._queue.register(self._name)
         beside = [self._beside(self._take_care(stopping)), self._beside(self._notice_stop(stopping))]
         try:
             while not stopping.is_set() and self._failure is None:
@@ -156,14 +156,14 @@ class Worker:
     async def _listen(self) -> None:
         """Ends when there may be work; one wait serves any number of claims that come before."""
         try:
-            await self._queue.backend.wait(RECHECK)
+            await self._queue.wait(RECHECK)
         except DatabaseUnavailable as error:
             log.warning("wait.failed", error=str(error))
             await asyncio.sleep(UNAVAILABLE_PAUSE)
 
     async def _is_drained(self) -> bool:
         try:
-            next_due = await self._queue.backend.next_due()
+            next_due = await self._queue.next_due()
         except DatabaseUnavailable:
             return False
         return next_due is None or next_due > DRAIN_HORIZON
@@ -223,7 +223,7 @@ class Worker:
                 if monotonic() - extended >= self._queue.lease / 3:
                     await self._extend()
                     extended = monotonic()
-                if not stopping.is_set() and await self._queue.backend.recover():
+                if not stopping.is_set() and await self._queue.recover():
                     log.warning("worker.recovered")
                     self._changed.set()
             except (DatabaseUnavailable, OSError) as error:

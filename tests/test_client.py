@@ -63,8 +63,8 @@ async def test_a_duplicate_is_told_and_not_stored(config: Path) -> None:
 async def test_a_delay_holds_a_job_back(config: Path) -> None:
     async with convoq.connect(config) as client:
         await client.enqueue("k", {}, delay=3600)
-        assert client._backend is not None
-        due = await client._backend.next_due()
+        assert client._queue is not None
+        due = await client._queue.next_due()
     assert due is not None
     assert 3590 < due <= 3600
 

@@ -14,7 +14,7 @@ from convoq.errors import ConvoqError
 if TYPE_CHECKING:
     from convoq.conversations.queries import ConversationFilter, Line, Reading, Transcript
     from convoq.db import Database
-    from convoq.queue.base import Backend, JobRecord
+    from convoq.queue.base import JobAdmin, JobRecord
     from convoq.settings import Options
 
 LOOK_INTERVAL: Final = 0.25  # seconds between two looks for what is new; a look that finds nothing costs microseconds
@@ -144,15 +144,15 @@ def _filter(args: argparse.Namespace) -> ConversationFilter:
 
 def show_conversation(args: argparse.Namespace) -> int:
     from convoq.cli.conversation_text import print_transcript, transcript_document
-    from convoq.cli.session import load_settings, open_queue, run_async
+    from convoq.cli.session import load_settings, open_jobs, run_async
     from convoq.conversations.queries import Reading
 
     async def main(options: Options) -> int:
-        async with open_queue(options) as (database, queue):
+        async with open_jobs(options) as (database, admin):
             transcript = await Reading(database).transcript(args.id, limit=args.limit, before=args.before)
             if transcript is None:
                 raise ConvoqError(f"there is no conversation {args.id}")
-            jobs = await _jobs_of(transcript, queue.backend)
+            jobs = await _jobs_of(transcript, admin)
             if args.json:
                 print_json(transcript_document(transcript, jobs))
             elif args.raw:
@@ -165,12 +165,12 @@ def show_conversation(args: argparse.Namespace) -> int:
     return run_async(main(load_settings(args.config).options))
 
 
-async def _jobs_of(transcript: Transcript, backend: Backend) -> dict[str, JobRecord]:
+async def _jobs_of(transcript: Transcript, admin: JobAdmin) -> dict[str, JobRecord]:
     """The jobs of the messages that nobody has answered, by their ids; one that was discarded is missing."""
     from convoq.cli.conversation_text import is_unanswered
 
     ids = [line.message.job_id for line in transcript.lines if is_unanswered(line) and line.message.job_id]
-    records = [await backend.get(job_id) for job_id in dict.fromkeys(ids)]
+    records = [await admin.get(job_id) for job_id in dict.fromkeys(ids)]
     return {record.id: record for record in records if record is not None}
 
 

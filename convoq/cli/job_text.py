@@ -34,7 +34,7 @@ def print_jobs(records: Sequence[JobRecord], *, now: int, full: bool) -> None:
             f"{record.attempt}/{record.max_attempts}",
             age((now - record.enqueued_at) / 1000),
             _due(record, now),
-            _shown("" if record.lane.startswith("~") else record.lane, full),
+            _shown(record.ordering_key or "", full),
             _shown(f"waits: {waits}" if (waits := _waits(record, now)) else last_line(record.error), full),
         )
         for record in records
@@ -84,7 +84,7 @@ def _facts(record: JobRecord, now: int) -> Iterator[tuple[str, str]]:
         ago = (now - at) / 1000
         return f"{local_time(at)} ({age(ago)} ago)" if ago >= 0 else f"{local_time(at)} (in {age(-ago)})"
 
-    yield "lane", "its own" if record.lane.startswith("~") else record.lane
+    yield "lane", record.ordering_key or "its own"
     yield "tries", f"{record.attempt} of {record.max_attempts}"
     yield "priority", priority_name(record.priority)
     yield "enqueued", moment(record.enqueued_at)
@@ -129,7 +129,7 @@ def job_document(record: JobRecord, *, full: bool, payload: bool = False) -> dic
         "attempt": record.attempt,
         "max_attempts": record.max_attempts,
         "priority": priority_name(record.priority),
-        "lane": _shown(record.lane, full),
+        "lane": None if record.ordering_key is None else _shown(record.ordering_key, full),
         "enqueued_at": iso_time(record.enqueued_at),
         "due_at": iso_time(record.due_at),
         "claimed_at": iso_time(record.claimed_at),

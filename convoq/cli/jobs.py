@@ -13,7 +13,7 @@ from convoq.errors import ConvoqError
 from convoq.text import counted
 
 if TYPE_CHECKING:
-    from convoq.queue.base import Backend, JobFilter
+    from convoq.queue.base import JobAdmin, JobFilter
     from convoq.settings import Options
 
 BATCH: Final = 500  # jobs a transaction, so that nobody behind the write gate waits for a whole flood
@@ -126,12 +126,12 @@ def positive(text: str) -> int:
 
 def list_jobs(args: argparse.Namespace) -> int:
     from convoq.cli.job_text import job_document, print_jobs
-    from convoq.cli.session import load_settings, open_queue, run_async
+    from convoq.cli.session import load_settings, open_jobs, run_async
 
     async def main(options: Options) -> int:
-        async with open_queue(options) as (database, queue):
+        async with open_jobs(options) as (database, jobs):
             # One more than is shown tells whether there are more.
-            found = await queue.backend.list(job_filter(args), limit=args.limit + 1, before=args.before)
+            found = await jobs.list(job_filter(args), limit=args.limit + 1, before=args.before)
             records, more = found[: args.limit], len(found) > args.limit
             if args.json:
                 documents = [job_document(record, full=args.full) for record in records]
@@ -147,11 +147,11 @@ def list_jobs(args: argparse.Namespace) -> int:
 
 def show_jobs(args: argparse.Namespace) -> int:
     from convoq.cli.job_text import job_document, print_job
-    from convoq.cli.session import load_settings, open_queue, run_async
+    from convoq.cli.session import load_settings, open_jobs, run_async
 
     async def main(options: Options) -> int:
-        async with open_queue(options) as (database, queue):
-            found = [(job, await queue.backend.get(job)) for job in dict.fromkeys(args.ids)]
+        async with open_jobs(options) as (database, jobs):
+            found = [(job, await jobs.get(job)) for job in dict.fromkeys(args.ids)]
             records = [record for _, record in found if record is not None]
             if args.json:
                 print_json({"jobs": [job_document(record, full=True, payload=True) for record in records]})
@@ -169,7 +169,7 @@ def show_jobs(args: argparse.Namespace) -> int:
 
 def change_jobs(args: argparse.Namespace) -> int:
     """Retries, cancels or discards."""
-    from convoq.cli.session import load_settings, open_queue, run_async
+    from convoq.cli.session import load_settings, open_jobs, run_async
 
     verb: Verb = args.verb
     if not (is_narrowed(args) or args.all):
@@ -178,16 +178,16 @@ def change_jobs(args: argparse.Namespace) -> int:
     where = job_filter(args, states=verb.states if ids else verb.usual)
 
     async def main(options: Options) -> int:
-        async with open_queue(options) as (_, queue):
-            count = await queue.backend.count(where)
+        async with open_jobs(options) as (_, jobs):
+            count = await jobs.count(where)
             if args.dry_run:
                 print(f"{counted(count, 'job')} would be {verb.past}")
                 return 0
             if not ids and (not count or not confirm(f"{verb.name.title()} {counted(count, 'job')}?", yes=args.yes)):
                 say("Nothing to do." if not count else "Nothing was done.")
                 return 0 if not count else 1
-            complaints = [line async for line in _unfit(verb, queue.backend, ids)]
-            changed = await _apply(verb, queue.backend, where, count)
+            complaints = [line async for line in _unfit(verb, jobs, ids)]
+            changed = await _apply(verb, jobs, where, count)
             print(f"{counted(changed, 'job')} {verb.past}")
             _complain(complaints)
             if changed < count:
@@ -197,14 +197,14 @@ def change_jobs(args: argparse.Namespace) -> int:
     return run_async(main(load_settings(args.config).options))
 
 
-async def _apply(verb: Verb, backend: Backend, where: JobFilter, count: int) -> int:
+async def _apply(verb: Verb, jobs: JobAdmin, where: JobFilter, count: int) -> int:
     """Oldest first, so that a lane's order holds; each job once, even if it is back in the same state meanwhile."""
     change: Callable[..., Awaitable[int]] = {
-        "retry": backend.retry_dead,
-        "cancel": backend.cancel,
-        "discard": backend.discard,
+        "retry": jobs.retry_dead,
+        "cancel": jobs.cancel,
+        "discard": jobs.discard,
     }[verb.name]
-    ids = await _all_ids(backend, where)
+    ids = await _all_ids(jobs, where)
     progress = Progress(verb.past, count)
     changed = 0
     for start in range(0, len(ids), BATCH):
@@ -214,18 +214,18 @@ async def _apply(verb: Verb, backend: Backend, where: JobFilter, count: int) -> 
     return changed
 
 
-async def _all_ids(backend: Backend, where: JobFilter) -> list[str]:
+async def _all_ids(jobs: JobAdmin, where: JobFilter) -> list[str]:
     """Of all that match now, oldest first."""
     ids: list[str] = []
-    while page := await backend.list(where, limit=BATCH, before=ids[-1] if ids else None):
+    while page := await jobs.list(where, limit=BATCH, before=ids[-1] if ids else None):
         ids += (record.id for record in page)
     return ids[::-1]
 
 
-async def _unfit(verb: Verb, backend: Backend, ids: Sequence[str]) -> AsyncIterator[str]:
+async def _unfit(verb: Verb, jobs: JobAdmin, ids: Sequence[str]) -> AsyncIterator[str]:
     """Says of each named job that it can't be done to why."""
     for job in ids:
-        record = await backend.get(job)
+        record = await jobs.get(job)
         if record is None:
             yield f"there is no job {job}"
         elif record.running or record.state not in verb.states:

@@ -75,6 +75,6 @@ def job_filter(args: argparse.Namespace, *, states: Sequence[str] | None = None)
         ids=given_ids(args) or None,
         kinds=tuple(args.kind) if args.kind else None,
         states=tuple(map(State, chosen)) if chosen else None,
-        lane=args.lane,
+        ordering_key=args.lane,
         text=args.text,
     )

@@ -15,6 +15,7 @@ from convoq.errors import ConvoqError
 
 if TYPE_CHECKING:
     from convoq.db import Database
+    from convoq.queue.base import JobAdmin
     from convoq.queue.service import QueueService
     from convoq.settings import Options
     from convoq.settings.load import Loaded
@@ -58,18 +59,21 @@ async def open_existing(options: Options) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def open_queue(options: Options) -> AsyncIterator[tuple[Database, QueueService]]:
-    """The same with its queue, for commands that change something."""
+    """The same with its queue, for commands that enqueue."""
+    from convoq.queue import opening
     from convoq.queue.service import QueueService
-    from convoq.queue.sqlite.backend import SqliteBackend
 
-    async with open_existing(options) as database:
-        backend = SqliteBackend(database)
-        try:
-            yield database, QueueService(backend, options.queue)
-            # The backend wakes the workers at the end of the loop's turn.
-            await asyncio.sleep(0)
-        finally:
-            await backend.close()
+    async with open_existing(options) as database, opening.open_queue(database) as opened:
+        yield database, QueueService(opened.queue, options.queue)
+
+
+@asynccontextmanager
+async def open_jobs(options: Options) -> AsyncIterator[tuple[Database, JobAdmin]]:
+    """The same with its jobs, for commands that show or change them."""
+    from convoq.queue import opening
+
+    async with open_existing(options) as database, opening.open_queue(database) as opened:
+        yield database, opened.jobs
 
 
 def schema_version(path: Path) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from convoq.conversations.queries import Overview
     from convoq.db import Database
     from convoq.monitoring.processes import ProcessRecord
-    from convoq.queue.base import Stats
+    from convoq.queue.base import JobAdmin, Stats
     from convoq.settings import Options
 
 ROLES: Final = ("serve", "schedule", "work")
@@ -118,12 +118,12 @@ def _count(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    from convoq.cli.session import load_settings, open_existing, run_async
+    from convoq.cli.session import load_settings, open_jobs, run_async
 
     async def main(options: Options) -> int:
-        async with open_existing(options) as database:
+        async with open_jobs(options) as (database, jobs):
             while True:
-                snapshot = await take(database)
+                snapshot = await take(database, jobs)
                 problems = list(find_problems(snapshot, args))
                 show(snapshot, problems, as_json=args.json, redraw=args.watch is not None)
                 if args.watch is None:
@@ -134,24 +134,18 @@ def run(args: argparse.Namespace) -> int:
     return run_async(main(load_settings(args.config).options))
 
 
-async def take(database: Database) -> Snapshot:
+async def take(database: Database, jobs: JobAdmin) -> Snapshot:
     from convoq.conversations.queries import Reading
     from convoq.monitoring.processes import Processes
-    from convoq.queue.sqlite.backend import SqliteBackend
 
     now = database.clock.now()
-    backend = SqliteBackend(database)
-    try:
-        stats = await backend.stats()
-    finally:
-        await backend.close()
     return Snapshot(
         now=now,
         path=database.path,
         database_bytes=_bytes(database.path),
         log_bytes=_bytes(database.path.with_name(database.path.name + "-wal")),
         accepts=database.accepts(),
-        stats=stats,
+        stats=await jobs.stats(),
         overview=await Reading(database).overview(since=now - DAY_MS),
         processes=await Processes(database).seen(),
     )

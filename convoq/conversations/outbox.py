@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 
 from convoq.channels.base import DeliveryStatus
 from convoq.conversations import rows
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.db import Database
+from convoq.db.transaction import Transaction
 from convoq.queue.base import Fence
 
 
@@ -21,12 +21,12 @@ class Outbox:
     async def next_pending(self, conversation_id: int) -> tuple[OutboxRow, Conversation] | None:
         """The oldest part not yet settled, of this conversation or an earlier one with the same person."""
 
-        def unit(connection: sqlite3.Connection) -> tuple[OutboxRow, Conversation] | None:
-            row = connection.execute(f"{rows.OUTBOX} {PENDING}", (conversation_id,)).fetchone()
+        def unit(tx: Transaction) -> tuple[OutboxRow, Conversation] | None:
+            row = tx.execute(f"{rows.OUTBOX} {PENDING}", (conversation_id,)).fetchone()
             if row is None:
                 return None
             pending = rows.to_outbox_row(row)
-            return pending, rows.conversation(connection, pending.conversation_id)
+            return pending, rows.conversation(tx, pending.conversation_id)
 
         return await self._database.read(unit)
 
@@ -37,9 +37,9 @@ class Outbox:
         """
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> int | None:
-            fence.check(connection)
-            begun = connection.execute(
+        def unit(tx: Transaction) -> int | None:
+            fence.check(tx)
+            begun = tx.execute(
                 """UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?
                    WHERE id = ? AND state = 'ready'""",
                 (now, row.id),
@@ -52,8 +52,8 @@ class Outbox:
         """The channel has it. True whoever holds the claim, so no fence."""
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> None:
-            connection.execute(
+        def unit(tx: Transaction) -> None:
+            tx.execute(
                 """UPDATE outbox SET state = 'sent', provider_id = ?, settled_at = ?, reconciled = ?, error = NULL
                    WHERE id = ? AND state <> 'sent'""",
                 (provider_id, now, reconciled, row.id),
@@ -72,9 +72,9 @@ class Outbox:
     async def not_sent(self, row: OutboxRow, fence: Fence) -> None:
         """The channel was asked and does not have it: it may be sent again."""
 
-        def unit(connection: sqlite3.Connection) -> None:
-            fence.check(connection)
-            connection.execute(
+        def unit(tx: Transaction) -> None:
+            fence.check(tx)
+            tx.execute(
                 """UPDATE outbox SET state = 'ready'
                    WHERE id = ? AND state IN ('sending', 'ambiguous') AND attempts = ?""",
                 (row.id, row.attempts),
@@ -86,9 +86,9 @@ class Outbox:
         """Will never be sent, and neither will the message's later parts."""
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> None:
-            fence.check(connection)
-            connection.execute(
+        def unit(tx: Transaction) -> None:
+            fence.check(tx)
+            tx.execute(
                 """UPDATE outbox SET state = 'failed', error = ?, error_code = ?, settled_at = ?
                    WHERE message_id = ? AND part >= ? AND state <> 'sent'""",
                 (error, code, now, row.message_id, row.part),
@@ -101,20 +101,18 @@ class Outbox:
         now = self._database.clock.now()
         values = (now, conversation.contact.id)
         await self._database.write(
-            lambda connection: connection.execute(
-                "UPDATE contacts SET opted_out_at = coalesce(opted_out_at, ?) WHERE id = ?", values
-            )
+            lambda tx: tx.execute("UPDATE contacts SET opted_out_at = coalesce(opted_out_at, ?) WHERE id = ?", values)
         )
 
     async def unadopted(self, provider_ids: Iterable[str]) -> set[str]:
         """Those of the channel's ids that belong to no row yet."""
         wanted = set(provider_ids)
 
-        def unit(connection: sqlite3.Connection) -> set[str]:
+        def unit(tx: Transaction) -> set[str]:
             return {
                 provider_id
                 for provider_id in wanted
-                if not connection.execute("SELECT 1 FROM outbox WHERE provider_id = ?", (provider_id,)).fetchone()
+                if not tx.execute("SELECT 1 FROM outbox WHERE provider_id = ?", (provider_id,)).fetchone()
             }
 
         return await self._database.read(unit)
@@ -126,22 +124,22 @@ class Outbox:
         """
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> bool:
-            row = _find(connection, status)
+        def unit(tx: Transaction) -> bool:
+            row = _find(tx, status)
             if row is None:
                 return False
             outbox_id, state = row
             if state != "sent":
-                connection.execute(PROVEN, (status.provider_id, now, state in ("sending", "ambiguous"), outbox_id))
-            connection.execute(FORWARD, (status.status, status.rank, now, status.error_code, outbox_id, status.rank))
+                tx.execute(PROVEN, (status.provider_id, now, state in ("sending", "ambiguous"), outbox_id))
+            tx.execute(FORWARD, (status.status, status.rank, now, status.error_code, outbox_id, status.rank))
             return True
 
         return await self._database.write(unit)
 
     async def _set(self, row: OutboxRow, state: str, error: str, fence: Fence) -> None:
-        def unit(connection: sqlite3.Connection) -> None:
-            fence.check(connection)
-            connection.execute(
+        def unit(tx: Transaction) -> None:
+            fence.check(tx)
+            tx.execute(
                 "UPDATE outbox SET state = ?, error = ? WHERE id = ? AND state = 'sending'",
                 (state, error, row.id),
             )
@@ -162,11 +160,11 @@ FORWARD = """
 """
 
 
-def _find(connection: sqlite3.Connection, status: DeliveryStatus) -> tuple[int, str] | None:
+def _find(tx: Transaction, status: DeliveryStatus) -> tuple[int, str] | None:
     """By the channel's id; by our reference only where no other id is known, so that no status goes astray."""
-    row = connection.execute("SELECT id, state FROM outbox WHERE provider_id = ?", (status.provider_id,)).fetchone()
+    row = tx.execute("SELECT id, state FROM outbox WHERE provider_id = ?", (status.provider_id,)).fetchone()
     if row is None and status.reference is not None:
-        row = connection.execute(
+        row = tx.execute(
             "SELECT id, state FROM outbox WHERE reference = ? AND provider_id IS NULL", (status.reference,)
         ).fetchone()
     return (int(row[0]), str(row[1])) if row else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from convoq.conversations import rows
 from convoq.conversations.records import Conversation, Message, OutboxRow
 from convoq.conversations.states import Owner, Status
 from convoq.db import Database
+from convoq.db.transaction import Transaction
 
 DEAD_ENDS = ("failed", "undelivered")  #: what a channel says of a message that never arrived
 NEWEST_PARTS = 10_000  # how far back undelivered parts are looked for: there is no index for them
@@ -129,21 +129,21 @@ class Reading:
         self, where: ConversationFilter, *, limit: int = 50, before: tuple[int, int] | None = None
     ) -> list[Summary]:
         """Latest activity first; `before` is the (last_message_at, id) of the last one on the page before."""
-        return await self._database.read(lambda connection: _find(connection, where, limit, before))
+        return await self._database.read(lambda tx: _find(tx, where, limit, before))
 
     async def count(self, where: ConversationFilter) -> int:
         condition, values = _condition(where)
         query = f"SELECT count(*) FROM conversations AS c JOIN contacts AS p ON p.id = c.contact_id WHERE {condition}"
-        return await self._database.read(lambda connection: int(connection.execute(query, values).fetchone()[0]))
+        return await self._database.read(lambda tx: int(tx.execute(query, values).fetchone()[0]))
 
     async def get(self, conversation_id: int) -> Conversation | None:
-        return await self._database.read(lambda connection: _get(connection, conversation_id))
+        return await self._database.read(lambda tx: _get(tx, conversation_id))
 
     async def of_person(self, address: str, *, our_address: str | None = None, limit: int = 20) -> list[Conversation]:
         """The conversations with exactly this address, newest first."""
 
-        def unit(connection: sqlite3.Connection) -> list[Conversation]:
-            found = connection.execute(
+        def unit(tx: Transaction) -> list[Conversation]:
+            found = tx.execute(
                 f"{rows.CONVERSATION} WHERE p.address = ?1 AND c.our_address = coalesce(?2, c.our_address)"
                 " ORDER BY c.id DESC LIMIT ?3",
                 (address, our_address, limit),
@@ -156,30 +156,28 @@ class Reading:
         self, conversation_id: int, *, limit: int = 200, before: int | None = None
     ) -> Transcript | None:
         """The newest `limit` messages (those before the message `before`) and all that happened since the first."""
-        return await self._database.read(lambda connection: _transcript(connection, conversation_id, limit, before))
+        return await self._database.read(lambda tx: _transcript(tx, conversation_id, limit, before))
 
     async def newest_lines(self, limit: int, *, conversation_id: int | None = None) -> list[Line]:
         """Of one conversation or of all, oldest first."""
-        return await self._database.read(lambda connection: _lines(connection, 0, conversation_id, limit, newest=True))
+        return await self._database.read(lambda tx: _lines(tx, 0, conversation_id, limit, newest=True))
 
     async def lines_after(self, message_id: int, *, conversation_id: int | None = None, limit: int = 500) -> list[Line]:
         """What came after a message, oldest first. Ids grow in the order of the commits, so nothing is passed over."""
-        return await self._database.read(
-            lambda connection: _lines(connection, message_id, conversation_id, limit, newest=False)
-        )
+        return await self._database.read(lambda tx: _lines(tx, message_id, conversation_id, limit, newest=False))
 
     async def newest_parts(self, limit: int = 200) -> list[OutboxRow]:
         """The parts that were written last, oldest first: those whose state may still change."""
 
-        def unit(connection: sqlite3.Connection) -> list[OutboxRow]:
-            found = connection.execute(f"{rows.OUTBOX} ORDER BY o.id DESC LIMIT ?", (limit,)).fetchall()
+        def unit(tx: Transaction) -> list[OutboxRow]:
+            found = tx.execute(f"{rows.OUTBOX} ORDER BY o.id DESC LIMIT ?", (limit,)).fetchall()
             return [rows.to_outbox_row(row) for row in reversed(found)]
 
         return await self._database.read(unit)
 
     async def overview(self, *, since: int) -> Overview:
         """The state of the whole; failures are counted from `since` on."""
-        return await self._database.read(lambda connection: _overview(connection, since))
+        return await self._database.read(lambda tx: _overview(tx, since))
 
 
 def delivery_of(part: OutboxRow) -> str:
@@ -192,18 +190,16 @@ def _weakness(word: str) -> int:
     return order.index(word) if word in order else len(order)
 
 
-def _find(
-    connection: sqlite3.Connection, where: ConversationFilter, limit: int, before: tuple[int, int] | None
-) -> list[Summary]:
+def _find(tx: Transaction, where: ConversationFilter, limit: int, before: tuple[int, int] | None) -> list[Summary]:
     condition, values = _condition(where)
     if before is not None:
         condition += " AND (c.last_message_at, c.id) < (:at, :id)"
         values |= {"at": before[0], "id": before[1]}
-    found = connection.execute(
+    found = tx.execute(
         f"{rows.CONVERSATION} WHERE {condition} ORDER BY c.last_message_at DESC, c.id DESC LIMIT :limit",
         {**values, "limit": limit},
     ).fetchall()
-    return [_summary(connection, rows.to_conversation(row)) for row in found]
+    return [_summary(tx, rows.to_conversation(row)) for row in found]
 
 
 def _condition(where: ConversationFilter) -> tuple[str, dict[str, object]]:
@@ -240,26 +236,24 @@ FAILED = """
 """
 
 
-def _summary(connection: sqlite3.Connection, conversation: Conversation) -> Summary:
-    (messages,) = connection.execute(
-        "SELECT count(*) FROM messages WHERE conversation_id = ?", (conversation.id,)
-    ).fetchone()
-    (waiting,) = connection.execute(
+def _summary(tx: Transaction, conversation: Conversation) -> Summary:
+    (messages,) = tx.execute("SELECT count(*) FROM messages WHERE conversation_id = ?", (conversation.id,)).fetchone()
+    (waiting,) = tx.execute(
         f"""SELECT count(*) FROM conversations AS c JOIN messages AS m ON m.conversation_id = c.id
             WHERE c.id = ? AND {WAITS}""",
         (conversation.id,),
     ).fetchone()
-    last = _lines(connection, 0, conversation.id, 1, newest=True)
+    last = _lines(tx, 0, conversation.id, 1, newest=True)
     return Summary(conversation=conversation, messages=messages, waiting=waiting, last=last[0] if last else None)
 
 
-def _get(connection: sqlite3.Connection, conversation_id: int) -> Conversation | None:
-    row = connection.execute(f"{rows.CONVERSATION} WHERE c.id = ?", (conversation_id,)).fetchone()
+def _get(tx: Transaction, conversation_id: int) -> Conversation | None:
+    row = tx.execute(f"{rows.CONVERSATION} WHERE c.id = ?", (conversation_id,)).fetchone()
     return rows.to_conversation(row) if row else None
 
 
 def _lines(
-    connection: sqlite3.Connection, after: int, conversation_id: int | None, limit: int, *, newest: bool,
+    tx: Transaction, after: int, conversation_id: int | None, limit: int, *, newest: bool,
     before: int | None = None,
 ) -> list[Line]:  # fmt: skip
     condition, values = "m.id > :after", {"after": after, "limit": limit}
@@ -269,12 +263,12 @@ def _lines(
     if before is not None:
         condition += " AND m.id < :before"
         values["before"] = before
-    found = connection.execute(
+    found = tx.execute(
         f"{LINE} WHERE {condition} ORDER BY m.id {'DESC' if newest else 'ASC'} LIMIT :limit", values
     ).fetchall()
     if newest:
         found.reverse()
-    parts = _parts(connection, [row[0] for row in found if row[1] == "out"])
+    parts = _parts(tx, [row[0] for row in found if row[1] == "out"])
     return [
         Line(message=rows.to_message(row), conversation_id=row[9], parts=tuple(parts.get(row[0], ()))) for row in found
     ]
@@ -287,27 +281,21 @@ LINE = """
 """
 
 
-def _parts(connection: sqlite3.Connection, message_ids: Sequence[int]) -> dict[int, list[OutboxRow]]:
+def _parts(tx: Transaction, message_ids: Sequence[int]) -> dict[int, list[OutboxRow]]:
     parts: defaultdict[int, list[OutboxRow]] = defaultdict(list)
     for message_id in message_ids:
-        for row in connection.execute(f"{rows.OUTBOX} WHERE o.message_id = ? ORDER BY o.part", (message_id,)):
+        for row in tx.execute(f"{rows.OUTBOX} WHERE o.message_id = ? ORDER BY o.part", (message_id,)):
             parts[message_id].append(rows.to_outbox_row(row))
     return parts
 
 
-def _transcript(
-    connection: sqlite3.Connection, conversation_id: int, limit: int, before: int | None
-) -> Transcript | None:
-    conversation = _get(connection, conversation_id)
+def _transcript(tx: Transaction, conversation_id: int, limit: int, before: int | None) -> Transcript | None:
+    conversation = _get(tx, conversation_id)
     if conversation is None:
         return None
-    lines = _lines(connection, 0, conversation_id, limit, newest=True, before=before)
-    (messages,) = connection.execute(
-        "SELECT count(*) FROM messages WHERE conversation_id = ?", (conversation_id,)
-    ).fetchone()
-    (previous_id,) = connection.execute(
-        "SELECT previous_id FROM conversations WHERE id = ?", (conversation_id,)
-    ).fetchone()
+    lines = _lines(tx, 0, conversation_id, limit, newest=True, before=before)
+    (messages,) = tx.execute("SELECT count(*) FROM messages WHERE conversation_id = ?", (conversation_id,)).fetchone()
+    (previous_id,) = tx.execute("SELECT previous_id FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
     # What belongs to older messages than those shown stays away with them.
     complete = len(lines) == messages
     first_id, first_at = (0, 0) if complete or not lines else (lines[0].message.id, lines[0].message.at)
@@ -318,12 +306,12 @@ def _transcript(
         previous_id=previous_id,
         messages=messages,
         lines=tuple(lines),
-        drafts=tuple(SavedDraft(**_named(SavedDraft, row)) for row in connection.execute(DRAFTS, span)),
+        drafts=tuple(SavedDraft(**_named(SavedDraft, row)) for row in tx.execute(DRAFTS, span)),
         transitions=tuple(
             Transition(**_named(Transition, row))
-            for row in connection.execute(TRANSITIONS, {"conversation": conversation_id, "at": first_at})
+            for row in tx.execute(TRANSITIONS, {"conversation": conversation_id, "at": first_at})
         ),
-        calls=tuple(Call(**_named(Call, row)) for row in connection.execute(CALLS, span)),
+        calls=tuple(Call(**_named(Call, row)) for row in tx.execute(CALLS, span)),
     )
 
 
@@ -345,30 +333,28 @@ def _named(record: type[SavedDraft | Transition | Call], row: Iterable[Any]) -> 
     return dict(zip(record.__slots__, row, strict=True))
 
 
-def _overview(connection: sqlite3.Connection, since: int) -> Overview:
+def _overview(tx: Transaction, since: int) -> Overview:
     statuses: defaultdict[str, int] = defaultdict(int)
     owners: defaultdict[str, int] = defaultdict(int)
-    for status, owner, number in connection.execute(
-        "SELECT status, owner, count(*) FROM conversations GROUP BY status, owner"
-    ):
+    for status, owner, number in tx.execute("SELECT status, owner, count(*) FROM conversations GROUP BY status, owner"):
         statuses[status] += number
         if status != Status.CLOSED:
             owners[owner] += number
-    recorded = connection.execute(WAITING_RECORDED).fetchone()
-    unrecorded = connection.execute(WAITING_UNRECORDED).fetchone()
-    (failed,) = connection.execute(
+    recorded = tx.execute(WAITING_RECORDED).fetchone()
+    unrecorded = tx.execute(WAITING_UNRECORDED).fetchone()
+    (failed,) = tx.execute(
         "SELECT count(*) FROM outbox WHERE state = 'failed' AND settled_at >= ?", (since,)
     ).fetchone()
-    (undelivered,) = connection.execute(UNDELIVERED, (NEWEST_PARTS, since)).fetchone()
+    (undelivered,) = tx.execute(UNDELIVERED, (NEWEST_PARTS, since)).fetchone()
     return Overview(
         statuses=dict(statuses),
         owners=dict(owners),
         waiting=recorded[0] + unrecorded[0],
         waiting_since=min(filter(None, (recorded[1], unrecorded[1])), default=None),
-        pending=dict(connection.execute(PENDING).fetchall()),
+        pending=dict(tx.execute(PENDING).fetchall()),
         failed=failed,
         undelivered=undelivered,
-        reply_times=tuple(seconds for (seconds,) in connection.execute(REPLY_TIMES, (REPLY_SAMPLE,))),
+        reply_times=tuple(seconds for (seconds,) in tx.execute(REPLY_TIMES, (REPLY_SAMPLE,))),
     )
 
 

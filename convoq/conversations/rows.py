@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from convoq.conversations.records import Contact, Conversation, Message, OutboxRow
 from convoq.conversations.states import CloseReason, Outcome, Owner, Status
+from convoq.db.transaction import Transaction
 
 CONVERSATION = """
     SELECT c.id, c.our_address, c.lane, c.owner, c.status, c.closed_reason, c.opened_at, c.last_message_at,
@@ -26,24 +26,22 @@ OUTBOX = """
 """
 
 
-def conversation(connection: sqlite3.Connection, conversation_id: int) -> Conversation:
+def conversation(tx: Transaction, conversation_id: int) -> Conversation:
     """Raises LookupError when there is none of that id."""
-    row = connection.execute(f"{CONVERSATION} WHERE c.id = ?", (conversation_id,)).fetchone()
+    row = tx.execute(f"{CONVERSATION} WHERE c.id = ?", (conversation_id,)).fetchone()
     if row is None:
         raise LookupError(f"there is no conversation {conversation_id}")
     return to_conversation(row)
 
 
-def messages(connection: sqlite3.Connection, conversation_id: int, condition: str) -> list[Message]:
-    found = connection.execute(
-        f"{MESSAGE} WHERE m.conversation_id = ? AND {condition} ORDER BY m.id", (conversation_id,)
-    )
+def messages(tx: Transaction, conversation_id: int, condition: str) -> list[Message]:
+    found = tx.execute(f"{MESSAGE} WHERE m.conversation_id = ? AND {condition} ORDER BY m.id", (conversation_id,))
     return [to_message(row) for row in found]
 
 
-def newest_settled(connection: sqlite3.Connection, conversation_id: int, through: int, limit: int) -> list[Message]:
+def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: int) -> list[Message]:
     """The newest `limit` messages of ours, those that got an answer, and up to one those that got none on purpose."""
-    found = connection.execute(
+    found = tx.execute(
         f"""{MESSAGE} WHERE m.conversation_id = ?
             AND (m.direction = 'out' OR m.outcome = 'answered' OR (m.id <= ? AND m.outcome <> 'failed'))
             ORDER BY m.id DESC LIMIT ?""",

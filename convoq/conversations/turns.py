@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from convoq.conversations import rows
 from convoq.conversations.records import Draft, Message, Turn
 from convoq.conversations.states import CloseReason, Outcome, Owner, Status, check_transition
 from convoq.db import Database
+from convoq.db.transaction import Transaction
 from convoq.jobs import conversation_key
 from convoq.queue.base import Fence
 
@@ -38,9 +38,9 @@ class ConversationStore:
         """Stores what people wrote, once each; returns the conversation that the last one belongs to."""
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> int:
-            fence.check(connection)
-            return [_record(connection, message, now) for message in messages][-1]
+        def unit(tx: Transaction) -> int:
+            fence.check(tx)
+            return [_record(tx, message, now) for message in messages][-1]
 
         return await self._database.write(unit)
 
@@ -50,10 +50,10 @@ class ConversationStore:
         A message whose job is in the dead letters is not among them: it must not take later ones with it.
         """
 
-        def unit(connection: sqlite3.Connection) -> Turn:
-            waiting = rows.messages(connection, conversation_id, "m.outcome IS NULL AND m.direction = 'in'")
+        def unit(tx: Transaction) -> Turn:
+            waiting = rows.messages(tx, conversation_id, "m.outcome IS NULL AND m.direction = 'in'")
             ours = tuple(message for message in waiting if message.job_id in job_ids)
-            return Turn(conversation=rows.conversation(connection, conversation_id), waiting=ours)
+            return Turn(conversation=rows.conversation(tx, conversation_id), waiting=ours)
 
         return await self._database.read(unit)
 
@@ -64,8 +64,8 @@ class ConversationStore:
         A message that no answer could be made for may be the reason, so it is left out.
         """
 
-        def unit(connection: sqlite3.Connection) -> list[Message]:
-            settled = rows.newest_settled(connection, turn.conversation.id, turn.through, limit)
+        def unit(tx: Transaction) -> list[Message]:
+            settled = rows.newest_settled(tx, turn.conversation.id, turn.through, limit)
             return [*settled, *turn.waiting][-limit:]
 
         return await self._database.read(unit)
@@ -73,18 +73,18 @@ class ConversationStore:
     async def conclude(self, turn: Turn, outcome: Outcome, fence: Fence) -> None:
         """The turn's messages get no answer, and their rows say why."""
 
-        def unit(connection: sqlite3.Connection) -> None:
-            fence.check(connection)
-            _conclude(connection, turn.waiting, outcome)
+        def unit(tx: Transaction) -> None:
+            fence.check(tx)
+            _conclude(tx, turn.waiting, outcome)
 
         await self._database.write(unit)
 
     async def give_up(self, job_ids: Collection[str], fence: Fence) -> None:
         """These jobs go to the dead letters, and their messages' rows say so; a retry makes them wait again."""
 
-        def unit(connection: sqlite3.Connection) -> None:
-            fence.check(connection)
-            connection.executemany(
+        def unit(tx: Transaction) -> None:
+            fence.check(tx)
+            tx.executemany(
                 "UPDATE messages SET outcome = 'failed' WHERE job_id = ? AND direction = 'in' AND outcome IS NULL",
                 [(job_id,) for job_id in job_ids],
             )
@@ -94,8 +94,8 @@ class ConversationStore:
     async def draft(self, turn: Turn) -> Draft | None:
         """The saved draft of this very turn."""
 
-        def unit(connection: sqlite3.Connection) -> Draft | None:
-            row = connection.execute(
+        def unit(tx: Transaction) -> Draft | None:
+            row = tx.execute(
                 "SELECT text, model FROM drafts WHERE conversation_id = ? AND through_id = ? AND covers = ?",
                 (turn.conversation.id, turn.through, turn.covers),
             ).fetchone()
@@ -107,13 +107,13 @@ class ConversationStore:
         """Saves the answer before anything is done with it; drafts of shorter turns are superseded."""
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> None:
-            fence.check(connection)
-            connection.execute(
+        def unit(tx: Transaction) -> None:
+            fence.check(tx)
+            tx.execute(
                 "UPDATE drafts SET state = 'superseded' WHERE conversation_id = ? AND state = 'draft'",
                 (turn.conversation.id,),
             )
-            connection.execute(
+            tx.execute(
                 """INSERT INTO drafts (conversation_id, through_id, covers, state, text, model, created_at)
                    VALUES (?, ?, ?, 'draft', ?, ?, ?) ON CONFLICT (conversation_id, through_id) DO UPDATE
                    SET covers = excluded.covers, state = 'draft', text = excluded.text, model = excluded.model,
@@ -134,21 +134,21 @@ class ConversationStore:
         now = self._database.clock.now()
         conversation_id = turn.conversation.id
 
-        def unit(connection: sqlite3.Connection) -> bool:
-            fence.check(connection)
-            if not even_if_newer and fence.has_newer(connection):
+        def unit(tx: Transaction) -> bool:
+            fence.check(tx)
+            if not even_if_newer and fence.has_newer(tx):
                 return False
-            if rows.conversation(connection, conversation_id).owner is not Owner.AI:
+            if rows.conversation(tx, conversation_id).owner is not Owner.AI:
                 return False
             message_id = _add_outgoing(
-                connection, conversation_id, "ai", f"turn:{conversation_id}:{turn.through}", text, parts, now
+                tx, conversation_id, "ai", f"turn:{conversation_id}:{turn.through}", text, parts, now
             )
-            _conclude(connection, turn.waiting, Outcome.ANSWERED, message_id)
-            connection.execute(
+            _conclude(tx, turn.waiting, Outcome.ANSWERED, message_id)
+            tx.execute(
                 "UPDATE drafts SET state = 'committed' WHERE conversation_id = ? AND through_id = ?",
                 (conversation_id, turn.through),
             )
-            connection.execute(
+            tx.execute(
                 """UPDATE conversations SET answered_through = max(answered_through, ?), last_message_at = ?
                    WHERE id = ?""",
                 (turn.through, now, conversation_id),
@@ -171,16 +171,16 @@ class ConversationStore:
         """A message of our own in a person's conversation, once for each `source`. Returns the conversation."""
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> int:
-            fence.check(connection)
-            known = connection.execute("SELECT conversation_id FROM messages WHERE source = ?", (source,)).fetchone()
+        def unit(tx: Transaction) -> int:
+            fence.check(tx)
+            known = tx.execute("SELECT conversation_id FROM messages WHERE source = ?", (source,)).fetchone()
             if known is not None:
                 return int(known[0])
-            contact_id = _contact(connection, channel, address, None, now)
+            contact_id = _contact(tx, channel, address, None, now)
             lane = conversation_key(channel, our_address, address)
-            conversation_id = _open_conversation(connection, contact_id, our_address, lane, now, now, who="system")
-            _add_outgoing(connection, conversation_id, "system", source, text, parts, now)
-            connection.execute("UPDATE conversations SET last_message_at = ? WHERE id = ?", (now, conversation_id))
+            conversation_id = _open_conversation(tx, contact_id, our_address, lane, now, now, who="system")
+            _add_outgoing(tx, conversation_id, "system", source, text, parts, now)
+            tx.execute("UPDATE conversations SET last_message_at = ? WHERE id = ?", (now, conversation_id))
             return conversation_id
 
         return await self._database.write(unit)
@@ -192,7 +192,7 @@ class ConversationStore:
             *(turn.conversation.id, turn.through, call.model, call.outcome),
             *(call.input_tokens, call.output_tokens, call.duration_ms, call.error, now),
         )
-        await self._database.write(lambda connection: connection.execute(INSERT_CALL, values), durable=False)
+        await self._database.write(lambda tx: tx.execute(INSERT_CALL, values), durable=False)
 
     async def mark_idle(self, *, silent_for: float, limit: int) -> int:
         """One batch of active conversations that have been silent for that many seconds becomes idle."""
@@ -210,11 +210,11 @@ class ConversationStore:
     ) -> int:
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> int:
-            silent = connection.execute(SILENT, (before, now - round(silent_for * 1000), limit)).fetchall()
+        def unit(tx: Transaction) -> int:
+            silent = tx.execute(SILENT, (before, now - round(silent_for * 1000), limit)).fetchall()
             for (conversation_id,) in silent:
                 _move(
-                    connection,
+                    tx,
                     conversation_id,
                     after,
                     who="upkeep",
@@ -247,40 +247,40 @@ UPSERT_CONTACT = """
 """
 
 
-def _record(connection: sqlite3.Connection, received: Received, now: int) -> int:
+def _record(tx: Transaction, received: Received, now: int) -> int:
     """Stores one message and returns its conversation; a message that has its outcome changes nothing."""
     inbound = received.inbound
     source = f"{inbound.channel}:{inbound.provider_id}"
-    known = connection.execute("SELECT conversation_id, outcome FROM messages WHERE source = ?", (source,)).fetchone()
+    known = tx.execute("SELECT conversation_id, outcome FROM messages WHERE source = ?", (source,)).fetchone()
     if known is not None and known[1] not in (None, Outcome.FAILED):
         return int(known[0])
-    contact_id = _contact(connection, inbound.channel, inbound.address, inbound.profile_name, received.accepted_at)
+    contact_id = _contact(tx, inbound.channel, inbound.address, inbound.profile_name, received.accepted_at)
     lane = conversation_key(inbound.channel, inbound.our_address, inbound.address)
     conversation_id = _open_conversation(
-        connection, contact_id, inbound.our_address, lane, received.accepted_at, now, who="contact"
+        tx, contact_id, inbound.our_address, lane, received.accepted_at, now, who="contact"
     )
     if known is not None:
         # Back from the dead letters, its conversation may be over: it waits in the present one, with those after it.
-        connection.execute(
+        tx.execute(
             "UPDATE messages SET outcome = NULL, conversation_id = ? WHERE source = ?", (conversation_id, source)
         )
         return conversation_id
-    _insert_inbound(connection, conversation_id, source, received)
+    _insert_inbound(tx, conversation_id, source, received)
     if inbound.keyword is not None:
-        _apply_keyword(connection, conversation_id, contact_id, inbound, now)
+        _apply_keyword(tx, conversation_id, contact_id, inbound, now)
     return conversation_id
 
 
-def _contact(connection: sqlite3.Connection, channel: str, address: str, name: str | None, at: int) -> int:
-    row = connection.execute(UPSERT_CONTACT, (channel, address, name, at, at)).fetchone()
+def _contact(tx: Transaction, channel: str, address: str, name: str | None, at: int) -> int:
+    row = tx.execute(UPSERT_CONTACT, (channel, address, name, at, at)).fetchone()
     return int(row[0])
 
 
 def _open_conversation(
-    connection: sqlite3.Connection, contact_id: int, our_address: str, lane: str, at: int, now: int, *, who: str
+    tx: Transaction, contact_id: int, our_address: str, lane: str, at: int, now: int, *, who: str
 ) -> int:
     """The person's open conversation, made active; reopened or begun where there is none."""
-    last = connection.execute(
+    last = tx.execute(
         """SELECT id, status, closed_reason, closed_at FROM conversations
            WHERE contact_id = ? AND our_address = ? ORDER BY id DESC LIMIT 1""",
         (contact_id, our_address),
@@ -290,82 +290,76 @@ def _open_conversation(
         # Accepted before upkeep closed it: the person never knew of a closing, so it is the same conversation.
         overtaken = status == Status.CLOSED and reason in (CloseReason.IDLE, CloseReason.EXPIRED) and at <= closed_at
         if status == Status.IDLE or overtaken:
-            _move(connection, conversation_id, Status.ACTIVE, who=who, why="a message came", now=now)
+            _move(tx, conversation_id, Status.ACTIVE, who=who, why="a message came", now=now)
         if status != Status.CLOSED or overtaken:
             return int(conversation_id)
-    return _begin(connection, contact_id, our_address, lane, at, last[0] if last else None, who, now)
+    return _begin(tx, contact_id, our_address, lane, at, last[0] if last else None, who, now)
 
 
 def _begin(
-    connection: sqlite3.Connection, contact_id: int, our_address: str, lane: str, at: int,
+    tx: Transaction, contact_id: int, our_address: str, lane: str, at: int,
     previous: int | None, who: str, now: int,
 ) -> int:  # fmt: skip
     # When the person wrote last goes with it: WhatsApp's window knows nothing of our conversations.
-    row = connection.execute(
+    row = tx.execute(
         """INSERT INTO conversations
                (contact_id, our_address, lane, owner, status, opened_at, last_message_at, previous_id, last_inbound_at)
            VALUES (:contact, :ours, :lane, 'ai', 'active', :at, :at, :previous,
                    (SELECT last_inbound_at FROM conversations WHERE id = :previous)) RETURNING id""",
         {"contact": contact_id, "ours": our_address, "lane": lane, "at": at, "previous": previous},
     ).fetchone()
-    _log_transition(connection, row[0], now, who, "opened", (None, Owner.AI), (None, Status.ACTIVE))
+    _log_transition(tx, row[0], now, who, "opened", (None, Owner.AI), (None, Status.ACTIVE))
     return int(row[0])
 
 
-def _insert_inbound(connection: sqlite3.Connection, conversation_id: int, source: str, received: Received) -> None:
+def _insert_inbound(tx: Transaction, conversation_id: int, source: str, received: Received) -> None:
     inbound = received.inbound
     media = json.dumps([{"url": item.url, "content_type": item.content_type} for item in inbound.media])
-    connection.execute(
+    tx.execute(
         """INSERT INTO messages (conversation_id, direction, author, source, job_id, body, description, media, at)
            VALUES (?, 'in', 'contact', ?, ?, ?, ?, ?, ?)""",
         (conversation_id, source, received.job_id, inbound.text, inbound.description, media, received.accepted_at),
     )
-    connection.execute(
+    tx.execute(
         """UPDATE conversations SET last_message_at = max(last_message_at, :at),
            last_inbound_at = max(coalesce(last_inbound_at, 0), :at) WHERE id = :id""",
         {"at": received.accepted_at, "id": conversation_id},
     )
 
 
-def _apply_keyword(
-    connection: sqlite3.Connection, conversation_id: int, contact_id: int, inbound: Inbound, now: int
-) -> None:
+def _apply_keyword(tx: Transaction, conversation_id: int, contact_id: int, inbound: Inbound, now: int) -> None:
     """STOP, START and YES take effect before any AI; what the carrier answers itself, no AI answers."""
-    (last,) = connection.execute(
-        "SELECT max(id) FROM messages WHERE conversation_id = ?", (conversation_id,)
-    ).fetchone()
+    (last,) = tx.execute("SELECT max(id) FROM messages WHERE conversation_id = ?", (conversation_id,)).fetchone()
     if inbound.keyword is Keyword.STOP:
-        connection.execute("UPDATE contacts SET opted_out_at = ? WHERE id = ?", (now, contact_id))
-        waiting = rows.messages(connection, conversation_id, "m.outcome IS NULL AND m.direction = 'in'")
-        _conclude(connection, waiting[:-1], Outcome.OPTED_OUT)
-        _conclude(connection, waiting[-1:], Outcome.KEYWORD)
+        tx.execute("UPDATE contacts SET opted_out_at = ? WHERE id = ?", (now, contact_id))
+        waiting = rows.messages(tx, conversation_id, "m.outcome IS NULL AND m.direction = 'in'")
+        _conclude(tx, waiting[:-1], Outcome.OPTED_OUT)
+        _conclude(tx, waiting[-1:], Outcome.KEYWORD)
         closed = CloseReason.OPTED_OUT
-        _move(connection, conversation_id, Status.CLOSED, who="contact", why="STOP", now=now, reason=closed)
+        _move(tx, conversation_id, Status.CLOSED, who="contact", why="STOP", now=now, reason=closed)
         return
-    opted_in = inbound.keyword in (Keyword.START, Keyword.YES) and _opt_in(connection, contact_id)
+    opted_in = inbound.keyword in (Keyword.START, Keyword.YES) and _opt_in(tx, contact_id)
     if inbound.carrier_replies and (opted_in or inbound.keyword is not Keyword.YES):
-        connection.execute("UPDATE messages SET outcome = ? WHERE id = ?", (Outcome.KEYWORD, last))
+        tx.execute("UPDATE messages SET outcome = ? WHERE id = ?", (Outcome.KEYWORD, last))
 
 
-def _opt_in(connection: sqlite3.Connection, contact_id: int) -> bool:
+def _opt_in(tx: Transaction, contact_id: int) -> bool:
     """Whether the person had opted out until now."""
-    changed = connection.execute(
+    changed = tx.execute(
         "UPDATE contacts SET opted_out_at = NULL WHERE id = ? AND opted_out_at IS NOT NULL", (contact_id,)
     )
     return changed.rowcount > 0
 
 
-def _conclude(
-    connection: sqlite3.Connection, messages: Sequence[Message], outcome: Outcome, answered_by: int | None = None
-) -> None:
-    connection.executemany(
+def _conclude(tx: Transaction, messages: Sequence[Message], outcome: Outcome, answered_by: int | None = None) -> None:
+    tx.executemany(
         "UPDATE messages SET outcome = ?, answered_by = ? WHERE id = ? AND outcome IS NULL",
         [(outcome, answered_by, message.id) for message in messages],
     )
 
 
 def _add_outgoing(
-    connection: sqlite3.Connection,
+    tx: Transaction,
     conversation_id: int,
     author: str,
     source: str,
@@ -373,12 +367,12 @@ def _add_outgoing(
     parts: Sequence[str],
     now: int,
 ) -> int:
-    row = connection.execute(
+    row = tx.execute(
         """INSERT INTO messages (conversation_id, direction, author, source, body, description, at)
            VALUES (?, 'out', ?, ?, ?, ?, ?) RETURNING id""",
         (conversation_id, author, source, text, text, now),
     ).fetchone()
-    connection.executemany(
+    tx.executemany(
         """INSERT INTO outbox (reference, conversation_id, message_id, part, body, state)
            VALUES (?, ?, ?, ?, ?, 'ready')""",
         [(secrets.token_hex(8), conversation_id, row[0], number, part) for number, part in enumerate(parts)],
@@ -387,29 +381,27 @@ def _add_outgoing(
 
 
 def _move(
-    connection: sqlite3.Connection, conversation_id: int, after: Status, *, who: str, why: str, now: int,
+    tx: Transaction, conversation_id: int, after: Status, *, who: str, why: str, now: int,
     reason: CloseReason | None = None,
 ) -> None:  # fmt: skip
     """Changes the status and writes down who did it and why."""
-    owner, before = connection.execute(
-        "SELECT owner, status FROM conversations WHERE id = ?", (conversation_id,)
-    ).fetchone()
+    owner, before = tx.execute("SELECT owner, status FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
     if before == after:
         return
     check_transition(Status(before), after)
     closed_at = now if after is Status.CLOSED else None
-    connection.execute(
+    tx.execute(
         "UPDATE conversations SET status = ?, closed_reason = ?, closed_at = ? WHERE id = ?",
         (after, reason, closed_at, conversation_id),
     )
-    _log_transition(connection, conversation_id, now, who, why, (owner, owner), (before, after))
+    _log_transition(tx, conversation_id, now, who, why, (owner, owner), (before, after))
 
 
 def _log_transition(
-    connection: sqlite3.Connection, conversation_id: int, now: int, who: str, why: str,
+    tx: Transaction, conversation_id: int, now: int, who: str, why: str,
     owner: tuple[str | None, str], status: tuple[str | None, str],
 ) -> None:  # fmt: skip
-    connection.execute(
+    tx.execute(
         """INSERT INTO transitions
                (conversation_id, at, who, reason, owner_before, owner_after, status_before, status_after)
            VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convoq import logs
 from convoq.daemon.requirements import Role as RoleName
 from convoq.daemon.requirements import require
 from convoq.daemon.supervision import Stop, signals
+from convoq.db import Database
 from convoq.errors import ConvoqError
 from convoq.logs import log
+from convoq.queue.base import JobAdmin
+from convoq.queue.opening import open_queue
+from convoq.queue.service import QueueService
+from convoq.settings import Options
 from convoq.settings.load import Loaded, load
 
 CLOSING_TIME = 9.0  # seconds beyond the drain that closing may take; systemd kills after ten
 MOST_OPEN_FILES = 65_536
 
 Role = Callable[[Loaded, Stop], Awaitable[None]]
+
+
+class Storage(NamedTuple):
+    """What a role keeps its promises in."""
+
+    database: Database
+    queue: QueueService
+    jobs: JobAdmin
 
 
 def run_role(
@@ -58,6 +71,14 @@ def run(role: Role, loaded: Loaded) -> None:
             raise stop.error
 
     asyncio.run(main())
+
+
+@asynccontextmanager
+async def open_storage(options: Options) -> AsyncIterator[Storage]:
+    """The store and its queue as the settings say, created and migrated where needed."""
+    database = await Database.open(options.database.path, min_free_mb=options.database.min_free_mb)
+    async with database, open_queue(database) as opened:
+        yield Storage(database, QueueService(opened.queue, options.queue), opened.jobs)
 
 
 def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from convoq.clock import WallClock
+from convoq.daemon.process import open_storage
 from convoq.daemon.supervision import Stop, supervised
 from convoq.db import Database
-from convoq.queue.opening import open_queue
 from convoq.queue.service import QueueService
 from convoq.settings import Options
 from convoq.settings.load import Loaded
@@ -14,7 +14,7 @@ from convoq.settings.load import Loaded
 async def schedule(loaded: Loaded, stop: Stop) -> None:
     """Turns time into jobs, until the stop is requested."""
     async with (
-        open_queue(loaded.options) as (database, queue),
+        open_storage(loaded.options) as (database, queue, _),
         supervised(database, "schedule", stop, lambda: "scheduling"),
     ):
         await run_scheduler(loaded.options, database, queue, stop)

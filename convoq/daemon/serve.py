@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convoq import systemd
+from convoq.daemon.process import open_storage
 from convoq.daemon.supervision import Stop, supervised
 from convoq.db import Database
-from convoq.queue.opening import open_queue
 from convoq.queue.service import QueueService
 from convoq.settings import Options
 from convoq.settings.load import Loaded
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 async def serve(loaded: Loaded, stop: Stop) -> None:
     """Verify, enqueue, answer, until the stop is requested."""
-    async with open_queue(loaded.options) as (database, queue):
+    async with open_storage(loaded.options) as (database, queue, _):
         server = await start_server(loaded.options, database, queue)
         status = f"listening on {', '.join(server.addresses)}"
         try:

@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convoq.clock import WallClock
-from convoq.daemon.process import Role
+from convoq.daemon.process import Role, Storage, open_storage
 from convoq.daemon.supervision import Stop, supervised
-from convoq.db import Database
 from convoq.logs import log
-from convoq.queue.opening import open_queue
-from convoq.queue.service import QueueService
 from convoq.settings.load import Loaded
 
 if TYPE_CHECKING:
@@ -51,11 +48,11 @@ async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder 
     from convoq.worker import Worker
 
     options = loaded.options
-    async with open_queue(options) as (database, queue), AsyncExitStack() as stack:
+    async with open_storage(options) as storage, AsyncExitStack() as stack:
         responder = await _responder(loaded, stack)
         worker = Worker(
-            queue,
-            await _handlers(loaded, wrap(responder, stack) if wrap else responder, database, queue, stack),
+            storage.queue,
+            await _handlers(loaded, wrap(responder, stack) if wrap else responder, storage, stack),
             name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
             concurrency=options.work.concurrency,
             deadline=options.work.deadline,
@@ -65,13 +62,11 @@ async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder 
         def status() -> str:
             return f"{options.work.concurrency} slots, {worker.busy} busy"
 
-        async with supervised(database, "work", stop, status):
+        async with supervised(storage.database, "work", stop, status):
             await worker.run(stop.requested, at_once=stop.at_once, drain=drain)
 
 
-async def _handlers(
-    loaded: Loaded, responder: Responder, database: Database, queue: QueueService, stack: AsyncExitStack
-) -> Handlers:
+async def _handlers(loaded: Loaded, responder: Responder, storage: Storage, stack: AsyncExitStack) -> Handlers:
     """Every kind's handler, with what it needs; closed by the stack."""
     from convoq import jobs
     from convoq.channels.twilio.channel import TwilioChannel
@@ -83,6 +78,7 @@ async def _handlers(
     from convoq.handlers.custom import load_custom
     from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
 
+    database, queue, job_admin = storage
     options = loaded.options
     custom = load_custom(options.handlers, queue, base_dir=_base_dir(loaded))
     channel = await TwilioChannel.create(options.twilio, public_url=options.server.public_url, clock=WallClock())
@@ -109,7 +105,7 @@ async def _handlers(
             jobs.SendMessage.kind: send_message(store, delivery, channel),
             jobs.ProcessIdle.kind: upkeep.process_idle(store, options.conversation),
             jobs.ProcessExpired.kind: upkeep.process_expired(store, options.conversation),
-            jobs.Housekeeping.kind: upkeep.housekeeping(queue.backend, database, options.queue),
+            jobs.Housekeeping.kind: upkeep.housekeeping(job_admin, database, options.queue),
             **custom,
         }
     )

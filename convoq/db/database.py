@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self, TypeVar, TypeVarTuple
 
 from convoq.clock import BootClock, Clock, WallClock, boot_id, since_boot
 from convoq.db import migrations
@@ -21,6 +21,7 @@ from convoq.db.writer import Settle, Unit, Writer, always, roll_back, settle
 from convoq.errors import DatabaseUnavailable
 
 T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
 # Half of SQLite's default: a message touches random pages of small indexes, and each goes to the log whole.
 PAGE_BYTES = 2048
@@ -65,19 +66,26 @@ class Database:
             raise
         return database
 
-    async def write(self, unit: Unit[T], *, durable: bool = True) -> T:
-        """Runs `unit` in a transaction and returns its result after the commit.
+    async def write(self, unit: Callable[[sqlite3.Connection, *Args], T], *args: *Args, durable: bool = True) -> T:
+        """Runs `unit` with these arguments in a transaction and returns its result after the commit.
 
-        A unit is a plain function of the connection that may be run again: it changes nothing but the database. An
+        A unit is a plain function of the transaction that may be run again: it changes nothing but the database. An
         exception of its own undoes it alone and reaches its caller. With `durable=False` the commit may be lost in a
         power cut (not in a crash); that is for what may harmlessly happen again. Raises DatabaseUnavailable.
         """
-        return await self.submit(unit, durable=durable)
+        return await self.submit(unit, *args, durable=durable)
 
-    def submit(self, unit: Unit[T], *, durable: bool = True) -> asyncio.Future[T]:
+    def submit(
+        self, unit: Callable[[sqlite3.Connection, *Args], T], *args: *Args, durable: bool = True
+    ) -> asyncio.Future[T]:
         """As `write`, but at once: units run in the order in which they are submitted."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.post(unit, partial(settle, future), durable=durable, wanted=lambda: not future.cancelled())
+        self.post(
+            lambda connection: unit(connection, *args),
+            partial(settle, future),
+            durable=durable,
+            wanted=lambda: not future.cancelled(),
+        )
         return future
 
     def post(
@@ -90,11 +98,11 @@ class Database:
         self._refuse_if_closed()
         self._writer.post(unit, settle, durable=durable, wanted=wanted)
 
-    async def read(self, unit: Unit[T]) -> T:
-        """Runs `unit` on one consistent snapshot, beside any writer. Raises DatabaseUnavailable."""
+    async def read(self, unit: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
+        """Runs `unit` with these arguments on one snapshot, beside any writer. Raises DatabaseUnavailable."""
         self._refuse_if_closed()
         with self._explained():
-            return await self._reader.run(lambda connection: _snapshot(connection, unit))
+            return await self._reader.run(lambda connection: _snapshot(connection, unit, *args))
 
     def accepts(self) -> bool:
         """Whether the disk has room for new promises. Cheap: asked for every webhook."""
@@ -171,10 +179,10 @@ class Database:
             raise explain(self.path, error) from error
 
 
-def _snapshot(connection: sqlite3.Connection, unit: Unit[T]) -> T:
+def _snapshot(connection: sqlite3.Connection, unit: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
     connection.execute("BEGIN")
     try:
-        return unit(connection)
+        return unit(connection, *args)
     finally:
         roll_back(connection)
 

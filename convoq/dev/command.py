@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from convoq import logs
+from convoq.daemon.process import open_storage
 from convoq.daemon.requirements import OFFLINE, require
 from convoq.daemon.schedule import run_scheduler
 from convoq.daemon.serve import start_server
@@ -26,7 +27,6 @@ from convoq.loopback.environment import Account, environment, free_port
 from convoq.loopback.people import phones
 from convoq.loopback.switches import Switches
 from convoq.loopback.twilio import LoopbackTwilio
-from convoq.queue.opening import open_queue
 from convoq.settings.load import Loaded, load
 
 TWILIO_TIMEOUT: Final = 3.0  # seconds; with the next one: here a lost answer is asked for while somebody watches
@@ -111,7 +111,7 @@ async def _start(
     from convoq.channels.twilio.webhooks import inbound_url
 
     options = loaded.options
-    database, queue = await stack.enter_async_context(open_queue(options))
+    database, queue, _ = await stack.enter_async_context(open_storage(options))
     page = PhonePage(
         phones=phones(options.numbers), database=database, twilio=twilio, switches=switches, worker=worker,
         webhook_url=inbound_url(options.server.public_url or ""), model=options.ai.model or "",

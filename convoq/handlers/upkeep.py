@@ -8,7 +8,7 @@ from convoq.conversations.turns import ConversationStore
 from convoq.db import Database
 from convoq.handlers.base import Handler, Work
 from convoq.logs import log
-from convoq.queue.base import Backend
+from convoq.queue.base import JobAdmin
 from convoq.settings import ConversationSettings, QueueSettings
 
 BATCH = 200  # rows a transaction, so that the writer is never held long
@@ -36,11 +36,11 @@ def process_expired(store: ConversationStore, timing: ConversationSettings) -> H
     return handler
 
 
-def housekeeping(backend: Backend, database: Database, settings: QueueSettings) -> Handler:
+def housekeeping(jobs: JobAdmin, database: Database, settings: QueueSettings) -> Handler:
     """Prunes finished jobs past their retention, then truncates the log."""
 
     async def handler(_: Work) -> None:
-        pruned = await _in_batches(lambda: backend.prune(older_than=settings.retention, limit=BATCH))
+        pruned = await _in_batches(lambda: jobs.prune(older_than=settings.retention, limit=BATCH))
         await database.checkpoint()
         log.info("housekeeping.done", pruned=pruned)
 

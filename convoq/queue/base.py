@@ -1,4 +1,4 @@
-"""The queue's contract: what producers see, what a backend keeps, and what a claim is.
+"""The queue's contract: what producers, workers and operators may ask of it, and what a claim is.
 
 A *lane* is the line of jobs of one ordering key; a job without a key stands in a lane of its own. The lane is what is
 claimed: one live claim per lane, so its jobs run one claim at a time and in order.
@@ -7,11 +7,11 @@ claimed: one live claim per lane, so its jobs run one claim at a time and in ord
 from __future__ import annotations
 
 import enum
-import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
+from convoq.db.transaction import Transaction
 from convoq.jobs import NewJob
 
 
@@ -28,7 +28,7 @@ class Enqueuer(Protocol):
     async def enqueue(self, job: NewJob) -> Enqueued:
         """When this returns, the job is on disk (fsynced) or was there already.
 
-        Raises DatabaseUnavailable (or the backend's equivalent) when it could not be written.
+        Raises DatabaseUnavailable when it could not be written.
         """
         ...
 
@@ -70,28 +70,16 @@ class Claim:
         return replace(self, jobs=tuple(jobs))
 
 
-Guard = Callable[[sqlite3.Connection], None]
-
-
 @dataclass(frozen=True, slots=True)
 class Fence:
     """Keeps a late worker from writing: run `check` inside the transaction that writes, it raises LeaseLost.
 
-    `has_newer` says inside the same transaction whether absorb() would find newer jobs in the lane. A backend that does
+    `has_newer` says inside the same transaction whether absorb() would find newer jobs in the lane. A queue that does
     not share the store's database checks the lease by its clock and answers False.
     """
 
-    check: Guard
-    has_newer: Callable[[sqlite3.Connection], bool]
-
-
-class Capability(enum.Flag):
-    """What only some backends give. docs/design.md holds the table and each fallback."""
-
-    NEWER = enum.auto()  #: absorb() sees jobs that arrived after the claim
-    FENCED_WRITES = enum.auto()  #: the fence is exact, in the store's own transaction
-    PRIORITY = enum.auto()
-    LISTING = enum.auto()  #: list, get, retry_dead, cancel, prune
+    check: Callable[[Transaction], None]
+    has_newer: Callable[[Transaction], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +89,7 @@ class JobFilter:
     ids: tuple[str, ...] | None = None
     kinds: tuple[str, ...] | None = None
     states: tuple[State, ...] | None = None
-    lane: str | None = None
+    ordering_key: str | None = None
     text: str | None = None  #: somewhere in the payload or the error
 
 
@@ -110,7 +98,7 @@ class JobRecord:
     """A job as operators see it. Times are ms on the queue's clock."""
 
     id: str
-    lane: str
+    ordering_key: str | None  #: None: the job has a lane of its own
     kind: str
     payload: str
     state: State
@@ -146,15 +134,12 @@ class Stats:
     kinds: dict[str, KindStats] = field(default_factory=dict)
 
 
-class Backend(Protocol):
-    """What a backend keeps: at-least-once, one live claim per lane, order within it, fencing, delay, dedup.
+class Queue(Protocol):
+    """What an engine keeps: at-least-once, one live claim per lane, order within it, fencing, delay, dedup.
 
     Leases and delays are seconds. Every verb that takes a claim raises LeaseLost, and changes nothing, when the
     receipt is no longer the lane's.
     """
-
-    @property
-    def capabilities(self) -> Capability: ...
 
     async def enqueue(self, jobs: Sequence[NewJob], *, max_attempts: int) -> list[Enqueued]:
         """All of `jobs` are durable when this returns, or none is. One result per job, in order.
@@ -230,6 +215,12 @@ class Backend(Protocol):
         """Seconds until the next lane is due or the next lease runs out (0: now); None when the queue is empty."""
         ...
 
+    async def close(self) -> None: ...
+
+
+class JobAdmin(Protocol):
+    """What operators see of jobs and do with them, apart from their running."""
+
     async def stats(self) -> Stats: ...
 
     async def list(self, where: JobFilter, *, limit: int = 50, before: str | None = None) -> list[JobRecord]:
@@ -258,5 +249,3 @@ class Backend(Protocol):
         Dead letters are kept: only people discard them. Dedup keys have a retention of their own.
         """
         ...
-
-    async def close(self) -> None: ...

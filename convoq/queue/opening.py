@@ -1,20 +1,28 @@
-"""The one place that names the engines: opens the queue that the settings ask for."""
+"""The one place that names the engines: opens the queue that belongs to a store."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from convoq.db import Database
-from convoq.queue.service import QueueService
-from convoq.queue.sqlite.backend import SqliteBackend
-from convoq.settings import Options
+from convoq.queue.base import JobAdmin, Queue
+from convoq.queue.sqlite.backend import SqliteQueue
+
+
+class OpenQueue(NamedTuple):
+    """One engine from both its sides."""
+
+    queue: Queue  #: for producers and workers, behind a QueueService
+    jobs: JobAdmin  #: for operators
 
 
 @asynccontextmanager
-async def open_queue(options: Options) -> AsyncIterator[tuple[Database, QueueService]]:
-    database = await Database.open(options.database.path, min_free_mb=options.database.min_free_mb)
-    async with database, AsyncExitStack() as stack:
-        backend = SqliteBackend(database)
-        stack.push_async_callback(backend.close)
-        yield database, QueueService(backend, options.queue)
+async def open_queue(database: Database) -> AsyncIterator[OpenQueue]:
+    """The queue of this store, until the end of the block; what was enqueued has woken the workers by then."""
+    engine = SqliteQueue(database)
+    try:
+        yield OpenQueue(engine, engine)
+    finally:
+        await engine.close()

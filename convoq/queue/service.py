@@ -11,7 +11,7 @@ from functools import partial
 from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
 from convoq.jobs import NewJob
 from convoq.logs import log
-from convoq.queue.base import Backend, Claim, Enqueued, Fence, Job
+from convoq.queue.base import Claim, Enqueued, Fence, Job, Queue
 from convoq.settings import QueueSettings
 
 LONGEST_REASON = 300  # characters that an operator reads in a list
@@ -19,59 +19,73 @@ LONGEST_ERROR = 8000  # characters of a traceback that are kept with the job
 
 
 class QueueService:
-    """The queue as producers and workers use it, over any backend."""
+    """The queue as producers and workers use it, over any engine."""
 
-    def __init__(
-        self, backend: Backend, settings: QueueSettings, *, random: Callable[[], float] = random.random
-    ) -> None:
-        self.backend = backend
+    def __init__(self, queue: Queue, settings: QueueSettings, *, random: Callable[[], float] = random.random) -> None:
+        self._queue = queue
         self.lease = settings.visibility_timeout
         self._settings = settings
         self._random = random
 
     async def enqueue(self, job: NewJob) -> Enqueued:
         """When this returns, the job is on disk or was there already. Raises DatabaseUnavailable."""
-        [result] = await self.backend.enqueue((job,), max_attempts=self._settings.max_attempts)
+        [result] = await self._queue.enqueue((job,), max_attempts=self._settings.max_attempts)
         _log_enqueued(job, result)
         return result
 
     async def enqueue_many(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """All of them or none."""
-        results = await self.backend.enqueue(jobs, max_attempts=self._settings.max_attempts)
+        results = await self._queue.enqueue(jobs, max_attempts=self._settings.max_attempts)
         for job, result in zip(jobs, results, strict=True):
             _log_enqueued(job, result)
         return results
 
     async def claim(self, limit: int, *, worker: str) -> list[Claim]:
         """Up to `limit` claims to run. Jobs that killed their worker on every start are buried unrun."""
-        claims = await self.backend.claim(limit, lease=self.lease, worker=worker)
+        claims = await self._queue.claim(limit, lease=self.lease, worker=worker)
         return [kept for claim in claims if (kept := await self._without_spent(claim)) is not None]
 
     async def absorb(self, claim: Claim) -> Claim:
         """The claim with the jobs that have newly come behind its own. Raises LeaseLost."""
-        return await self.backend.absorb(claim)
+        return await self._queue.absorb(claim)
 
     async def extend(self, claims: Sequence[Claim]) -> list[Claim]:
         """Renews the leases; returns the claims that are lost."""
-        return await self.backend.extend(claims, lease=self.lease)
+        return await self._queue.extend(claims, lease=self.lease)
 
     def fence(self, claim: Claim) -> Fence:
-        return self.backend.fence(claim)
+        return self._queue.fence(claim)
 
     def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> asyncio.Future[None]:
         """These jobs (default: all of the claim) are done. Begins at once. Raises LeaseLost."""
-        acking = asyncio.ensure_future(self.backend.ack(claim, jobs))
+        acking = asyncio.ensure_future(self._queue.ack(claim, jobs))
         acking.add_done_callback(partial(_log_finished, claim.jobs if jobs is None else jobs))
         return acking
 
+    async def register(self, worker: str) -> None:
+        """Announces this process as a worker, before its first claim."""
+        await self._queue.register(worker)
+
+    async def recover(self) -> int:
+        """Makes the lanes due that dead workers had claimed; how many."""
+        return await self._queue.recover()
+
+    async def wait(self, timeout: float) -> None:
+        """Returns when work may have become due, at the latest after `timeout` seconds."""
+        await self._queue.wait(timeout)
+
+    async def next_due(self) -> float | None:
+        """Seconds until the next lane is due (0: now); None when the queue is empty."""
+        return await self._queue.next_due()
+
     async def release(self, claim: Claim) -> None:
         """The claim goes back as if it had never been taken. Raises LeaseLost."""
-        await self.backend.nack(claim, delay=0)
+        await self._queue.nack(claim, delay=0)
         log.info("job.released", kind=claim.kind, jobs=_ids(claim.jobs))
 
     async def put_off(self, claim: Claim, delay: float) -> None:
         """The claim goes back unrun and is due again after `delay` seconds; costs no attempt. Raises LeaseLost."""
-        await self.backend.nack(claim, delay=delay, reason="another job that may have killed its worker goes first")
+        await self._queue.nack(claim, delay=delay, reason="another job that may have killed its worker goes first")
         log.info("job.put_off", kind=claim.kind, jobs=_ids(claim.jobs), delay=delay)
 
     async def fail(self, claim: Claim, error: Exception, run: Sequence[Job]) -> None:
@@ -84,7 +98,7 @@ class QueueService:
             # A locked file or a full disk is no job's fault: nobody's message is buried for it.
             error = Snooze(self._settings.backoff_base, str(error))
         if isinstance(error, Snooze):
-            await self.backend.nack(claim, delay=error.delay, reason=_reason(str(error)))
+            await self._queue.nack(claim, delay=error.delay, reason=_reason(str(error)))
             log.info("job.snoozed", kind=claim.kind, jobs=_ids(run), delay=error.delay, reason=str(error))
             return
         spent = [job for job in run if isinstance(error, Unrecoverable) or job.attempt >= job.max_attempts]
@@ -99,7 +113,7 @@ class QueueService:
         if charged:
             delay = error.delay if isinstance(error, RetryLater) else self._backoff(charged[0].attempt)
         reason = _reason(f"{type(error).__name__}: {error}")
-        await self.backend.nack(claim, delay=delay, charged=charged, error=_text(error), reason=reason)
+        await self._queue.nack(claim, delay=delay, charged=charged, error=_text(error), reason=reason)
         if charged:
             log.warning(
                 "job.retried", kind=claim.kind, jobs=_ids(charged), delay=round(delay, 3), attempt=charged[0].attempt,
@@ -120,7 +134,7 @@ class QueueService:
         return claim.with_jobs(left) if left else None
 
     async def _bury(self, claim: Claim, jobs: Sequence[Job], error: str) -> None:
-        await self.backend.bury(claim, jobs, error=error)
+        await self._queue.bury(claim, jobs, error=error)
         log.error("job.buried", kind=claim.kind, jobs=_ids(jobs), error=error.strip().rsplit("\n", 1)[-1])
 
     def _backoff(self, attempt: int) -> float:

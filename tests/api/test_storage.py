@@ -15,7 +15,7 @@ from convoq.api.readiness import StorageReadiness
 from convoq.db import Database
 from convoq.queue.base import JobFilter
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import QueueSettings
 from tests.api.conftest import Events
 from tests.api.harness import message, running, status, status_webhook, webhook
@@ -24,33 +24,38 @@ HUGE_MB = 1 << 40
 
 
 @pytest.fixture
-async def service(database: Database) -> AsyncIterator[QueueService]:
-    service = QueueService(SqliteBackend(database), QueueSettings())
-    yield service
-    await service.backend.close()
+async def engine(database: Database) -> AsyncIterator[SqliteQueue]:
+    engine = SqliteQueue(database)
+    yield engine
+    await engine.close()
 
 
-async def test_message_is_on_disk_once_when_it_is_answered(service: QueueService) -> None:
+@pytest.fixture
+def service(engine: SqliteQueue) -> QueueService:
+    return QueueService(engine, QueueSettings())
+
+
+async def test_message_is_on_disk_once_when_it_is_answered(engine: SqliteQueue, service: QueueService) -> None:
     async with running(enqueuer=service) as house:
         replies = await asyncio.gather(*(house.ask(webhook(message())) for _ in range(20)))
         assert {reply.status for reply in replies} == {200}
-        (record,) = await service.backend.list(JobFilter())
+        (record,) = await engine.list(JobFilter())
     assert json.loads(record.payload)["form"] == [list(pair) for pair in message()]
 
 
-async def test_burst_of_webhooks_is_stored_whole(service: QueueService) -> None:
+async def test_burst_of_webhooks_is_stored_whole(engine: SqliteQueue, service: QueueService) -> None:
     async with running(enqueuer=service) as house:
         sids = [f"SM{number:032x}" for number in range(50)]
         inbound = (house.ask(webhook(message(sid=sid))) for sid in sids)
         statuses = (house.ask(status_webhook(status(sid=sid)), bodiless=True) for sid in sids)
         replies = await asyncio.gather(*inbound, *statuses)
         assert [reply.status for reply in replies] == [200] * 50 + [204] * 50
-        assert await service.backend.count(JobFilter(kinds=("process_ai_response",))) == 50
-        assert await service.backend.count(JobFilter(kinds=("record_delivery_status",))) == 50
+        assert await engine.count(JobFilter(kinds=("process_ai_response",))) == 50
+        assert await engine.count(JobFilter(kinds=("record_delivery_status",))) == 50
 
 
 async def test_database_locked_by_somebody_else_is_503_and_later_200(
-    database: Database, service: QueueService, events: Events
+    database: Database, engine: SqliteQueue, service: QueueService, events: Events
 ) -> None:
     with sqlite3.connect(database.path, isolation_level=None) as outsider:
         async with running(enqueuer=service, write_timeout=0.2) as house:
@@ -58,7 +63,7 @@ async def test_database_locked_by_somebody_else_is_503_and_later_200(
             assert (await house.ask(webhook(message()))).status == 503
             outsider.execute("ROLLBACK")
             assert (await house.ask(webhook(message()))).status == 200
-            assert await service.backend.count(JobFilter()) == 1
+            assert await engine.count(JobFilter()) == 1
     outsider.close()
     assert [event["event"] for event in events if event["log_level"] == "warning"] == ["webhook.refused"]
 

@@ -17,7 +17,7 @@ from convoq.conversations.turns import ConversationStore, Received
 from convoq.db import Database
 from convoq.jobs import PEOPLE, NewJob, ProcessAiResponse, conversation_key, raw_job
 from convoq.queue.base import Claim
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ def job(kind: str = "greet", number: int = 0, **options: Any) -> NewJob:
 
 
 async def enqueue(database: Database, jobs: Sequence[NewJob], *, max_attempts: int = 8) -> list[str]:
-    backend = SqliteBackend(database)
+    backend = SqliteQueue(database)
     try:
         return [done.job_id for done in await backend.enqueue(jobs, max_attempts=max_attempts)]
     finally:
@@ -76,7 +76,7 @@ async def enqueue(database: Database, jobs: Sequence[NewJob], *, max_attempts: i
 
 async def bury(database: Database, jobs: Sequence[NewJob], error: str = "ValueError: no such customer") -> list[str]:
     """Enqueues the jobs and lets them end in the dead letters."""
-    backend = SqliteBackend(database)
+    backend = SqliteQueue(database)
     try:
         ids = [done.job_id for done in await backend.enqueue(jobs, max_attempts=8)]
         while claims := await backend.claim(100, lease=60, worker="w"):
@@ -89,7 +89,7 @@ async def bury(database: Database, jobs: Sequence[NewJob], error: str = "ValueEr
 
 async def claim_one(database: Database, job: NewJob) -> Claim:
     """Enqueues a job and leaves it running."""
-    backend = SqliteBackend(database)
+    backend = SqliteQueue(database)
     try:
         await backend.enqueue([job], max_attempts=8)
         (claim,) = await backend.claim(1, lease=600, worker="w")
@@ -101,7 +101,7 @@ async def claim_one(database: Database, job: NewJob) -> Claim:
 async def snooze(database: Database, job: NewJob, reason: str) -> None:
     """Enqueues a job that was claimed and given back for an hour."""
     claim = await claim_one(database, job)
-    backend = SqliteBackend(database)
+    backend = SqliteQueue(database)
     try:
         await backend.nack(claim, delay=3600.0, reason=reason)
     finally:
@@ -124,7 +124,7 @@ async def receive(
     delivered: bool = True, draft: str | None = None,
 ) -> int:  # fmt: skip
     """A person's message, taken up by a worker; answered if there is a `reply`. Returns its conversation."""
-    backend, store, outbox = SqliteBackend(database), ConversationStore(database), Outbox(database)
+    backend, store, outbox = SqliteQueue(database), ConversationStore(database), Outbox(database)
     try:
         await backend.enqueue([inbound_job(text, sid, address=address, name=name)], max_attempts=8)
         claim = await _claim_of(backend, conversation_key("twilio", OURS, address))
@@ -150,7 +150,7 @@ async def receive(
         await backend.close()
 
 
-async def _claim_of(backend: SqliteBackend, lane: str) -> Claim:
+async def _claim_of(backend: SqliteQueue, lane: str) -> Claim:
     claims = {claim.lane: claim for claim in await backend.claim(100, lease=60, worker="w")}
     wanted = claims.pop(lane)
     for other in claims.values():

@@ -15,7 +15,7 @@ import pytest
 
 from convoq.conversations.turns import ConversationStore
 from convoq.db import Database
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from tests.cli.scenes import ANA, Place, receive
 from tests.cli.test_jobs import Terminal
 
@@ -87,7 +87,7 @@ def test_a_failed_part_says_why(place: Place, capsys: pytest.CaptureFixture[str]
 
 async def fail(database: Database, error: str) -> None:
     """The message's job ends in the dead letters, as the worker leaves it."""
-    backend = SqliteBackend(database)
+    backend = SqliteQueue(database)
     [claim] = await backend.claim(1, lease=60, worker="w")
     await ConversationStore(database).give_up([job.id for job in claim.jobs], backend.fence(claim))
     await backend.bury(claim, claim.jobs, error=error)

@@ -10,7 +10,7 @@ import pytest
 
 from convoq.db import Database
 from convoq.jobs import raw_job
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from tests.cli.scenes import ANA, Place, bury, claim_one, enqueue, inbound_job, job, snooze
 
 HOSTILE = "\x1b]0;owned\x07\u202e\nconvoq: fake"
@@ -244,13 +244,13 @@ def test_a_bulk_change_goes_in_batches_and_reaches_each_job_once(
     place.prepare(lambda database: bury(database, [job(number=n) for n in range(25)]))
     monkeypatch.setattr("convoq.cli.jobs.BATCH", 10)
     batches: list[tuple[str, ...]] = []
-    retry = SqliteBackend.retry_dead
+    retry = SqliteQueue.retry_dead
 
-    async def spying(self: SqliteBackend, where: Any, *, limit: int = 500) -> int:
+    async def spying(self: SqliteQueue, where: Any, *, limit: int = 500) -> int:
         batches.append(where.ids)
         return await retry(self, where, limit=limit)
 
-    monkeypatch.setattr(SqliteBackend, "retry_dead", spying)
+    monkeypatch.setattr(SqliteQueue, "retry_dead", spying)
 
     assert place.run("jobs", "retry", "--all", "--yes") == 0
 
@@ -265,7 +265,7 @@ def test_a_retried_job_can_be_claimed(place: Place) -> None:
     place.run("jobs", "retry", "1")
 
     async def claimed(database: Database) -> list[str]:
-        backend = SqliteBackend(database)
+        backend = SqliteQueue(database)
         try:
             return [found.id for claim in await backend.claim(9, lease=60, worker="w") for found in claim.jobs]
         finally:

@@ -283,7 +283,7 @@ def test_a_closed_conversation_cannot_become_idle() -> None:
 async def test_housekeeping_prunes_finished_jobs_past_their_retention(met: House) -> None:
     met.clock.advance(101)
     await met.upkeep("housekeeping")
-    kept = await met.queue.backend.list(JobFilter())
+    kept = await met.engine.list(JobFilter())
     assert [record.kind for record in kept] == ["housekeeping"]
 
 

@@ -19,7 +19,7 @@ from convoq.db import connection as db_connection
 from convoq.db import database as db_database
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import NewJob
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from tests.clock import ManualClock
 from tests.db.notes import notes_in, put
 
@@ -242,7 +242,7 @@ async def test_a_boot_with_a_wrong_date_is_not_before_the_newest_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with await Database.open(tmp_path / "convoq.db") as database:
-        backend = SqliteBackend(database)
+        backend = SqliteQueue(database)
         [job] = await backend.enqueue([NewJob(kind="k", payload="{}")], max_attempts=1)
         record = await backend.get(job.job_id)
         await backend.close()

@@ -32,7 +32,7 @@ from convoq.jobs import (
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.queue.base import Claim, JobFilter, JobRecord, State
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
 from convoq.worker import Worker, _Run
 from tests.clock import ManualClock
@@ -88,6 +88,7 @@ class House:
     clock: ManualClock
     twilio: LoopbackTwilio
     queue: QueueService
+    engine: SqliteQueue
     store: ConversationStore
     outbox: Outbox
     responder: ScriptedResponder
@@ -146,7 +147,7 @@ class House:
 
     async def settle(self, *, patience: float = 86_400) -> None:
         """Handles until nothing is left; the clock goes on to whatever is due next."""
-        while (due := await self.queue.backend.next_due()) is not None:
+        while (due := await self.engine.next_due()) is not None:
             assert due <= patience, f"the next job is due in {due} s"
             patience -= due
             self.clock.advance(due)
@@ -166,15 +167,15 @@ class House:
         return [message.body for message in self.twilio.messages]
 
     async def job(self, job_id: str) -> JobRecord:
-        found = await self.queue.backend.get(job_id)
+        found = await self.engine.get(job_id)
         assert found is not None
         return found
 
     async def dead(self) -> list[JobRecord]:
-        return await self.queue.backend.list(JobFilter(states=(State.DEAD,)))
+        return await self.engine.list(JobFilter(states=(State.DEAD,)))
 
     async def due_in(self) -> float | None:
-        return await self.queue.backend.next_due()
+        return await self.engine.next_due()
 
     async def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return await self.database.read(lambda connection: connection.execute(sql, values).fetchall())
@@ -200,7 +201,8 @@ async def open_house(
             account_sid=ACCOUNT_SID, auth_token=SecretStr(AUTH_TOKEN), api_base_url=twilio.url, timeout=timeout
         )
         channel = await TwilioChannel.create(settings, public_url="http://127.0.0.1:9", clock=WallClock())
-        queue = QueueService(SqliteBackend(database), QueueSettings(), random=lambda: 1.0)
+        engine = SqliteQueue(database)
+        queue = QueueService(engine, QueueSettings(), random=lambda: 1.0)
         store, outbox, responder = ConversationStore(database), Outbox(database), ScriptedResponder()
         delivery = Delivery(outbox, channel, clock, reconcile_after=RECONCILE_AFTER, request_timeout=REQUEST_TIMEOUT)
         answer = AnswerHandler(
@@ -218,10 +220,10 @@ async def open_house(
             SendMessage.kind: send_message(store, delivery, channel),
             ProcessIdle.kind: upkeep.process_idle(store, timing),
             ProcessExpired.kind: upkeep.process_expired(store, timing),
-            Housekeeping.kind: upkeep.housekeeping(queue.backend, database, QueueSettings(retention=100)),
+            Housekeeping.kind: upkeep.housekeeping(engine, database, QueueSettings(retention=100)),
         }
         try:
-            yield House(database, clock, twilio, queue, store, outbox, responder, handlers, delivery, channel)
+            yield House(database, clock, twilio, queue, engine, store, outbox, responder, handlers, delivery, channel)
         finally:
             await channel.close()
-            await queue.backend.close()
+            await engine.close()

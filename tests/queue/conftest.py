@@ -1,4 +1,4 @@
-"""The backends that the queue's contract is tested over: a new one adds one factory to BACKENDS."""
+"""The engines that the queue's contract is tested over: a new one adds one factory to ENGINES."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ import pytest
 
 from convoq.clock import Clock
 from convoq.db import Database
-from convoq.queue.base import Backend
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.base import JobAdmin, Queue
+from convoq.queue.sqlite.backend import SqliteQueue
 from tests.clock import ManualClock
+
+
+class Engine(Queue, JobAdmin, Protocol):
+    """What one of our engines is: the queue from both its sides."""
 
 
 @dataclass(slots=True)
 class Opened:
-    """A backend and the store whose writes its fence guards."""
+    """A engine and the store whose writes its fence guards."""
 
-    backend: Backend
+    engine: Engine
     database: Database
     closed: bool = False
 
@@ -30,35 +34,35 @@ class Opened:
         if self.closed:
             return
         self.closed = True
-        await self.backend.close()
+        await self.engine.close()
         await self.database.close()
 
 
 async def open_sqlite(directory: Path, clock: Clock) -> Opened:
     database = await Database.open(directory / "convoq.db", clock=clock)
-    return Opened(SqliteBackend(database), database)
+    return Opened(SqliteQueue(database), database)
 
 
-BACKENDS: dict[str, Callable[[Path, Clock], Coroutine[Any, Any, Opened]]] = {"sqlite": open_sqlite}
+ENGINES: dict[str, Callable[[Path, Clock], Coroutine[Any, Any, Opened]]] = {"sqlite": open_sqlite}
 
 
-class OpenBackend(Protocol):
+class OpenEngine(Protocol):
     async def __call__(self, clock: Clock | None = None) -> Opened:
-        """One more backend on the test's own queue, as another process would open it."""
+        """One more engine on the test's own queue, as another process would open it."""
         ...
 
 
-@pytest.fixture(params=list(BACKENDS))
-def backend_name(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=list(ENGINES))
+def engine_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-async def open_backend(backend_name: str, tmp_path: Path, clock: ManualClock) -> AsyncIterator[OpenBackend]:
+async def open_engine(engine_name: str, tmp_path: Path, clock: ManualClock) -> AsyncIterator[OpenEngine]:
     manual, opened = clock, list[Opened]()
 
     async def open_one(clock: Clock | None = None) -> Opened:
-        opened.append(await BACKENDS[backend_name](tmp_path, clock or manual))
+        opened.append(await ENGINES[engine_name](tmp_path, clock or manual))
         return opened[-1]
 
     yield open_one
@@ -67,13 +71,13 @@ async def open_backend(backend_name: str, tmp_path: Path, clock: ManualClock) ->
 
 
 @pytest.fixture
-async def store(open_backend: OpenBackend) -> Opened:
-    return await open_backend()
+async def store(open_engine: OpenEngine) -> Opened:
+    return await open_engine()
 
 
 @pytest.fixture
-def backend(store: Opened) -> Backend:
-    return store.backend
+def engine(store: Opened) -> Engine:
+    return store.engine
 
 
 # The child stops by itself when its stdin closes, so that an interrupted test run leaves no process behind.
@@ -82,16 +86,16 @@ import asyncio, sys
 from pathlib import Path
 from convoq.jobs import NewJob
 from tests.clock import ManualClock
-from tests.queue.conftest import BACKENDS
+from tests.queue.conftest import ENGINES
 
 async def main(name, directory, now, act, worker):
-    backend = (await BACKENDS[name](Path(directory), ManualClock(int(now)))).backend
+    engine = (await ENGINES[name](Path(directory), ManualClock(int(now)))).engine
     if act == "enqueue":
-        [result] = await backend.enqueue([NewJob(kind="reply", payload="{}")], max_attempts=5)
+        [result] = await engine.enqueue([NewJob(kind="reply", payload="{}")], max_attempts=5)
         print("READY", result.job_id, flush=True)
     else:
-        await backend.register(worker)
-        print("READY", len(await backend.claim(100, lease=3600.0, worker=worker)), flush=True)
+        await engine.register(worker)
+        print("READY", len(await engine.claim(100, lease=3600.0, worker=worker)), flush=True)
     await asyncio.to_thread(sys.stdin.read)
 
 asyncio.run(main(*sys.argv[1:]))
@@ -119,13 +123,13 @@ class StartChild(Protocol):
 
 
 @pytest.fixture
-async def start_child(backend_name: str, tmp_path: Path, clock: ManualClock) -> AsyncIterator[StartChild]:
+async def start_child(engine_name: str, tmp_path: Path, clock: ManualClock) -> AsyncIterator[StartChild]:
     children: list[Child] = []
 
     async def start(act: str, worker: str = "child") -> Child:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-c", _CHILD, backend_name, str(tmp_path), str(clock.now()), act, worker),
+            *("-c", _CHILD, engine_name, str(tmp_path), str(clock.now()), act, worker),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=Path(__file__).parents[2],

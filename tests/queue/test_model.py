@@ -28,9 +28,9 @@ from hypothesis.stateful import (
 
 from convoq.errors import LeaseLost
 from convoq.jobs import NORMAL, PEOPLE, UPKEEP, NewJob
-from convoq.queue.base import Backend, Claim, Enqueued, Job, JobFilter, KindStats, State
+from convoq.queue.base import Claim, Enqueued, Job, JobFilter, KindStats, State
 from tests.clock import ManualClock
-from tests.queue.conftest import BACKENDS, Opened
+from tests.queue.conftest import ENGINES, Engine, Opened
 
 T = TypeVar("T")
 
@@ -100,17 +100,17 @@ draws = st.builds(
     delay=st.sampled_from([0.0, 0.0, 10.0]),
     priority=st.sampled_from([PEOPLE, NORMAL, UPKEEP]),
 )
-backends = st.integers(0, WORKERS - 1)
+engines = st.integers(0, WORKERS - 1)
 
 
-async def acked(backend: Backend, claim: Claim, jobs: Sequence[Job] | None = None) -> None:
-    await backend.ack(claim, jobs)
+async def acked(engine: Engine, claim: Claim, jobs: Sequence[Job] | None = None) -> None:
+    await engine.ack(claim, jobs)
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Two backends on one queue, a clock turned by hand, and every claim ever given, the stale ones too."""
+    """Two engines on one queue, a clock turned by hand, and every claim ever given, the stale ones too."""
 
-    backend_name: str
+    engine_name: str
     claims = Bundle("claims")
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         for _ in range(WORKERS):
-            self.opened.append(self.run(BACKENDS[self.backend_name](Path(self.directory.name), self.clock)))
+            self.opened.append(self.run(ENGINES[self.engine_name](Path(self.directory.name), self.clock)))
 
     def teardown(self) -> None:
         try:
@@ -147,14 +147,14 @@ class QueueMachine(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
-    def backend(self, which: int) -> Backend:
-        return self.opened[which].backend
+    def engine(self, which: int) -> Engine:
+        return self.opened[which].engine
 
     # --- what callers do ---
 
-    @rule(which=backends, drawn=st.lists(draws, min_size=1, max_size=4))
+    @rule(which=engines, drawn=st.lists(draws, min_size=1, max_size=4))
     def enqueue(self, which: int, drawn: list[Draw]) -> None:
-        results = self.run(self.backend(which).enqueue([each.as_new() for each in drawn], max_attempts=5))
+        results = self.run(self.engine(which).enqueue([each.as_new() for each in drawn], max_attempts=5))
         assert len(results) == len(drawn)
         for draw, result in zip(drawn, results, strict=True):
             if draw.dedup in self.keys:
@@ -178,10 +178,10 @@ class QueueMachine(RuleBasedStateMachine):
         line.append(job.id)
         line.sort(key=lambda each: self.jobs[each].place)
 
-    @rule(target=claims, which=backends, limit=st.integers(1, 4), lease=st.sampled_from([10.0, 60.0]))
+    @rule(target=claims, which=engines, limit=st.integers(1, 4), lease=st.sampled_from([10.0, 60.0]))
     def claim(self, which: int, limit: int, lease: float) -> Any:
         due = sorted((lane.priority, lane.due_at) for lane in self.lanes.values() if lane.due_at <= self.clock.now())
-        claims = self.run(self.backend(which).claim(limit, lease=lease, worker=f"w{which}"))
+        claims = self.run(self.engine(which).claim(limit, lease=lease, worker=f"w{which}"))
         standing = [self.lanes[self.jobs[claim.jobs[0].id].lane] for claim in claims]
         assert [(lane.priority, lane.due_at) for lane in standing] == due[:limit]
         for claim in claims:
@@ -216,35 +216,35 @@ class QueueMachine(RuleBasedStateMachine):
             self.jobs[each.id].attempt += 1
             assert (each.attempt, each.kind) == (self.jobs[each.id].attempt, self.jobs[each.id].kind)
 
-    @rule(which=backends, receipt=claims, data=st.data())
+    @rule(which=engines, receipt=claims, data=st.data())
     def ack(self, which: int, receipt: str, data: st.DataObject) -> None:
         claim = self.newest[receipt]
         some = self.some(data, claim)
-        if self.verb(receipt, acked(self.backend(which), claim, some)):
+        if self.verb(receipt, acked(self.engine(which), claim, some)):
             self.end(claim, claim.jobs if some is None else some, State.DONE)
 
-    @rule(which=backends, receipt=claims, data=st.data())
+    @rule(which=engines, receipt=claims, data=st.data())
     def bury(self, which: int, receipt: str, data: st.DataObject) -> None:
         claim = self.newest[receipt]
         some = self.some(data, claim) or claim.jobs
-        if self.verb(receipt, self.backend(which).bury(claim, some, error="buried")):
+        if self.verb(receipt, self.engine(which).bury(claim, some, error="buried")):
             self.end(claim, some, State.DEAD)
 
-    @rule(which=backends, receipt=claims, delay=st.sampled_from([0.0, 0.0, 20.0]), data=st.data())
+    @rule(which=engines, receipt=claims, delay=st.sampled_from([0.0, 0.0, 20.0]), data=st.data())
     def nack(self, which: int, receipt: str, delay: float, data: st.DataObject) -> None:
         claim = self.newest[receipt]
         charged = data.draw(st.sampled_from([(), claim.jobs, claim.jobs[:1]]), label="charged")
-        if not self.verb(receipt, self.backend(which).nack(claim, delay=delay, charged=charged, error="failed")):
+        if not self.verb(receipt, self.engine(which).nack(claim, delay=delay, charged=charged, error="failed")):
             return
         lane = self.lane_of(claim)
         for job_id in lane.claimed:
             self.jobs[job_id].attempt -= job_id not in {each.id for each in charged}
         lane.receipt, lane.claimed, lane.due_at = None, [], self.clock.now() + round(delay * 1000)
 
-    @rule(which=backends, receipt=claims)
+    @rule(which=engines, receipt=claims)
     def absorb(self, which: int, receipt: str) -> None:
         claim = self.newest[receipt]
-        given = self.verb(receipt, self.backend(which).absorb(claim))
+        given = self.verb(receipt, self.engine(which).absorb(claim))
         if not given:
             return
         [more], lane = given, self.lane_of(claim)
@@ -264,26 +264,26 @@ class QueueMachine(RuleBasedStateMachine):
     def behind(self, lane: ModelLane) -> list[str]:
         return [job_id for job_id in lane.jobs if self.jobs[job_id].place > lane.reach]
 
-    @rule(which=backends, receipts=st.lists(claims, max_size=3, unique=True), lease=st.sampled_from([10.0, 60.0]))
+    @rule(which=engines, receipts=st.lists(claims, max_size=3, unique=True), lease=st.sampled_from([10.0, 60.0]))
     def extend(self, which: int, receipts: list[str], lease: float) -> None:
         asked = [self.newest[receipt] for receipt in receipts]
-        lost = self.run(self.backend(which).extend(asked, lease=lease))
+        lost = self.run(self.engine(which).extend(asked, lease=lease))
         assert lost == [claim for claim in asked if not self.holds(claim.receipt)]
         for claim in asked:
             if claim not in lost:
                 self.lane_of(claim).due_at = self.clock.now() + round(lease * 1000)
 
-    @rule(which=backends, receipt=claims)
+    @rule(which=engines, receipt=claims)
     def write_behind_the_fence(self, which: int, receipt: str) -> None:
         claim = self.newest[receipt]
-        fence = self.backend(which).fence(claim)
+        fence = self.engine(which).fence(claim)
         write = self.opened[which].database.write
         self.verb(receipt, write(fence.check))
         if self.holds(receipt):
             lane = self.lane_of(claim)
             assert self.run(write(fence.has_newer)) is bool(self.joiners(lane))
 
-    @rule(which=backends, data=st.data())
+    @rule(which=engines, data=st.data())
     @precondition(lambda self: self.jobs)
     def cancel(self, which: int, data: st.DataObject) -> None:
         job = self.jobs[data.draw(st.sampled_from(sorted(self.jobs)), label="job")]
@@ -291,23 +291,23 @@ class QueueMachine(RuleBasedStateMachine):
         if lane is not None and job.id in lane.claimed and lane.due_at <= self.clock.now():
             return  # the contract leaves open whether a job whose lease ran out may be cancelled under its late worker
         cancelled = job.state is State.READY and lane is not None and job.id not in lane.claimed
-        assert self.run(self.backend(which).cancel(JobFilter(ids=(job.id,)))) == cancelled
+        assert self.run(self.engine(which).cancel(JobFilter(ids=(job.id,)))) == cancelled
         if cancelled and lane is not None:
             job.state, job.finished_at = State.CANCELLED, self.clock.now()
             lane.jobs.remove(job.id)
             self.close_if_empty(job.lane)
 
-    @rule(which=backends, data=st.data())
+    @rule(which=engines, data=st.data())
     @precondition(lambda self: self.jobs)
     def retry_dead(self, which: int, data: st.DataObject) -> None:
         job = self.jobs[data.draw(st.sampled_from(sorted(self.jobs)), label="job")]
         revived = job.state in (State.DEAD, State.CANCELLED)
-        assert self.run(self.backend(which).retry_dead(JobFilter(ids=(job.id,)))) == revived
+        assert self.run(self.engine(which).retry_dead(JobFilter(ids=(job.id,)))) == revived
         if revived:
             job.state, job.attempt, job.finished_at = State.READY, 0, None
             self.line_up(job, self.clock.now())
 
-    @rule(which=backends, older_than=st.sampled_from([5.0, 100.0]))
+    @rule(which=engines, older_than=st.sampled_from([5.0, 100.0]))
     def prune(self, which: int, older_than: float) -> None:
         horizon = self.clock.now() - round(older_than * 1000)
         old = [
@@ -315,7 +315,7 @@ class QueueMachine(RuleBasedStateMachine):
             for job in self.jobs.values()
             if job.state in (State.DONE, State.CANCELLED) and (job.finished_at or 0) < horizon
         ]
-        assert self.run(self.backend(which).prune(older_than=older_than)) == len(old)
+        assert self.run(self.engine(which).prune(older_than=older_than)) == len(old)
         for job_id in old:
             del self.jobs[job_id]
             self.gone.add(job_id)
@@ -324,10 +324,10 @@ class QueueMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    @rule(which=backends)
+    @rule(which=engines)
     def restart(self, which: int) -> None:
         self.run(self.opened[which].close())
-        self.opened[which] = self.run(BACKENDS[self.backend_name](Path(self.directory.name), self.clock))
+        self.opened[which] = self.run(ENGINES[self.engine_name](Path(self.directory.name), self.clock))
 
     # --- how the model keeps books ---
 
@@ -370,7 +370,7 @@ class QueueMachine(RuleBasedStateMachine):
     def every_job_stands_where_the_model_says(self) -> None:
         if not self.opened:
             return
-        seen = self.run(self.backend(0).list(JobFilter(), limit=10_000))
+        seen = self.run(self.engine(0).list(JobFilter(), limit=10_000))
         now = self.clock.now()
         actual = {
             each.id: (each.kind, each.state, each.attempt, each.running, each.due_at, each.finished_at) for each in seen
@@ -388,7 +388,7 @@ class QueueMachine(RuleBasedStateMachine):
     def stats_add_up(self) -> None:
         if not self.opened:
             return
-        stats = self.run(self.backend(1).stats())
+        stats = self.run(self.engine(1).stats())
         for kind in KINDS:
             got = stats.kinds.get(kind, KindStats())
             assert (got.ready, got.scheduled, got.running, got.dead) == self.expected_stats(kind)
@@ -398,7 +398,7 @@ class QueueMachine(RuleBasedStateMachine):
         if not self.opened:
             return
         waits = [max(0, lane.due_at - self.clock.now()) / 1000 for lane in self.lanes.values()]
-        assert self.run(self.backend(0).next_due()) == min(waits, default=None)
+        assert self.run(self.engine(0).next_due()) == min(waits, default=None)
 
     def expected_stats(self, kind: str) -> tuple[int, int, int, int]:
         ready = scheduled = running = dead = 0
@@ -420,15 +420,15 @@ class QueueMachine(RuleBasedStateMachine):
         expected = {key: list(lane.jobs) for key, lane in self.lanes.items()}
         self.clock.advance(3600.0)
         came: dict[str, list[str]] = {}
-        while claims := self.run(self.backend(0).claim(100, lease=60.0, worker="drain")):
+        while claims := self.run(self.engine(0).claim(100, lease=60.0, worker="drain")):
             for claim in claims:
                 came.setdefault(self.jobs[claim.jobs[0].id].lane, []).extend(each.id for each in claim.jobs)
-                self.run(acked(self.backend(0), claim))
+                self.run(acked(self.engine(0), claim))
         assert came == expected
-        assert self.run(self.backend(1).count(JobFilter(states=(State.READY,)))) == 0
+        assert self.run(self.engine(1).count(JobFilter(states=(State.READY,)))) == 0
 
 
-@pytest.mark.parametrize("name", list(BACKENDS))
+@pytest.mark.parametrize("name", list(ENGINES))
 def test_any_order_of_calls_keeps_the_contract(name: str) -> None:
-    machine = type(f"{name.title()}Machine", (QueueMachine,), {"backend_name": name})
+    machine = type(f"{name.title()}Machine", (QueueMachine,), {"engine_name": name})
     run_state_machine_as_test(machine, settings=DEPTH)

@@ -1,4 +1,4 @@
-"""The queue's policy over the real backend: attempts, backoff, burial, and what stands in the log."""
+"""The queue's policy over the real engine: attempts, backoff, burial, and what stands in the log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from convoq.errors import LeaseLost, RetryLater, Snooze, Unrecoverable
 from convoq.jobs import NewJob
 from convoq.queue.base import Claim, JobRecord, State
 from convoq.queue.service import LONGEST_ERROR, QueueService
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import QueueSettings
 from tests.clock import ManualClock
 
@@ -26,7 +26,8 @@ class House:
 
     def __init__(self, database: Database) -> None:
         self.chance = 1.0
-        self.service = QueueService(SqliteBackend(database), SETTINGS, random=lambda: self.chance)
+        self.engine = SqliteQueue(database)
+        self.service = QueueService(self.engine, SETTINGS, random=lambda: self.chance)
 
     async def put(self, *keys: str | None, **options: Any) -> list[str]:
         jobs = [NewJob(kind="k", payload="{}", ordering_key=key, **options) for key in keys]
@@ -37,19 +38,19 @@ class House:
         return claim
 
     async def record(self, job_id: str) -> JobRecord:
-        found = await self.service.backend.get(job_id)
+        found = await self.engine.get(job_id)
         assert found is not None
         return found
 
     async def wait(self) -> float | None:
-        return await self.service.backend.next_due()
+        return await self.engine.next_due()
 
 
 @pytest.fixture
 async def house(database: Database) -> Any:
     house = House(database)
     yield house
-    await house.service.backend.close()
+    await house.engine.close()
 
 
 @pytest.fixture
@@ -209,7 +210,7 @@ async def test_a_spent_claim_that_is_lost_meanwhile_is_left_alone(
     await house.claim()
     clock.advance(31)
     [good] = await house.put(None)
-    original = house.service.backend.claim
+    original = house.engine.claim
 
     async def claim_and_oversleep(limit: int, *, lease: float, worker: str) -> list[Claim]:
         claims = await original(limit, lease=lease, worker=worker)
@@ -217,7 +218,7 @@ async def test_a_spent_claim_that_is_lost_meanwhile_is_left_alone(
         await original(1, lease=lease, worker="another")  # takes the spent one, which is due longest
         return claims
 
-    monkeypatch.setattr(house.service.backend, "claim", claim_and_oversleep)
+    monkeypatch.setattr(house.engine, "claim", claim_and_oversleep)
     claims = await house.service.claim(10, worker="w")
     assert [job.id for claim in claims for job in claim.jobs] == [good]
     assert (await house.record(spent)).state is State.READY

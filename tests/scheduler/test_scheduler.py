@@ -21,7 +21,7 @@ from convoq.errors import ConfigError, DatabaseUnavailable
 from convoq.jobs import PEOPLE, UPKEEP, NewJob
 from convoq.queue.base import Enqueued, JobFilter
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.scheduler.scheduler import (
     LONGEST_SLEEP,
     Entry,
@@ -191,17 +191,20 @@ async def test_a_scheduler_without_entries_sleeps() -> None:
 
 
 async def test_the_queue_itself_keeps_each_slot_once(database: Database, clock: ManualClock) -> None:
-    queue = QueueService(SqliteBackend(database), QueueSettings())
+    engine = SqliteQueue(database)
+    queue = QueueService(engine, QueueSettings())
     clock.set(NOON)
     ledger = SqlLedger(database)
     schedulers = [Scheduler(queue, built_in(), ledger, queue_clock=clock, wall_clock=clock) for _ in range(2)]
     for _ in range(11):
         await asyncio.gather(*(scheduler.tick() for scheduler in schedulers))
         clock.advance(60)
-    jobs = await queue.backend.list(JobFilter(), limit=100)
-    await queue.backend.close()
+    jobs = await engine.list(JobFilter(), limit=100)
+    await engine.close()
     assert Counter(job.kind for job in jobs) == {"process_idle": 10, "process_expired": 2}
-    assert {(job.kind, job.lane) for job in jobs} == {(kind, kind) for kind in ("process_idle", "process_expired")}
+    assert {(job.kind, job.ordering_key) for job in jobs} == {
+        (kind, kind) for kind in ("process_idle", "process_expired")
+    }
 
 
 # What was missed ---------------------------------------------------------------------------------------------------

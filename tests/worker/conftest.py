@@ -11,16 +11,16 @@ from structlog.testing import capture_logs
 
 from convoq import worker as worker_module
 from convoq.db import Database
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from tests.worker.harness import House
 
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     async with await Database.open(tmp_path / "convoq.db") as database:
-        backend = SqliteBackend(database)
-        yield House(database, backend)
-        await backend.close()
+        engine = SqliteQueue(database)
+        yield House(database, engine)
+        await engine.close()
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from convoq.handlers.base import Handlers, Work
 from convoq.jobs import NewJob
 from convoq.queue.base import JobRecord, State
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import QueueSettings
 from convoq.worker import Worker
 
@@ -28,6 +28,7 @@ class Running:
 
     worker: Worker
     service: QueueService
+    engine: SqliteQueue
     stopping: asyncio.Event
     at_once: asyncio.Event
     task: asyncio.Task[None]
@@ -47,15 +48,15 @@ class House:
     """A queue, and as many workers on it as a test wants."""
 
     database: Database
-    backend: SqliteBackend
+    engine: SqliteQueue
     stack: list[Running] = field(default_factory=list)
 
     async def put(self, *keys: str | None, kind: str = "k", **options: Any) -> list[str]:
         jobs = [NewJob(kind=kind, payload="{}", ordering_key=key, **options) for key in keys]
-        return [result.job_id for result in await self.backend.enqueue(jobs, max_attempts=5)]
+        return [result.job_id for result in await self.engine.enqueue(jobs, max_attempts=5)]
 
     async def record(self, job_id: str) -> JobRecord:
-        found = await self.backend.get(job_id)
+        found = await self.engine.get(job_id)
         assert found is not None
         return found
 
@@ -70,7 +71,7 @@ class House:
             await self.until(job_id, lambda record: record.state is State.DONE)
 
     async def due_in(self) -> float:
-        due = await self.backend.next_due()
+        due = await self.engine.next_due()
         assert due is not None
         return due
 
@@ -86,8 +87,8 @@ class House:
         lease: float = 30.0,
         name: str = "w",
     ) -> AsyncIterator[Running]:
-        backend = SqliteBackend(self.database)
-        service = QueueService(backend, QueueSettings(backoff_base=600, backoff_cap=600), random=lambda: 1.0)
+        engine = SqliteQueue(self.database)
+        service = QueueService(engine, QueueSettings(backoff_base=600, backoff_cap=600), random=lambda: 1.0)
         service.lease = lease
         worker = Worker(
             service,
@@ -99,7 +100,7 @@ class House:
         )
         stopping, at_once = asyncio.Event(), asyncio.Event()
         task = asyncio.create_task(worker.run(stopping, at_once=at_once, drain=drain))
-        running = Running(worker, service, stopping, at_once, task)
+        running = Running(worker, service, engine, stopping, at_once, task)
         try:
             yield running
         finally:
@@ -107,7 +108,7 @@ class House:
             at_once.set()
             with suppress(Exception):
                 await asyncio.wait_for(task, SOON)
-            await backend.close()
+            await engine.close()
 
 
 class Gate:

@@ -18,21 +18,21 @@ async def test_a_database_that_is_locked_for_a_while_does_not_end_the_worker(
 ) -> None:
     async with house.working(nothing) as running:
         refusals = iter([DatabaseUnavailable("locked")] * 2)
-        claim = running.service.backend.claim
+        claim = running.engine.claim
 
         async def sometimes(limit: int, **options: Any) -> list[Claim]:
             for refusal in refusals:
                 raise refusal
             return await claim(limit, **options)
 
-        monkeypatch.setattr(running.service.backend, "claim", sometimes)
+        monkeypatch.setattr(running.engine, "claim", sometimes)
         await house.until_done(*await house.put(None))
 
 
 async def test_a_look_that_fails_is_not_repeated_without_pause(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     claims = 0
     async with house.working(nothing) as running:
-        claim = running.service.backend.claim
+        claim = running.engine.claim
 
         async def counted(limit: int, **options: Any) -> list[Claim]:
             nonlocal claims
@@ -42,8 +42,8 @@ async def test_a_look_that_fails_is_not_repeated_without_pause(house: House, mon
         async def broken(timeout: float) -> None:
             raise DatabaseUnavailable("disk")
 
-        monkeypatch.setattr(running.service.backend, "claim", counted)
-        monkeypatch.setattr(running.service.backend, "wait", broken)
+        monkeypatch.setattr(running.engine, "claim", counted)
+        monkeypatch.setattr(running.engine, "wait", broken)
         await house.put(None)  # ends the wait it is in
         await asyncio.sleep(0.5)
         assert not running.task.done()
@@ -56,7 +56,7 @@ async def test_what_refuses_the_database_ends_the_worker(house: House, monkeypat
         async def refused(timeout: float) -> None:
             raise DatabaseRefused("damaged")
 
-        monkeypatch.setattr(running.service.backend, "wait", refused)
+        monkeypatch.setattr(running.engine, "wait", refused)
         await house.put(None)
         with pytest.raises(DatabaseRefused):
             await running.ended()
@@ -75,7 +75,7 @@ async def test_care_goes_on_after_an_error_of_the_system(
                 raise refusal
             return 0
 
-        monkeypatch.setattr(running.service.backend, "recover", recover)
+        monkeypatch.setattr(running.engine, "recover", recover)
         await gate.holds()
         await asyncio.sleep(0.7)
         assert await house.due_in() > 0  # its lease is still renewed
@@ -90,6 +90,6 @@ async def test_a_worker_without_care_ends(house: House, monkeypatch: pytest.Monk
         async def recover() -> int:
             raise DatabaseRefused("damaged")
 
-        monkeypatch.setattr(running.service.backend, "recover", recover)
+        monkeypatch.setattr(running.engine, "recover", recover)
         with pytest.raises(DatabaseRefused):
             await running.ended()

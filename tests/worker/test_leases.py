@@ -11,7 +11,7 @@ import pytest
 from convoq.errors import DatabaseUnavailable
 from convoq.handlers.base import Work
 from convoq.queue.base import Claim, State
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from tests.worker.harness import SOON, Gate, House
 
 
@@ -29,7 +29,7 @@ async def test_a_lease_is_kept_for_as_long_as_the_handler_runs(house: House) -> 
 async def steal(house: House) -> Claim:
     """Another worker's claim on what is under a claim."""
     await house.database.write(lambda connection: connection.execute("UPDATE lanes SET due_at = 0"))
-    [claim] = await house.backend.claim(1, lease=60, worker="thief")
+    [claim] = await house.engine.claim(1, lease=60, worker="thief")
     return claim
 
 
@@ -37,7 +37,7 @@ async def test_a_lost_lease_ends_the_handler_and_leaves_the_new_holder_alone(hou
     gate = Gate()
     [job_id] = await house.put(None)
     # A living thief: the dead one's claim would be recovered.
-    thief = SqliteBackend(house.database)
+    thief = SqliteQueue(house.database)
     await thief.register("thief")
     async with house.working(gate, lease=0.1) as running:
         await gate.holds()
@@ -47,14 +47,14 @@ async def test_a_lost_lease_ends_the_handler_and_leaves_the_new_holder_alone(hou
         await running.stop()
         record = await house.record(job_id)
     assert (record.state, record.attempt, record.running, record.worker) == (State.READY, 2, True, "thief")
-    await house.backend.ack(stolen)
+    await house.engine.ack(stolen)
     await thief.close()
 
 
 async def test_a_late_result_is_dropped(house: House, events: list[MutableMapping[str, Any]]) -> None:
     gate = Gate()
     [job_id] = await house.put(None)
-    thief = SqliteBackend(house.database)
+    thief = SqliteQueue(house.database)
     await thief.register("thief")
     async with house.working(gate) as running:
         await gate.holds()
@@ -74,7 +74,7 @@ async def test_a_handler_that_finds_its_lease_lost_ends_quietly(
         await house.database.write(work.fence.check)
 
     await house.put(None)
-    thief = SqliteBackend(house.database)
+    thief = SqliteQueue(house.database)
     await thief.register("thief")
     async with house.working(find_out):
         async with asyncio.timeout(SOON):
@@ -96,7 +96,7 @@ async def test_a_renewal_that_failed_is_repeated_soon(house: House, monkeypatch:
             again.set()
             return []
 
-        monkeypatch.setattr(running.service.backend, "extend", extend)
+        monkeypatch.setattr(running.engine, "extend", extend)
         await house.put(None)
         await gate.holds()
         async with asyncio.timeout(SOON):

@@ -67,14 +67,14 @@ async def test_an_outcome_that_cannot_be_written_does_not_end_the_worker(
 ) -> None:
     async with house.working(nothing) as running:
         refusals = iter([DatabaseUnavailable("full")])
-        ack = running.service.backend.ack
+        ack = running.engine.ack
 
         async def sometimes(claim: Claim, jobs: Any = None) -> None:
             for refusal in refusals:
                 raise refusal
             await ack(claim, jobs)
 
-        monkeypatch.setattr(running.service.backend, "ack", sometimes)
+        monkeypatch.setattr(running.engine, "ack", sometimes)
         [unrecorded] = await house.put(None)
         await house.until(unrecorded, lambda record: record.claimed_at is not None)
         await house.until_done(*await house.put(None))
@@ -143,7 +143,7 @@ async def test_an_unrecorded_job_does_not_hide_how_the_next_one_ended(
 
     ids = await house.put("a", "a")
     async with house.working(snooze) as running:
-        monkeypatch.setattr(running.service.backend, "ack", fails)
+        monkeypatch.setattr(running.engine, "ack", fails)
         await house.until(ids[1], lambda record: record.reason == "not yet")
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from convoq import worker as worker_module
-from convoq.queue.sqlite.backend import SqliteBackend
+from convoq.queue.sqlite.backend import SqliteQueue
 from tests.worker.harness import Gate, House
 
 
 async def crash(house: House, starts: int) -> None:
     """Workers that die with everything they have claimed."""
     for number in range(starts):
-        doomed = SqliteBackend(house.database)
+        doomed = SqliteQueue(house.database)
         await doomed.register(f"doomed{number}")
         assert await doomed.claim(10, lease=3600.0, worker=f"doomed{number}")
         await doomed.close()  # its lock is gone, as if the process were
-        await house.backend.recover()
+        await house.engine.recover()
 
 
 async def test_jobs_whose_workers_died_run_one_at_a_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import NamedTuple
 
 from convoq.db import Database
+from convoq.db.transaction import Transaction
 from convoq.errors import LeaseLost
 from convoq.jobs import PRIORITIES, NewJob
-from convoq.queue.base import Capability, Claim, Enqueued, Fence, Job, JobFilter, JobRecord, Stats
+from convoq.queue.base import Claim, Enqueued, Fence, Job, JobFilter, JobRecord, Stats
 from convoq.queue.sqlite import dedup, listing
-from convoq.queue.sqlite.enqueue import Intake
-from convoq.queue.sqlite.liveness import Presence, Wakers, is_alive, marked, sweep
+from convoq.queue.sqlite.enqueue import EnqueueBatcher
+from convoq.queue.sqlite.liveness import Liveness, Notifier, is_alive, known_workers, remove_dead
 
 LARGEST_CLAIM = 32  # jobs a claim; the rest of a longer burst comes with absorb() or the next claim
 ALONE_FROM_ATTEMPT = 3  # a job that failed this often is claimed without its neighbours
@@ -28,32 +28,30 @@ NET_INTERVAL = 0.5  # seconds between two looks for work whose wake-up was lost
 
 
 class _Holder(NamedTuple):
-    """Who claims, and where his receipts come from."""
+    """The worker that claims, and where the receipts of its claims come from."""
 
     worker: str
     receipts: Iterator[str]
 
 
-class SqliteBackend:
+class SqliteQueue:
     """The contract of queue.base on one SQLite file, for any number of processes of one machine."""
-
-    capabilities = Capability.NEWER | Capability.FENCED_WRITES | Capability.PRIORITY | Capability.LISTING
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._intake = Intake(database)
-        self._wakers = Wakers(database.run_directory)
-        # What no other process begins with, and a number: as unique as chance alone, and cheaper to have.
-        beginning = secrets.token_hex(8)
-        self._receipts = (f"{beginning}-{number:x}" for number in count(1))
-        self._presence: Presence | None = None
+        self._batcher = EnqueueBatcher(database)
+        self._notifier = Notifier(database.run_directory)
+        # A random prefix per process plus a counter: unique like a random receipt, without one urandom call per claim.
+        prefix = secrets.token_hex(8)
+        self._receipts = (f"{prefix}-{number:x}" for number in count(1))
+        self._liveness: Liveness | None = None
         self._waking: asyncio.Handle | None = None
         self._seen = -1
 
     # --- Producing
 
     async def enqueue(self, jobs: Sequence[NewJob], *, max_attempts: int) -> list[Enqueued]:
-        results = await self._intake.enqueue(jobs, max_attempts)
+        results = await self._batcher.enqueue(jobs, max_attempts)
         self._wake_soon()
         return results
 
@@ -64,7 +62,7 @@ class SqliteBackend:
 
     def _wake(self) -> None:
         self._waking = None
-        self._wakers.wake()
+        self._notifier.wake()
 
     # --- Claiming
 
@@ -73,13 +71,11 @@ class SqliteBackend:
         until = now + round(lease * 1000)
         holder = _Holder(worker, self._receipts)
 
-        def unit(connection: sqlite3.Connection) -> list[Claim]:
+        def unit(tx: Transaction) -> list[Claim]:
             claims: list[Claim] = []
             for priority in PRIORITIES:
-                due = connection.execute(DUE_LANES, (priority, now, limit - len(claims))).fetchall()
-                claims += filter(
-                    None, (_claim_lane(connection, lane_id, lane, now, until, holder) for lane_id, lane in due)
-                )
+                due = tx.execute(DUE_LANES, (priority, now, limit - len(claims))).fetchall()
+                claims += filter(None, (_claim_lane(tx, lane_id, lane, now, until, holder) for lane_id, lane in due))
                 if len(claims) == limit:
                     break
             return claims
@@ -89,13 +85,13 @@ class SqliteBackend:
     async def absorb(self, claim: Claim) -> Claim:
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> Claim:
-            lane_id = _require(connection, claim)
+        def unit(tx: Transaction) -> Claim:
+            lane_id = _require(tx, claim)
             # Taken by an earlier absorb() whose caller never heard of it: ours, and paid for.
-            known = _charged_behind(connection, lane_id, claim)
+            known = _charged_behind(tx, lane_id, claim)
             claim_now = claim.with_jobs([*claim.jobs, *known])
-            newer = _newer(connection, lane_id, claim_now)
-            _charge(connection, newer, now, claim.receipt)
+            newer = _newer(tx, lane_id, claim_now)
+            _charge(tx, newer, now, claim.receipt)
             return claim_now.with_jobs([*claim_now.jobs, *newer])
 
         return await self._database.write(unit, durable=False)
@@ -103,8 +99,8 @@ class SqliteBackend:
     async def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
         until = self._database.clock.now() + round(lease * 1000)
 
-        def unit(connection: sqlite3.Connection) -> list[Claim]:
-            return [claim for claim in claims if not _renew(connection, claim, until)]
+        def unit(tx: Transaction) -> list[Claim]:
+            return [claim for claim in claims if not _renew(tx, claim, until)]
 
         return await self._database.write(unit, durable=False)
 
@@ -113,11 +109,11 @@ class SqliteBackend:
     def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> asyncio.Future[None]:
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> None:
-            lane_id = _require(connection, claim)
-            _finish(connection, claim, claim.jobs if jobs is None else jobs, "done", now)
-            if jobs is None or not _has_unfinished(connection, lane_id, claim):
-                _free_lane(connection, lane_id, now)
+        def unit(tx: Transaction) -> None:
+            lane_id = _require(tx, claim)
+            _finish(tx, claim, claim.jobs if jobs is None else jobs, "done", now)
+            if jobs is None or not _has_unfinished(tx, lane_id, claim):
+                _free_lane(tx, lane_id, now)
 
         return self._database.submit(unit, durable=False)
 
@@ -134,12 +130,12 @@ class SqliteBackend:
         kept = {job.id for job in charged}
         refunded = [(int(job.id), claim.receipt) for job in claim.jobs if job.id not in kept]
 
-        def unit(connection: sqlite3.Connection) -> None:
-            lane_id = _require(connection, claim)
-            connection.executemany(REFUND, refunded)
+        def unit(tx: Transaction) -> None:
+            lane_id = _require(tx, claim)
+            tx.executemany(REFUND, refunded)
             if error is not None:
-                connection.executemany("UPDATE jobs SET error = ? WHERE id = ?", [(error, int(i)) for i in kept])
-            _free_lane(connection, lane_id, due_at, reason)
+                tx.executemany("UPDATE jobs SET error = ? WHERE id = ?", [(error, int(i)) for i in kept])
+            _free_lane(tx, lane_id, due_at, reason)
 
         await self._database.write(unit, durable=False)
         self._wake_soon()
@@ -147,45 +143,45 @@ class SqliteBackend:
     async def bury(self, claim: Claim, jobs: Sequence[Job], *, error: str) -> None:
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> None:
-            lane_id = _require(connection, claim)
-            _finish(connection, claim, jobs, "dead", now, error)
-            if not _has_unfinished(connection, lane_id, claim):
-                _free_lane(connection, lane_id, now)
+        def unit(tx: Transaction) -> None:
+            lane_id = _require(tx, claim)
+            _finish(tx, claim, jobs, "dead", now, error)
+            if not _has_unfinished(tx, lane_id, claim):
+                _free_lane(tx, lane_id, now)
 
         await self._database.write(unit)
 
     def fence(self, claim: Claim) -> Fence:
-        def check(connection: sqlite3.Connection) -> None:
-            _require(connection, claim)
+        def check(tx: Transaction) -> None:
+            _require(tx, claim)
 
-        def has_newer(connection: sqlite3.Connection) -> bool:
-            return bool(_newer(connection, _require(connection, claim), claim))
+        def has_newer(tx: Transaction) -> bool:
+            return bool(_newer(tx, _require(tx, claim), claim))
 
         return Fence(check, has_newer)
 
     # --- Workers
 
     async def register(self, worker: str) -> None:
-        self._presence = Presence(self._database.run_directory, worker)
+        self._liveness = Liveness(self._database.run_directory, worker)
 
     async def recover(self) -> int:
         directory = self._database.run_directory
-        holders = await self._database.read(lambda connection: connection.execute(CLAIM_HOLDERS).fetchall())
-        names = {worker for (worker,) in holders} | set(marked(directory))
-        names.discard(self._presence.name if self._presence is not None else "")
+        holders = await self._database.read(lambda tx: tx.execute(CLAIM_HOLDERS).fetchall())
+        names = {worker for (worker,) in holders} | set(known_workers(directory))
+        names.discard(self._liveness.name if self._liveness is not None else "")
         gone = [name for name in names if not is_alive(directory, name)]
         if not gone:
             return 0
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> int:
-            connection.executemany(COUNT_CRASHES, [(name,) for name in gone])
-            return sum(connection.execute(FREE_LANES_OF_WORKER, (now, name)).rowcount for name in gone)
+        def unit(tx: Transaction) -> int:
+            tx.executemany(COUNT_CRASHES, [(name,) for name in gone])
+            return sum(tx.execute(FREE_LANES_OF_WORKER, (now, name)).rowcount for name in gone)
 
         freed = await self._database.write(unit, durable=False)
         for name in gone:
-            sweep(directory, name)
+            remove_dead(directory, name)
         return freed
 
     async def wait(self, timeout: float) -> None:
@@ -205,13 +201,13 @@ class SqliteBackend:
         return None if due_at is None else max(0.0, (due_at - self._database.clock.now()) / 1000)
 
     async def _woken(self, seconds: float) -> bool:
-        if self._presence is None:
+        if self._liveness is None:
             await asyncio.sleep(seconds)
             return False
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._presence.woken.wait()
-                self._presence.woken.clear()
+                await self._liveness.woken.wait()
+                self._liveness.woken.clear()
                 return True
         return False
 
@@ -219,23 +215,23 @@ class SqliteBackend:
         if self._waking is not None:
             self._waking.cancel()
             self._wake()  # a producer that ends right after its enqueue still tells the workers
-        if self._presence is not None:
-            self._presence.close()
-            self._presence = None
-        self._wakers.close()
+        if self._liveness is not None:
+            self._liveness.close()
+            self._liveness = None
+        self._notifier.close()
 
     # --- Operating
 
     async def stats(self) -> Stats:
         now = self._database.clock.now()
-        return await self._database.read(lambda connection: listing.stats(connection, now))
+        return await self._database.read(lambda tx: listing.stats(tx, now))
 
     async def list(self, where: JobFilter, *, limit: int = 50, before: str | None = None) -> list[JobRecord]:
         now = self._database.clock.now()
-        return await self._database.read(lambda connection: listing.find(connection, where, now, limit, before))
+        return await self._database.read(lambda tx: listing.find(tx, where, now, limit, before))
 
     async def count(self, where: JobFilter) -> int:
-        return await self._database.read(lambda connection: listing.count(connection, where))
+        return await self._database.read(lambda tx: listing.count(tx, where))
 
     async def get(self, job_id: str) -> JobRecord | None:
         found = await self.list(JobFilter(ids=(job_id,)), limit=1)
@@ -243,23 +239,23 @@ class SqliteBackend:
 
     async def retry_dead(self, where: JobFilter, *, limit: int = 500) -> int:
         now = self._database.clock.now()
-        revived = await self._database.write(lambda connection: listing.revive(connection, where, now, limit))
+        revived = await self._database.write(lambda tx: listing.revive(tx, where, now, limit))
         self._wake_soon()
         return revived
 
     async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:
         now = self._database.clock.now()
-        return await self._database.write(lambda connection: listing.cancel(connection, where, now, limit))
+        return await self._database.write(lambda tx: listing.cancel(tx, where, now, limit))
 
     async def discard(self, where: JobFilter, *, limit: int = 500) -> int:
-        return await self._database.write(lambda connection: listing.discard(connection, where, limit))
+        return await self._database.write(lambda tx: listing.discard(tx, where, limit))
 
     async def prune(self, *, older_than: float, limit: int = 500) -> int:
         now = self._database.clock.now()
 
-        def unit(connection: sqlite3.Connection) -> int:
-            dedup.prune(connection, now, limit)
-            return listing.prune(connection, now - round(older_than * 1000), limit)
+        def unit(tx: Transaction) -> int:
+            dedup.prune(tx, now, limit)
+            return listing.prune(tx, now - round(older_than * 1000), limit)
 
         return await self._database.write(unit, durable=False)
 
@@ -292,28 +288,26 @@ FINISH = """
 """
 
 
-def _claim_lane(
-    connection: sqlite3.Connection, lane_id: int, lane: str, now: int, until: int, holder: _Holder
-) -> Claim | None:
-    jobs = _front(connection, lane_id)
+def _claim_lane(tx: Transaction, lane_id: int, lane: str, now: int, until: int, holder: _Holder) -> Claim | None:
+    jobs = _front(tx, lane_id)
     if not jobs:
-        connection.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
+        tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
         return None
     receipt = next(holder.receipts)
-    connection.execute(
+    tx.execute(
         "UPDATE lanes SET due_at = ?, reason = NULL, receipt = ?, worker = ? WHERE id = ?",
         (until, receipt, holder.worker, lane_id),
     )
-    _charge(connection, jobs, now, receipt)
+    _charge(tx, jobs, now, receipt)
     return Claim(lane, receipt, tuple(jobs))
 
 
 def _front(
-    connection: sqlite3.Connection, lane_id: int, *, after: int = 0, kind: str | None = None, limit: int = LARGEST_CLAIM
+    tx: Transaction, lane_id: int, *, after: int = 0, kind: str | None = None, limit: int = LARGEST_CLAIM
 ) -> list[Job]:
     """The ready jobs at the lane's front that go into one claim, as they will be once charged."""
     jobs: list[Job] = []
-    for row in connection.execute(FRONT, (lane_id, after, limit)):
+    for row in tx.execute(FRONT, (lane_id, after, limit)):
         job = Job(str(row[0]), row[1], row[2], row[3] + 1, *row[4:])
         if job.kind != (kind or job.kind) or (job.attempt >= ALONE_FROM_ATTEMPT and (jobs or after)):
             break
@@ -324,66 +318,64 @@ def _front(
     return jobs
 
 
-def _newer(connection: sqlite3.Connection, lane_id: int, claim: Claim) -> list[Job]:
+def _newer(tx: Transaction, lane_id: int, claim: Claim) -> list[Job]:
     """What absorb() would take; nothing for a claim that is to be alone."""
     if claim.jobs[0].attempt >= ALONE_FROM_ATTEMPT:
         return []
-    return _front(connection, lane_id, after=int(claim.jobs[-1].id), kind=claim.kind)
+    return _front(tx, lane_id, after=int(claim.jobs[-1].id), kind=claim.kind)
 
 
-def _charged_behind(connection: sqlite3.Connection, lane_id: int, claim: Claim) -> list[Job]:
-    rows = connection.execute(CHARGED_BEHIND, (lane_id, int(claim.jobs[-1].id), claim.receipt))
+def _charged_behind(tx: Transaction, lane_id: int, claim: Claim) -> list[Job]:
+    rows = tx.execute(CHARGED_BEHIND, (lane_id, int(claim.jobs[-1].id), claim.receipt))
     return [Job(str(row[0]), *row[1:]) for row in rows]
 
 
-def _charge(connection: sqlite3.Connection, jobs: Iterable[Job], now: int, receipt: str) -> None:
-    connection.executemany(
+def _charge(tx: Transaction, jobs: Iterable[Job], now: int, receipt: str) -> None:
+    tx.executemany(
         "UPDATE jobs SET attempt = attempt + 1, claimed_at = ?, receipt = ? WHERE id = ?",
         [(now, receipt, int(job.id)) for job in jobs],
     )
 
 
-def _require(connection: sqlite3.Connection, claim: Claim) -> int:
+def _require(tx: Transaction, claim: Claim) -> int:
     """The id of the lane that the claim still holds."""
     query = "SELECT id FROM lanes WHERE lane = ? AND receipt = ?"
-    held: tuple[int] | None = connection.execute(query, (claim.lane, claim.receipt)).fetchone()
+    held: tuple[int] | None = tx.execute(query, (claim.lane, claim.receipt)).fetchone()
     if held is None:
         raise LeaseLost
     return held[0]
 
 
-def _renew(connection: sqlite3.Connection, claim: Claim, until: int) -> bool:
-    renewed = connection.execute(
+def _renew(tx: Transaction, claim: Claim, until: int) -> bool:
+    renewed = tx.execute(
         "UPDATE lanes SET due_at = ? WHERE lane = ? AND receipt = ?", (until, claim.lane, claim.receipt)
     )
     return renewed.rowcount == 1
 
 
-def _finish(
-    connection: sqlite3.Connection, claim: Claim, jobs: Iterable[Job], state: str, now: int, error: str | None = None
-) -> None:
-    connection.executemany(FINISH, [(state, now, error, int(job.id), claim.receipt) for job in jobs])
+def _finish(tx: Transaction, claim: Claim, jobs: Iterable[Job], state: str, now: int, error: str | None = None) -> None:
+    tx.executemany(FINISH, [(state, now, error, int(job.id), claim.receipt) for job in jobs])
 
 
-def _has_unfinished(connection: sqlite3.Connection, lane_id: int, claim: Claim) -> bool:
-    rows = connection.execute(
+def _has_unfinished(tx: Transaction, lane_id: int, claim: Claim) -> bool:
+    rows = tx.execute(
         "SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' AND receipt = ? LIMIT 1", (lane_id, claim.receipt)
     )
     return rows.fetchone() is not None
 
 
-def _free_lane(connection: sqlite3.Connection, lane_id: int, due_at: int, reason: str | None = None) -> None:
+def _free_lane(tx: Transaction, lane_id: int, due_at: int, reason: str | None = None) -> None:
     """Ends the lane's claim: it is due again at `due_at` if jobs remain, else it goes."""
-    if connection.execute("SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' LIMIT 1", (lane_id,)).fetchone():
-        connection.execute(FREE_LANE, (due_at, reason, lane_id))
+    if tx.execute("SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' LIMIT 1", (lane_id,)).fetchone():
+        tx.execute(FREE_LANE, (due_at, reason, lane_id))
     else:
-        connection.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
+        tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
 
 
-def _next_due(connection: sqlite3.Connection) -> int | None:
+def _next_due(tx: Transaction) -> int | None:
     """The earliest due_at of all lanes: one index look-up for each priority."""
     found = [
-        connection.execute("SELECT min(due_at) FROM lanes WHERE priority = ?", (priority,)).fetchone()[0]
+        tx.execute("SELECT min(due_at) FROM lanes WHERE priority = ?", (priority,)).fetchone()[0]
         for priority in PRIORITIES
     ]
     return min((due_at for due_at in found if due_at is not None), default=None)

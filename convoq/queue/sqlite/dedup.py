@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import struct
 from collections.abc import Sequence
 from hashlib import blake2b
+
+from convoq.db.transaction import Transaction
 
 RETENTION_MS = 30 * 86_400_000
 PRUNED_OF = 10  # how many times the batch is looked through: a tenth of the table is then too old at most
@@ -14,26 +15,26 @@ PRUNED_OF = 10  # how many times the batch is looked through: a tenth of the tab
 _SLOTS = 2**63
 
 
-def claim(connection: sqlite3.Connection, keys: Sequence[tuple[int, str]], now: int) -> dict[int, int]:
+def claim(tx: Transaction, keys: Sequence[tuple[int, str]], now: int) -> dict[int, int]:
     """Takes each job's key; returns the ids that were too late, each with the id of the job that has its key."""
     rows = [(*_halves(blake2b(key.encode(), digest_size=16).digest()), job_id, now) for job_id, key in keys]
-    if connection.executemany(TAKE, rows).rowcount == len(rows):
+    if tx.executemany(TAKE, rows).rowcount == len(rows):
         return {}
     originals: dict[int, int] = {}
     for slot, rest, job_id, _ in rows:
-        owner, its_rest, its_time = connection.execute(OWNER, (slot,)).fetchone()
+        owner, its_rest, its_time = tx.execute(OWNER, (slot,)).fetchone()
         if its_time < now - RETENTION_MS:
-            connection.execute(TAKE_OVER, (rest, job_id, now, slot))
+            tx.execute(TAKE_OVER, (rest, job_id, now, slot))
         # Two keys that share a slot but not the rest are two keys: better kept twice than lost once.
         elif owner != job_id and its_rest == rest:
             originals[job_id] = owner
     return originals
 
 
-def prune(connection: sqlite3.Connection, now: int, limit: int) -> None:
+def prune(tx: Transaction, now: int, limit: int) -> None:
     """Forgets keys that are too old, in a stretch of the table that chance picks: its order is not that of time."""
     start = secrets.randbelow(2 * _SLOTS) - _SLOTS
-    connection.execute(PRUNE, (start, limit * PRUNED_OF, now - RETENTION_MS))
+    tx.execute(PRUNE, (start, limit * PRUNED_OF, now - RETENTION_MS))
 
 
 TAKE = "INSERT INTO dedup (slot, rest, job_id, enqueued_at) VALUES (?, ?, ?, ?) ON CONFLICT (slot) DO NOTHING"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sqlite3
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from convoq.db import Database
+from convoq.db.transaction import Transaction
 from convoq.errors import DatabaseUnavailable
-from convoq.jobs import NewJob
+from convoq.jobs import RESERVED, NewJob
 from convoq.queue.base import Enqueued
 from convoq.queue.sqlite import dedup
+
+OWN_LANE: Final = RESERVED  #: begins the lane of a job without an ordering key
 
 
 class _Call(NamedTuple):
@@ -26,7 +28,7 @@ class _Call(NamedTuple):
     done: asyncio.Future[list[Enqueued]]
 
 
-class Intake:
+class EnqueueBatcher:
     """The way into the queue. A cancelled caller's jobs are stored whole or not at all."""
 
     def __init__(self, database: Database) -> None:
@@ -35,7 +37,7 @@ class Intake:
         self._waiting: deque[_Call] = deque()
         self._submitted = False  # a unit is on its way that will take whatever waits by then
         # Lanes of jobs without a key: in order of their making, so that the index grows at its end.
-        self._lane_prefix = f"~{database.clock.now():x}-{secrets.token_hex(4)}-"
+        self._lane_prefix = f"{OWN_LANE}{database.clock.now():x}-{secrets.token_hex(4)}-"
         self._lane_number = count()
 
     def enqueue(self, jobs: Sequence[NewJob], max_attempts: int) -> asyncio.Future[list[Enqueued]]:
@@ -53,11 +55,11 @@ class Intake:
         """Hands one unit to the writer, for every call that comes until it is run."""
         taken: list[_Call] | None = None
 
-        def unit(connection: sqlite3.Connection) -> list[list[Enqueued]]:
+        def unit(tx: Transaction) -> list[list[Enqueued]]:
             nonlocal taken
             if taken is None:  # a unit may be run again: then with the same calls
                 taken = self._take()
-            return self._insert(connection, taken)
+            return self._insert(tx, taken)
 
         def settle(results: list[list[Enqueued]] | Exception) -> None:
             # A unit that was never run fails those who wait for it.
@@ -79,11 +81,11 @@ class Intake:
                     taken.append(call)
         return taken
 
-    def _insert(self, connection: sqlite3.Connection, calls: list[_Call]) -> list[list[Enqueued]]:
+    def _insert(self, tx: Transaction, calls: list[_Call]) -> list[list[Enqueued]]:
         now = self._database.clock.now()
-        first = connection.execute(LAST_ID).fetchone()[0] + 1
+        first = tx.execute(LAST_ID).fetchone()[0] + 1
         jobs = list(enumerate([job for call in calls for job in call.jobs], first))
-        originals = dedup.claim(connection, [(i, job.dedup_key) for i, job in jobs if job.dedup_key is not None], now)
+        originals = dedup.claim(tx, [(i, job.dedup_key) for i, job in jobs if job.dedup_key is not None], now)
         bounds = [call.max_attempts for call in calls for _ in call.jobs]
         rows: list[tuple[object, ...]] = []
         lanes: dict[str, tuple[str, int, int]] = {}
@@ -96,8 +98,8 @@ class Intake:
             if lane not in lanes or job.priority < lanes[lane][1]:
                 due_at = now + round(job.delay * 1000) if job.delay else now
                 lanes[lane] = (lane, job.priority, due_at)
-        connection.executemany(JOIN_LANE, lanes.values())
-        connection.executemany(INSERT_JOB, rows)
+        tx.executemany(JOIN_LANE, lanes.values())
+        tx.executemany(INSERT_JOB, rows)
         results = iter([Enqueued(str(originals.get(job_id, job_id)), job_id in originals) for job_id, _ in jobs])
         return [[next(results) for _ in call.jobs] for call in calls]
 

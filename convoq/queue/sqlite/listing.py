@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
+from convoq.db.transaction import Transaction
 from convoq.queue.base import JobFilter, JobRecord, KindStats, State, Stats
-from convoq.queue.sqlite.enqueue import JOIN_LANE
+from convoq.queue.sqlite.enqueue import JOIN_LANE, OWN_LANE
 
 # A job runs while the lease of the claim that charged it lives.
 RUNNING = "coalesce(j.receipt = l.receipt AND l.due_at > :now, 0)"
-WAITING_SINCE = "CASE WHEN j.lane LIKE '~%' THEN max(j.enqueued_at, l.due_at) ELSE j.enqueued_at END"
+WAITING_SINCE = f"CASE WHEN j.lane LIKE '{OWN_LANE}%' THEN max(j.enqueued_at, l.due_at) ELSE j.enqueued_at END"
 
 RECORDS = f"""
     SELECT j.id, j.lane, j.kind, j.payload, j.state, j.attempt, j.max_attempts, j.priority, j.enqueued_at,
@@ -27,10 +27,10 @@ STATS = f"""
 """
 
 
-def stats(connection: sqlite3.Connection, now: int) -> Stats:
-    dead = dict(connection.execute("SELECT kind, count(*) FROM jobs WHERE state = 'dead' GROUP BY kind").fetchall())
+def stats(tx: Transaction, now: int) -> Stats:
+    dead = dict(tx.execute("SELECT kind, count(*) FROM jobs WHERE state = 'dead' GROUP BY kind").fetchall())
     kinds = {kind: KindStats(dead=number) for kind, number in dead.items()}
-    for kind, ready, scheduled, running, oldest in connection.execute(STATS, {"now": now}):
+    for kind, ready, scheduled, running, oldest in tx.execute(STATS, {"now": now}):
         wait = 0.0 if oldest is None else max(0, now - oldest) / 1000
         kinds[kind] = KindStats(
             ready=ready, scheduled=scheduled, running=running, dead=dead.get(kind, 0), oldest_wait=wait
@@ -38,29 +38,29 @@ def stats(connection: sqlite3.Connection, now: int) -> Stats:
     return Stats(dict(sorted(kinds.items())))
 
 
-def find(connection: sqlite3.Connection, where: JobFilter, now: int, limit: int, before: str | None) -> list[JobRecord]:
+def find(tx: Transaction, where: JobFilter, now: int, limit: int, before: str | None) -> list[JobRecord]:
     """Newest first."""
     condition, values = _condition(where)
     if before is not None:
         condition += " AND j.id < :before"
         values["before"] = _number(before)
-    rows = connection.execute(
+    rows = tx.execute(
         f"{RECORDS} WHERE {condition} ORDER BY j.id DESC LIMIT :limit", {**values, "now": now, "limit": limit}
     )
     return [_record(row) for row in rows]
 
 
-def count(connection: sqlite3.Connection, where: JobFilter) -> int:
+def count(tx: Transaction, where: JobFilter) -> int:
     condition, values = _condition(where)
-    return int(connection.execute(f"SELECT count(*) FROM jobs AS j WHERE {condition}", values).fetchone()[0])
+    return int(tx.execute(f"SELECT count(*) FROM jobs AS j WHERE {condition}", values).fetchone()[0])
 
 
-def revive(connection: sqlite3.Connection, where: JobFilter, now: int, limit: int) -> int:
+def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
     """Dead and cancelled jobs stand in their lane again, in their old place."""
-    rows = _choose(connection, where, "j.state IN ('dead', 'cancelled')", limit)
+    rows = _choose(tx, where, "j.state IN ('dead', 'cancelled')", limit)
     for job_id, lane, priority in rows:
-        connection.execute(JOIN_LANE, (lane, priority, now))
-        connection.execute(
+        tx.execute(JOIN_LANE, (lane, priority, now))
+        tx.execute(
             """UPDATE jobs SET state = 'ready', attempt = 0, crashes = 0, finished_at = NULL, claimed_at = NULL,
                receipt = NULL, lane_id = (SELECT id FROM lanes WHERE lanes.lane = jobs.lane) WHERE id = ?""",
             (job_id,),
@@ -68,12 +68,12 @@ def revive(connection: sqlite3.Connection, where: JobFilter, now: int, limit: in
     return len(rows)
 
 
-def cancel(connection: sqlite3.Connection, where: JobFilter, now: int, limit: int) -> int:
+def cancel(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
     """Ready jobs that nobody runs; a lane left without jobs goes."""
-    rows = _choose(connection, where, f"j.state = 'ready' AND NOT {RUNNING}", limit, now)
+    rows = _choose(tx, where, f"j.state = 'ready' AND NOT {RUNNING}", limit, now)
     for job_id, lane, _ in rows:
-        connection.execute("UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ?", (now, job_id))
-        connection.execute(
+        tx.execute("UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ?", (now, job_id))
+        tx.execute(
             """DELETE FROM lanes WHERE lane = :lane AND receipt IS NULL
                AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane_id = lanes.id AND state = 'ready')""",
             {"lane": lane},
@@ -81,17 +81,17 @@ def cancel(connection: sqlite3.Connection, where: JobFilter, now: int, limit: in
     return len(rows)
 
 
-def discard(connection: sqlite3.Connection, where: JobFilter, limit: int) -> int:
-    rows = _choose(connection, where, "j.state <> 'ready'", limit)
-    connection.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id, _, _ in rows])
+def discard(tx: Transaction, where: JobFilter, limit: int) -> int:
+    rows = _choose(tx, where, "j.state <> 'ready'", limit)
+    tx.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id, _, _ in rows])
     return len(rows)
 
 
-def prune(connection: sqlite3.Connection, ended_before: int, limit: int) -> int:
+def prune(tx: Transaction, ended_before: int, limit: int) -> int:
     """Done and cancelled jobs; dead letters stay until somebody discards them."""
     deleted = 0
     for state in (State.DONE, State.CANCELLED):
-        deleted += connection.execute(
+        deleted += tx.execute(
             """DELETE FROM jobs WHERE id IN
                (SELECT id FROM jobs WHERE state = ? AND state <> 'ready' AND finished_at < ? LIMIT ?)""",
             (state, ended_before, limit - deleted),
@@ -99,11 +99,9 @@ def prune(connection: sqlite3.Connection, ended_before: int, limit: int) -> int:
     return deleted
 
 
-def _choose(
-    connection: sqlite3.Connection, where: JobFilter, also: str, limit: int, now: int = 0
-) -> list[tuple[int, str, int]]:
+def _choose(tx: Transaction, where: JobFilter, also: str, limit: int, now: int = 0) -> list[tuple[int, str, int]]:
     condition, values = _condition(where)
-    rows: list[tuple[int, str, int]] = connection.execute(
+    rows: list[tuple[int, str, int]] = tx.execute(
         f"""SELECT j.id, j.lane, j.priority FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id
             WHERE {condition} AND {also} ORDER BY j.id LIMIT :limit""",
         {**values, "now": now, "limit": limit},
@@ -126,9 +124,9 @@ def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:
         among("kind", where.kinds)
     if where.states is not None:
         among("state", where.states)
-    if where.lane is not None:
+    if where.ordering_key is not None:
         clauses.append("j.lane = :lane")
-        values["lane"] = where.lane
+        values["lane"] = where.ordering_key
     if where.text is not None:
         clauses.append("(instr(j.payload, :text) OR instr(coalesce(j.error, ''), :text))")
         values["text"] = where.text
@@ -142,9 +140,11 @@ def _number(job_id: str) -> int:
 
 def _record(row: tuple[object, ...]) -> JobRecord:
     names = (
-        *("id", "lane", "kind", "payload", "state", "attempt", "max_attempts", "priority", "enqueued_at"),
+        *("id", "ordering_key", "kind", "payload", "state", "attempt", "max_attempts", "priority", "enqueued_at"),
         *("claimed_at", "finished_at", "due_at", "running", "worker", "error", "dedup_key", "reason"),
     )
     fields = dict(zip(names, row, strict=True))
+    lane = str(fields["ordering_key"])
+    fields["ordering_key"] = None if lane.startswith(OWN_LANE) else lane
     fields |= {"id": str(fields["id"]), "state": State(str(fields["state"])), "running": bool(fields["running"])}
     return JobRecord(**fields)  # type: ignore[arg-type] # the columns' types are the table's, which is STRICT

@@ -13,7 +13,7 @@ from pathlib import Path
 TICK_NS = 20_000_000  # more than any tick that a kernel stamps its files with
 
 
-class Presence:
+class Liveness:
     """A worker's own mark in the run directory: `NAME.alive`, locked while the process lives, and `NAME.wake`.
 
     The kernel frees the lock when the process dies, however it dies, so its claims can be taken again at once.
@@ -40,7 +40,7 @@ class Presence:
         os.close(self._descriptor)
 
 
-class Wakers:
+class Notifier:
     """Tells every worker on this machine that work may be due. A hint: no payload, errors ignored."""
 
     def __init__(self, directory: Path) -> None:
@@ -50,7 +50,7 @@ class Wakers:
         self._names: list[str] = []
 
     def wake(self) -> None:
-        with suppress(OSError):  # somebody has removed the run directory
+        with suppress(OSError):  # the run directory was removed
             for name in self._workers():
                 self._wake(name)
 
@@ -88,7 +88,7 @@ def is_alive(directory: Path, name: str) -> bool:
     return False
 
 
-def sweep(directory: Path, name: str) -> None:
+def remove_dead(directory: Path, name: str) -> None:
     """Removes a dead worker's mark. One that a worker has taken up since it was found dead stays."""
     with suppress(FileNotFoundError, BlockingIOError):
         descriptor = os.open(directory / f"{name}.alive", os.O_RDWR | os.O_CLOEXEC)
@@ -105,7 +105,7 @@ def _remove(directory: Path, name: str) -> None:
         (directory / f"{name}.{ending}").unlink(missing_ok=True)
 
 
-def marked(directory: Path) -> list[str]:
+def known_workers(directory: Path) -> list[str]:
     """The names of all workers that have left a mark, dead ones included."""
     return [entry.name.removesuffix(".alive") for entry in os.scandir(directory) if entry.name.endswith(".alive")]
 
@@ -114,7 +114,7 @@ def _lock_for_life(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Another worker may have swept the file between our open and our lock: then this lock is of nothing.
+        # Another worker may have removed the file between our open and our lock: then this lock is of nothing.
         with suppress(FileNotFoundError):
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 return descriptor

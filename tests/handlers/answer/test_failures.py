@@ -125,7 +125,7 @@ async def test_a_dead_letter_that_is_retried_is_answered(house: House) -> None:
     await house.hear("second")
     await house.settle()
     [dead] = await house.dead()
-    await house.queue.backend.retry_dead(JobFilter(ids=(dead.id,)))
+    await house.engine.retry_dead(JobFilter(ids=(dead.id,)))
     await house.settle()
     assert house.sent == ["re: second", "re: first"]
     assert await house.outcomes() == [("first", "answered"), ("second", "answered")]

@@ -45,6 +45,6 @@ async def test_a_dead_letter_that_is_retried_sends_what_was_drafted(house: House
     job_id = await house.hear("hello", sender=ANA_SMS, to=OUR_SMS)
     await house.settle()
     house.twilio.fault = None
-    await house.queue.backend.retry_dead(JobFilter(ids=(job_id,)))
+    await house.engine.retry_dead(JobFilter(ids=(job_id,)))
     await house.settle()
     assert (house.sent, len(house.responder.asked)) == (["re: hello"], 1)

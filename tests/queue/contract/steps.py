@@ -9,7 +9,8 @@ import pytest
 
 from convoq.errors import LeaseLost
 from convoq.jobs import NORMAL, NewJob
-from convoq.queue.base import Backend, Claim, JobFilter, JobRecord
+from convoq.queue.base import Claim, JobFilter, JobRecord
+from tests.queue.conftest import Engine
 
 LEASE = 30.0
 DAY = 86_400.0
@@ -39,18 +40,18 @@ def job(
     )
 
 
-async def put(backend: Backend, *jobs: NewJob) -> list[str]:
+async def put(engine: Engine, *jobs: NewJob) -> list[str]:
     """Enqueues and returns the ids."""
-    return [result.job_id for result in await backend.enqueue(jobs, max_attempts=5)]
+    return [result.job_id for result in await engine.enqueue(jobs, max_attempts=5)]
 
 
-async def take(backend: Backend, limit: int = 100, *, lease: float = LEASE, worker: str = "w") -> list[Claim]:
-    return await backend.claim(limit, lease=lease, worker=worker)
+async def take(engine: Engine, limit: int = 100, *, lease: float = LEASE, worker: str = "w") -> list[Claim]:
+    return await engine.claim(limit, lease=lease, worker=worker)
 
 
-async def take_one(backend: Backend, *, lease: float = LEASE, worker: str = "w") -> Claim:
+async def take_one(engine: Engine, *, lease: float = LEASE, worker: str = "w") -> Claim:
     """The one claim that there must be."""
-    claims = await take(backend, lease=lease, worker=worker)
+    claims = await take(engine, lease=lease, worker=worker)
     assert len(claims) == 1, claims
     return claims[0]
 
@@ -63,62 +64,62 @@ def attempts(claim: Claim) -> list[int]:
     return [each.attempt for each in claim.jobs]
 
 
-async def record(backend: Backend, job_id: str) -> JobRecord:
-    found = await backend.get(job_id)
+async def record(engine: Engine, job_id: str) -> JobRecord:
+    found = await engine.get(job_id)
     assert found is not None, f"job {job_id} is gone"
     return found
 
 
-async def everything(backend: Backend) -> list[JobRecord]:
-    return await backend.list(EVERYTHING, limit=10_000)
+async def everything(engine: Engine) -> list[JobRecord]:
+    return await engine.list(EVERYTHING, limit=10_000)
 
 
-async def fail(backend: Backend, times: int) -> None:
+async def fail(engine: Engine, times: int) -> None:
     """Runs the front of the only due lane `times` times without success, each one charged."""
     for _ in range(times):
-        claim = await take_one(backend)
-        await backend.nack(claim, delay=0.0, charged=claim.jobs)
+        claim = await take_one(engine)
+        await engine.nack(claim, delay=0.0, charged=claim.jobs)
 
 
-async def mixed(backend: Backend) -> dict[str, str]:
+async def mixed(engine: Engine) -> dict[str, str]:
     """One job of each sort, by name."""
-    dead, done = await put(backend, job(1, key="a"), job(2, key="b", kind="send"))
-    for claim in await take(backend):
+    dead, done = await put(engine, job(1, key="a"), job(2, key="b", kind="send"))
+    for claim in await take(engine):
         if claim.kind == "reply":
-            await backend.bury(claim, claim.jobs, error="error 100% _sure_")
+            await engine.bury(claim, claim.jobs, error="error 100% _sure_")
         else:
-            await backend.ack(claim)
-    cancelled, ready = await put(backend, job(3, key="a"), job(44, key="a", kind="send"))
-    await backend.cancel(JobFilter(ids=(cancelled,)))
+            await engine.ack(claim)
+    cancelled, ready = await put(engine, job(3, key="a"), job(44, key="a", kind="send"))
+    await engine.cancel(JobFilter(ids=(cancelled,)))
     return {dead: "dead", done: "done", cancelled: "cancelled", ready: "ready"}
 
 
-async def takes_to_the_end(backend: Backend) -> list[int]:
+async def takes_to_the_end(engine: Engine) -> list[int]:
     """Claims and acks until nothing is due; the jobs' numbers in the order they were handed out."""
     seen: list[int] = []
-    while claims := await take(backend):
+    while claims := await take(engine):
         for claim in claims:
             seen += numbers(claim)
-            await backend.ack(claim)
+            await engine.ack(claim)
     return seen
 
 
-Verb = Callable[[Backend, Claim], Awaitable[object]]
+Verb = Callable[[Engine, Claim], Awaitable[object]]
 VERBS: dict[str, Verb] = {
-    "ack": lambda backend, claim: backend.ack(claim),
-    "ack of some": lambda backend, claim: backend.ack(claim, claim.jobs[:1]),
-    "ack of none": lambda backend, claim: backend.ack(claim, []),
-    "nack": lambda backend, claim: backend.nack(claim, delay=60.0),
-    "charged nack": lambda backend, claim: backend.nack(claim, delay=0.0, charged=claim.jobs, error="late"),
-    "bury": lambda backend, claim: backend.bury(claim, claim.jobs, error="late"),
-    "absorb": lambda backend, claim: backend.absorb(claim),
+    "ack": lambda engine, claim: engine.ack(claim),
+    "ack of some": lambda engine, claim: engine.ack(claim, claim.jobs[:1]),
+    "ack of none": lambda engine, claim: engine.ack(claim, []),
+    "nack": lambda engine, claim: engine.nack(claim, delay=60.0),
+    "charged nack": lambda engine, claim: engine.nack(claim, delay=0.0, charged=claim.jobs, error="late"),
+    "bury": lambda engine, claim: engine.bury(claim, claim.jobs, error="late"),
+    "absorb": lambda engine, claim: engine.absorb(claim),
 }
 
 
-async def expect_lost(backend: Backend, verb: Verb, claim: Claim) -> None:
+async def expect_lost(engine: Engine, verb: Verb, claim: Claim) -> None:
     """The verb raises LeaseLost, extend hands the claim back, and nothing at all changes."""
-    before = await everything(backend)
+    before = await everything(engine)
     with pytest.raises(LeaseLost):
-        await verb(backend, claim)
-    assert await backend.extend([claim], lease=600.0) == [claim]
-    assert await everything(backend) == before
+        await verb(engine, claim)
+    assert await engine.extend([claim], lease=600.0) == [claim]
+    assert await everything(engine) == before

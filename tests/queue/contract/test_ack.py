@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from convoq.errors import LeaseLost
-from convoq.queue.base import Backend, State
+from convoq.queue.base import State
 from tests.clock import ManualClock
+from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
     DAY,
     LEASE,
@@ -19,66 +20,66 @@ from tests.queue.contract.steps import (
 )
 
 
-async def test_ack_finishes_all_jobs_of_the_claim(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job(1, key="a"), job(2, key="a"))
-    claim = await take_one(backend)
+async def test_ack_finishes_all_jobs_of_the_claim(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(engine)
     clock.advance(2.0)
-    await backend.ack(claim)
-    assert {(each.state, each.finished_at) for each in await everything(backend)} == {(State.DONE, clock.now())}
+    await engine.ack(claim)
+    assert {(each.state, each.finished_at) for each in await everything(engine)} == {(State.DONE, clock.now())}
     clock.advance(DAY)
-    assert await take(backend) == []
+    assert await take(engine) == []
 
 
-async def test_ack_of_some_keeps_the_claim(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job(1, key="a"), job(2, key="a"))
-    claim = await take_one(backend)
-    await backend.ack(claim, claim.jobs[:1])
-    assert await take(backend) == []
-    assert await backend.extend([claim], lease=LEASE) == []
-    assert [each.state for each in await everything(backend)] == [State.READY, State.DONE]
+async def test_ack_of_some_keeps_the_claim(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(engine)
+    await engine.ack(claim, claim.jobs[:1])
+    assert await take(engine) == []
+    assert await engine.extend([claim], lease=LEASE) == []
+    assert [each.state for each in await everything(engine)] == [State.READY, State.DONE]
 
 
-async def test_ack_of_the_last_one_ends_the_claim(backend: Backend) -> None:
-    await put(backend, job(1, key="a"), job(2, key="a"))
-    claim = await take_one(backend)
-    await put(backend, job(3, key="a"))
+async def test_ack_of_the_last_one_ends_the_claim(engine: Engine) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(engine)
+    await put(engine, job(3, key="a"))
     for each in claim.jobs:
-        await backend.ack(claim, [each])
+        await engine.ack(claim, [each])
     with pytest.raises(LeaseLost):
-        await backend.ack(claim)
-    assert numbers(await take_one(backend)) == [3]
+        await engine.ack(claim)
+    assert numbers(await take_one(engine)) == [3]
 
 
-async def test_ack_of_none_finishes_nothing(backend: Backend) -> None:
-    await put(backend, job(1, key="a"))
-    claim = await take_one(backend)
-    await backend.ack(claim, [])
-    assert [each.state for each in await everything(backend)] == [State.READY]
-    assert await backend.extend([claim], lease=LEASE) == []
+async def test_ack_of_none_finishes_nothing(engine: Engine) -> None:
+    await put(engine, job(1, key="a"))
+    claim = await take_one(engine)
+    await engine.ack(claim, [])
+    assert [each.state for each in await everything(engine)] == [State.READY]
+    assert await engine.extend([claim], lease=LEASE) == []
 
 
-async def test_ack_of_all_after_ack_of_some_ends_the_claim(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job(1, key="a"), job(2, key="a"))
-    claim = await take_one(backend)
-    await backend.ack(claim, claim.jobs[1:])
+async def test_ack_of_all_after_ack_of_some_ends_the_claim(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(engine)
+    await engine.ack(claim, claim.jobs[1:])
     first_end = clock.now()
     clock.advance(3.0)
-    await backend.ack(claim)
-    assert [each.finished_at for each in await everything(backend)] == [first_end, clock.now()]
-    assert await take(backend) == []
+    await engine.ack(claim)
+    assert [each.finished_at for each in await everything(engine)] == [first_end, clock.now()]
+    assert await take(engine) == []
 
 
-async def test_ack_of_all_leaves_a_buried_job_buried(backend: Backend) -> None:
-    await put(backend, job(1, key="a"), job(2, key="a"))
-    claim = await take_one(backend)
-    await backend.bury(claim, claim.jobs[:1], error="no")
-    await backend.ack(claim)
-    assert [each.state for each in await everything(backend)] == [State.DONE, State.DEAD]
+async def test_ack_of_all_leaves_a_buried_job_buried(engine: Engine) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(engine)
+    await engine.bury(claim, claim.jobs[:1], error="no")
+    await engine.ack(claim)
+    assert [each.state for each in await everything(engine)] == [State.DONE, State.DEAD]
 
 
-async def test_what_was_acked_does_not_come_back_after_the_lease(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job(1, key="a"), job(2, key="a"), job(3, key="a"))
-    claim = await take_one(backend)
-    await backend.ack(claim, claim.jobs[:2])
+async def test_what_was_acked_does_not_come_back_after_the_lease(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a"), job(3, key="a"))
+    claim = await take_one(engine)
+    await engine.ack(claim, claim.jobs[:2])
     clock.advance(LEASE)
-    assert numbers(await take_one(backend)) == [3]
+    assert numbers(await take_one(engine)) == [3]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from convoq.queue.base import Backend, State
+from convoq.queue.base import State
 from tests.clock import ManualClock
+from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
     DAY,
     LEASE,
@@ -17,37 +18,37 @@ from tests.queue.contract.steps import (
 )
 
 
-async def test_a_buried_job_is_dead_with_its_error(backend: Backend, clock: ManualClock) -> None:
-    [job_id] = await put(backend, job(key="a"))
-    claim = await take_one(backend)
+async def test_a_buried_job_is_dead_with_its_error(engine: Engine, clock: ManualClock) -> None:
+    [job_id] = await put(engine, job(key="a"))
+    claim = await take_one(engine)
     clock.advance(1.0)
-    await backend.bury(claim, claim.jobs, error="cannot")
-    got = await record(backend, job_id)
+    await engine.bury(claim, claim.jobs, error="cannot")
+    got = await record(engine, job_id)
     assert (got.state, got.error, got.finished_at, got.due_at) == (State.DEAD, "cannot", clock.now(), None)
     clock.advance(DAY)
-    assert await take(backend) == []
+    assert await take(engine) == []
 
 
-async def test_the_lane_goes_on_after_a_burial(backend: Backend) -> None:
-    await put(backend, job(1, key="a"))
-    claim = await take_one(backend)
-    await put(backend, job(2, key="a"))
-    await backend.bury(claim, claim.jobs, error="cannot")
-    assert numbers(await take_one(backend)) == [2]
+async def test_the_lane_goes_on_after_a_burial(engine: Engine) -> None:
+    await put(engine, job(1, key="a"))
+    claim = await take_one(engine)
+    await put(engine, job(2, key="a"))
+    await engine.bury(claim, claim.jobs, error="cannot")
+    assert numbers(await take_one(engine)) == [2]
 
 
-async def test_burial_of_some_keeps_the_claim(backend: Backend) -> None:
-    await put(backend, job(1, key="a"), job(2, key="a"))
-    claim = await take_one(backend)
-    await backend.bury(claim, claim.jobs[:1], error="cannot")
-    assert await take(backend) == []
-    await backend.ack(claim, claim.jobs[1:])
-    assert [each.state for each in await everything(backend)] == [State.DONE, State.DEAD]
+async def test_burial_of_some_keeps_the_claim(engine: Engine) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(engine)
+    await engine.bury(claim, claim.jobs[:1], error="cannot")
+    assert await take(engine) == []
+    await engine.ack(claim, claim.jobs[1:])
+    assert [each.state for each in await everything(engine)] == [State.DONE, State.DEAD]
 
 
-async def test_burial_of_none_buries_nothing(backend: Backend) -> None:
-    await put(backend, job(1, key="a"))
-    claim = await take_one(backend)
-    await backend.bury(claim, [], error="cannot")
-    assert [each.state for each in await everything(backend)] == [State.READY]
-    assert await backend.extend([claim], lease=LEASE) == []
+async def test_burial_of_none_buries_nothing(engine: Engine) -> None:
+    await put(engine, job(1, key="a"))
+    claim = await take_one(engine)
+    await engine.bury(claim, [], error="cannot")
+    assert [each.state for each in await everything(engine)] == [State.READY]
+    assert await engine.extend([claim], lease=LEASE) == []

@@ -8,8 +8,9 @@ import random
 from collections.abc import Awaitable, Coroutine
 from typing import Any
 
-from convoq.queue.base import Backend, State
+from convoq.queue.base import State
 from tests.clock import ManualClock
+from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
     LEASE,
     attempts,
@@ -38,51 +39,51 @@ async def cut_short(work: Awaitable[object], chance: random.Random) -> bool:
     return True
 
 
-async def test_a_cancelled_enqueue_stores_all_or_nothing(backend: Backend) -> None:
+async def test_a_cancelled_enqueue_stores_all_or_nothing(engine: Engine) -> None:
     chance = random.Random(1)
-    twins = [backend.enqueue([job(n, key="a"), job(n, key="b")], max_attempts=5) for n in range(60)]
+    twins = [engine.enqueue([job(n, key="a"), job(n, key="b")], max_attempts=5) for n in range(60)]
     ended = [await cut_short(each, chance) for each in twins]
-    await put(backend, job(1000, key="c"))
-    stored = [json.loads(each.payload)["n"] for each in await everything(backend)]
+    await put(engine, job(1000, key="c"))
+    stored = [json.loads(each.payload)["n"] for each in await everything(engine)]
     assert all(stored.count(n) in ((2,) if done else (0, 2)) for n, done in enumerate(ended))
 
 
-async def test_a_cancelled_claim_charges_all_or_nothing_and_loses_nothing(backend: Backend, clock: ManualClock) -> None:
+async def test_a_cancelled_claim_charges_all_or_nothing_and_loses_nothing(engine: Engine, clock: ManualClock) -> None:
     chance = random.Random(2)
-    await put(backend, *[job(n, key=f"lane-{n // 2}") for n in range(80)])
+    await put(engine, *[job(n, key=f"lane-{n // 2}") for n in range(80)])
     for _ in range(40):
-        await cut_short(take(backend, 3), chance)
-    await put(backend, job(1000))
+        await cut_short(take(engine, 3), chance)
+    await put(engine, job(1000))
     clock.advance(LEASE)
-    claims = [claim for claim in await take(backend) if claim.lane.startswith("lane-")]
+    claims = [claim for claim in await take(engine) if claim.lane.startswith("lane-")]
     assert sorted(numbers(claim) for claim in claims) == [[n, n + 1] for n in range(0, 80, 2)]
     assert all(len(set(attempts(claim))) == 1 for claim in claims)
 
 
-async def test_a_cancelled_ack_ends_all_or_nothing(backend: Backend) -> None:
+async def test_a_cancelled_ack_ends_all_or_nothing(engine: Engine) -> None:
     chance, ended = random.Random(3), {}
-    await put(backend, *[job(n, key=f"lane-{n // 2}") for n in range(80)])
-    claims = await take(backend)
+    await put(engine, *[job(n, key=f"lane-{n // 2}") for n in range(80)])
+    claims = await take(engine)
     for claim in claims:
-        ended[claim.lane] = await cut_short(backend.ack(claim), chance)
-    await put(backend, job(1000))
+        ended[claim.lane] = await cut_short(engine.ack(claim), chance)
+    await put(engine, job(1000))
     states: dict[str, list[State]] = {}
-    for each in await everything(backend):
-        states.setdefault(each.lane, []).append(each.state)
+    for each in await everything(engine):
+        states.setdefault(each.ordering_key or "", []).append(each.state)
     for claim in claims:
         whole = [[State.DONE] * 2] if ended[claim.lane] else [[State.DONE] * 2, [State.READY] * 2]
         assert states[claim.lane] in whole
         if states[claim.lane] == [State.READY] * 2:
-            await backend.ack(claim)
+            await engine.ack(claim)
 
 
-async def test_cancelled_callers_disturb_none_of_those_beside_them(backend: Backend) -> None:
+async def test_cancelled_callers_disturb_none_of_those_beside_them(engine: Engine) -> None:
     chance = random.Random(4)
     calls: list[Coroutine[Any, Any, object]] = []
     for n in range(60):
-        work = backend.enqueue([job(n, key="a")], max_attempts=5)
+        work = engine.enqueue([job(n, key="a")], max_attempts=5)
         calls.append(cut_short(work, chance) if n % 2 else work)
     await asyncio.gather(*calls)
-    stored = await takes_to_the_end(backend)
+    stored = await takes_to_the_end(engine)
     assert set(range(0, 60, 2)) <= set(stored)
     assert len(stored) == len(set(stored))

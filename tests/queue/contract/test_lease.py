@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from convoq.queue.base import Backend, State
+from convoq.queue.base import State
 from tests.clock import ManualClock
+from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
     LEASE,
     attempts,
@@ -16,79 +17,79 @@ from tests.queue.contract.steps import (
 )
 
 
-async def test_a_lane_is_due_again_when_its_lease_runs_out(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job(1, key="a"), job(2, key="a"))
-    await take_one(backend, lease=30.0)
+async def test_a_lane_is_due_again_when_its_lease_runs_out(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a"))
+    await take_one(engine, lease=30.0)
     clock.advance(29.999)
-    assert await take(backend) == []
+    assert await take(engine) == []
     clock.advance(0.001)
-    again = await take_one(backend)
+    again = await take_one(engine)
     assert (numbers(again), attempts(again)) == ([1, 2], [2, 2])
 
 
-async def test_every_claim_has_a_receipt_of_its_own(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job(1, key="a"), job(2, key="b"))
-    receipts = [claim.receipt for claim in await take(backend)]
+async def test_every_claim_has_a_receipt_of_its_own(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(1, key="a"), job(2, key="b"))
+    receipts = [claim.receipt for claim in await take(engine)]
     clock.advance(LEASE)
-    receipts += [claim.receipt for claim in await take(backend)]
+    receipts += [claim.receipt for claim in await take(engine)]
     assert len(set(receipts)) == 4
 
 
-async def test_a_lane_whose_lease_ran_out_takes_the_newcomers_along(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job(1, key="a"))
-    await take_one(backend)
-    await put(backend, job(2, key="a"))
+async def test_a_lane_whose_lease_ran_out_takes_the_newcomers_along(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(1, key="a"))
+    await take_one(engine)
+    await put(engine, job(2, key="a"))
     clock.advance(LEASE)
-    again = await take_one(backend)
+    again = await take_one(engine)
     assert (numbers(again), attempts(again)) == ([1, 2], [2, 1])
 
 
-async def test_extend_renews_the_lease_from_now(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job())
-    claim = await take_one(backend, lease=30.0)
+async def test_extend_renews_the_lease_from_now(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job())
+    claim = await take_one(engine, lease=30.0)
     clock.advance(20.0)
-    assert await backend.extend([claim], lease=30.0) == []
+    assert await engine.extend([claim], lease=30.0) == []
     clock.advance(29.999)
-    assert await take(backend) == []
+    assert await take(engine) == []
     clock.advance(0.001)
-    assert len(await take(backend)) == 1
+    assert len(await take(engine)) == 1
 
 
-async def test_extend_names_exactly_the_lost_claims(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job(1, key="a"), job(2, key="b"))
-    lost = await take(backend, 2, lease=10.0)
+async def test_extend_names_exactly_the_lost_claims(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(1, key="a"), job(2, key="b"))
+    lost = await take(engine, 2, lease=10.0)
     clock.advance(10.0)
-    await take(backend, 2)
-    await put(backend, job(3, key="c"))
-    [kept] = await take(backend)
-    assert await backend.extend([lost[0], kept, lost[1]], lease=LEASE) == lost
+    await take(engine, 2)
+    await put(engine, job(3, key="c"))
+    [kept] = await take(engine)
+    assert await engine.extend([lost[0], kept, lost[1]], lease=LEASE) == lost
 
 
-async def test_extend_of_no_claims_is_nothing(backend: Backend) -> None:
-    assert await backend.extend([], lease=LEASE) == []
+async def test_extend_of_no_claims_is_nothing(engine: Engine) -> None:
+    assert await engine.extend([], lease=LEASE) == []
 
 
-async def test_extend_charges_nothing(backend: Backend) -> None:
-    [job_id] = await put(backend, job())
-    await backend.extend([await take_one(backend)], lease=LEASE)
-    assert (await record(backend, job_id)).attempt == 1
+async def test_extend_charges_nothing(engine: Engine) -> None:
+    [job_id] = await put(engine, job())
+    await engine.extend([await take_one(engine)], lease=LEASE)
+    assert (await record(engine, job_id)).attempt == 1
 
 
 # The receipt is what counts, not the hour: until somebody else claims the lane, its last holder may still finish.
 
 
-async def test_a_late_extend_holds_a_lane_that_nobody_took(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job())
-    claim = await take_one(backend)
+async def test_a_late_extend_holds_a_lane_that_nobody_took(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job())
+    claim = await take_one(engine)
     clock.advance(LEASE + 5.0)
-    assert await backend.extend([claim], lease=LEASE) == []
-    assert await take(backend) == []
+    assert await engine.extend([claim], lease=LEASE) == []
+    assert await take(engine) == []
 
 
-async def test_a_late_ack_counts_when_nobody_took_the_lane(backend: Backend, clock: ManualClock) -> None:
-    [job_id] = await put(backend, job())
-    claim = await take_one(backend)
+async def test_a_late_ack_counts_when_nobody_took_the_lane(engine: Engine, clock: ManualClock) -> None:
+    [job_id] = await put(engine, job())
+    claim = await take_one(engine)
     clock.advance(LEASE + 5.0)
-    await backend.ack(claim)
-    assert (await record(backend, job_id)).state is State.DONE
-    assert await take(backend) == []
+    await engine.ack(claim)
+    assert (await record(engine, job_id)).state is State.DONE
+    assert await take(engine) == []

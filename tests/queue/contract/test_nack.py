@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from convoq.queue.base import Backend, State
+from convoq.queue.base import State
 from tests.clock import ManualClock
+from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
     everything,
     job,
@@ -16,66 +17,66 @@ from tests.queue.contract.steps import (
 )
 
 
-async def test_nack_holds_the_whole_lane_for_its_delay(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job(1, key="a"))
-    await backend.nack(await take_one(backend), delay=10.0)
-    await put(backend, job(2, key="a"))
+async def test_nack_holds_the_whole_lane_for_its_delay(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(1, key="a"))
+    await engine.nack(await take_one(engine), delay=10.0)
+    await put(engine, job(2, key="a"))
     clock.advance(9.999)
-    assert await take(backend) == []
+    assert await take(engine) == []
     clock.advance(0.001)
-    assert numbers(await take_one(backend)) == [1, 2]
+    assert numbers(await take_one(engine)) == [1, 2]
 
 
-async def test_nack_holds_no_other_lane(backend: Backend) -> None:
-    await put(backend, job(1, key="a"), job(2, key="b"))
-    for claim in await take(backend):
-        await backend.nack(claim, delay=60.0 if claim.lane == "a" else 0.0)
-    assert (await take_one(backend)).lane == "b"
+async def test_nack_holds_no_other_lane(engine: Engine) -> None:
+    await put(engine, job(1, key="a"), job(2, key="b"))
+    for claim in await take(engine):
+        await engine.nack(claim, delay=60.0 if claim.lane == "a" else 0.0)
+    assert (await take_one(engine)).lane == "b"
 
 
-async def test_nack_without_delay_makes_the_lane_due_at_once(backend: Backend) -> None:
-    await put(backend, job(1, key="a"))
-    await backend.nack(await take_one(backend, lease=3600.0), delay=0.0)
-    assert numbers(await take_one(backend)) == [1]
+async def test_nack_without_delay_makes_the_lane_due_at_once(engine: Engine) -> None:
+    await put(engine, job(1, key="a"))
+    await engine.nack(await take_one(engine, lease=3600.0), delay=0.0)
+    assert numbers(await take_one(engine)) == [1]
 
 
-async def test_nack_puts_the_jobs_back_at_the_front(backend: Backend) -> None:
-    await put(backend, job(1, key="a"), job(2, key="a"))
-    claim = await take_one(backend)
-    await put(backend, job(3, key="a", kind="send"))
-    await backend.nack(claim, delay=0.0, charged=claim.jobs)
-    assert await takes_to_the_end(backend) == [1, 2, 3]
+async def test_nack_puts_the_jobs_back_at_the_front(engine: Engine) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(engine)
+    await put(engine, job(3, key="a", kind="send"))
+    await engine.nack(claim, delay=0.0, charged=claim.jobs)
+    assert await takes_to_the_end(engine) == [1, 2, 3]
 
 
-async def test_nack_gives_back_only_what_is_unfinished(backend: Backend) -> None:
-    await put(backend, job(1, key="a"), job(2, key="a"), job(3, key="a"))
-    claim = await take_one(backend)
-    await backend.ack(claim, claim.jobs[:1])
-    await backend.bury(claim, claim.jobs[1:2], error="no")
-    await backend.nack(claim, delay=0.0, charged=claim.jobs)
-    assert numbers(await take_one(backend)) == [3]
-    assert [each.state for each in await everything(backend)] == [State.READY, State.DEAD, State.DONE]
+async def test_nack_gives_back_only_what_is_unfinished(engine: Engine) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a"), job(3, key="a"))
+    claim = await take_one(engine)
+    await engine.ack(claim, claim.jobs[:1])
+    await engine.bury(claim, claim.jobs[1:2], error="no")
+    await engine.nack(claim, delay=0.0, charged=claim.jobs)
+    assert numbers(await take_one(engine)) == [3]
+    assert [each.state for each in await everything(engine)] == [State.READY, State.DEAD, State.DONE]
 
 
-async def test_nack_refunds_no_finished_job(backend: Backend) -> None:
-    [done, _] = await put(backend, job(1, key="a"), job(2, key="a"))
-    claim = await take_one(backend)
-    await backend.ack(claim, claim.jobs[:1])
-    await backend.nack(claim, delay=0.0)
-    assert (await record(backend, done)).attempt == 1
+async def test_nack_refunds_no_finished_job(engine: Engine) -> None:
+    [done, _] = await put(engine, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(engine)
+    await engine.ack(claim, claim.jobs[:1])
+    await engine.nack(claim, delay=0.0)
+    assert (await record(engine, done)).attempt == 1
 
 
-async def test_nack_leaves_the_attempts_of_jobs_behind_the_claim(backend: Backend) -> None:
-    await put(backend, job(1, key="a"))
-    claim = await take_one(backend)
-    [behind] = await put(backend, job(2, key="a"))
-    await backend.nack(claim, delay=0.0)
-    assert (await record(backend, behind)).attempt == 0
+async def test_nack_leaves_the_attempts_of_jobs_behind_the_claim(engine: Engine) -> None:
+    await put(engine, job(1, key="a"))
+    claim = await take_one(engine)
+    [behind] = await put(engine, job(2, key="a"))
+    await engine.nack(claim, delay=0.0)
+    assert (await record(engine, behind)).attempt == 0
 
 
-async def test_nack_records_its_error(backend: Backend) -> None:
-    [job_id] = await put(backend, job())
-    claim = await take_one(backend)
-    await backend.nack(claim, delay=5.0, charged=claim.jobs, error="boom: ünï 100 %")
-    got = await record(backend, job_id)
+async def test_nack_records_its_error(engine: Engine) -> None:
+    [job_id] = await put(engine, job())
+    claim = await take_one(engine)
+    await engine.nack(claim, delay=5.0, charged=claim.jobs, error="boom: ünï 100 %")
+    got = await record(engine, job_id)
     assert (got.error, got.state, got.running) == ("boom: ünï 100 %", State.READY, False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from convoq.jobs import PEOPLE
-from convoq.queue.base import Backend, JobFilter, JobRecord, State
+from convoq.queue.base import JobFilter, JobRecord, State
 from tests.clock import ManualClock
+from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
     EVERYTHING,
     job,
@@ -19,11 +20,11 @@ from tests.queue.contract.steps import (
 )
 
 
-async def test_a_record_tells_a_waiting_job_whole(backend: Backend, clock: ManualClock) -> None:
-    [job_id] = await put(backend, job(1, key="a", dedup="k", priority=PEOPLE, max_attempts=4))
-    assert await record(backend, job_id) == JobRecord(
+async def test_a_record_tells_a_waiting_job_whole(engine: Engine, clock: ManualClock) -> None:
+    [job_id] = await put(engine, job(1, key="a", dedup="k", priority=PEOPLE, max_attempts=4))
+    assert await record(engine, job_id) == JobRecord(
         id=job_id,
-        lane="a",
+        ordering_key="a",
         kind="reply",
         payload='{"n": 1}',
         state=State.READY,
@@ -41,66 +42,66 @@ async def test_a_record_tells_a_waiting_job_whole(backend: Backend, clock: Manua
     )
 
 
-async def test_a_record_tells_why_its_lane_waits_until_the_next_claim(backend: Backend, clock: ManualClock) -> None:
-    [job_id] = await put(backend, job(1, key="a"))
-    [claim] = await take(backend)
-    await backend.nack(claim, delay=30.0, reason="the model is down")
-    waiting = await backend.get(job_id)
+async def test_a_record_tells_why_its_lane_waits_until_the_next_claim(engine: Engine, clock: ManualClock) -> None:
+    [job_id] = await put(engine, job(1, key="a"))
+    [claim] = await take(engine)
+    await engine.nack(claim, delay=30.0, reason="the model is down")
+    waiting = await engine.get(job_id)
     clock.advance(30.0)
-    await take(backend)
-    claimed = await backend.get(job_id)
+    await take(engine)
+    claimed = await engine.get(job_id)
     assert waiting is not None
     assert claimed is not None
     assert (waiting.reason, claimed.reason) == ("the model is down", None)
 
 
-async def test_a_record_tells_who_runs_a_job_since_when(backend: Backend, clock: ManualClock) -> None:
-    [job_id] = await put(backend, job())
+async def test_a_record_tells_who_runs_a_job_since_when(engine: Engine, clock: ManualClock) -> None:
+    [job_id] = await put(engine, job())
     clock.advance(3.0)
-    await take_one(backend, worker="worker-7")
-    got = await record(backend, job_id)
+    await take_one(engine, worker="worker-7")
+    got = await record(engine, job_id)
     assert (got.running, got.worker, got.claimed_at, got.state) == (True, "worker-7", clock.now(), State.READY)
 
 
-async def test_a_record_tells_when_a_delayed_job_is_due(backend: Backend, clock: ManualClock) -> None:
-    [job_id] = await put(backend, job(delay=12.5))
-    assert (await record(backend, job_id)).due_at == clock.now() + 12_500
+async def test_a_record_tells_when_a_delayed_job_is_due(engine: Engine, clock: ManualClock) -> None:
+    [job_id] = await put(engine, job(delay=12.5))
+    assert (await record(engine, job_id)).due_at == clock.now() + 12_500
 
 
-async def test_a_record_of_a_finished_job_is_due_no_more(backend: Backend) -> None:
-    [job_id] = await put(backend, job())
-    await takes_to_the_end(backend)
-    got = await record(backend, job_id)
+async def test_a_record_of_a_finished_job_is_due_no_more(engine: Engine) -> None:
+    [job_id] = await put(engine, job())
+    await takes_to_the_end(engine)
+    got = await record(engine, job_id)
     assert (got.due_at, got.running, got.attempt) == (None, False, 1)
 
 
 @pytest.mark.parametrize("job_id", ["", "nope", "0", "-1", "²", "9" * 40, "1.0", "' OR 1=1", "\u0000"])
-async def test_an_id_that_no_job_has_finds_nothing(backend: Backend, job_id: str) -> None:
-    await put(backend, job())
-    assert await backend.get(job_id) is None
-    assert await backend.list(JobFilter(ids=(job_id,))) == []
-    assert await backend.cancel(JobFilter(ids=(job_id,))) == 0
+async def test_an_id_that_no_job_has_finds_nothing(engine: Engine, job_id: str) -> None:
+    await put(engine, job())
+    assert await engine.get(job_id) is None
+    assert await engine.list(JobFilter(ids=(job_id,))) == []
+    assert await engine.cancel(JobFilter(ids=(job_id,))) == 0
 
 
-async def test_list_is_newest_first(backend: Backend) -> None:
-    ids = await put(backend, *[job(n) for n in range(4)])
-    assert [each.id for each in await backend.list(EVERYTHING)] == ids[::-1]
+async def test_list_is_newest_first(engine: Engine) -> None:
+    ids = await put(engine, *[job(n) for n in range(4)])
+    assert [each.id for each in await engine.list(EVERYTHING)] == ids[::-1]
 
 
-async def test_list_pages_without_gap_or_overlap(backend: Backend) -> None:
-    ids = await put(backend, *[job(n) for n in range(7)])
+async def test_list_pages_without_gap_or_overlap(engine: Engine) -> None:
+    ids = await put(engine, *[job(n) for n in range(7)])
     pages: list[list[str]] = []
     last: str | None = None
-    while page := await backend.list(EVERYTHING, limit=3, before=last):
+    while page := await engine.list(EVERYTHING, limit=3, before=last):
         pages.append([each.id for each in page])
         last = page[-1].id
-        await put(backend, job(99))  # what arrives meanwhile shifts no later page
+        await put(engine, job(99))  # what arrives meanwhile shifts no later page
     assert pages == [ids[6:3:-1], ids[3:0:-1], ids[0:1]]
 
 
-async def test_list_without_a_limit_shows_fifty(backend: Backend) -> None:
-    await put(backend, *[job(n) for n in range(60)])
-    assert len(await backend.list(EVERYTHING)) == 50
+async def test_list_without_a_limit_shows_fifty(engine: Engine) -> None:
+    await put(engine, *[job(n) for n in range(60)])
+    assert len(await engine.list(EVERYTHING)) == 50
 
 
 @pytest.mark.parametrize(
@@ -115,9 +116,9 @@ async def test_list_without_a_limit_shows_fifty(backend: Backend) -> None:
         (JobFilter(states=()), set()),
         (JobFilter(states=(State.DEAD,)), {"dead"}),
         (JobFilter(states=(State.DONE, State.CANCELLED)), {"done", "cancelled"}),
-        (JobFilter(lane="a"), {"dead", "cancelled", "ready"}),
-        (JobFilter(lane="nowhere"), set()),
-        (JobFilter(lane="a", kinds=("send",)), {"ready"}),
+        (JobFilter(ordering_key="a"), {"dead", "cancelled", "ready"}),
+        (JobFilter(ordering_key="nowhere"), set()),
+        (JobFilter(ordering_key="a", kinds=("send",)), {"ready"}),
         (JobFilter(text="44"), {"ready"}),
         (JobFilter(text="100% _sure"), {"dead"}),
         (JobFilter(text="%"), {"dead"}),
@@ -127,17 +128,22 @@ async def test_list_without_a_limit_shows_fifty(backend: Backend) -> None:
     ],
     ids=str,
 )
-async def test_every_given_condition_of_a_filter_holds(backend: Backend, where: JobFilter, expected: set[str]) -> None:
-    names = await mixed(backend)
-    assert {names[each.id] for each in await backend.list(where)} == expected
-    assert await backend.count(where) == len(expected)
+async def test_every_given_condition_of_a_filter_holds(engine: Engine, where: JobFilter, expected: set[str]) -> None:
+    names = await mixed(engine)
+    assert {names[each.id] for each in await engine.list(where)} == expected
+    assert await engine.count(where) == len(expected)
 
 
-async def test_a_filter_of_ids_finds_just_them(backend: Backend) -> None:
-    ids = await put(backend, *[job(n) for n in range(4)])
-    assert [each.id for each in await backend.list(JobFilter(ids=(ids[0], ids[2], "nope")))] == [ids[2], ids[0]]
+async def test_a_filter_of_ids_finds_just_them(engine: Engine) -> None:
+    ids = await put(engine, *[job(n) for n in range(4)])
+    assert [each.id for each in await engine.list(JobFilter(ids=(ids[0], ids[2], "nope")))] == [ids[2], ids[0]]
 
 
-async def test_count_is_not_limited_to_a_page(backend: Backend) -> None:
-    await put(backend, *[job(n) for n in range(60)])
-    assert await backend.count(EVERYTHING) == 60
+async def test_count_is_not_limited_to_a_page(engine: Engine) -> None:
+    await put(engine, *[job(n) for n in range(60)])
+    assert await engine.count(EVERYTHING) == 60
+
+
+async def test_a_record_of_a_job_without_an_ordering_key_has_none(engine: Engine) -> None:
+    [job_id] = await put(engine, job(1))
+    assert (await record(engine, job_id)).ordering_key is None

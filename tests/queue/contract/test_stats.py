@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from convoq.queue.base import Backend, KindStats
+from convoq.queue.base import KindStats
 from tests.clock import ManualClock
+from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
     EVERYTHING,
     LEASE,
@@ -20,93 +21,91 @@ from tests.queue.contract.steps import (
 )
 
 
-async def of_kind(backend: Backend, kind: str = "reply") -> KindStats:
-    return (await backend.stats()).kinds.get(kind, KindStats())
+async def of_kind(engine: Engine, kind: str = "reply") -> KindStats:
+    return (await engine.stats()).kinds.get(kind, KindStats())
 
 
-async def test_stats_of_an_empty_queue_are_empty(backend: Backend) -> None:
-    assert await of_kind(backend) == KindStats()
+async def test_stats_of_an_empty_queue_are_empty(engine: Engine) -> None:
+    assert await of_kind(engine) == KindStats()
 
 
-async def test_stats_count_each_kind_by_where_its_jobs_stand(backend: Backend) -> None:
-    await put(backend, job(1, key="a"), job(2, key="b"), job(3, key="c"), job(4, key="c"))
-    for claim in await take(backend):
+async def test_stats_count_each_kind_by_where_its_jobs_stand(engine: Engine) -> None:
+    await put(engine, job(1, key="a"), job(2, key="b"), job(3, key="c"), job(4, key="c"))
+    for claim in await take(engine):
         if claim.lane == "a":
-            await backend.bury(claim, claim.jobs, error="no")
+            await engine.bury(claim, claim.jobs, error="no")
         elif claim.lane == "b":
-            await backend.nack(claim, delay=60.0)
-    await put(backend, job(5), job(6, delay=60.0), job(7, kind="send"))
-    assert await of_kind(backend) == KindStats(ready=1, scheduled=2, running=2, dead=1)
-    assert await of_kind(backend, "send") == KindStats(ready=1)
+            await engine.nack(claim, delay=60.0)
+    await put(engine, job(5), job(6, delay=60.0), job(7, kind="send"))
+    assert await of_kind(engine) == KindStats(ready=1, scheduled=2, running=2, dead=1)
+    assert await of_kind(engine, "send") == KindStats(ready=1)
 
 
-async def test_jobs_behind_a_live_claim_are_ready_and_not_running(backend: Backend) -> None:
-    await put(backend, job(1, key="a"))
-    await take_one(backend)
-    await put(backend, job(2, key="a"))
-    got = await of_kind(backend)
+async def test_jobs_behind_a_live_claim_are_ready_and_not_running(engine: Engine) -> None:
+    await put(engine, job(1, key="a"))
+    await take_one(engine)
+    await put(engine, job(2, key="a"))
+    got = await of_kind(engine)
     assert (got.ready, got.scheduled, got.running) == (1, 0, 1)
 
 
-async def test_a_kind_that_only_waits_behind_a_claim_of_another_is_counted(
-    backend: Backend, clock: ManualClock
-) -> None:
-    await put(backend, job(1, key="a"), job(2, key="a", kind="send"))
-    await take_one(backend)
+async def test_a_kind_that_only_waits_behind_a_claim_of_another_is_counted(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a", kind="send"))
+    await take_one(engine)
     clock.advance(4.0)
-    got = await of_kind(backend, "send")
+    got = await of_kind(engine, "send")
     assert (got.ready, got.scheduled, got.running, got.dead) == (1, 0, 0, 0)
 
 
-async def test_a_job_that_was_left_out_of_a_claim_is_not_running(backend: Backend) -> None:
-    _, left_out = await put(backend, job(1, key="a"), job(2, key="a"))
-    await fail(backend, 2)
-    assert numbers(await take_one(backend)) == [1]
-    assert (await record(backend, left_out)).running is False
-    assert (await of_kind(backend)).running == 1
+async def test_a_job_that_was_left_out_of_a_claim_is_not_running(engine: Engine) -> None:
+    _, left_out = await put(engine, job(1, key="a"), job(2, key="a"))
+    await fail(engine, 2)
+    assert numbers(await take_one(engine)) == [1]
+    assert (await record(engine, left_out)).running is False
+    assert (await of_kind(engine)).running == 1
 
 
-async def test_a_job_whose_lease_ran_out_is_ready_and_not_running(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job())
-    await take_one(backend)
+async def test_a_job_whose_lease_ran_out_is_ready_and_not_running(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job())
+    await take_one(engine)
     clock.advance(LEASE)
-    got = await of_kind(backend)
+    got = await of_kind(engine)
     assert (got.ready, got.running) == (1, 0)
 
 
-async def test_a_delayed_job_is_ready_once_its_time_has_come(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job(delay=10.0))
-    assert await of_kind(backend) == KindStats(scheduled=1)
+async def test_a_delayed_job_is_ready_once_its_time_has_come(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(delay=10.0))
+    assert await of_kind(engine) == KindStats(scheduled=1)
     clock.advance(10.0)
-    assert await of_kind(backend) == KindStats(ready=1)
+    assert await of_kind(engine) == KindStats(ready=1)
 
 
-async def test_done_and_cancelled_jobs_are_in_no_number(backend: Backend) -> None:
-    await put(backend, job(1))
-    await takes_to_the_end(backend)
-    await put(backend, job(2))
-    await backend.cancel(EVERYTHING)
-    assert await of_kind(backend) == KindStats()
+async def test_done_and_cancelled_jobs_are_in_no_number(engine: Engine) -> None:
+    await put(engine, job(1))
+    await takes_to_the_end(engine)
+    await put(engine, job(2))
+    await engine.cancel(EVERYTHING)
+    assert await of_kind(engine) == KindStats()
 
 
-async def test_the_oldest_wait_is_that_of_the_longest_due_job(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job(1))
+async def test_the_oldest_wait_is_that_of_the_longest_due_job(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(1))
     clock.advance(7.5)
-    await put(backend, job(2))
+    await put(engine, job(2))
     clock.advance(5.0)
-    assert (await of_kind(backend)).oldest_wait == pytest.approx(12.5)
+    assert (await of_kind(engine)).oldest_wait == pytest.approx(12.5)
 
 
-async def test_time_spent_delayed_is_no_wait(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job(delay=100.0))
+async def test_time_spent_delayed_is_no_wait(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(delay=100.0))
     clock.advance(99.0)
-    assert (await of_kind(backend)).oldest_wait == 0.0
+    assert (await of_kind(engine)).oldest_wait == 0.0
     clock.advance(51.0)
-    assert (await of_kind(backend)).oldest_wait == pytest.approx(50.0)
+    assert (await of_kind(engine)).oldest_wait == pytest.approx(50.0)
 
 
-async def test_a_running_job_waits_no_more(backend: Backend, clock: ManualClock) -> None:
-    await put(backend, job())
+async def test_a_running_job_waits_no_more(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job())
     clock.advance(5.0)
-    await take_one(backend)
-    assert (await of_kind(backend)).oldest_wait == 0.0
+    await take_one(engine)
+    assert (await of_kind(engine)).oldest_wait == 0.0

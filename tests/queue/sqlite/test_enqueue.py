@@ -11,17 +11,17 @@ from convoq.db import Database
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import NewJob
 from convoq.queue.sqlite.dedup import RETENTION_MS, prune
-from convoq.queue.sqlite.enqueue import Intake
+from convoq.queue.sqlite.enqueue import EnqueueBatcher
 
 
 async def test_a_caller_that_comes_while_a_cancelled_ones_commit_is_settled_is_stored(database: Database) -> None:
-    intake = Intake(database)
+    batcher = EnqueueBatcher(database)
     for number in range(300):
-        gone = asyncio.ensure_future(intake.enqueue([NewJob(kind="gone", payload="{}")], 5))
+        gone = asyncio.ensure_future(batcher.enqueue([NewJob(kind="gone", payload="{}")], 5))
         await asyncio.sleep(0)
         gone.cancel()
         late = [
-            asyncio.ensure_future(intake.enqueue([NewJob(kind=f"late{number}", payload="{}")], 5)) for _ in range(3)
+            asyncio.ensure_future(batcher.enqueue([NewJob(kind=f"late{number}", payload="{}")], 5)) for _ in range(3)
         ]
         async with asyncio.timeout(10):
             await asyncio.gather(*late)
@@ -31,32 +31,32 @@ async def test_a_caller_that_comes_while_a_cancelled_ones_commit_is_settled_is_s
 
 async def test_an_enqueue_after_the_database_was_closed_fails_each_time(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "convoq.db")
-    intake = Intake(database)
+    batcher = EnqueueBatcher(database)
     await database.close()
     for _ in range(2):
         with pytest.raises(DatabaseUnavailable, match="is closed"):
-            await intake.enqueue([NewJob(kind="k", payload="{}")], 5)
+            await batcher.enqueue([NewJob(kind="k", payload="{}")], 5)
 
 
 async def test_the_id_of_a_deleted_job_is_never_used_again(database: Database) -> None:
-    intake = Intake(database)
-    ids = [int(result.job_id) for result in await intake.enqueue([NewJob(kind="k", payload="{}")] * 3, 5)]
+    batcher = EnqueueBatcher(database)
+    ids = [int(result.job_id) for result in await batcher.enqueue([NewJob(kind="k", payload="{}")] * 3, 5)]
     await database.write(lambda connection: connection.execute("DELETE FROM jobs").rowcount)
-    [after] = await intake.enqueue([NewJob(kind="k", payload="{}")], 5)
+    [after] = await batcher.enqueue([NewJob(kind="k", payload="{}")], 5)
     assert int(after.job_id) > max(ids)
 
 
 async def test_keys_that_share_half_of_their_digest_are_two_keys(database: Database) -> None:
-    intake = Intake(database)
-    await intake.enqueue([NewJob(kind="k", payload="{}", dedup_key="mine")], 5)
+    batcher = EnqueueBatcher(database)
+    await batcher.enqueue([NewJob(kind="k", payload="{}", dedup_key="mine")], 5)
     await database.write(lambda connection: connection.execute("UPDATE dedup SET rest = rest + 1").rowcount)
-    [other] = await intake.enqueue([NewJob(kind="k", payload="{}", dedup_key="mine")], 5)
+    [other] = await batcher.enqueue([NewJob(kind="k", payload="{}", dedup_key="mine")], 5)
     assert not other.duplicate
 
 
 async def test_keys_older_than_their_retention_are_forgotten_and_no_others(database: Database) -> None:
-    intake = Intake(database)
-    await intake.enqueue([NewJob(kind="k", payload="{}", dedup_key=f"key {n}") for n in range(100)], 5)
+    batcher = EnqueueBatcher(database)
+    await batcher.enqueue([NewJob(kind="k", payload="{}", dedup_key=f"key {n}") for n in range(100)], 5)
     now = database.clock.now()
     old = "UPDATE dedup SET enqueued_at = ? WHERE job_id <= 40"
     await database.write(lambda connection: connection.execute(old, (now - RETENTION_MS - 1,)).rowcount)
@@ -67,10 +67,10 @@ async def test_keys_older_than_their_retention_are_forgotten_and_no_others(datab
 
 
 async def test_text_that_is_not_unicode_fails_its_own_caller_alone(database: Database) -> None:
-    intake = Intake(database)
-    good = asyncio.ensure_future(intake.enqueue([NewJob(kind="good", payload="{}")], 5))
+    batcher = EnqueueBatcher(database)
+    good = asyncio.ensure_future(batcher.enqueue([NewJob(kind="good", payload="{}")], 5))
     with pytest.raises(ValueError, match="surrogates"):
-        await intake.enqueue([NewJob(kind="bad", payload='{"x": "\ud800"}')], 5)
+        await batcher.enqueue([NewJob(kind="bad", payload='{"x": "\ud800"}')], 5)
     assert [result.duplicate for result in await good] == [False]
 
 
