@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -33,8 +32,8 @@ from convoq.ai.prompt import Turn, clean_reply, end_well, frame, history_turns, 
 from convoq.ai.turn import Candidate, TurnModel
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
 from convoq.logs import log
+from convoq.plugins import load_plugin
 from convoq.settings import AiSettings
-from convoq.settings.imports import import_own, in_one_line
 from convoq.text import first_line
 
 # Rounds of model and tools in one turn: a loop of tool calls must not spend a day's budget on one message.
@@ -192,21 +191,10 @@ class AgentResponder:
 
 def import_agent(reference: str, where: str, base_dir: Path) -> AbstractAgent[Any, Any]:
     """The user's own agent. Its module is found on the path or in `base_dir`. Raises ConfigError, in one line."""
-    module_name, _, attribute = reference.partition(":")
-    if str(base_dir.resolve()) not in sys.path:
-        sys.path.append(str(base_dir.resolve()))
     try:
-        agent: Any = import_own(module_name)
-        for name in attribute.split("."):
-            agent = getattr(agent, name)
+        agent = load_plugin(reference, base_dir)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"{where}: cannot be imported: {in_one_line(error)}") from error
-    return _usable(agent, where)
-
-
-def _usable(agent: Any, where: str) -> AbstractAgent[Any, Any]:
     if not isinstance(agent, AbstractAgent):
         raise ConfigError(f"{where}: is a {type(agent).__name__}, not a pydantic_ai.Agent")
     if isinstance(agent.output_type, type) and agent.output_type is not str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from convoq.ai.endpoints import Endpoint, is_offline, main_endpoint, persona_endpoint, refuse_shared_key
 from convoq.ai.prompt import DEFAULT_PROMPT
 from convoq.errors import ConfigError
+from convoq.plugins import REFERENCE
 from convoq.settings import AiSettings, PersonaSettings
-from convoq.settings.imports import REFERENCE
 from convoq.settings.options import DEFAULT_PERSONA
 from convoq.settings.prompts import read_prompt
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Any
 from convoq.errors import ConfigError
 from convoq.handlers.base import Handler, each
 from convoq.jobs import message_job, raw_job
+from convoq.plugins import AttributeMissing, load_plugin
 from convoq.queue.base import Enqueued, Enqueuer, Job
-from convoq.settings.imports import import_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +58,11 @@ def load_custom(handlers: Mapping[str, str], queue: Enqueuer, *, base_dir: Path)
 
     Raises ConfigError, a line for each, where one cannot be imported, is not there or is not an async function.
     """
-    if handlers and str(base_dir) not in sys.path:
-        sys.path.append(str(base_dir))
     loaded: dict[str, Handler] = {}
     problems: list[str] = []
     for kind, target in handlers.items():
         try:
-            loaded[kind] = _as_handler(_load(target), queue)
+            loaded[kind] = _as_handler(_load(target, base_dir), queue)
         except ConfigError as error:
             problems.append(f"handlers.{kind}: {error}")
     if problems:
@@ -73,20 +70,16 @@ def load_custom(handlers: Mapping[str, str], queue: Enqueuer, *, base_dir: Path)
     return loaded
 
 
-def _load(target: str) -> CustomHandler:
-    module_name, _, attribute = target.partition(":")
+def _load(target: str, base_dir: Path) -> CustomHandler:
     try:
-        found: Any = import_own(module_name)
+        handler: CustomHandler = load_plugin(target, base_dir)
+    except AttributeMissing as error:
+        module_name, _, attribute = target.partition(":")
+        raise ConfigError(f'"{target}": module "{module_name}" has no attribute "{attribute}"') from error
     except ConfigError as error:
         raise ConfigError(f'"{target}" {error}') from error
-    for part in attribute.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError as error:
-            raise ConfigError(f'"{target}": module "{module_name}" has no attribute "{attribute}"') from error
-    if not _is_async(found):
+    if not _is_async(handler):
         raise ConfigError(f'"{target}" is not an async function')
-    handler: CustomHandler = found
     return handler
 
 

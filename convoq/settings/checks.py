@@ -17,7 +17,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from convoq.errors import ConfigError
 from convoq.jobs import BUILT_IN
-from convoq.settings.imports import REFERENCE
+from convoq.plugins import REFERENCE
 from convoq.settings.options import DEFAULT_PERSONA, NumberSettings, Options, PersonaSettings, ScheduleSettings
 from convoq.settings.problems import dotted, nearest, quoted
 from convoq.settings.prompts import read_prompt
