@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convoq.errors import ConfigError
@@ -12,8 +11,6 @@ from convoq.errors import ConfigError
 if TYPE_CHECKING:
     from convoq.settings.load import Loaded
     from convoq.settings.schema import KeyPath
-
-MASK = "***"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -74,30 +71,20 @@ def show(args: argparse.Namespace) -> int:
     loaded = load(args.config)
     if args.json:
         from convoq.cli.terminal.output import print_json
+        from convoq.monitoring.documents import settings_document
 
-        print_json(_as_document(loaded, args.origin))
+        print_json(settings_document(loaded, origins=args.origin))
     else:
         print("\n".join(_as_toml(loaded, args.origin)))
     return 0
 
 
-def _as_document(loaded: Loaded, origins: bool) -> dict[str, Any]:
-    from convoq.settings.problems import dotted
-
-    document: dict[str, Any] = {
-        "file": str(loaded.file) if loaded.file else None,
-        "settings": _plain(loaded.options.model_dump()),
-    }
-    if origins:
-        document["origins"] = {dotted(path): str(loaded.origin(*path)) for path in _leaves(document["settings"])}
-    return document
-
-
 def _as_toml(loaded: Loaded, origins: bool) -> Iterator[str]:
+    from convoq.monitoring.documents import without_secrets
     from convoq.settings.schema import SECTIONS
 
     yield f"# {_source(loaded)}"
-    for name, value in _plain(loaded.options.model_dump()).items():
+    for name, value in without_secrets(loaded.options.model_dump()).items():
         if name in SECTIONS or isinstance(value, dict):
             tables: list[tuple[KeyPath, dict[str, Any]]] = [((name,), value)]
         else:
@@ -114,31 +101,6 @@ def _entries(loaded: Loaded, path: KeyPath, table: dict[str, Any], origins: bool
     for key, value in table.items():
         entry = f"# {key} is not set" if value is None else f"{key_text(key)} = {toml_text(value)}"
         yield f"{entry:<48}  # {loaded.origin(*path, key)}" if origins else entry
-
-
-def _plain(value: Any, key: str = "") -> Any:
-    """The value in types that JSON and TOML know, without its secrets; a payload's are known by their names."""
-    from convoq.logs import looks_secret
-
-    match value:
-        case None:
-            return None
-        case dict():
-            return {name: _plain(item, name) for name, item in value.items()}
-        case list() | tuple():
-            return [_plain(item, key) for item in value]
-        case bool() | int() | float() | str() | Path() if not looks_secret(key):
-            return str(value) if isinstance(value, Path) else value
-        case _:
-            return MASK
-
-
-def _leaves(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
-    if isinstance(value, dict | list) and value:
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _leaves(item, (*path, key))
-    else:
-        yield path
 
 
 def _source(loaded: Loaded) -> str:

@@ -1,19 +1,19 @@
-"""Conversations for people and for programs."""
+"""Conversations for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from convoq.channels.twilio.errors import meaning
-from convoq.cli.job_text import last_line
 from convoq.cli.terminal.output import colored
 from convoq.cli.terminal.table import print_table
 from convoq.conversations.queries import Line, SavedDraft, Summary, Transcript, Transition, delivery_of
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.states import Outcome
+from convoq.monitoring.documents import last_line
+from convoq.monitoring.transcripts import is_unanswered
 from convoq.queue.base import JobRecord, State
-from convoq.text import age, counted, harmless, iso_time, local_time, mask_address, masked
+from convoq.text import age, counted, harmless, local_time, mask_address, masked
 
 NAMES = {"contact": "person", "ai": "AI", "operator": "operator", "system": "convoq"}
 MARGIN = "    "  # no text of a message can begin left of it, so that none passes for a line of ours
@@ -25,7 +25,7 @@ def print_summaries(summaries: Sequence[Summary], *, now: int, full: bool) -> No
     rows = [
         (
             str(summary.conversation.id),
-            _address(summary.conversation.contact.address, full),
+            _shown_address(summary.conversation, full),
             summary.conversation.contact.name or "",
             _status(summary.conversation),
             str(summary.conversation.owner),
@@ -39,8 +39,8 @@ def print_summaries(summaries: Sequence[Summary], *, now: int, full: bool) -> No
     print_table(header, rows, right=("ID", "MESSAGES", "WAITING", "LAST"))
 
 
-def _address(address: str, full: bool) -> str:
-    return address if full else mask_address(address)
+def _shown_address(conversation: Conversation, full: bool) -> str:
+    return conversation.contact.address if full else mask_address(conversation.contact.address)
 
 
 def _status(conversation: Conversation) -> str:
@@ -54,11 +54,6 @@ def _preview(last: Line | None, full: bool) -> str:
     text = " ".join(last.message.description.split())
     fate = last.delivery or (Outcome.FAILED if last.message.outcome is Outcome.FAILED else None)
     return f"{NAMES[last.message.author]}: {text if full else masked(text)}{f' [{fate}]' if fate else ''}"
-
-
-def is_unanswered(line: Line) -> bool:
-    """Whether only its job can tell what becomes of this message."""
-    return line.message.direction == "in" and line.message.outcome in (None, Outcome.FAILED)
 
 
 def print_transcript(transcript: Transcript, jobs: Mapping[str, JobRecord], *, now: int) -> None:
@@ -190,7 +185,7 @@ def _change(change: Transition) -> str:
 def print_line(line: Line, conversation: Conversation, *, full: bool) -> None:
     """A message as it comes, on one line. Its text is what is followed: only the address is masked unless `full`."""
     message = line.message
-    address = _address(conversation.contact.address, full)
+    address = _shown_address(conversation, full)
     arrow = "<-" if message.direction == "in" else "->"
     who = "" if message.author in ("contact", "ai") else f" ({NAMES[message.author]})"
     head = f"{local_time(message.at)}  {conversation.id}  {arrow} {harmless(address)}{who}"
@@ -204,132 +199,3 @@ def print_delivery(part: OutboxRow, *, now: int, full: bool) -> None:
     detail = "".join(f", {word}" for word in (part.error_code and f"code {part.error_code}", error) if word)
     text = f"{local_time(at)}  {part.conversation_id}  #{part.message_id} {delivery_of(part)}{detail}"
     print(colored(_part_color(part), harmless(text)), flush=True)
-
-
-# --- For programs
-
-
-def summary_document(summary: Summary, *, full: bool) -> dict[str, Any]:
-    last = summary.last
-    return {
-        **conversation_document(summary.conversation, full=full),
-        "messages": summary.messages,
-        "waiting": summary.waiting,
-        "last": None if last is None else line_document(last, full=full),
-    }
-
-
-def conversation_document(conversation: Conversation, *, full: bool) -> dict[str, Any]:
-    """Addresses are masked unless `full`."""
-    contact = conversation.contact
-    return {
-        "id": conversation.id,
-        "channel": contact.channel,
-        "our_address": _address(conversation.our_address, full),
-        "address": _address(contact.address, full),
-        "name": contact.name,
-        "owner": str(conversation.owner),
-        "status": str(conversation.status),
-        "closed_reason": str(conversation.closed_reason) if conversation.closed_reason else None,
-        "opted_out_at": iso_time(contact.opted_out_at),
-        "blocked_at": iso_time(contact.blocked_at),
-        "opened_at": iso_time(conversation.opened_at),
-        "last_message_at": iso_time(conversation.last_message_at),
-        "last_inbound_at": iso_time(conversation.last_inbound_at),
-        "closed_at": iso_time(conversation.closed_at),
-    }
-
-
-def line_document(line: Line, *, full: bool) -> dict[str, Any]:
-    message = line.message
-    text, description = message.body, message.description
-    return {
-        "id": message.id,
-        "direction": message.direction,
-        "author": message.author,
-        "text": text if full else masked(text),
-        "description": description if full else masked(description),
-        "at": iso_time(message.at),
-        "outcome": str(message.outcome) if message.outcome else None,
-        "answered_by": message.answered_by,
-        "job_id": message.job_id,
-        "delivery": line.delivery,
-        "parts": [_part_document(part) for part in line.parts],
-    }
-
-
-def _part_document(part: OutboxRow) -> dict[str, Any]:
-    return {
-        "part": part.part,
-        "reference": part.reference,
-        "state": part.state,
-        "attempts": part.attempts,
-        "provider_id": part.provider_id,
-        "delivery": part.delivery,
-        "error_code": part.error_code,
-        "error": None if part.error is None else masked(part.error),
-        "settled_at": iso_time(part.settled_at),
-        "delivery_at": iso_time(part.delivery_at),
-    }
-
-
-def transcript_document(transcript: Transcript, jobs: Mapping[str, JobRecord]) -> dict[str, Any]:
-    """Each message that nobody has answered says what its job came to."""
-    return {
-        "conversation": conversation_document(transcript.conversation, full=True),
-        "previous_id": transcript.previous_id,
-        "message_count": transcript.messages,
-        "messages": [
-            line_document(line, full=True) | _job_document(jobs.get(line.message.job_id or ""))
-            for line in transcript.lines
-        ],
-        "drafts": [
-            {
-                "through": draft.through, "state": draft.state, "text": draft.text, "model": draft.model,
-                "at": iso_time(draft.at),
-            }
-            for draft in transcript.drafts
-        ],
-        "transitions": [
-            {
-                "at": iso_time(change.at), "who": change.who, "reason": change.reason,
-                "owner_before": change.owner_before, "owner_after": change.owner_after,
-                "status_before": change.status_before, "status_after": change.status_after,
-            }
-            for change in transcript.transitions
-        ],
-        "model_calls": [
-            {
-                "through": call.through, "model": call.model, "outcome": call.outcome,
-                "input_tokens": call.input_tokens, "output_tokens": call.output_tokens,
-                "duration_seconds": call.duration_ms / 1000, "error": call.error, "at": iso_time(call.at),
-            }
-            for call in transcript.calls
-        ],
-    }  # fmt: skip
-
-
-def _job_document(job: JobRecord | None) -> dict[str, Any]:
-    return {
-        "job_state": None if job is None else str(job.state),
-        "job_reason": None if job is None else job.reason,
-        "job_error": None if job is None or job.error is None else last_line(job.error),
-    }
-
-
-def line_event(line: Line, conversation: Conversation, *, full: bool) -> dict[str, Any]:
-    return {
-        "type": "message",
-        "conversation_id": conversation.id,
-        "address": _address(conversation.contact.address, full),
-        "message": line_document(line, full=True),
-    }
-
-
-def delivery_event(part: OutboxRow) -> dict[str, Any]:
-    return {
-        "type": "delivery",
-        "conversation_id": part.conversation_id,
-        "message_id": part.message_id,
-        **_part_document(part),
-    }

@@ -12,9 +12,8 @@ from convoq.cli.terminal.output import print_json, print_raw, say
 from convoq.errors import ConvoqError
 
 if TYPE_CHECKING:
-    from convoq.conversations.queries import ConversationFilter, Line, Reading, Transcript
+    from convoq.conversations.queries import ConversationFilter, Line, Reading
     from convoq.db import Database
-    from convoq.queue.base import JobAdmin, JobRecord
     from convoq.settings import Options
 
 LOOK_INTERVAL: Final = 0.25  # seconds between two looks for what is new; a look that finds nothing costs microseconds
@@ -96,9 +95,10 @@ def _add_tail(commands: Any) -> None:
 
 
 def list_conversations(args: argparse.Namespace) -> int:
-    from convoq.cli.conversation_text import print_summaries, summary_document
+    from convoq.cli.conversation_text import print_summaries
     from convoq.cli.session import load_settings, open_existing, run_async
     from convoq.conversations.queries import Reading
+    from convoq.monitoring.documents import conversations_document
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
@@ -106,14 +106,12 @@ def list_conversations(args: argparse.Namespace) -> int:
             before = await _place(reading, args.before)
             found = await reading.find(_filter(args), limit=args.limit + 1, before=before)
             shown, more = found[: args.limit], len(found) > args.limit
-            next_before = shown[-1].conversation.id if more else None
             if args.json:
-                documents = [summary_document(summary, full=args.full) for summary in shown]
-                print_json({"conversations": documents, "next_before": next_before})
+                print_json(conversations_document(shown, more=more, full=args.full))
                 return 0
             print_summaries(shown, now=database.clock.now(), full=args.full)
             if more:
-                say(f"There are more: convoq conversations list --before {next_before}")
+                say(f"There are more: convoq conversations list --before {shown[-1].conversation.id}")
             return 0
 
     return run_async(main(load_settings(args.config).options))
@@ -143,16 +141,18 @@ def _filter(args: argparse.Namespace) -> ConversationFilter:
 
 
 def show_conversation(args: argparse.Namespace) -> int:
-    from convoq.cli.conversation_text import print_transcript, transcript_document
+    from convoq.cli.conversation_text import print_transcript
     from convoq.cli.session import load_settings, open_jobs, run_async
     from convoq.conversations.queries import Reading
+    from convoq.monitoring.documents import transcript_document
+    from convoq.monitoring.transcripts import unanswered_jobs
 
     async def main(options: Options) -> int:
         async with open_jobs(options) as (database, admin):
             transcript = await Reading(database).transcript(args.id, limit=args.limit, before=args.before)
             if transcript is None:
                 raise ConvoqError(f"there is no conversation {args.id}")
-            jobs = await _jobs_of(transcript, admin)
+            jobs = await unanswered_jobs(transcript, admin)
             if args.json:
                 print_json(transcript_document(transcript, jobs))
             elif args.raw:
@@ -163,15 +163,6 @@ def show_conversation(args: argparse.Namespace) -> int:
             return 0
 
     return run_async(main(load_settings(args.config).options))
-
-
-async def _jobs_of(transcript: Transcript, admin: JobAdmin) -> dict[str, JobRecord]:
-    """The jobs of the messages that nobody has answered, by their ids; one that was discarded is missing."""
-    from convoq.cli.conversation_text import is_unanswered
-
-    ids = [line.message.job_id for line in transcript.lines if is_unanswered(line) and line.message.job_id]
-    records = [await admin.get(job_id) for job_id in dict.fromkeys(ids)]
-    return {record.id: record for record in records if record is not None}
 
 
 def tail(args: argparse.Namespace) -> int:
@@ -230,7 +221,8 @@ class _Tail:
         await self._print_deliveries()
 
     async def _print(self, line: Line) -> None:
-        from convoq.cli.conversation_text import line_event, print_line
+        from convoq.cli.conversation_text import print_line
+        from convoq.monitoring.documents import line_event
 
         conversation = await self._reading.get(line.conversation_id)
         if conversation is None:
@@ -242,8 +234,9 @@ class _Tail:
 
     async def _print_deliveries(self) -> None:
         """Only of parts whose messages were printed: the look for messages comes first."""
-        from convoq.cli.conversation_text import delivery_event, print_delivery
+        from convoq.cli.conversation_text import print_delivery
         from convoq.conversations.queries import delivery_of
+        from convoq.monitoring.documents import delivery_event
 
         for part in await self._reading.newest_parts():
             foreign = self._conversation_id not in (None, part.conversation_id)

@@ -80,6 +80,7 @@ def migrate(args: argparse.Namespace) -> int:
 def check(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_existing, run_async
     from convoq.monitoring.audit import examine
+    from convoq.monitoring.documents import audit_document
 
     async def main(options: Options) -> list[str]:
         async with open_existing(options) as database:
@@ -89,7 +90,7 @@ def check(args: argparse.Namespace) -> int:
     path = options.database.path.absolute()
     findings = run_async(main(options))
     if args.json:
-        print_json({"path": str(path), "ok": not findings, "findings": findings})
+        print_json(audit_document(path, findings))
         return 1 if findings else 0
     if findings:
         raise ConvoqError("\n".join(f"{path}: {finding}" for finding in findings))
@@ -99,14 +100,14 @@ def check(args: argparse.Namespace) -> int:
 
 def backup(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_existing, run_async
-    from convoq.db.backup import copy
+    from convoq.db.backup import back_up
+    from convoq.monitoring.documents import backup_document
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
-            made = await copy(database, _place(args.path))
+            made = await back_up(database, _place(args.path))
         if args.json:
-            print_json({"path": str(made.path), "bytes": made.bytes, "schema": made.schema, "jobs": made.jobs,
-                        "messages": made.messages})  # fmt: skip
+            print_json(backup_document(made))
             return 0
         print(made.path)
         say(f"{size(made.bytes)}, {counted(made.jobs, 'job')}, {counted(made.messages, 'message')}; checked")

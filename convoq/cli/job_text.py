@@ -1,15 +1,15 @@
-"""Jobs for people and for programs."""
+"""Jobs for people."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from convoq.cli.terminal.output import colored
 from convoq.cli.terminal.table import print_table
+from convoq.monitoring.documents import last_line, parsed, priority_name
 from convoq.queue.base import JobRecord, State
-from convoq.text import age, harmless, iso_time, local_time, masked
+from convoq.text import age, harmless, local_time, masked
 
 COLORS = {"running": "green", "dead": "red", "scheduled": "yellow"}
 
@@ -57,11 +57,6 @@ def _shown(text: str, full: bool) -> str:
     return text if full else masked(text)
 
 
-def last_line(error: str | None) -> str:
-    """What a traceback comes to."""
-    return (error or "").strip().rsplit("\n", 1)[-1].strip()
-
-
 def print_job(record: JobRecord, *, now: int, apart: bool) -> None:
     """All about one job."""
     if apart:
@@ -71,7 +66,7 @@ def print_job(record: JobRecord, *, now: int, apart: bool) -> None:
     for name, value in _facts(record, now):
         print(f"  {name:<9} {harmless(value)}")
     print("  payload")
-    for line in _pretty(record.payload).splitlines():
+    for line in json.dumps(parsed(record.payload), indent=2, ensure_ascii=False).splitlines():
         print(f"    {harmless(line)}")
     if record.error:
         print("  error")
@@ -100,43 +95,3 @@ def _facts(record: JobRecord, now: int) -> Iterator[tuple[str, str]]:
         yield "ended", moment(record.finished_at)
     if record.dedup_key is not None:
         yield "dedup", record.dedup_key
-
-
-def priority_name(priority: int) -> str:
-    from convoq.jobs import NORMAL, PEOPLE, UPKEEP
-
-    return {PEOPLE: "people", NORMAL: "normal", UPKEEP: "upkeep"}.get(priority, str(priority))
-
-
-def _pretty(payload: str) -> str:
-    return json.dumps(_parsed(payload), indent=2, ensure_ascii=False)
-
-
-def _parsed(payload: str) -> Any:
-    try:
-        return json.loads(payload)
-    except ValueError:
-        return payload
-
-
-def job_document(record: JobRecord, *, full: bool, payload: bool = False) -> dict[str, Any]:
-    """The job as JSON; without its payload in lists, where addresses are masked unless `full`."""
-    document: dict[str, Any] = {
-        "id": record.id,
-        "kind": record.kind,
-        "state": str(record.state),
-        "running": record.running,
-        "attempt": record.attempt,
-        "max_attempts": record.max_attempts,
-        "priority": priority_name(record.priority),
-        "lane": None if record.ordering_key is None else _shown(record.ordering_key, full),
-        "enqueued_at": iso_time(record.enqueued_at),
-        "due_at": iso_time(record.due_at),
-        "claimed_at": iso_time(record.claimed_at),
-        "finished_at": iso_time(record.finished_at),
-        "reason": None if record.reason is None else _shown(record.reason, full),
-        "worker": record.worker,
-        "dedup_key": None if record.dedup_key is None else _shown(record.dedup_key, full),
-        "error": None if record.error is None else _shown(record.error if payload else last_line(record.error), full),
-    }
-    return {**document, "payload": _parsed(record.payload)} if payload else document

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from convoq.cli.selection import add_filters, given_ids, is_narrowed, job_filter, job_id, shortened
-from convoq.cli.terminal.output import Progress, UsageError, confirm, print_json, print_raw, say
+from convoq.cli.terminal.output import ProgressBar, UsageError, confirm, print_json, print_raw, say
 from convoq.errors import ConvoqError
 from convoq.text import counted
 
@@ -125,8 +125,9 @@ def positive(text: str) -> int:
 
 
 def list_jobs(args: argparse.Namespace) -> int:
-    from convoq.cli.job_text import job_document, print_jobs
+    from convoq.cli.job_text import print_jobs
     from convoq.cli.session import load_settings, open_jobs, run_async
+    from convoq.monitoring.documents import jobs_document
 
     async def main(options: Options) -> int:
         async with open_jobs(options) as (database, jobs):
@@ -134,8 +135,7 @@ def list_jobs(args: argparse.Namespace) -> int:
             found = await jobs.list(job_filter(args), limit=args.limit + 1, before=args.before)
             records, more = found[: args.limit], len(found) > args.limit
             if args.json:
-                documents = [job_document(record, full=args.full) for record in records]
-                print_json({"jobs": documents, "next_before": records[-1].id if more else None})
+                print_json(jobs_document(records, more=more, full=args.full))
                 return 0
             print_jobs(records, now=database.clock.now(), full=args.full)
             if more:
@@ -146,15 +146,16 @@ def list_jobs(args: argparse.Namespace) -> int:
 
 
 def show_jobs(args: argparse.Namespace) -> int:
-    from convoq.cli.job_text import job_document, print_job
+    from convoq.cli.job_text import print_job
     from convoq.cli.session import load_settings, open_jobs, run_async
+    from convoq.monitoring.documents import jobs_in_full
 
     async def main(options: Options) -> int:
         async with open_jobs(options) as (database, jobs):
             found = [(job, await jobs.get(job)) for job in dict.fromkeys(args.ids)]
             records = [record for _, record in found if record is not None]
             if args.json:
-                print_json({"jobs": [job_document(record, full=True, payload=True) for record in records]})
+                print_json(jobs_in_full(records))
             elif args.raw:
                 for record in records:
                     print_raw(record.payload)
@@ -205,7 +206,7 @@ async def _apply(verb: Verb, jobs: JobAdmin, where: JobFilter, count: int) -> in
         "discard": jobs.discard,
     }[verb.name]
     ids = await _all_ids(jobs, where)
-    progress = Progress(verb.past, count)
+    progress = ProgressBar(verb.past, count)
     changed = 0
     for start in range(0, len(ids), BATCH):
         changed += await change(replace(where, ids=tuple(ids[start : start + BATCH])), limit=BATCH)

@@ -49,12 +49,13 @@ def add_parser(subparsers: Any) -> None:
 
 def list_entries(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, run_async
+    from convoq.monitoring.documents import schedules_document
 
     options = load_settings(args.config).options
     entries, clock = run_async(_read(options))
     runs = {entry.name: _runs(entry, 1, clock) for entry in entries}
     if args.json:
-        print_json({"schedules": [_document(entry, runs[entry.name]) for entry in entries]})
+        print_json(schedules_document((entry, runs[entry.name]) for entry in entries))
         return 0
     rows = [(entry.name, _spec(entry), entry.kind, entry.missed, *_shown(runs[entry.name][:1])) for entry in entries]
     print_table(("NAME", "WHEN", "KIND", "MISSED", "NEXT", "IN"), rows, right=("IN",))
@@ -63,6 +64,7 @@ def list_entries(args: argparse.Namespace) -> int:
 
 def next_runs(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, run_async
+    from convoq.monitoring.documents import schedules_document
 
     entries, clock = run_async(_read(load_settings(args.config).options))
     chosen = [entry for entry in entries if args.name in (None, entry.name)]
@@ -70,7 +72,7 @@ def next_runs(args: argparse.Namespace) -> int:
         raise ConvoqError(f"there is no schedule {args.name!r}: convoq schedules list")
     runs = {entry.name: _runs(entry, args.count, clock) for entry in chosen}
     if args.json:
-        print_json({"schedules": [_document(entry, runs[entry.name]) for entry in chosen]})
+        print_json(schedules_document((entry, runs[entry.name]) for entry in chosen))
         return 0
     rows = [(name, *_shown([moment])) for name, moments in runs.items() for moment in moments]
     print_table(("NAME", "NEXT", "IN"), rows, right=("IN",))
@@ -110,15 +112,3 @@ def _shown(runs: Sequence[datetime]) -> tuple[str, str]:
         return "never", ""
     wait = runs[0].timestamp() - WallClock().now() / 1000
     return runs[0].strftime("%Y-%m-%d %H:%M:%S %Z"), age(wait)
-
-
-def _document(entry: Entry, runs: Sequence[datetime]) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "kind": entry.kind,
-        "every_seconds": entry.every,
-        "cron": entry.cron,
-        "timezone": entry.timezone,
-        "missed": entry.missed,
-        "next": [moment.isoformat() for moment in runs],
-    }

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from convoq.db import Database
 
 
-class Copy(NamedTuple):
-    """A backup that was made and checked."""
+class Backup(NamedTuple):
+    """A copy that was made and checked."""
 
     path: Path
     bytes: int
@@ -33,7 +33,7 @@ class _Contents(NamedTuple):
     messages: int
 
 
-async def copy(database: Database, path: Path) -> Copy:
+async def back_up(database: Database, path: Path) -> Backup:
     """Copies one consistent snapshot to `path`, or into it when it is a directory.
 
     The copy has its name only once it is complete, checked and flushed. Raises ConvoqError.
@@ -52,7 +52,7 @@ async def copy(database: Database, path: Path) -> Copy:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-    return Copy(path, path.stat().st_size, *contents)
+    return Backup(path, path.stat().st_size, *contents)
 
 
 def _free_name(path: Path) -> Path:
@@ -68,7 +68,7 @@ def _copy(source: sqlite3.Connection, partial: Path) -> _Contents:
     contents = _contents(source)
     with closing(sqlite3.connect(partial, isolation_level=None)) as target:
         source.backup(target)
-        # A copy is one file: without this, whoever opens it first makes a log beside it.
+        # In WAL mode the first connection to the copy would create a -wal file beside it.
         target.execute("PRAGMA journal_mode = DELETE")
     return contents
 

@@ -32,6 +32,10 @@ class ProcessRecord:
     status: str
     gone: bool = False  #: it runs no longer and did not end in order
 
+    def silence(self, now: int) -> float:
+        """Seconds since it was seen; `now` is ms on the queue's clock."""
+        return max(0, now - self.seen_at) / 1000
+
 
 class Processes:
     """The table that every process writes itself into."""

@@ -20,11 +20,11 @@ from convoq.channels.twilio.channel import WebhookUrls
 from convoq.channels.twilio.signature import Verifier
 from convoq.cli.doctor import machine as checks_machine
 from convoq.cli.doctor import services as checks_services
-from convoq.cli.doctor.findings import Finding, Level
 from convoq.cli.doctor.machine import has_wal_reset_bug
 from convoq.db import Database
 from convoq.loopback.model import Fault, LoopbackModel
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
+from convoq.monitoring.findings import Finding, Level
 from convoq.monitoring.processes import Processes
 from convoq.settings import ServerSettings
 from convoq.settings.load import load

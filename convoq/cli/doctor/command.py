@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from convoq.cli.doctor.findings import Finding, Level, note
 from convoq.cli.terminal.output import colored, print_json
+from convoq.monitoring.documents import doctor_document
+from convoq.monitoring.findings import Finding, Level, note
 from convoq.text import counted, harmless
 
 COLORS = {Level.OK: "green", Level.NOTE: "dim", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -46,7 +47,7 @@ async def _run(args: argparse.Namespace) -> int:
     failed = sum(finding.level is Level.FAIL for finding in findings)
     warned = sum(finding.level is Level.WARN for finding in findings)
     if args.json:
-        print_json({"ok": not failed, "checks": [finding.document() for finding in findings]})
+        print_json(doctor_document(findings))
     else:
         print(f"\n{counted(failed, 'failure')}, {counted(warned, 'warning')}")
     return 1 if failed else 0

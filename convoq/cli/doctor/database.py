@@ -11,17 +11,17 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from convoq.cli.doctor.findings import Finding, Level, fail, note, ok, warn
 from convoq.errors import ConvoqError
+from convoq.monitoring.findings import Finding, Level, fail, note, ok, warn
+from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
 from convoq.text import age, counted, size
 
 if TYPE_CHECKING:
     from convoq.db import Database
     from convoq.settings import Options
 
-LARGEST_CHECKED: Final = 512_000_000  # bytes; more takes longer than anybody waits for a doctor
+LARGEST_CHECKED: Final = 512_000_000  # bytes; quick_check of more takes minutes
 CLOCKS_APART: Final = 60.0  # seconds
-SILENT_AFTER: Final = 30.0
 LONGEST_WAIT: Final = 2.0
 
 
@@ -148,20 +148,25 @@ async def _processes(database: Database, seen: set[str]) -> AsyncIterator[Findin
 
     now = database.clock.now()
     records = await Processes(database).seen()
-    for role in ("serve", "schedule", "work"):
-        there = [record for record in records if record.role == role]
-        silences = [max(0, now - record.seen_at) / 1000 for record in there if not record.gone]
-        alive = [silence for silence in silences if silence <= SILENT_AFTER]
-        if alive:
+    for role in ROLES:
+        health = judge_role(role, records, now=now)
+        if health.state is RoleState.RUNNING:
             seen.add(role)
-            yield ok(role, f"{len(alive)} running, seen {age(min(alive))} ago")
-        elif silences:
-            yield warn(role, f"silent for {age(min(silences))}", "look at its log, or start it again")
-        elif there:
-            pid = there[-1].pid
-            yield warn(role, f"gone: its process {pid} was killed or crashed", "look at its log, and start it again")
-        else:
-            yield warn(role, "not running", f"convoq {role}, or systemctl start convoq-{role}")
+        yield _role(health)
+
+
+def _role(health: RoleHealth) -> Finding:
+    role = health.role
+    match health.state:
+        case RoleState.RUNNING:
+            return ok(role, f"{health.running} running, seen {age(health.silence)} ago")
+        case RoleState.SILENT:
+            return warn(role, f"silent for {age(health.silence)}", "look at its log, or start it again")
+        case RoleState.GONE:
+            detail = f"gone: its process {health.last_pid} was killed or crashed"
+            return warn(role, detail, "look at its log, and start it again")
+        case RoleState.UNSEEN:
+            return warn(role, "not running", f"convoq {role}, or systemctl start convoq-{role}")
 
 
 async def _dead_letters(database: Database) -> Finding:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convoq.cli.doctor.findings import Finding, fail, note, ok, warn
+from convoq.monitoring.findings import Finding, fail, note, ok, warn
 from convoq.text import size
 
 if TYPE_CHECKING:

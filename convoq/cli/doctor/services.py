@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlencode
 import aiohttp
 
 from convoq.channels.twilio.webhooks import INBOUND_PATH, STATUS_PATH, console_url, inbound_url
-from convoq.cli.doctor.findings import Finding, Level, fail, note, ok, warn
 from convoq.errors import ConvoqError, RetryLater, Unrecoverable
+from convoq.monitoring.findings import Finding, Level, fail, note, ok, warn
 from convoq.text import age
 
 if TYPE_CHECKING:

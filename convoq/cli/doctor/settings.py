@@ -9,8 +9,8 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convoq.cli.doctor.findings import Finding, fail, note, ok, warn
 from convoq.errors import ConfigError
+from convoq.monitoring.findings import Finding, fail, note, ok, warn
 
 if TYPE_CHECKING:
     from convoq.settings.load import Loaded

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from convoq.errors import ConvoqError
-
-SCHEMA_VERSION: Final = 1  # of every JSON document; grows only when a field changes its meaning or goes
+from convoq.monitoring.documents import SCHEMA_VERSION
 
 COLORS: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
@@ -62,8 +61,8 @@ def confirm(question: str, *, yes: bool) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-class Progress:
-    """A bar on a terminal, for what takes longer than a moment; nothing elsewhere."""
+class ProgressBar:
+    """Shown on a terminal, for what takes longer than a moment; nothing elsewhere."""
 
     WIDTH: Final = 30
 

@@ -1,4 +1,4 @@
-"""What a check of the doctor found."""
+"""What a check found."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class Level(enum.StrEnum):
-    """How bad it is. Only FAIL makes the doctor end with 1."""
+    """How bad it is. Only FAIL makes `convoq doctor` end with 1."""
 
     OK = "ok"
     NOTE = "note"  #: nothing is wrong: worth knowing, or could not be looked at
@@ -17,15 +17,12 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's."""
+    """The result of one check."""
 
     name: str
     level: Level
     detail: str
     fix: str | None = None  #: what to do about it
-
-    def document(self) -> dict[str, str | None]:
-        return {"name": self.name, "level": str(self.level), "detail": self.detail, "fix": self.fix}
 
 
 def ok(name: str, detail: str) -> Finding:

@@ -1,0 +1,134 @@
+"""The state of the whole at one moment, and what in it calls for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
+from convoq.text import age, counted
+
+if TYPE_CHECKING:
+    from convoq.conversations.queries import Overview
+    from convoq.db import Database
+    from convoq.monitoring.processes import ProcessRecord
+    from convoq.queue.base import JobAdmin, Stats
+
+DAY_MS: Final = 86_400_000
+GONE: Final = "gone: it was killed or crashed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The queue, the conversations, the processes and the file. Times are ms on the queue's clock."""
+
+    now: int
+    path: Path
+    database_bytes: int
+    log_bytes: int
+    accepts: bool  #: whether the disk has room for more
+    stats: Stats
+    overview: Overview
+    processes: Sequence[ProcessRecord]
+
+    @property
+    def dead(self) -> int:
+        return sum(kind.dead for kind in self.stats.kinds.values())
+
+    @property
+    def oldest_wait(self) -> float:
+        """Seconds that the oldest job that is due has waited."""
+        return max((kind.oldest_wait for kind in self.stats.kinds.values()), default=0.0)
+
+    @property
+    def longest_waiting(self) -> float:
+        """Seconds that the oldest unanswered message has waited, also while its job is deferred."""
+        since = self.overview.waiting_since
+        return 0.0 if since is None else max(0, self.now - since) / 1000
+
+    @property
+    def reply_median(self) -> float:
+        """Seconds. Raises statistics.StatisticsError without reply times."""
+        from statistics import median
+
+        return median(self.overview.reply_times)
+
+    @property
+    def reply_p95(self) -> float:
+        """Seconds that 95 % of the replies took at most. Raises IndexError without reply times."""
+        from statistics import quantiles
+
+        times = self.overview.reply_times
+        return quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
+
+
+async def take(database: Database, jobs: JobAdmin) -> Snapshot:
+    from convoq.conversations.queries import Reading
+    from convoq.monitoring.processes import Processes
+
+    now = database.clock.now()
+    return Snapshot(
+        now=now,
+        path=database.path,
+        database_bytes=_bytes(database.path),
+        log_bytes=_bytes(database.path.with_name(database.path.name + "-wal")),
+        accepts=database.accepts(),
+        stats=await jobs.stats(),
+        overview=await Reading(database).overview(since=now - DAY_MS),
+        processes=await Processes(database).seen(),
+    )
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertLimits:
+    """From where on a state calls for a person."""
+
+    roles: Sequence[str] = ROLES  #: those that must have been seen
+    max_wait: float = 60.0  #: seconds that a job or a message may wait
+    max_dead: int = 0  #: jobs that may be dead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """Something that calls for a person."""
+
+    detail: str
+    role: str | None = None  #: where one role is meant
+    remedy: str | None = None  #: what to do, or which command tells more
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.role, self.detail, self.remedy) if part)
+
+
+def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
+    for role in limits.roles:
+        yield from _role_alerts(judge_role(role, snapshot.processes, now=snapshot.now))
+    if snapshot.oldest_wait > limits.max_wait:
+        yield Alert(detail=f"a job has waited for {age(snapshot.oldest_wait)} (more than {age(limits.max_wait)})")
+    elif snapshot.longest_waiting > limits.max_wait:
+        detail = f"somebody has waited for an answer for {age(snapshot.longest_waiting)}"
+        yield Alert(detail=detail, remedy="convoq conversations list --waiting")
+    if snapshot.dead > limits.max_dead:
+        yield Alert(detail=counted(snapshot.dead, "dead letter"), remedy="convoq jobs list --state dead")
+    if not snapshot.accepts:
+        yield Alert(detail="the disk is nearly full: webhooks are answered 503 until there is room")
+
+
+def _role_alerts(health: RoleHealth) -> Iterator[Alert]:
+    match health.state:
+        case RoleState.UNSEEN:
+            yield Alert(role=health.role, detail="no process has been seen", remedy=f"start convoq {health.role}")
+        case RoleState.GONE:
+            yield Alert(role=health.role, detail=GONE, remedy="look at its log, and start it again")
+        case RoleState.SILENT:
+            detail = f"silent for {age(health.silence)}"
+            yield Alert(role=health.role, detail=detail, remedy="look at its log, or start it again")
