@@ -120,7 +120,7 @@ def _write(path: Path, text: str) -> None:
 
 def _next_steps(path: Path, answers: dict[str, str]) -> list[str]:
     from convoq.channels.twilio.webhooks import console_url
-    from convoq.settings.file import SEARCHED
+    from convoq.settings.sources import SEARCHED
 
     flag = "" if path.absolute() in [searched.absolute() for searched in SEARCHED] else f" --config {path}"
     base = answers.get("server.public_url", "https://YOUR-HOST")

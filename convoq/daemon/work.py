@@ -8,7 +8,6 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convoq.clock import WallClock
@@ -80,7 +79,7 @@ async def _handlers(loaded: Loaded, responder: Responder, storage: Storage, stac
 
     database, queue, job_admin = storage
     options = loaded.options
-    custom = load_custom(options.handlers, queue, base_dir=_base_dir(loaded))
+    custom = load_custom(options.handlers, queue, base_dir=loaded.base_dir)
     channel = await TwilioChannel.create(options.twilio, public_url=options.server.public_url, clock=WallClock())
     stack.push_async_callback(channel.close)
     store, outbox = ConversationStore(database), Outbox(database)
@@ -115,12 +114,7 @@ async def _responder(loaded: Loaded, stack: AsyncExitStack) -> Responder:
     """The configured responder, loaded and checked."""
     from convoq.ai import build_responder
 
-    responder = build_responder(loaded.options.ai, loaded.options.personas, base_dir=_base_dir(loaded))
+    responder = build_responder(loaded.options.ai, loaded.options.personas, base_dir=loaded.base_dir)
     stack.push_async_callback(responder.close)
     await responder.warm()
     return responder
-
-
-def _base_dir(loaded: Loaded) -> Path:
-    """Where relative paths of the configuration start."""
-    return loaded.file.absolute().parent if loaded.file else Path.cwd()

@@ -1,4 +1,4 @@
-"""Every option of convoq: its default (options), where it is read from (load), and what a role needs (roles)."""
+"""Every option of convoq: its default (options), where it is read from (sources, load), and what must hold (checks)."""
 
 from convoq.settings.options import (
     AiSettings,

@@ -1,4 +1,4 @@
-"""What must hold between settings, and in the world outside them: one finding for each thing that does not."""
+"""What must hold between settings, and in the world outside them: a violation for each rule that does not hold."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from convoq.settings.schema import KeyPath
 from convoq.text import printable
 
 
-class Finding(NamedTuple):
-    """A setting that does not fit, and the others that it was held against."""
+class Violation(NamedTuple):
+    """A rule that a setting breaks, and the other settings that the rule reads."""
 
     path: KeyPath
     message: str
@@ -37,7 +37,7 @@ _PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}")
 _SCHEMED: Final = re.compile(r"whatsapp:\+[1-9][0-9]{6,14}|(?!whatsapp:)[a-z]+:\S+")
 
 
-def findings(options: Options) -> Iterator[Finding]:
+def violations(options: Options) -> Iterator[Violation]:
     """Everything that is wrong with options whose types are right."""
     yield from _texts(options, ())
     yield from _addresses_of_services(options)
@@ -52,7 +52,7 @@ def findings(options: Options) -> Iterator[Finding]:
     yield from _handlers(options.handlers)
 
 
-def _texts(value: object, path: KeyPath) -> Iterator[Finding]:
+def _texts(value: object, path: KeyPath) -> Iterator[Violation]:
     """Nothing is empty, and nothing holds what only a slip of the clipboard puts there."""
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
@@ -68,28 +68,28 @@ def _texts(value: object, path: KeyPath) -> Iterator[Finding]:
         yield from _text("" if value == Path() else str(value), path, _is_control, "control characters")
 
 
-def _text(text: str, path: KeyPath, forbidden: Callable[[str], bool], what: str) -> Iterator[Finding]:
+def _text(text: str, path: KeyPath, forbidden: Callable[[str], bool], what: str) -> Iterator[Violation]:
     if not text:
-        yield Finding(path, "must not be empty: give it a value or leave it out")
+        yield Violation(path, "must not be empty: give it a value or leave it out")
     elif any("\ud800" <= char <= "\udfff" for char in text):
-        yield Finding(path, "must be UTF-8 text")
+        yield Violation(path, "must be UTF-8 text")
     elif any(forbidden(char) for char in text):
-        yield Finding(path, f"must not hold {what}")
+        yield Violation(path, f"must not hold {what}")
 
 
 def _is_control(char: str) -> bool:
     return unicodedata.category(char) == "Cc"
 
 
-def _addresses_of_services(options: Options) -> Iterator[Finding]:
+def _addresses_of_services(options: Options) -> Iterator[Violation]:
     if options.server.public_url and (wrong := _wrong_url(options.server.public_url, secure=True, bare=True)):
-        yield Finding(("server", "public_url"), wrong)
+        yield Violation(("server", "public_url"), wrong)
     if options.twilio.api_base_url and (wrong := _wrong_url(options.twilio.api_base_url, secure=True)):
-        yield Finding(("twilio", "api_base_url"), wrong)
+        yield Violation(("twilio", "api_base_url"), wrong)
     for name in ("base_url", "fallback_base_url"):
         url = getattr(options.ai, name)
         if url and (wrong := _wrong_url(url)):
-            yield Finding(("ai", name), wrong)
+            yield Violation(("ai", name), wrong)
 
 
 def _wrong_url(url: str, *, secure: bool = False, bare: bool = False) -> str | None:
@@ -120,11 +120,11 @@ def _is_loopback(parts: SplitResult) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _pairs(options: Options) -> Iterator[Finding]:
+def _pairs(options: Options) -> Iterator[Violation]:
     conversation, queue = options.conversation, options.queue
     yield from _not_less("conversation", "max_wait", "quiet_window", conversation.max_wait, conversation.quiet_window)
     if conversation.expire_after <= conversation.idle_after:
-        yield Finding(
+        yield Violation(
             ("conversation", "expire_after"),
             "must be more than conversation.idle_after",
             (("conversation", "idle_after"),),
@@ -132,37 +132,37 @@ def _pairs(options: Options) -> Iterator[Finding]:
     yield from _not_less("queue", "backoff_cap", "backoff_base", queue.backoff_cap, queue.backoff_base)
     # A turn may ask the model and then its fallback; a handler that is cut off before costs an attempt for nothing.
     if options.work.deadline <= 2 * options.ai.timeout:
-        yield Finding(("work", "deadline"), "must be more than twice ai.timeout", (("ai", "timeout"),))
+        yield Violation(("work", "deadline"), "must be more than twice ai.timeout", (("ai", "timeout"),))
 
 
-def _not_less(section: str, more: str, less: str, value: float, least: float) -> Iterator[Finding]:
+def _not_less(section: str, more: str, less: str, value: float, least: float) -> Iterator[Violation]:
     if value < least:
-        yield Finding((section, more), f"must be at least {section}.{less} ({least:g})", ((section, less),))
+        yield Violation((section, more), f"must be at least {section}.{less} ({least:g})", ((section, less),))
 
 
 def _persona_names(options: Options) -> list[str]:
     return list(dict.fromkeys([DEFAULT_PERSONA, *(persona.name for persona in options.personas)]))
 
 
-def _number(path: KeyPath, number: NumberSettings, personas: Sequence[str]) -> Iterator[Finding]:
+def _number(path: KeyPath, number: NumberSettings, personas: Sequence[str]) -> Iterator[Violation]:
     if not (_PHONE.fullmatch(number.address) or _SCHEMED.fullmatch(number.address)):
-        yield Finding((*path, "address"), 'must be as Twilio writes it: "whatsapp:+14155238886" or "+15551234567"')
+        yield Violation((*path, "address"), 'must be as Twilio writes it: "whatsapp:+14155238886" or "+15551234567"')
     if number.persona not in personas:
-        yield Finding(
+        yield Violation(
             (*path, "persona"),
             f"none of [[personas]] has this name{_meant(number.persona, personas)}",
             (("personas",),),
         )
 
 
-def _persona(path: KeyPath, persona: PersonaSettings) -> Iterator[Finding]:
+def _persona(path: KeyPath, persona: PersonaSettings) -> Iterator[Violation]:
     if persona.agent is not None:
         if not REFERENCE.fullmatch(persona.agent):
-            yield Finding((*path, "agent"), 'must look like "module:attribute"')
+            yield Violation((*path, "agent"), 'must look like "module:attribute"')
         if persona.prompt_file or persona.model:
-            yield Finding((*path, "agent"), "takes the place of prompt_file and model: give it alone")
+            yield Violation((*path, "agent"), "takes the place of prompt_file and model: give it alone")
     if persona.prompt_file and (wrong := _wrong_prompt(persona.prompt_file)):
-        yield Finding((*path, "prompt_file"), wrong)
+        yield Violation((*path, "prompt_file"), wrong)
 
 
 def _wrong_prompt(file: Path) -> str | None:
@@ -173,23 +173,25 @@ def _wrong_prompt(file: Path) -> str | None:
     return None
 
 
-def _schedule(path: KeyPath, schedule: ScheduleSettings, handlers: dict[str, str]) -> Iterator[Finding]:
+def _schedule(path: KeyPath, schedule: ScheduleSettings, handlers: dict[str, str]) -> Iterator[Violation]:
     if schedule.name in BUILT_IN:
-        yield Finding((*path, "name"), "is taken by convoq itself: choose another")
+        yield Violation((*path, "name"), "is taken by convoq itself: choose another")
     if (schedule.every is None) == (schedule.cron is None):
-        yield Finding(path, "needs every or cron" if schedule.every is None else "has every and cron: give one of them")
+        yield Violation(
+            path, "needs every or cron" if schedule.every is None else "has every and cron: give one of them"
+        )
     if schedule.cron is not None and (wrong := _wrong_cron(schedule.cron)):
-        yield Finding((*path, "cron"), wrong)
+        yield Violation((*path, "cron"), wrong)
     if not _is_zone(schedule.timezone):
-        yield Finding(
+        yield Violation(
             (*path, "timezone"), f"no such time zone{_meant(schedule.timezone, zoneinfo.available_timezones())}"
         )
     if schedule.kind not in BUILT_IN and schedule.kind not in handlers:
-        yield Finding(
+        yield Violation(
             (*path, "kind"), f"no handler of this kind{_meant(schedule.kind, [*BUILT_IN, *handlers])}", (("handlers",),)
         )
     if wrong := _wrong_payload(schedule):
-        yield Finding((*path, "payload"), wrong)
+        yield Violation((*path, "payload"), wrong)
 
 
 def _wrong_cron(expression: str) -> str | None:
@@ -229,25 +231,25 @@ def _wrong_payload(schedule: ScheduleSettings) -> str | None:
     return None
 
 
-def _doubles(options: Options) -> Iterator[Finding]:
+def _doubles(options: Options) -> Iterator[Violation]:
     """The later of two that share what must be their own."""
     for table, key in (("numbers", "address"), ("personas", "name"), ("schedules", "name")):
         seen: set[str] = set()
         for index, item in enumerate(getattr(options, table)):
             value = getattr(item, key)
             if value in seen:
-                yield Finding((table, index, key), f"{quoted(value)} is there twice")
+                yield Violation((table, index, key), f"{quoted(value)} is there twice")
             seen.add(value)
 
 
-def _handlers(handlers: dict[str, str]) -> Iterator[Finding]:
+def _handlers(handlers: dict[str, str]) -> Iterator[Violation]:
     for kind, target in handlers.items():
         if kind in BUILT_IN:
-            yield Finding(("handlers", kind), "is a kind that convoq handles itself: choose another name")
+            yield Violation(("handlers", kind), "is a kind that convoq handles itself: choose another name")
         if not kind or not kind.isprintable():
-            yield Finding(("handlers", kind), "a kind is plain text and not empty")
+            yield Violation(("handlers", kind), "a kind is plain text and not empty")
         if not REFERENCE.fullmatch(target):
-            yield Finding(("handlers", kind), 'must look like "module:attribute"')
+            yield Violation(("handlers", kind), 'must look like "module:attribute"')
 
 
 def _meant(name: str, names: Sequence[str] | set[str]) -> str:

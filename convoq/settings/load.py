@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from convoq.errors import ConfigError
-from convoq.settings.draft import drafted
-from convoq.settings.file import SEARCHED, find_file, from_file
-from convoq.settings.layers import (
-    Layer,
-    from_credentials,
-    from_environment,
-    from_flags,
+from convoq.settings.checks import violations
+from convoq.settings.options import Options
+from convoq.settings.problems import DEFAULT, Origin, Problem, explain
+from convoq.settings.schema import SECTIONS, TABLE_LISTS, KeyPath, value_at
+from convoq.settings.sources import (
+    SEARCHED,
+    Source,
+    find_file,
     merged_origins,
     origin_of,
+    read_credentials,
+    read_environment,
+    read_file,
+    read_flags,
 )
-from convoq.settings.options import Options
-from convoq.settings.problems import DEFAULT, Origin, Problem
-from convoq.settings.schema import KeyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,11 @@ class Loaded:
         # Every key of the file has a line of its own: what only its table has is not in the file.
         return origin if path in self.origins or origin.kind != "file" else DEFAULT
 
+    @property
+    def base_dir(self) -> Path:
+        """Where the user's own modules are looked for: the directory of convoq.toml, else the working directory."""
+        return self.file.absolute().parent if self.file else Path.cwd()
+
 
 def load(
     config: Path | None = None,
@@ -55,31 +64,31 @@ def load(
     problem there is.
     """
     file, named_by = find_file(config, environ, searched)
-    layers = [
-        from_file(file, named_by) if file else Layer(),
-        from_credentials(environ.get("CREDENTIALS_DIRECTORY")),
-        from_environment(environ),
-        from_flags(overrides or {}),
+    sources = [
+        read_file(file, named_by) if file else Source(),
+        read_credentials(environ.get("CREDENTIALS_DIRECTORY")),
+        read_environment(environ),
+        read_flags(overrides or {}),
     ]
-    origins = merged_origins(layers)
-    draft = drafted(_merge(layers))
-    problems = [problem for layer in layers for problem in layer.problems]
-    problems += (Problem(origin_of(path, origins), path, message) for path, message in draft.errors)
-    if not (layers[0].problems and not layers[0].values):
+    origins = merged_origins(sources)
+    partial = _validate(_merge(sources))
+    problems = [problem for source in sources for problem in source.problems]
+    problems += (Problem(origin_of(path, origins), path, message) for path, message in partial.errors)
+    if not (sources[0].problems and not sources[0].values):
         # Without the file there is no telling what fits together.
         doubtful = {problem.path for problem in problems if problem.path}
-        problems += (Problem(origin_of(path, origins), path, message) for path, message in draft.findings(doubtful))
+        problems += (Problem(origin_of(path, origins), path, message) for path, message in partial.violations(doubtful))
     if problems:
-        raise ConfigError("\n".join(map(str, sorted(problems, key=_from_the_top))))
-    return Loaded(draft.options, file, origins)
+        raise ConfigError("\n".join(map(str, sorted(problems, key=_file_order))))
+    return Loaded(partial.options, file, origins)
 
 
-def _from_the_top(problem: Problem) -> tuple[bool, int]:
+def _file_order(problem: Problem) -> tuple[bool, int]:
     return problem.origin.kind != "file", problem.origin.line
 
 
 class _Merged(BaseSettings):
-    """The layers on top of each other, as pydantic-settings lays them, not yet validated."""
+    """The sources merged as pydantic-settings does it, not yet validated."""
 
     model_config = SettingsConfigDict(extra="allow")
 
@@ -93,10 +102,73 @@ class _Merged(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # the hook's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         # Its stock sources stop at the first bad value and cannot say on which line or in which variable it stands.
-        layers: list[Layer] = init_settings()["layers"]
-        return tuple(InitSettingsSource(settings_cls, layer.values) for layer in reversed(layers))
+        sources: list[Source] = init_settings()["sources"]
+        return tuple(InitSettingsSource(settings_cls, source.values) for source in reversed(sources))
 
 
-def _merge(layers: list[Layer]) -> dict[str, Any]:
+def _merge(sources: list[Source]) -> dict[str, Any]:
     # Not a field: it is what the sources are made of.
-    return dict(_Merged(layers=layers).model_extra or {})  # type: ignore[call-arg]  # see above
+    return dict(_Merged(sources=sources).model_extra or {})  # type: ignore[call-arg]  # see above
+
+
+@dataclass(frozen=True, slots=True)
+class PartialOptions:
+    """Options without what had the wrong type, so that one wrong value does not hide what else is wrong."""
+
+    options: Options
+    errors: tuple[tuple[KeyPath, str], ...] = ()  #: what is wrong with the values that were left out
+    positions: dict[str, list[int]] | None = None  #: for each list, where its valid items stood
+
+    def violations(self, doubtful: Set[KeyPath]) -> Iterator[tuple[KeyPath, str]]:
+        """What does not fit together; nothing that only seems so because one of the `doubtful` settings is wrong."""
+        for violation in violations(self.options):
+            path = self._original(violation.path)
+            if not any(_overlap(other, needed) for other in doubtful for needed in (path, *violation.needs)):
+                yield path, violation.message
+
+    def _original(self, path: KeyPath) -> KeyPath:
+        if self.positions is not None and path[0] in self.positions:
+            return (path[0], self.positions[str(path[0])][int(path[1])], *path[2:])
+        return path
+
+
+def _overlap(one: KeyPath, other: KeyPath) -> bool:
+    length = min(len(one), len(other))
+    return one[:length] == other[:length]
+
+
+def _validate(values: dict[str, Any]) -> PartialOptions:
+    """Validates the values, and leaves out whatever has to go for the rest to be valid."""
+    try:
+        return PartialOptions(Options.model_validate(values))
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)
+    rest = copy.deepcopy(values)
+    invalid: set[KeyPath] = set()
+    for item in wrong:
+        if item["type"] == "extra_forbidden":
+            value_at(rest, item["loc"][:-1]).pop(item["loc"][-1])
+        else:
+            _drop(rest, item["loc"], invalid)
+    positions = {name: _keep_valid(rest, name, invalid) for name in TABLE_LISTS}
+    errors = tuple((item["loc"], explain(item)) for item in wrong)
+    return PartialOptions(Options.model_validate(rest), errors, positions)
+
+
+def _drop(values: dict[str, Any], path: KeyPath, invalid: set[KeyPath]) -> None:
+    """Items of [[lists]] are only marked as invalid: the others keep their places until all are known."""
+    match path:
+        case (str(name), int(index), *_) if name in TABLE_LISTS:
+            invalid.add((name, index))
+        case (str(name), str(key), *_) if name in SECTIONS or name == "handlers":
+            value_at(values, (name,)).pop(key, None)
+        case (name, *_):
+            values.pop(str(name), None)
+
+
+def _keep_valid(values: dict[str, Any], name: str, invalid: set[KeyPath]) -> list[int]:
+    items = values.get(name, ())
+    kept = [index for index in range(len(items)) if (name, index) not in invalid]
+    if name in values:
+        values[name] = [items[index] for index in kept]
+    return kept

@@ -8,7 +8,6 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlencode
 
@@ -268,7 +267,7 @@ async def _model(loaded: Loaded) -> Finding:
         conversation_id=0, persona="default", channel="twilio", our_address="+10000000000", address="+10000000001",
         contact_name=None, lines=(line,), record=record,
     )  # fmt: skip
-    responder = build_responder(ai, (), base_dir=loaded.file.absolute().parent if loaded.file else Path.cwd())
+    responder = build_responder(ai, (), base_dir=loaded.base_dir)
     try:
         async with asyncio.timeout(MODEL_TIMEOUT):
             await responder.warm()
