@@ -1,0 +1,136 @@
+"""What does not fit together, or does not fit the world, is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.settings.conftest import CANARY, Place
+
+PERSONA = "[[personas]]\nname = 'shop'\n"
+NUMBER = PERSONA + "[[numbers]]\naddress = '{}'\npersona = '{}'\n"
+SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            NUMBER.format("+15551230001", "shpo"),
+            'numbers[0].persona: none of [[personas]] has this name. Did you mean "shop"?',
+        ),
+        (PERSONA + "prompt_file = 'no.md'", 'personas[0].prompt_file: cannot read "no.md": No such file or directory'),
+        (PERSONA + "agent = 'mybot'", 'personas[0].agent: must look like "module:attribute"'),
+        (
+            PERSONA + "agent = 'mybot:a'\nmodel = 'offline'",
+            "personas[0].agent: takes the place of prompt_file and model: give it alone",
+        ),
+        (SCHEDULE, "schedules[0]: needs every or cron"),
+        (SCHEDULE + "every = 1\ncron = '* * * * *'", "schedules[0]: has every and cron: give one of them"),
+        (SCHEDULE + "cron = '* * * * * *'", 'schedules[0].cron: must be five fields, such as "0 9 * * mon-fri"'),
+        (SCHEDULE + "cron = '61 * * * *'", "schedules[0].cron: is not a cron expression: Bad minute"),
+        (SCHEDULE + "cron = '0 0 30 2 *'", "schedules[0].cron: is not a cron expression: Bad day-of-month"),
+        (
+            SCHEDULE + "every = 1\ntimezone = 'Europe/Madird'",
+            'schedules[0].timezone: no such time zone. Did you mean "Europe/Madrid"?',
+        ),
+        (SCHEDULE + "every = 1\ntimezone = '../../etc/passwd'", "schedules[0].timezone: no such time zone"),
+        (
+            "[[schedules]]\nname = 'n'\nkind = 'proces_idle'\nevery = 1",
+            'schedules[0].kind: no handler of this kind. Did you mean "process_idle"?',
+        ),
+        (
+            "[[schedules]]\nname = 'n n'\nkind = 'process_idle'\nevery = 1",
+            "schedules[0].name: may only hold letters, digits, underscores, dots and hyphens",
+        ),
+        (
+            "[[schedules]]\nname = 'n'\nkind = 'send_message'\nevery = 1\npayload = {address = 'x', our_address = 'y'}",
+            "schedules[0].payload: does not suit send_message: body: field required",
+        ),
+        (
+            SCHEDULE + "every = 1\npayload = {at = 2026-01-01}",
+            "schedules[0].payload: must be JSON: text, finite numbers, true and false, lists and tables",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told(place: Place, text: str, expected: str) -> None:
+    [line] = place.problems(text)
+    assert line.split(": ", 1)[1] == expected
+
+
+@pytest.mark.parametrize("address", ["+1 555", "whatsapp:15551230001", "whatsapp:", "Shop"])
+def test_an_address_is_as_twilio_writes_it(place: Place, address: str) -> None:
+    [line] = place.problems(NUMBER.format(address, "shop"))
+    assert line.endswith('numbers[0].address: must be as Twilio writes it: "whatsapp:+14155238886" or "+15551234567"')
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://bot.example.com", None),
+        ("https://bot.example.com:8443/", None),
+        ("http://127.0.0.1:8080", None),
+        ("http://localhost", None),
+        ("http://[::1]:80", None),
+        ("http://bot.example.com", "must be https: http is for this machine alone"),
+        ("https://bot.example.com/hook", "must be scheme and host alone, without a path"),
+        ("https://bot.example.com?x=1", "must not hold a query or fragment (? or #)"),
+        ("https://bot.example.com#", "must not hold a query or fragment (? or #)"),
+        (f"https://user:{CANARY}@bot.example.com", "must not hold a user name or password"),
+        ("bot.example.com", "must start with https:// and a host"),
+        ("https://", "must start with https:// and a host"),
+        ("https://[::1", "is not a URL"),
+        ("https://bot.example.com:x", "is not a URL"),
+    ],
+)
+def test_the_public_url_is_scheme_and_host(place: Place, url: str, expected: str | None) -> None:
+    if expected is None:
+        assert place.load(CONVOQ_SERVER__PUBLIC_URL=url).options.server.public_url == url.rstrip("/")
+    else:
+        assert place.problems(CONVOQ_SERVER__PUBLIC_URL=url) == [f"CONVOQ_SERVER__PUBLIC_URL: {expected}"]
+
+
+def test_a_twilio_api_in_the_clear_is_for_this_machine_alone(place: Place) -> None:
+    assert place.load(CONVOQ_TWILIO__API_BASE_URL="http://127.0.0.1:4010").options.twilio.api_base_url.endswith("4010")
+    [line] = place.problems(CONVOQ_TWILIO__API_BASE_URL="http://api.example.com")
+    assert line == "CONVOQ_TWILIO__API_BASE_URL: must be https: http is for this machine alone"
+
+
+def test_a_model_on_the_local_network_needs_no_https(place: Place) -> None:
+    assert place.load(CONVOQ_AI__BASE_URL="http://ollama:11434/v1").options.ai.base_url == "http://ollama:11434/v1"
+
+
+def test_a_prompt_must_say_something(place: Place) -> None:
+    (place.directory / "shop.md").write_text(" \n")
+    assert place.problems(PERSONA + "prompt_file = 'shop.md'") == [
+        'convoq.toml:3: personas[0].prompt_file: "shop.md" is empty: write the persona\'s instructions into it'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (b"\xef\xbb\xbf \n", "is empty"),
+        (b"x" * 262_145, "is larger than 256 KiB"),
+        (b"a\xe9o", "is not UTF-8 text (byte 1)"),
+    ],
+)
+def test_a_prompt_is_judged_as_the_worker_reads_it(place: Place, content: bytes, wrong: str) -> None:
+    (place.directory / "shop.md").write_bytes(content)
+    [line] = place.problems(PERSONA + "prompt_file = 'shop.md'")
+    assert line.startswith(f'convoq.toml:3: personas[0].prompt_file: "shop.md" {wrong}')
+
+
+def test_the_built_in_persona_can_be_named(place: Place) -> None:
+    place.write("[[numbers]]\naddress = '+15551230001'\npersona = 'default'\n")
+    assert place.load().options.numbers[0].persona == "default"
+
+
+def test_attributes_of_attributes_can_be_named(place: Place) -> None:
+    place.write(PERSONA + "agent = 'mybot:bots.shop'\n[handlers]\n'a.b' = 'my.mod:jobs.note'\n")
+    assert place.load().options.personas[0].agent == "mybot:bots.shop"
+    assert len(place.problems("[handlers]\n'a' = 'mybot:bots.'\n'b' = 'mybot:.bots'\n")) == 2
+
+
+def test_a_secret_with_a_line_break_in_it_is_refused(place: Place) -> None:
+    [line] = place.problems(CONVOQ_AI__API_KEY=f"{CANARY}\nX: y")
+    assert line == "CONVOQ_AI__API_KEY: must not hold spaces or line breaks"
