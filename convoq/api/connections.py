@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from convoq.api.limits import Limits
 from convoq.logs import log
 
 BUSY_ANSWER: Final = (
@@ -21,6 +21,20 @@ BUSY_ANSWER: Final = (
 RESISTANCE: Final = 0.5  # seconds that stop() waits for handlers which do not give up when they are cancelled
 # What the other side's bytes, or its going away, can make a request's payload raise.
 STRANGERS_DOING: Final = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on one listener. Sizes are bytes, times are seconds; a time is kept to within two sweeps."""
+
+    body: int = 65_536  #: Twilio's forms are a few kilobytes
+    body_time: float = 5.0  #: from the request's head to the end of its body
+    head_time: float = 10.0  #: from the first byte, or the connection, to a complete head
+    idle_time: float = 75.0  #: between two requests; longer than the proxies' own 60
+    request_time: float = 20.0  #: one request in all; more where the write's own deadline needs it
+    linger_time: float = 3.0  #: for an answer to reach somebody who is still sending
+    connections: int = 1000
+    sweep_every: float = 1.0
 
 
 class Stage(enum.Enum):

@@ -10,10 +10,16 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
+from convoq.db import Database
+from convoq.errors import DatabaseRefused, DatabaseUnavailable
 from convoq.logs import log
 
 CHECK_TIMEOUT: Final = 2.0
 REMEMBER: Final = 1.0  # anybody may ask: the database is looked at once a second at most
+
+NO_ROOM: Final = "the disk is nearly full"
+REFUSED: Final = "the database file must not be used; the log says why"
+UNAVAILABLE: Final = "the database cannot be written just now; the log says why"
 
 
 class Readiness(Protocol):
@@ -26,6 +32,32 @@ class Readiness(Protocol):
     async def reasons(self) -> list[str]:
         """Why webhooks can't be accepted just now, in plain words that strangers may read; empty when they can."""
         ...
+
+
+class StorageReadiness:
+    """Ready while the disk has room and the file that was opened is in its place and can be written.
+
+    The reasons name no path: /readyz may be open to strangers.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def accepts(self) -> bool:
+        return self._database.accepts()
+
+    async def reasons(self) -> list[str]:
+        reasons = [] if self._database.accepts() else [NO_ROOM]
+        try:
+            await self._database.check()
+            await self._database.write(lambda _: None, durable=False)
+        except DatabaseRefused as error:
+            log.warning("storage.refused", reason=str(error))
+            reasons.append(REFUSED)
+        except DatabaseUnavailable as error:
+            log.warning("storage.unavailable", reason=str(error))
+            reasons.append(UNAVAILABLE)
+        return reasons
 
 
 class HealthChecks:

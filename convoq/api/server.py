@@ -14,8 +14,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from convoq.api.connections import ConnectionServer
-from convoq.api.limits import Limits
+from convoq.api.connections import ConnectionServer, Limits
 from convoq.errors import ConfigError, ConvoqError
 from convoq.settings import ServerSettings
 

@@ -1,13 +1,14 @@
-"""A channel: how messages of people reach us and ours reach them."""
+"""A channel: how messages of people reach us and ours reach them, and the webhooks that it calls."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from convoq.errors import ConvoqError
+from convoq.jobs import NewJob
 
 
 class Keyword(enum.StrEnum):
@@ -122,3 +123,66 @@ class Channel(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookRequest:
+    """A POST as it came, with its whole body."""
+
+    raw_path: str  #: path and query as they stood in the request line
+    headers: Mapping[str, str]  #: looked up without regard to case
+    media_type: str  #: one of the webhook's media types
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookAnswer:
+    """What the channel wants to hear once its request is stored."""
+
+    status: int
+    body: bytes | None = None
+    content_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedWebhook:
+    """A request that the channel has certainly made."""
+
+    job: NewJob
+    log_context: Mapping[str, str]  #: stands with every event that the request logs from here on
+
+
+class WebhookRefused(ConvoqError):
+    """The request is answered with this 4xx, and its reason as text."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class WebhookForged(WebhookRefused):
+    """The request does not prove that the channel made it: 403."""
+
+    def __init__(self, verdict: str, reason: str) -> None:
+        super().__init__(403, reason)
+        self.verdict = verdict  #: for the log: "missing", "forged"
+
+
+class Webhook(Protocol):
+    """A URL that the channel calls. It touches no storage and no network: what it accepts becomes a job."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """What the body may be, always in UTF-8; the first is what other senders are told to send."""
+        ...
+
+    @property
+    def answer(self) -> WebhookAnswer: ...
+
+    def verify(self, request: WebhookRequest) -> VerifiedWebhook:
+        """The job that a genuine request becomes. Raises WebhookRefused, or WebhookForged for one that is not."""
+        ...

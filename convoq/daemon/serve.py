@@ -30,17 +30,16 @@ async def serve(loaded: Loaded, stop: Stop) -> None:
 
 async def start_server(options: Options, database: Database, queue: QueueService) -> RunningServer:
     from convoq.api.app import create_app
-    from convoq.api.readiness import StorageReadiness
+    from convoq.api.health import StorageReadiness
     from convoq.api.server import serve as listen
-    from convoq.channels.twilio.signature import Verifier
+    from convoq.channels.twilio.webhooks import webhooks as twilio_webhooks
 
-    twilio = options.twilio
-    tokens = [token.get_secret_value() for token in (twilio.auth_token, *twilio.auth_tokens) if token is not None]
-    account_sid = twilio.account_sid or ""
+    webhooks = [
+        *twilio_webhooks(options.twilio, options.server.public_url or ""),
+    ]
     app = create_app(
+        webhooks,
         enqueuer=queue,
-        verifier=Verifier(account_sid, tokens, options.server.public_url or ""),
-        account_sid=account_sid,
         settings=options.server,
         readiness=StorageReadiness(database),
     )

@@ -9,14 +9,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from pydantic import SecretStr
+
 from convoq.api.app import create_app
-from convoq.api.limits import Limits
+from convoq.api.connections import Limits
 from convoq.api.server import RunningServer, serve
-from convoq.channels.twilio.signature import Verifier, sign
+from convoq.channels.base import Webhook
+from convoq.channels.twilio.signature import sign
 from convoq.channels.twilio.webhooks import INBOUND_PATH, STATUS_PATH
+from convoq.channels.twilio.webhooks import webhooks as twilio_webhooks
 from convoq.jobs import NewJob
 from convoq.queue.base import Enqueued, Enqueuer
-from convoq.settings import ServerSettings
+from convoq.settings import ServerSettings, TwilioSettings
 
 ACCOUNT = "AC" + "a1" * 16
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -140,6 +144,7 @@ class House:
 @asynccontextmanager
 async def running(
     *,
+    webhooks: Sequence[Webhook] | None = None,
     limits: Limits | None = None,
     enqueuer: Enqueuer | None = None,
     write_timeout: float = 4.5,
@@ -148,10 +153,10 @@ async def running(
 ) -> AsyncIterator[House]:
     ledger, door = Ledger(), Door()
     settings = ServerSettings(port=0, public_url=PUBLIC_URL, write_timeout=write_timeout, drain_timeout=drain_timeout)
+    twilio = TwilioSettings(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN))
     app = create_app(
+        twilio_webhooks(twilio, PUBLIC_URL) if webhooks is None else webhooks,
         enqueuer=enqueuer or ledger,
-        verifier=Verifier(ACCOUNT, [TOKEN], PUBLIC_URL),
-        account_sid=ACCOUNT,
         settings=settings,
         readiness=door,
         limits=limits,

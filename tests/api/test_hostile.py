@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from convoq.api.limits import Limits
+from convoq.api.connections import Limits
 from convoq.channels.twilio.webhooks import INBOUND_PATH, STATUS_PATH
 from tests.api.conftest import Events
 from tests.api.harness import (

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from convoq.api.limits import Limits
+from convoq.api.connections import Limits
 from convoq.api.server import serve
 from convoq.api.throttle import Throttle
 from convoq.errors import ConfigError, ConvoqError

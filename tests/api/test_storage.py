@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from convoq.api import readiness
-from convoq.api.readiness import StorageReadiness
+from convoq.api import health
+from convoq.api.health import StorageReadiness
 from convoq.db import Database
 from convoq.queue.base import JobFilter
 from convoq.queue.service import QueueService
@@ -76,16 +76,16 @@ async def test_storage_with_room_is_ready(database: Database) -> None:
 async def test_storage_without_room_does_not_accept(tmp_path: Path) -> None:
     async with await Database.open(tmp_path / "full.db", min_free_mb=HUGE_MB) as database:
         ready = StorageReadiness(database)
-        assert (ready.accepts(), await ready.reasons()) == (False, [readiness.NO_ROOM])
+        assert (ready.accepts(), await ready.reasons()) == (False, [health.NO_ROOM])
 
 
 async def test_replaced_file_is_not_ready(database: Database) -> None:
     database.path.rename(database.path.with_suffix(".old"))
     database.path.touch()
-    assert await StorageReadiness(database).reasons() == [readiness.REFUSED]
+    assert await StorageReadiness(database).reasons() == [health.REFUSED]
 
 
 async def test_closed_storage_is_not_ready(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "convoq.db")
     await database.close()
-    assert readiness.UNAVAILABLE in await StorageReadiness(database).reasons()
+    assert health.UNAVAILABLE in await StorageReadiness(database).reasons()

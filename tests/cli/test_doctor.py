@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
 
 from convoq.api.app import create_app
 from convoq.api.server import serve
 from convoq.channels.twilio.channel import WebhookUrls
-from convoq.channels.twilio.signature import Verifier
+from convoq.channels.twilio.webhooks import webhooks
 from convoq.cli.doctor import machine as checks_machine
 from convoq.cli.doctor import services as checks_services
 from convoq.cli.doctor.machine import has_wal_reset_bug
@@ -26,7 +27,7 @@ from convoq.loopback.model import Fault, LoopbackModel
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.monitoring.findings import Finding, Level
 from convoq.monitoring.processes import Processes
-from convoq.settings import ServerSettings
+from convoq.settings import ServerSettings, TwilioSettings
 from convoq.settings.load import load
 from tests.cli.scenes import Place, bury, job
 
@@ -314,9 +315,8 @@ async def webhook_server(port: int, *, token: str = AUTH_TOKEN, public_url: str 
     url = f"http://127.0.0.1:{port}"
     settings = ServerSettings(port=port, public_url=url)
     app = create_app(
+        webhooks(TwilioSettings(account_sid=ACCOUNT_SID, auth_token=SecretStr(token)), public_url or url),
         enqueuer=Accepting(),
-        verifier=Verifier(ACCOUNT_SID, [token], public_url or url),
-        account_sid=ACCOUNT_SID,
         settings=settings,
         readiness=Accepting(),
     )

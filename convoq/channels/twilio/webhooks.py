@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, quote
 
-from convoq.channels.twilio.form import Pairs
+from convoq.channels.base import VerifiedWebhook, WebhookAnswer, WebhookForged, WebhookRefused, WebhookRequest
+from convoq.channels.twilio.form import Pairs, check_shape_inbound, check_shape_status, parse_form, parse_json
+from convoq.channels.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Verifier
 from convoq.jobs import NORMAL, PEOPLE, NewJob, ProcessAiResponse, RecordDeliveryStatus, conversation_key
+from convoq.settings import TwilioSettings
 
 INBOUND_PATH: Final = "/twilio/inbound"
 STATUS_PATH: Final = "/twilio/status"
 REFERENCE: Final = "m"  #: the query parameter of a status callback's URL that carries our own id
 RETRY_OVERRIDES: Final = "rc=5&rp=all&ct=2000&rt=4000"  # five tries within 15 s; without it an error is not tried again
+
+FORM: Final = "application/x-www-form-urlencoded"
+JSON: Final = "application/json"
 
 # Empty TwiML: nothing is said back here. As text/plain the person would receive it as a message.
 EMPTY_TWIML: Final = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
@@ -35,7 +43,62 @@ def reference_in(raw_path: str) -> str | None:
     return dict(parse_qsl(raw_path.partition("?")[2])).get(REFERENCE)
 
 
-def inbound_job(fields: Pairs, form: dict[str, str]) -> NewJob:
+def webhooks(settings: TwilioSettings, public_url: str) -> tuple[TwilioWebhook, ...]:
+    """Both, as they are verified with the account's tokens. Raises ConfigError when none could ever be."""
+    tokens = [token.get_secret_value() for token in (settings.auth_token, *settings.auth_tokens) if token is not None]
+    verifier = Verifier(settings.account_sid or "", tokens, public_url)
+    return (
+        TwilioWebhook(
+            path=INBOUND_PATH,
+            verifier=verifier,
+            check_shape=check_shape_inbound,
+            job=_inbound_job,
+            answer=WebhookAnswer(status=200, body=EMPTY_TWIML, content_type="text/xml"),
+        ),
+        TwilioWebhook(
+            path=STATUS_PATH,
+            verifier=verifier,
+            check_shape=check_shape_status,
+            job=_status_job,
+            answer=WebhookAnswer(status=204),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwilioWebhook:
+    """A request that Twilio signed and whose fields have the shape that Twilio gives them becomes a job."""
+
+    path: str
+    verifier: Verifier
+    check_shape: Callable[[Pairs, str], str | None]
+    job: Callable[[Pairs, dict[str, str], str], NewJob]
+    answer: WebhookAnswer
+    media_types: tuple[str, ...] = (FORM, JSON)
+
+    def verify(self, request: WebhookRequest) -> VerifiedWebhook:
+        """Raises WebhookRefused for what cannot be read, then WebhookForged, then WebhookRefused for its shape."""
+        is_json = request.media_type == JSON
+        try:
+            fields = parse_json(request.body) if is_json else parse_form(request.body)
+        except ValueError as error:
+            raise WebhookRefused(400, str(error)) from None
+        verdict = self.verifier.verify(
+            request.raw_path,
+            None if is_json else fields,
+            request.body,
+            request.headers.get(SIGNATURE_HEADER),
+            request.headers.get(SETTINGS_HEADER),
+        )
+        if not verdict:
+            raise WebhookForged(verdict.value, "the signature is missing or does not match")
+        if wrong := self.check_shape(fields, self.verifier.account_sid):
+            raise WebhookRefused(400, wrong)
+        form = dict(fields)
+        return VerifiedWebhook(self.job(fields, form, request.raw_path), {"message_sid": form["MessageSid"]})
+
+
+def _inbound_job(fields: Pairs, form: dict[str, str], _raw_path: str) -> NewJob:
     return ProcessAiResponse(form=tuple(fields)).job(
         ordering_key=conversation_key("twilio", form["To"], form["From"]),
         dedup_key=f"twilio:inbound:{form['AccountSid']}:{form['MessageSid']}",
@@ -43,9 +106,9 @@ def inbound_job(fields: Pairs, form: dict[str, str]) -> NewJob:
     )
 
 
-def status_job(fields: Pairs, form: dict[str, str], reference: str | None) -> NewJob:
+def _status_job(fields: Pairs, form: dict[str, str], raw_path: str) -> NewJob:
     parts = ("twilio:status", form["AccountSid"], form["MessageSid"], form["MessageStatus"], form.get("ErrorCode", ""))
-    return RecordDeliveryStatus(form=tuple(fields), reference=reference).job(
+    return RecordDeliveryStatus(form=tuple(fields), reference=reference_in(raw_path)).job(
         ordering_key=f"status|{form['MessageSid']}",
         dedup_key=":".join(filter(None, parts)),
         priority=NORMAL,
