@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
-from convoq.cli.selection import add_filters, given_ids, is_narrowed, job_filter, job_id, shortened
+from convoq.cli.arguments import job_id, positive
+from convoq.cli.selection import add_filters, given_ids, is_narrowed, job_filter
 from convoq.cli.terminal.output import ProgressBar, UsageError, confirm, print_json, print_raw, say
 from convoq.errors import ConvoqError
 from convoq.text import counted
@@ -16,16 +17,17 @@ if TYPE_CHECKING:
     from convoq.queue.base import JobAdmin, JobFilter
     from convoq.settings import Options
 
-BATCH: Final = 500  # jobs a transaction, so that nobody behind the write gate waits for a whole flood
+BATCH: Final = 500  # jobs a transaction: the write gate is free for others between two batches
 
 
-class Verb(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
     """A change that jobs can be put through."""
 
     name: str
     past: str
-    states: tuple[str, ...]  #: it applies to jobs in these
-    usual: tuple[str, ...]  #: without ids and --state it means those in these
+    states: tuple[str, ...]  #: that it can be applied in
+    default_states: tuple[str, ...]  #: meant where neither ids nor --state are given
     applies_to: str
     help: str
     description: str
@@ -35,20 +37,33 @@ VERBS: Final = {
     verb.name: verb
     for verb in (
         Verb(
-            *("retry", "retried", ("dead", "cancelled"), ("dead",), "dead and cancelled jobs"),
-            "make dead jobs ready again",
-            "Makes dead and cancelled jobs ready again, in their old place, with fresh attempts.\n"
+            name="retry",
+            past="retried",
+            states=("dead", "cancelled"),
+            default_states=("dead",),
+            applies_to="dead and cancelled jobs",
+            help="make dead jobs ready again",
+            description="Makes dead and cancelled jobs ready again, in their old place, with fresh attempts.\n"
             "Filters and --all mean the dead letters unless --state says otherwise.",
         ),
         Verb(
-            *("cancel", "cancelled", ("ready",), ("ready",), "waiting jobs that nobody runs"),
-            "take waiting jobs out of the queue",
-            "Cancels jobs that wait; running ones are left alone. `jobs retry` brings them back.",
+            name="cancel",
+            past="cancelled",
+            states=("ready",),
+            default_states=("ready",),
+            applies_to="waiting jobs that nobody runs",
+            help="take waiting jobs out of the queue",
+            description="Cancels jobs that wait; running ones are left alone. `jobs retry` brings them back.",
         ),
         Verb(
-            *("discard", "discarded", ("done", "dead", "cancelled"), ("dead",), "done, dead and cancelled jobs"),
-            "delete jobs for good",
-            "Deletes jobs that are over. Filters and --all mean the dead letters unless --state says otherwise.",
+            name="discard",
+            past="discarded",
+            states=("done", "dead", "cancelled"),
+            default_states=("dead",),
+            applies_to="done, dead and cancelled jobs",
+            help="delete jobs for good",
+            description="Deletes jobs that are over. Filters and --all mean the dead letters unless --state says"
+            " otherwise.",
         ),
     )
 }
@@ -109,19 +124,10 @@ def _add_verb(commands: Any, verb: Verb) -> None:
     )
     parser.add_argument("ids", nargs="*", type=job_id, metavar="ID", help="these jobs, without being asked")
     add_filters(parser, verb.states if len(verb.states) > 1 else ())
-    parser.add_argument("--all", action="store_true", help=f"all: {', '.join(verb.usual)} jobs")
+    parser.add_argument("--all", action="store_true", help=f"all: {', '.join(verb.default_states)} jobs")
     parser.add_argument("--yes", "-y", action="store_true", help="don't ask")
     parser.add_argument("--dry-run", action="store_true", help="only say how many")
     parser.set_defaults(run=change_jobs, verb=verb)
-
-
-def positive(text: str) -> int:
-    digits = text.lstrip("0")
-    if not (digits.isascii() and digits.isdigit()):
-        raise argparse.ArgumentTypeError(f"{shortened(text)} is not a whole number from 1 on")
-    if len(digits) > 9:
-        raise argparse.ArgumentTypeError(f"{shortened(text)} is too large")
-    return int(digits)
 
 
 def list_jobs(args: argparse.Namespace) -> int:
@@ -176,7 +182,7 @@ def change_jobs(args: argparse.Namespace) -> int:
     if not (is_narrowed(args) or args.all):
         raise UsageError(f"say which jobs: ids, a filter such as --kind, or --all (convoq jobs {verb.name} -h)")
     ids = given_ids(args)
-    where = job_filter(args, states=verb.states if ids else verb.usual)
+    where = job_filter(args, states=verb.states if ids else verb.default_states)
 
     async def main(options: Options) -> int:
         async with open_jobs(options) as (_, jobs):
@@ -224,7 +230,7 @@ async def _all_ids(jobs: JobAdmin, where: JobFilter) -> list[str]:
 
 
 async def _unfit(verb: Verb, jobs: JobAdmin, ids: Sequence[str]) -> AsyncIterator[str]:
-    """Says of each named job that it can't be done to why."""
+    """A line for each named job that the verb does not apply to: why."""
     for job in ids:
         record = await jobs.get(job)
         if record is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from convoq.cli.jobs import positive
+from convoq.cli.arguments import positive
 from convoq.cli.terminal.output import print_json
 from convoq.cli.terminal.table import print_table
 from convoq.errors import ConvoqError

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from convoq.cli.arguments import job_id
 from convoq.cli.terminal.output import UsageError
 
 if TYPE_CHECKING:
     from convoq.queue.base import JobFilter
 
-MOST_DIGITS = 18  # of an id: they all fit into SQLite's integers
-MOST_IDS = 1000  # that one command takes: SQLite's limit of variables is not far behind
+MOST_IDS: Final = 1000  # that one command takes: one SQL variable each, of 32766 that SQLite allows
 
 
 def add_filters(parser: argparse.ArgumentParser, states: Sequence[str]) -> None:
@@ -24,32 +24,6 @@ def add_filters(parser: argparse.ArgumentParser, states: Sequence[str]) -> None:
     group.add_argument("--kind", action="append", metavar="KIND", help="of this kind, e.g. process_ai_response")
     group.add_argument("--lane", metavar="KEY", help="with this ordering key")
     group.add_argument("--text", metavar="TEXT", help="with this text in the payload or the error")
-
-
-def job_id(text: str) -> str:
-    return str(_row_id(text, "a job's id"))
-
-
-def conversation_id(text: str) -> int:
-    return _row_id(text, "a conversation's id")
-
-
-def message_id(text: str) -> int:
-    return _row_id(text, "a message's id")
-
-
-def _row_id(text: str, what: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{shortened(text)} is not {what}: ids are numbers")
-    digits = text.lstrip("0") or "0"
-    if len(digits) > MOST_DIGITS:
-        raise argparse.ArgumentTypeError(f"{shortened(text)} is too large for {what}: there is none like it")
-    return int(digits)
-
-
-def shortened(text: str) -> str:
-    """What was given, in quotes, as much of it as fits into a message."""
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
 def given_ids(args: argparse.Namespace) -> tuple[str, ...]:
