@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from convoq.channels.twilio.errors import meaning
 from convoq.cli.terminal.output import colored
 from convoq.cli.terminal.table import print_table
-from convoq.conversations.queries import Line, SavedDraft, Summary, Transcript, Transition, delivery_of
+from convoq.conversations.queries import Line, Summary, Transcript, Transition, delivery_of
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.states import Outcome
 from convoq.monitoring.documents import last_line
@@ -16,7 +16,7 @@ from convoq.queue.base import JobRecord, State
 from convoq.text import age, counted, harmless, local_time, mask_address, masked
 
 NAMES = {"contact": "person", "ai": "AI", "operator": "operator", "system": "convoq"}
-MARGIN = "    "  # no text of a message can begin left of it, so that none passes for a line of ours
+MARGIN = "    "  # before each line of a message, so that none can pass for a line of the transcript's own
 
 
 def print_summaries(summaries: Sequence[Summary], *, now: int, full: bool) -> None:
@@ -60,11 +60,13 @@ def print_transcript(transcript: Transcript, jobs: Mapping[str, JobRecord], *, n
     """The head, then everything in the order of its time."""
     conversation, contact = transcript.conversation, transcript.conversation.contact
     name = f"{contact.name}, " if contact.name else ""
+    shown = len(transcript.lines)
+    messages = counted(transcript.messages, "message") + (f" ({shown} shown)" if shown < transcript.messages else "")
     print(colored("bold", harmless(f"Conversation {conversation.id}: {name}{contact.address}")))
     print(f"  with      {harmless(conversation.our_address)}")
     print(f"  status    {_status(conversation)}, answered by {conversation.owner}")
     print(f"  opened    {local_time(conversation.opened_at)}")
-    print(f"  last      {age((now - conversation.last_message_at) / 1000)} ago, {_counts(transcript)}")
+    print(f"  last      {age((now - conversation.last_message_at) / 1000)} ago, {messages}")
     if transcript.previous_id is not None:
         print(f"  before    conversation {transcript.previous_id}")
     if transcript.calls:
@@ -74,11 +76,6 @@ def print_transcript(transcript: Transcript, jobs: Mapping[str, JobRecord], *, n
         print()
         for line in lines:
             print(line)
-
-
-def _counts(transcript: Transcript) -> str:
-    shown, there = len(transcript.lines), transcript.messages
-    return counted(there, "message") + (f" ({shown} shown)" if shown < there else "")
 
 
 def _costs(transcript: Transcript) -> str:
@@ -104,7 +101,7 @@ def _message_lines(line: Line, jobs: Mapping[str, JobRecord]) -> Iterator[str]:
     yield f"{local_time(message.at)}  {colored(color, NAMES[message.author])}  {colored('dim', f'#{message.id}')}"
     yield from _indented(message.description)
     if message.direction == "in":
-        outcome = _unanswered(line, jobs.get(line.message.job_id or "")) if is_unanswered(line) else _outcome(line)
+        outcome = _outcome(line, jobs)
         yield colored("red" if outcome.startswith("not answered") else "dim", f"{MARGIN}-> {harmless(outcome)}")
     for part in line.parts:
         yield colored(_part_color(part), f"{MARGIN}-> {harmless(_part(part, len(line.parts)))}")
@@ -117,8 +114,10 @@ def _indented(text: str) -> Iterator[str]:
         yield MARGIN + harmless(line.removesuffix("\r"))
 
 
-def _outcome(line: Line) -> str:
+def _outcome(line: Line, jobs: Mapping[str, JobRecord]) -> str:
     message = line.message
+    if is_unanswered(line):
+        return _unanswered(line, jobs.get(message.job_id or ""))
     return f"answered by #{message.answered_by}" if message.answered_by is not None else str(message.outcome)
 
 
@@ -156,18 +155,14 @@ def _part_color(part: OutboxRow) -> str:
 
 def _draft_blocks(transcript: Transcript) -> Iterator[Block]:
     for index, draft in enumerate(sorted(transcript.drafts, key=lambda draft: draft.at)):
-        yield draft.at, 2 * index + 1, list(_draft_lines(draft))
-
-
-def _draft_lines(draft: SavedDraft) -> Iterator[str]:
-    what = "draft, given up for newer messages" if draft.state == "superseded" else "draft, not yet a reply"
-    yield f"{local_time(draft.at)}  {colored('yellow', what)}  {colored('dim', f'for #{draft.through}')}"
-    yield from _indented(draft.text)
+        what = "draft, given up for newer messages" if draft.state == "superseded" else "draft, not yet a reply"
+        head = f"{local_time(draft.at)}  {colored('yellow', what)}  {colored('dim', f'for #{draft.through}')}"
+        yield draft.at, 2 * index + 1, [head, *_indented(draft.text)]
 
 
 def _change_blocks(transcript: Transcript) -> Iterator[Block]:
     for index, change in enumerate(transcript.transitions):
-        # A conversation is opened by a message that was accepted a moment before.
+        # Before the message that opened it: that was accepted a moment earlier than the conversation was written.
         at = transcript.conversation.opened_at if change.status_before is None else change.at
         yield at, -1_000_000 + index, [_change(change)]
 

@@ -6,8 +6,7 @@ import argparse
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from convoq.cli.jobs import positive
-from convoq.cli.selection import conversation_id, message_id
+from convoq.cli.arguments import conversation_id, message_id, positive
 from convoq.cli.terminal.output import print_json, print_raw, say
 from convoq.errors import ConvoqError
 
@@ -191,7 +190,7 @@ class _Tail:
         self._full = full
         self._as_json = as_json
         self._last = 0
-        self._deliveries: dict[int, str] = {}
+        self._deliveries: dict[int, str] = {}  # of the newest parts, as printed
 
     async def run(self, lines: int) -> None:
         """Starts with the newest `lines`; never returns. Raises DatabaseRefused when the file is replaced."""
@@ -206,12 +205,13 @@ class _Tail:
                 await self._look()
 
     async def _begin(self, lines: int) -> None:
+        from convoq.conversations.queries import delivery_of
+
         newest = await self._reading.newest_lines(max(1, lines), conversation_id=self._conversation_id)
         self._last = newest[-1].message.id if newest else 0
         for line in newest if lines else ():
             await self._print(line)
-        for part, word in await self._words():
-            self._deliveries[part] = word
+        self._deliveries = {part.id: delivery_of(part) for part in await self._reading.newest_parts()}
 
     async def _look(self) -> None:
         while found := await self._reading.lines_after(self._last, conversation_id=self._conversation_id):
@@ -248,8 +248,3 @@ class _Tail:
                 print_json(delivery_event(part))
             else:
                 print_delivery(part, now=self._database.clock.now(), full=self._full)
-
-    async def _words(self) -> list[tuple[int, str]]:
-        from convoq.conversations.queries import delivery_of
-
-        return [(part.id, delivery_of(part)) for part in await self._reading.newest_parts()]

@@ -83,7 +83,7 @@ def schema_version(path: Path) -> int:
 
 
 def _refuse_older(path: Path) -> None:
-    # Migrating is for whoever means to: it stops the roles of an older version that still run on the file.
+    # Opening would migrate, which stops the roles of an older version that still run on the file.
     from convoq.db import migrations
 
     try:

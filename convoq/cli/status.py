@@ -98,7 +98,7 @@ def show(snapshot: Snapshot, alerts: Sequence[Alert], *, as_json: bool, redraw: 
         return
     text = "\n".join(screen(snapshot, alerts)) + "\n"
     if redraw and sys.stdout.isatty():
-        # Written over what is there and in one piece: nothing flickers.
+        # One write that overwrites the screen line by line: clearing it first would flicker.
         text = "\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J"
     print(text, end="\n" if redraw and not sys.stdout.isatty() else "", flush=True)
 

@@ -64,7 +64,7 @@ def _free_name(path: Path) -> Path:
 
 
 def _copy(source: sqlite3.Connection, partial: Path) -> _Contents:
-    # The transaction around this holds the snapshot, so that writers beside it never make the copy start over.
+    # read()'s transaction holds a snapshot: without one, sqlite3_backup starts over when another connection writes.
     contents = _contents(source)
     with closing(sqlite3.connect(partial, isolation_level=None)) as target:
         source.backup(target)

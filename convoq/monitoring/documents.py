@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from convoq.settings.schema import KeyPath
 
 SCHEMA_VERSION: Final = 1  # of every document; grows only when a field changes its meaning or goes
-SECRET: Final = "***"  # noqa: S105 # what is shown in a secret's place
+SECRET: Final = "***"  # noqa: S105 # shown in the place of one
 
 
 # --- The state of the whole
@@ -59,7 +59,13 @@ def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, An
             **{name: overview.pending.get(name, 0) for name in ("ready", "sending", "ambiguous")},
             "failed_last_day": overview.failed,
             "undelivered_last_day": overview.undelivered,
-            "reply_seconds": _reply_seconds(snapshot),
+            "reply_seconds": {
+                "median": snapshot.reply_median,
+                "p95": snapshot.reply_p95,
+                "count": len(overview.reply_times),
+            }
+            if overview.reply_times
+            else None,
         },
         "processes": [
             {
@@ -82,11 +88,6 @@ def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, An
             "accepts": snapshot.accepts,
         },
     }
-
-
-def _reply_seconds(snapshot: Snapshot) -> dict[str, Any] | None:
-    count = len(snapshot.overview.reply_times)
-    return {"median": snapshot.reply_median, "p95": snapshot.reply_p95, "count": count} if count else None
 
 
 def doctor_document(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ class Level(enum.StrEnum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """The result of one check."""
 
@@ -26,16 +26,16 @@ class Finding:
 
 
 def ok(name: str, detail: str) -> Finding:
-    return Finding(name, Level.OK, detail)
+    return Finding(name=name, level=Level.OK, detail=detail)
 
 
 def note(name: str, detail: str, fix: str | None = None) -> Finding:
-    return Finding(name, Level.NOTE, detail, fix)
+    return Finding(name=name, level=Level.NOTE, detail=detail, fix=fix)
 
 
 def warn(name: str, detail: str, fix: str | None = None) -> Finding:
-    return Finding(name, Level.WARN, detail, fix)
+    return Finding(name=name, level=Level.WARN, detail=detail, fix=fix)
 
 
 def fail(name: str, detail: str, fix: str | None = None) -> Finding:
-    return Finding(name, Level.FAIL, detail, fix)
+    return Finding(name=name, level=Level.FAIL, detail=detail, fix=fix)

@@ -97,7 +97,7 @@ def _runs(pid: int, announced: int) -> bool:
     except OSError:
         return True  # another user's; where /proc is hidden, nothing more can be known
     state, *fields = stat.rpartition(")")[2].split()
-    # Born later, it only got the number of the one that is gone.
+    # A process that started later than the announcement has only reused the pid.
     born = int(fields[18]) * 1000 // os.sysconf("SC_CLK_TCK")
     return state != "Z" and born <= announced + BIRTH_SLACK_MS
 

@@ -127,7 +127,7 @@ def test_an_unanswered_message_names_its_job_and_the_cause(place: Place, capsys:
         ("discard", "-> not answered: job 1 failed and was discarded"),
     ],
 )
-def test_an_unanswered_message_says_what_somebody_did_to_its_job(
+def test_an_unanswered_message_says_what_was_done_to_its_job(
     verb: str, words: str, place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.prepare(lambda database: receive(database, "Anyone?"))

@@ -1,4 +1,4 @@
-"""`convoq init`: a file that can be read by convoq and by nobody else, and never lost to a second run."""
+"""`convoq init`: a file that its owner alone can read, and never lost to a second run."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def test_a_person_is_asked_until_the_answer_is_valid(bare: Place, monkeypatch: p
 
 
 @pytest.mark.parametrize("arguments", [["--no-input"], []])
-def test_nothing_is_asked_where_nobody_is(arguments: list[str], bare: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_asked_without_a_terminal(
+    arguments: list[str], bare: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(ACCOUNT))
 
     assert bare.run("init", "new.toml", *arguments) == 0

@@ -35,7 +35,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def person(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Somebody who answers what they are asked."""
+    """Answers at a terminal."""
 
     def answer(text: str) -> None:
         monkeypatch.setattr("sys.stdin", Terminal(text))
@@ -172,7 +172,7 @@ def test_a_change_of_everything_has_to_be_asked_for(
     assert "--all" in capsys.readouterr().err
 
 
-def test_where_nobody_can_be_asked_a_bulk_change_needs_yes(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_a_bulk_change_needs_yes(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.prepare(lambda database: bury(database, [job(), job()]))
 
     assert place.run("jobs", "retry", "--all") == 2

@@ -214,7 +214,7 @@ def test_what_convoq_knows_about_ends_with_its_lines_and_its_code(
     assert capsys.readouterr().err == "convoq: locked\nconvoq: by \\x1b[31msomebody\n"
 
 
-def test_what_nobody_expected_is_one_line(
+def test_an_unexpected_error_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bare: Place
 ) -> None:
     def fail(_: object) -> int:

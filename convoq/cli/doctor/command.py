@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from convoq.cli.terminal.output import colored, print_json
@@ -33,14 +34,14 @@ def run(args: argparse.Namespace) -> int:
     from convoq import logs
     from convoq.cli.session import run_async
 
-    # What convoq's parts log while they are looked at is said better by the findings.
+    # What the checked parts log would stand between the findings, which say it better.
     logs.configure("error", "auto")
     return run_async(_run(args))
 
 
 async def _run(args: argparse.Namespace) -> int:
     findings: list[Finding] = []
-    async for finding in examine(args):
+    async for finding in examine(args.config, offline=args.offline):
         findings.append(finding)
         if not args.json:
             _print(finding)
@@ -53,30 +54,27 @@ async def _run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-async def examine(args: argparse.Namespace) -> AsyncIterator[Finding]:
+async def examine(config: Path | None, *, offline: bool) -> AsyncIterator[Finding]:
     """Every check in turn; one that cannot be made for lack of settings is left out."""
-    from convoq.cli.doctor import database as checks_database
-    from convoq.cli.doctor import machine as checks_machine
-    from convoq.cli.doctor import services as checks_services
-    from convoq.cli.doctor import settings as checks_settings
+    from convoq.cli.doctor import database, machine, services, settings
 
-    loaded, findings = checks_settings.examine(args.config)
+    loaded, findings = settings.examine(config)
     for finding in findings:
         yield finding
-    for finding in checks_machine.software():
+    for finding in machine.software():
         yield finding
     if loaded is None:
         yield note("other checks", "left out until the settings can be read")
         return
-    for finding in checks_machine.disk(loaded.options):
+    for finding in machine.disk(loaded.options):
         yield finding
     seen: set[str] = set()
-    async for finding in checks_database.examine(loaded.options, seen):
+    async for finding in database.examine(loaded.options, seen):
         yield finding
-    # In a thread, as the worker does it: a module of the user's own may start a loop while it is imported.
-    for finding in await asyncio.to_thread(lambda: list(checks_settings.needs(loaded, seen))):
+    # In a thread, as the worker does it: a user's module may call asyncio.run while it is imported.
+    for finding in await asyncio.to_thread(lambda: list(settings.needs(loaded, seen))):
         yield finding
-    async for finding in checks_services.examine(loaded, offline=args.offline):
+    async for finding in services.examine(loaded, offline=offline):
         yield finding
 
 

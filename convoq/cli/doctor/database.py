@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LARGEST_CHECKED: Final = 512_000_000  # bytes; quick_check of more takes minutes
 CLOCKS_APART: Final = 60.0  # seconds
-LONGEST_WAIT: Final = 2.0
+LONGEST_WAIT: Final = 2.0  # seconds for one write
 
 
 async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:

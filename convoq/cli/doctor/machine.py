@@ -54,24 +54,20 @@ def sqlite(version: Version) -> Finding:
 
 
 def has_wal_reset_bug(version: Version) -> bool:
-    """https://sqlite.org/wal.html#walresetbug: 3.7.0 to 3.51.2, but for two branches that were mended."""
-    mended = {(3, 50): 7, (3, 44): 6}
-    if (version[0], version[1]) in mended:
-        return version[2] < mended[version[0], version[1]]
+    """https://sqlite.org/wal.html#walresetbug: 3.7.0 to 3.51.2, but for two branches with the fix."""
+    fixed_in = {(3, 50): 7, (3, 44): 6}
+    if (version[0], version[1]) in fixed_in:
+        return version[2] < fixed_in[version[0], version[1]]
     return (3, 7, 0) <= version <= (3, 51, 2)
 
 
 def disk(options: Options) -> Iterator[Finding]:
     """The disk that the database is on, or will be on."""
     path = options.database.path.absolute()
-    directory = _nearest_directory(path)
+    directory = next((parent for parent in path.parents if parent.is_dir()), Path("/"))
     yield _filesystem(directory)
     yield _free_space(directory, options.database.min_free_mb)
     yield _flush_cost(directory)
-
-
-def _nearest_directory(path: Path) -> Path:
-    return next((parent for parent in path.parents if parent.is_dir()), Path("/"))
 
 
 def _filesystem(directory: Path) -> Finding:
