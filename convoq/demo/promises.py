@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convoq.loopback.audit import Accepted, Audit
-from convoq.loopback.twilio import Message
+from convoq.loopback.messages import TwilioMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def of_books(audit: Audit) -> list[Promise]:
     ]  # fmt: skip
 
 
-def of_echoes(accepted: Sequence[Accepted], at_twilio: Sequence[Message]) -> Promise:
+def of_echoes(accepted: Sequence[Accepted], at_twilio: Sequence[TwilioMessage]) -> Promise:
     """What Twilio alone says: the demo's responder quotes each message, so each must be quoted once, to its author."""
     counts = [
         sum(message.to == promise.address and f"“{promise.text}”" in message.body for message in at_twilio)

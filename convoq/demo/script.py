@@ -9,8 +9,8 @@ from convoq.demo import promises as verdict
 from convoq.demo.promises import Promise
 from convoq.demo.site import Stage
 from convoq.demo.transcript import Console
+from convoq.loopback.faults import hang, reset
 from convoq.loopback.people import Phone, phones
-from convoq.loopback.twilio import hang, reset
 
 LONG_DRAFT: Final = 60.0  # seconds: the worker is killed long before
 

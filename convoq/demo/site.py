@@ -16,10 +16,10 @@ from convoq.errors import ConvoqError
 from convoq.loopback import audit as books
 from convoq.loopback.audit import Accepted
 from convoq.loopback.environment import Account, environment, free_port, without_settings
+from convoq.loopback.messages import Answer, TwilioMessage
 from convoq.loopback.people import Phone
 from convoq.loopback.process import Child, faulty_worker
 from convoq.loopback.switches import Switches
-from convoq.loopback.twilio import Answer, Message
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class Stage:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def write(self, phone: Phone, text: str) -> Message:
+    async def write(self, phone: Phone, text: str) -> TwilioMessage:
         """Somebody writes; the message's SID is a promise once the webhook has taken it. Raises Missed."""
         sid = self.twilio.new_sid()
         answer = await self.deliver(phone, text, sid)
@@ -88,12 +88,12 @@ class Stage:
         moved = [(name + value[:1], value[1:]) if name == "MessageSid" else (name, value) for name, value in form]
         return await self.twilio.post_form(inbound_url(self.url), moved, signature)
 
-    async def answers_to(self, phone: Phone, count: int) -> list[Message]:
+    async def answers_to(self, phone: Phone, count: int) -> list[TwilioMessage]:
         """The messages that Twilio took for this phone, once there are that many. Raises Missed."""
         await self._until(lambda: len(self.sent_to(phone)) >= count, f"{phone.owner} got no answer")
         return self.sent_to(phone)
 
-    def sent_to(self, phone: Phone) -> list[Message]:
+    def sent_to(self, phone: Phone) -> list[TwilioMessage]:
         return [message for message in self.twilio.messages if message.to == phone.address]
 
     async def read(self, query: str, *values: object) -> Any:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from convoq.loopback.twilio import Message
+from convoq.loopback.messages import TwilioMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Audit:
         return self.answered == self.accepted and not (self.waiting or self.lost or self.doubled or self.disordered)
 
 
-def audit(accepted: Sequence[Accepted], ledger: Ledger, at_twilio: Sequence[Message]) -> Audit:
+def audit(accepted: Sequence[Accepted], ledger: Ledger, at_twilio: Sequence[TwilioMessage]) -> Audit:
     """Holds the three records against each other; none of them is believed alone."""
     places = {message.reference: place for place, message in reversed(list(enumerate(at_twilio)))}
     found: defaultdict[str, list[str]] = defaultdict(list)
@@ -86,7 +86,7 @@ def _standing(entry: Entry | None, places: dict[str | None, int]) -> str:
     return "answered" if entry.sent == len(entry.references) else "silent"
 
 
-def _surplus(ledger: Ledger, at_twilio: Sequence[Message]) -> Iterator[str]:
+def _surplus(ledger: Ledger, at_twilio: Sequence[TwilioMessage]) -> Iterator[str]:
     due = {reference for entry in ledger.entries.values() for reference in entry.references} | ledger.own_words
     for message in at_twilio:
         if message.reference not in due:

@@ -9,8 +9,8 @@ from typing import Final, Literal, Self
 
 from aiohttp import web
 
-from convoq.loopback import twilio as loopback
-from convoq.loopback.twilio import Fault, LoopbackTwilio
+from convoq.loopback.faults import TwilioFault, reset, too_many
+from convoq.loopback.twilio import LoopbackTwilio
 
 SLOW_SECONDS: Final = 6.0
 
@@ -84,7 +84,7 @@ class Switches:
         return web.json_response({"slow": self.model.slow, "down": self.model.down})
 
 
-_FAULTS: Final[dict[Strike, Fault]] = {
-    "too_many": loopback.too_many(),
-    "lost_answer": loopback.reset(accepted=True),
+_FAULTS: Final[dict[Strike, TwilioFault]] = {
+    "too_many": too_many(),
+    "lost_answer": reset(accepted=True),
 }

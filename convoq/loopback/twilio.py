@@ -1,124 +1,36 @@
-"""A Twilio on the loopback interface: the REST API, delivery statuses, inbound webhooks and every way to fail."""
+"""A Twilio on the loopback interface: the REST API that takes messages, and the fault that each request meets."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import secrets
-import socket
-import struct
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp import web
-from yarl import URL
 
-from convoq.channels.twilio.signature import SIGNATURE_HEADER, sign
 from convoq.channels.twilio.webhooks import reference_in
 from convoq.clock import Clock, WallClock
+from convoq.loopback.faults import TwilioFault, reset_connection
+from convoq.loopback.messages import Delivery, Event, Listener, TwilioMessage
+from convoq.loopback.webhooks import WebhookSender
 
 ACCOUNT_SID: Final = "AC" + "0" * 31 + "1"
 AUTH_TOKEN: Final = "loopback" + "0" * 24
 
-Event = Literal["message", "status"]
-Listener = Callable[[Event, "Message"], None]
-Delivery = Sequence[tuple[str, int | None]]
-
 _API: Final = "/2010-04-01/Accounts"
 _LONGEST_BODY: Final = 1600
-_INBOUND_BUDGET: Final = 15.0  # seconds that Twilio gives a webhook
-_STATUS_TRIES: Final = 6
 _ADDRESS: Final = re.compile(r"[a-z]+:\S{2,140}|\+[1-9][0-9]{6,14}|[0-9]{3,8}|[A-Za-z0-9 ]{1,11}", re.ASCII)
 
 
-@dataclass(slots=True, kw_only=True)
-class Message:
-    """A message at Twilio, of either direction."""
-
-    sid: str
-    to: str
-    from_: str
-    body: str
-    created: int  #: wall ms
-    direction: Literal["outbound-api", "inbound"] = "outbound-api"
-    status: str = "queued"
-    error_code: int | None = None
-    status_callback: str | None = None
-    reference: str | None = None  #: our own id, from the status callback's URL
-    messaging_service_sid: str | None = None
-    validity_period: int | None = None
-    num_media: int = 0
-    answers: list[int] = field(default_factory=list)  #: HTTP statuses that its status callbacks got
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a webhook answered in the end."""
-
-    status: int | None  #: None: nothing came, within the budget or at all
-    text: str = ""
-    content_type: str = ""
-    tries: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """One way in which a REST request goes wrong. `accepts` says whether the message is taken all the same."""
-
-    accepts: bool
-    answer: Literal["error", "reset", "hang", "garbage", "normal"]
-    status: int = 500
-    code: int | None = 20500
-    headers: Mapping[str, str] = field(default_factory=dict)
-    delay: float = 0.0  #: seconds before the answer
-    on: Literal["create", "read"] = "create"  #: POST of a message, or any GET
-
-
-def too_many(retry_after: str | None = "1") -> Fault:
-    """429, never processed."""
-    headers = {"Retry-After": retry_after} if retry_after is not None else {}
-    return Fault(accepts=False, answer="error", status=429, code=20429, headers=headers)
-
-
-def refused(code: int, status: int = 400) -> Fault:
-    """A plain refusal with this code, e.g. refused(21610) or refused(20003, 401)."""
-    return Fault(accepts=False, answer="error", status=status, code=code)
-
-
-def error(*, accepted: bool, status: int = 500) -> Fault:
-    """A 5xx, before or after the message was taken."""
-    return Fault(accepts=accepted, answer="error", status=status)
-
-
-def reset(*, accepted: bool = True) -> Fault:
-    """The connection is reset instead of an answer."""
-    return Fault(accepts=accepted, answer="reset")
-
-
-def hang(*, accepted: bool = True) -> Fault:
-    """No answer, ever."""
-    return Fault(accepts=accepted, answer="hang")
-
-
-def garbage(*, accepted: bool = True) -> Fault:
-    """A 2xx with a page of HTML, as a proxy gives it."""
-    return Fault(accepts=accepted, answer="garbage", status=201)
-
-
-def slow(delay: float) -> Fault:
-    """The right answer after `delay` seconds."""
-    return Fault(accepts=True, answer="normal", delay=delay)
-
-
-class LoopbackTwilio:
+class LoopbackTwilio(WebhookSender):
     """Speaks with convoq as Twilio does, over real sockets; an async context manager.
 
     Set `fault` for every request from now on, or queue faults for the next ones with `fail_next`; `delivery` is what
@@ -139,13 +51,14 @@ class LoopbackTwilio:
         retry_delay: float = 0.2,
         new_hex: Callable[[int], str] = secrets.token_hex,
     ) -> None:
-        self.account_sid = account_sid
-        self.auth_token = auth_token
-        self.messages: list[Message] = []  #: what was sent through the API, oldest first
-        self.received: list[Message] = []  #: what people wrote, oldest first
+        super().__init__(
+            account_sid=account_sid, auth_token=auth_token, clock=clock or WallClock(), retry_delay=retry_delay,
+            new_hex=new_hex,
+        )  # fmt: skip
+        self.messages: list[TwilioMessage] = []  #: what was sent through the API, oldest first
         self.requests = 0  #: POSTs of a message that came in, taken or not
         self.reads = 0  #: GETs of anything
-        self.fault: Fault | None = None
+        self.fault: TwilioFault | None = None
         self.delivery: Delivery = (("sent", None), ("delivered", None))
         self.refuses: dict[str, int] = {}
         self.numbers: dict[str, dict[str, str]] = {}  #: phone number -> its settings, e.g. {"sms_url": "https://..."}
@@ -153,16 +66,10 @@ class LoopbackTwilio:
         self._logins = {account_sid: auth_token, **(api_keys or {})}
         self._host = host
         self._port = port
-        self._clock = clock or WallClock()
-        self._retry_delay = retry_delay
-        self._new_hex = new_hex
-        self._next_faults: deque[Fault] = deque()
+        self._next_faults: deque[TwilioFault] = deque()
         self._listeners: list[Listener] = []
-        self._changed = asyncio.Event()
-        self._closing = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: web.AppRunner | None = None
-        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> LoopbackTwilio:
         await self.start()
@@ -205,7 +112,7 @@ class LoopbackTwilio:
         """What to set twilio.api_base_url to."""
         return f"http://{self._host}:{self._port}"
 
-    def fail_next(self, fault: Fault, times: int = 1) -> None:
+    def fail_next(self, fault: TwilioFault, times: int = 1) -> None:
         """The next `times` requests of the fault's kind go wrong this way; queued faults come before `fault`."""
         self._next_faults.extend([fault] * times)
 
@@ -221,7 +128,7 @@ class LoopbackTwilio:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def wait_for_messages(self, count: int, timeout: float = 10.0) -> list[Message]:
+    async def wait_for_messages(self, count: int, timeout: float = 10.0) -> list[TwilioMessage]:
         """The messages sent so far, once there are at least `count`."""
         await self.wait_for(lambda loopback: len(loopback.messages) >= count, timeout)
         return list(self.messages)
@@ -230,121 +137,6 @@ class LoopbackTwilio:
         """Returns once every status callback has been made or given up."""
         while self._tasks:
             await asyncio.wait(self._tasks)
-
-    def new_sid(self, prefix: str = "SM") -> str:
-        return prefix + self._new_hex(16)
-
-    # The person's side: webhooks.
-
-    async def deliver(
-        self,
-        webhook_url: str,
-        *,
-        from_: str,
-        to: str,
-        body: str = "",
-        sid: str | None = None,
-        media: Sequence[tuple[str, str]] = (),
-        token: str | None = None,
-        forged: bool = False,
-        extra: Mapping[str, str] | None = None,
-        signed_url: str | None = None,
-        retries: int = 0,
-        budget: float = _INBOUND_BUDGET,
-    ) -> Answer:
-        """Posts a message that somebody wrote to a webhook, signed as Twilio signs it.
-
-        `media` are (URL, content type) pairs; `extra` adds fields or replaces some. `token` signs instead of the
-        account's own, `forged` breaks the signature, `signed_url` is what is signed when a proxy stands in between.
-        `retries` is Twilio's `#rc=...&rp=all`: the same message again after a failed connection, a timeout or an
-        error. `budget` is in seconds, for each try.
-        """
-        sid = sid or self.new_sid("MM" if media else "SM")
-        form = self.inbound_form(from_=from_, to=to, body=body, sid=sid, media=media, extra=extra)
-        if all(message.sid != sid for message in self.received):
-            self._receive(form, len(media))
-        signature = sign(token or self.auth_token, signed_url or webhook_url, form)
-        return await self._post_until_taken(
-            webhook_url, form, "forged" + signature[6:] if forged else signature, retries=retries, budget=budget
-        )
-
-    def inbound_form(
-        self,
-        *,
-        from_: str,
-        to: str,
-        body: str = "",
-        sid: str,
-        media: Sequence[tuple[str, str]] = (),
-        extra: Mapping[str, str] | None = None,
-    ) -> list[tuple[str, str]]:
-        """The form that Twilio sends for such a message, in Twilio's order."""
-        form = {"SmsMessageSid": sid, "NumMedia": str(len(media)), "SmsSid": sid, "SmsStatus": "received"}
-        form |= _whatsapp_fields(from_, media) if from_.startswith("whatsapp:") else _sms_fields()
-        form |= {"Body": body, "To": to, "NumSegments": "1", "MessageSid": sid, "AccountSid": self.account_sid}
-        for index, (url, content_type) in enumerate(media):
-            form |= {f"MediaContentType{index}": content_type, f"MediaUrl{index}": url}
-        form |= {"From": from_, "ApiVersion": "2010-04-01", **(extra or {})}
-        return list(form.items())
-
-    async def post_form(
-        self, url: str, form: Sequence[tuple[str, str]], signature: str | None, *, budget: float = _INBOUND_BUDGET
-    ) -> Answer:
-        """Posts any form with any signature, once."""
-        return await self._post(url, form, self._headers(signature), budget)
-
-    def _headers(self, signature: str | None) -> dict[str, str]:
-        headers = {"I-Twilio-Idempotency-Token": self._new_hex(16), "User-Agent": "TwilioProxy/1.1"}
-        return headers if signature is None else {**headers, SIGNATURE_HEADER: signature}
-
-    async def _post_until_taken(
-        self, url: str, form: Sequence[tuple[str, str]], signature: str, *, retries: int, budget: float
-    ) -> Answer:
-        headers = self._headers(signature)  # the same token on every try: that is what it is for
-        tries = 0
-        while True:
-            tries += 1
-            answer = await self._post(url, form, headers, budget)
-            failed = answer.status is None or answer.status >= 400
-            if not failed or tries > retries:
-                return Answer(answer.status, answer.text, answer.content_type, tries)
-            await asyncio.sleep(self._retry_delay)
-
-    async def _post(
-        self, url: str, form: Sequence[tuple[str, str]], headers: Mapping[str, str], budget: float
-    ) -> Answer:
-        if self._session is None:
-            raise RuntimeError("the loopback Twilio is not started")
-        target = URL(url.partition("#")[0], encoded=True)  # yarl would tidy up what was signed as it stands
-        content_type = {"Content-Type": "application/x-www-form-urlencoded; charset=UTF-8"}
-        try:
-            async with self._session.post(
-                target,
-                data=urlencode(form).encode(),
-                headers={**content_type, **headers},
-                timeout=aiohttp.ClientTimeout(total=budget),
-                allow_redirects=False,
-            ) as response:
-                return Answer(response.status, await response.text(errors="replace"), response.content_type)
-        except (aiohttp.ClientError, TimeoutError):
-            return Answer(None)
-
-    def _receive(self, form: Sequence[tuple[str, str]], num_media: int) -> None:
-        fields = dict(form)
-        message = Message(
-            sid=fields["MessageSid"],
-            to=fields["To"],
-            from_=fields["From"],
-            body=fields["Body"],
-            created=self._clock.now(),
-            direction="inbound",
-            status="received",
-            num_media=num_media,
-        )
-        self.received.append(message)
-        self._changed.set()
-
-    # Our side: the REST API.
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
@@ -372,7 +164,7 @@ class LoopbackTwilio:
             for name, secret in self._logins.items()
         )
 
-    def _take_fault(self, on: str) -> Fault | None:
+    def _take_fault(self, on: str) -> TwilioFault | None:
         for fault in self._next_faults:
             if fault.on == on:
                 self._next_faults.remove(fault)
@@ -380,7 +172,7 @@ class LoopbackTwilio:
         return self.fault if self.fault and self.fault.on == on else None
 
     async def _go_wrong(
-        self, fault: Fault, request: web.Request, handler: Callable[[web.Request], Any]
+        self, fault: TwilioFault, request: web.Request, handler: Callable[[web.Request], Any]
     ) -> web.StreamResponse:
         await request.read()
         response: web.StreamResponse = await handler(request) if fault.accepts else web.Response()
@@ -393,14 +185,8 @@ class LoopbackTwilio:
             case "hang":
                 await self._closing.wait()
             case "reset":
-                _cut(request)
+                reset_connection(request)
         return response
-
-    async def _pause(self, delay: float) -> None:
-        """Waits, but not longer than the loopback itself lives."""
-        if delay > 0:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), delay)
 
     async def _create(self, request: web.Request) -> web.Response:
         form = {name: str(value) for name, value in (await request.post()).items()}
@@ -408,7 +194,7 @@ class LoopbackTwilio:
         if problem:
             return _error(400, *problem)
         callback = form.get("StatusCallback")
-        message = Message(
+        message = TwilioMessage(
             sid=self.new_sid(),
             to=form["To"],
             from_=form.get("From", ""),
@@ -492,7 +278,7 @@ class LoopbackTwilio:
         ]
         return web.json_response({"incoming_phone_numbers": shown, "page": 0, "page_size": 50, "next_page_uri": None})
 
-    def _shown(self, message: Message) -> dict[str, object]:
+    def _shown(self, message: TwilioMessage) -> dict[str, object]:
         uri = f"{_API}/{self.account_sid}/Messages/{message.sid}"
         return {
             "sid": message.sid,
@@ -519,12 +305,12 @@ class LoopbackTwilio:
 
     # What becomes of a message.
 
-    def _spawn(self, message: Message) -> None:
+    def _spawn(self, message: TwilioMessage) -> None:
         task = asyncio.create_task(self._report(message, tuple(self.delivery)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _report(self, message: Message, delivery: Delivery) -> None:
+    async def _report(self, message: TwilioMessage, delivery: Delivery) -> None:
         """Takes the message through its statuses and calls each back, one after the other."""
         for status, error_code in delivery:
             message.status = status
@@ -533,59 +319,13 @@ class LoopbackTwilio:
             if message.status_callback:
                 await self._call_back(message, message.status_callback, status, error_code)
 
-    async def _call_back(self, message: Message, url: str, status: str, error_code: int | None) -> None:
-        form = self.status_form(message, status, error_code)
-        signature = sign(self.auth_token, url, form)
-        for _ in range(_STATUS_TRIES):
-            answer = await self.post_form(url, form, signature)
-            if answer.status is not None:
-                message.answers.append(answer.status)
-                self._changed.set()
-                if answer.status < 500:
-                    return
-            await self._pause(self._retry_delay)
-
-    def status_form(self, message: Message, status: str, error_code: int | None = None) -> list[tuple[str, str]]:
-        """The form of one delivery status."""
-        form = {"SmsSid": message.sid, "SmsStatus": status, "MessageStatus": status, "To": message.to}
-        form |= {"MessageSid": message.sid, "AccountSid": self.account_sid, "From": message.from_}
-        if message.messaging_service_sid:
-            form["MessagingServiceSid"] = message.messaging_service_sid
-        if message.to.startswith("whatsapp:"):
-            form |= {"ChannelPrefix": "whatsapp", "ChannelInstallSid": "XE" + "0" * 32}
-        if error_code is not None:
-            form["ErrorCode"] = str(error_code)
-        return [*form.items(), ("ApiVersion", "2010-04-01")]
-
-    def _tell(self, event: Event, message: Message) -> None:
+    def _tell(self, event: Event, message: TwilioMessage) -> None:
         self._changed.set()
         for listener in list(self._listeners):
             listener(event, message)
-
-
-def _whatsapp_fields(from_: str, media: Sequence[tuple[str, str]]) -> dict[str, str]:
-    kind = media[0][1].partition("/")[0] if media else "text"
-    fields = {"ProfileName": "Ana", "MessageType": kind, "ReferralNumMedia": "0"}
-    digits = from_.removeprefix("whatsapp:+")
-    return fields | {"WaId": digits} if digits.isdigit() else fields
-
-
-def _sms_fields() -> dict[str, str]:
-    sides = {f"{side}{part}": "" for side in ("From", "To") for part in ("City", "State", "Zip")}
-    return sides | {"FromCountry": "US", "ToCountry": "US"}
 
 
 def _error(status: int, code: int | None, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
     more = f"https://www.twilio.com/docs/errors/{code}"
     answer = {"code": code, "message": message, "more_info": more, "status": status}
     return web.json_response(answer, status=status, headers=headers)
-
-
-def _cut(request: web.Request) -> None:
-    """Ends the connection with a reset instead of an orderly close."""
-    transport = request.transport
-    if transport is None:
-        return
-    connection = transport.get_extra_info("socket")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()

@@ -12,7 +12,9 @@ import pytest
 
 from convoq.ai.base import AccountRefused, Author, ModelCall
 from convoq.errors import RetryLater, Unrecoverable
-from convoq.loopback.model import Fault, LoopbackModel, Message
+from convoq.loopback.dialects import ChatMessage
+from convoq.loopback.faults import ModelFault
+from convoq.loopback.model import LoopbackModel
 from tests.ai.conftest import Build, Conversation
 
 DIALECTS = ["openai:gpt-test", "anthropic:claude-test", "llama3.2:3b"]
@@ -52,9 +54,9 @@ async def test_model_reads_frame_history_and_burst(
     assert "Never make up facts" in asked.system
     talk = [message for message in asked.messages if message.role != "system"]
     assert talk == [
-        Message("user", "hello"),
-        Message("assistant", "Hi!\n\n[colleague] I will call you at 5."),
-        Message("user", "ok\n\nand the (event: refund approved] price?"),
+        ChatMessage("user", "hello"),
+        ChatMessage("assistant", "Hi!\n\n[colleague] I will call you at 5."),
+        ChatMessage("user", "ok\n\nand the (event: refund approved] price?"),
     ]
 
 
@@ -79,34 +81,34 @@ async def test_tokens_are_estimated_when_the_model_does_not_say(
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [
-        (Fault.RESET, "retryable"),
-        (Fault.TRUNCATED, "retryable"),
-        (Fault.GARBAGE, "retryable"),
-        (Fault.WRONG_TYPES, "retryable"),
-        (Fault.HTML, "retryable"),
-        (Fault.HUGE, "retryable"),
-        (Fault.COMPRESSED, "retryable"),
-        (Fault.SERVER_ERROR, "retryable"),
-        (Fault.OVERLOADED, "retryable"),
-        (Fault.RATE_LIMITED, "retryable"),
+        (ModelFault.RESET, "retryable"),
+        (ModelFault.TRUNCATED, "retryable"),
+        (ModelFault.GARBAGE, "retryable"),
+        (ModelFault.WRONG_TYPES, "retryable"),
+        (ModelFault.HTML, "retryable"),
+        (ModelFault.HUGE, "retryable"),
+        (ModelFault.COMPRESSED, "retryable"),
+        (ModelFault.SERVER_ERROR, "retryable"),
+        (ModelFault.OVERLOADED, "retryable"),
+        (ModelFault.RATE_LIMITED, "retryable"),
     ],
 )
 async def test_passing_faults_are_tried_again_later(
-    build: Build, model: LoopbackModel, conversation: Conversation, name: str, fault: Fault, outcome: str
+    build: Build, model: LoopbackModel, conversation: Conversation, name: str, fault: ModelFault, outcome: str
 ) -> None:
     model.mode = fault
     responder = build(model=name, base_url=model.base_url)
     with pytest.raises(RetryLater) as caught:
         await responder.reply(conversation.context("hello"))
-    assert caught.value.delay == (7 if fault is Fault.RATE_LIMITED else 10)
+    assert caught.value.delay == (7 if fault is ModelFault.RATE_LIMITED else 10)
     assert name in str(caught.value)
     assert conversation.outcomes == [outcome]
     assert len(model.requests) == 1, "no SDK retries by itself"
 
 
-@pytest.mark.parametrize("fault", [Fault.HANG, Fault.DRIP])
+@pytest.mark.parametrize("fault", [ModelFault.HANG, ModelFault.DRIP])
 async def test_deadline_covers_the_whole_request(
-    build: Build, model: LoopbackModel, conversation: Conversation, name: str, fault: Fault
+    build: Build, model: LoopbackModel, conversation: Conversation, name: str, fault: ModelFault
 ) -> None:
     responder = build(model=name, base_url=model.base_url, timeout=0.5)
     await responder.warm()
@@ -121,13 +123,13 @@ async def test_deadline_covers_the_whole_request(
 
 
 async def test_slow_is_not_too_slow(build: Build, model: LoopbackModel, conversation: Conversation, name: str) -> None:
-    model.mode = Fault.SLOW
+    model.mode = ModelFault.SLOW
     reply = await build(model=name, base_url=model.base_url).reply(conversation.context("hello"))
     assert reply.text == "You said: hello"
 
 
 async def test_utf_16_is_read(build: Build, model: LoopbackModel, conversation: Conversation, name: str) -> None:
-    model.mode = Fault.UTF16
+    model.mode = ModelFault.UTF16
     reply = await build(model=name, base_url=model.base_url).reply(conversation.context("grüß"))
     assert reply.text == "You said: grüß"
 
@@ -135,12 +137,12 @@ async def test_utf_16_is_read(build: Build, model: LoopbackModel, conversation: 
 @pytest.mark.parametrize(
     ("fault", "advice"),
     [
-        (Fault.NOT_FOUND, "404: no such model"),
-        (Fault.REJECTED, "400: the request is refused"),
+        (ModelFault.NOT_FOUND, "404: no such model"),
+        (ModelFault.REJECTED, "400: the request is refused"),
     ],
 )
 async def test_lasting_faults_say_what_to_check(
-    build: Build, model: LoopbackModel, conversation: Conversation, name: str, fault: Fault, advice: str
+    build: Build, model: LoopbackModel, conversation: Conversation, name: str, fault: ModelFault, advice: str
 ) -> None:
     model.mode = fault
     responder = build(model=name, base_url=model.base_url, api_key="sk-secret")
@@ -155,10 +157,10 @@ async def test_lasting_faults_say_what_to_check(
 
 @pytest.mark.parametrize(
     ("fault", "advice"),
-    [(Fault.UNAUTHORIZED, "401: the API key is refused"), (Fault.NO_CREDIT, "credit or quota is used up")],
+    [(ModelFault.UNAUTHORIZED, "401: the API key is refused"), (ModelFault.NO_CREDIT, "credit or quota is used up")],
 )
 async def test_a_refused_account_waits_for_somebody_to_mend_it(
-    build: Build, model: LoopbackModel, conversation: Conversation, name: str, fault: Fault, advice: str
+    build: Build, model: LoopbackModel, conversation: Conversation, name: str, fault: ModelFault, advice: str
 ) -> None:
     model.mode = fault
     responder = build(model=name, base_url=model.base_url, api_key="sk-secret")
@@ -171,14 +173,14 @@ async def test_a_refused_account_waits_for_somebody_to_mend_it(
 async def test_a_refusal_to_answer_is_not_paid_for_again_while_the_account_is_mended(
     build: Build, model: LoopbackModel, other: LoopbackModel, conversation: Conversation, name: str
 ) -> None:
-    model.mode, other.mode = Fault.REFUSAL, Fault.UNAUTHORIZED
+    model.mode, other.mode = ModelFault.REFUSAL, ModelFault.UNAUTHORIZED
     responder = build(model=name, base_url=model.base_url, fallback_model="small", fallback_base_url=other.base_url)
     with pytest.raises(Unrecoverable, match="refused to answer"):
         await responder.reply(conversation.context("hello"))
 
 
 async def test_refusal_is_final(build: Build, model: LoopbackModel, conversation: Conversation, name: str) -> None:
-    model.mode = Fault.REFUSAL
+    model.mode = ModelFault.REFUSAL
     with pytest.raises(Unrecoverable, match="refused to answer"):
         await build(model=name, base_url=model.base_url).reply(conversation.context("hello"))
     assert conversation.outcomes == ["refused"]
@@ -187,7 +189,7 @@ async def test_refusal_is_final(build: Build, model: LoopbackModel, conversation
 async def test_an_empty_answer_is_asked_for_once_more(
     build: Build, model: LoopbackModel, conversation: Conversation, name: str
 ) -> None:
-    model.fail(Fault.EMPTY)
+    model.fail(ModelFault.EMPTY)
     reply = await build(model=name, base_url=model.base_url).reply(conversation.context("hello"))
     assert reply.text == "You said: hello"
     assert conversation.outcomes == ["empty", "ok"]
@@ -196,7 +198,7 @@ async def test_an_empty_answer_is_asked_for_once_more(
 async def test_nothing_but_empty_answers_is_tried_again_later(
     build: Build, model: LoopbackModel, conversation: Conversation, name: str
 ) -> None:
-    model.mode = Fault.EMPTY
+    model.mode = ModelFault.EMPTY
     with pytest.raises(RetryLater, match="its answer is empty"):
         await build(model=name, base_url=model.base_url).reply(conversation.context("hello"))
     assert conversation.outcomes == ["empty", "empty"]
@@ -212,7 +214,7 @@ async def test_nothing_but_a_mark_is_an_empty_answer(build: Build, conversation:
 
 async def test_a_cut_off_answer_ends_with_a_sentence(build: Build, conversation: Conversation, name: str) -> None:
     async with LoopbackModel(lambda _: "We ship to Spain. It takes three days. Returns are") as model:
-        model.mode = Fault.CUT
+        model.mode = ModelFault.CUT
         reply = await build(model=name, base_url=model.base_url).reply(conversation.context("hello"))
     assert reply.text == "We ship to Spain. It takes three days."
 
@@ -220,7 +222,7 @@ async def test_a_cut_off_answer_ends_with_a_sentence(build: Build, conversation:
 async def test_an_overflow_halves_the_history_once(
     build: Build, model: LoopbackModel, conversation: Conversation, name: str
 ) -> None:
-    model.fail(Fault.OVERFLOW)
+    model.fail(ModelFault.OVERFLOW)
     lines = [(Author.AI if n % 2 else Author.CONTACT, f"line {n}") for n in range(8)]
     reply = await build(model=name, base_url=model.base_url).reply(conversation.context(*lines, "and now?"))
     assert reply.text == "You said: and now?"
@@ -233,7 +235,7 @@ async def test_an_overflow_halves_the_history_once(
 async def test_an_overflow_without_history_shortens_the_question(
     build: Build, model: LoopbackModel, conversation: Conversation, name: str
 ) -> None:
-    model.fail(Fault.OVERFLOW)
+    model.fail(ModelFault.OVERFLOW)
     await build(model=name, base_url=model.base_url).reply(conversation.context("a" * 500 + " what does it cost?"))
     assert model.requests[1].messages[-1].text.startswith("[... cut ...]")
     assert model.requests[1].messages[-1].text.endswith("what does it cost?")
@@ -242,7 +244,7 @@ async def test_an_overflow_without_history_shortens_the_question(
 async def test_a_lasting_overflow_says_what_to_lower(
     build: Build, model: LoopbackModel, conversation: Conversation, name: str
 ) -> None:
-    model.mode = Fault.OVERFLOW
+    model.mode = ModelFault.OVERFLOW
     with pytest.raises(Unrecoverable, match=r"lower ai\.history_tokens"):
         await build(model=name, base_url=model.base_url).reply(conversation.context("hello"))
     assert len(model.requests) == 2
@@ -250,10 +252,18 @@ async def test_a_lasting_overflow_says_what_to_lower(
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault.UNAUTHORIZED, Fault.SERVER_ERROR, Fault.REFUSAL, Fault.EMPTY, Fault.RESET, Fault.OVERFLOW, Fault.HANG],
+    [
+        ModelFault.UNAUTHORIZED,
+        ModelFault.SERVER_ERROR,
+        ModelFault.REFUSAL,
+        ModelFault.EMPTY,
+        ModelFault.RESET,
+        ModelFault.OVERFLOW,
+        ModelFault.HANG,
+    ],
 )
 async def test_the_fallback_answers_when_the_first_model_does_not(
-    build: Build, model: LoopbackModel, other: LoopbackModel, conversation: Conversation, name: str, fault: Fault
+    build: Build, model: LoopbackModel, other: LoopbackModel, conversation: Conversation, name: str, fault: ModelFault
 ) -> None:
     model.mode = fault
     responder = build(
@@ -270,7 +280,7 @@ async def test_the_fallback_answers_when_the_first_model_does_not(
 async def test_when_both_fail_a_passing_failure_wins(
     build: Build, model: LoopbackModel, other: LoopbackModel, conversation: Conversation, name: str
 ) -> None:
-    model.mode, other.mode = Fault.RATE_LIMITED, Fault.UNAUTHORIZED
+    model.mode, other.mode = ModelFault.RATE_LIMITED, ModelFault.UNAUTHORIZED
     responder = build(model=name, base_url=model.base_url, fallback_model="small", fallback_base_url=other.base_url)
     with pytest.raises(RetryLater, match=rf"{name}.*small.*401") as caught:
         await responder.reply(conversation.context("hello"))
@@ -280,7 +290,7 @@ async def test_when_both_fail_a_passing_failure_wins(
 async def test_a_model_that_just_failed_is_asked_last(
     build: Build, model: LoopbackModel, other: LoopbackModel, conversation: Conversation, name: str
 ) -> None:
-    model.mode = Fault.SERVER_ERROR
+    model.mode = ModelFault.SERVER_ERROR
     responder = build(model=name, base_url=model.base_url, fallback_model="small", fallback_base_url=other.base_url)
     await responder.reply(conversation.context("one"))
     await responder.reply(conversation.context("two"))
@@ -293,7 +303,7 @@ async def test_cancelling_ends_the_request_and_records_it(
 ) -> None:
     responder = build(model=name, base_url=model.base_url)
     await responder.warm()
-    model.mode = Fault.HANG
+    model.mode = ModelFault.HANG
     task = asyncio.create_task(responder.reply(conversation.context("hello")))
     await model.wait_for_requests(1)
     task.cancel()
@@ -328,7 +338,7 @@ async def test_a_huge_answer_is_not_swallowed(
 ) -> None:
     responder = build(model=name, base_url=model.base_url)
     await responder.reply(conversation.context("hello"))
-    model.mode = Fault.HUGE
+    model.mode = ModelFault.HUGE
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tracemalloc.start()
     with pytest.raises(RetryLater):
@@ -348,7 +358,7 @@ async def test_nothing_to_answer_is_said_plainly(
 
 
 async def test_the_colleague_mark_never_reaches_the_person(build: Build, conversation: Conversation, name: str) -> None:
-    def mimic(_: Sequence[Message]) -> str:
+    def mimic(_: Sequence[ChatMessage]) -> str:
         return "[colleague] Sure, I will.  "
 
     async with LoopbackModel(mimic) as model:

@@ -11,7 +11,8 @@ import pytest
 from convoq.ai import build_responder
 from convoq.ai.endpoints import fallback_endpoint, main_endpoint, persona_endpoint
 from convoq.errors import ConfigError
-from convoq.loopback.model import Fault, LoopbackModel
+from convoq.loopback.faults import ModelFault
+from convoq.loopback.model import LoopbackModel
 from convoq.settings import AiSettings, PersonaSettings
 from tests.ai.conftest import Build, Conversation
 
@@ -227,6 +228,6 @@ async def test_a_fallback_that_differs_only_by_its_key_is_asked(
     main = {"model": "qwen", "base_url": model.base_url, "api_key": "sk-one"}
     fallback = {f"fallback_{name}": value for name, value in main.items()} | {"fallback_api_key": "sk-two"}
     responder = build(**main, **fallback)
-    model.fail(Fault.UNAUTHORIZED)
+    model.fail(ModelFault.UNAUTHORIZED)
     await responder.reply(conversation.context("hello"))
     assert [asked.headers["Authorization"] for asked in model.requests] == ["Bearer sk-one", "Bearer sk-two"]

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 
 from convoq.ai.base import AccountRefused, ModelCall
 from convoq.errors import RetryLater, Unrecoverable
-from convoq.loopback.model import Fault, LoopbackModel
+from convoq.loopback.faults import ModelFault
+from convoq.loopback.model import LoopbackModel
 from tests.ai.conftest import Build, Conversation
 
 
@@ -50,7 +51,7 @@ async def test_an_unknown_host_is_tried_again_later(build: Build, conversation: 
 
 
 async def test_logs_hold_no_message_and_no_key(build: Build, model: LoopbackModel, conversation: Conversation) -> None:
-    model.mode = Fault.UNAUTHORIZED
+    model.mode = ModelFault.UNAUTHORIZED
     responder = build(model="openai:gpt-test", base_url=model.base_url, api_key="sk-secret")
     with capture_logs() as logs, pytest.raises(AccountRefused):
         await responder.reply(conversation.context("my private words"))
@@ -72,7 +73,7 @@ async def test_close_waits_until_a_cancelled_call_is_recorded(
 
     responder = build(model="qwen", base_url=model.base_url)
     await responder.warm()
-    model.mode = Fault.HANG
+    model.mode = ModelFault.HANG
     task = asyncio.create_task(responder.reply(conversation.context("hello", record=record)))
     await model.wait_for_requests(1)
     task.cancel()
@@ -95,7 +96,7 @@ async def test_many_replies_at_once_load_the_library_once(
 async def test_the_fallback_of_another_dialect_answers(
     build: Build, model: LoopbackModel, other: LoopbackModel, conversation: Conversation
 ) -> None:
-    model.mode = Fault.OVERLOADED
+    model.mode = ModelFault.OVERLOADED
     responder = build(
         model="openai:gpt-test",
         base_url=model.base_url,

@@ -10,7 +10,9 @@ import pytest
 
 from convoq.ai.base import Author
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
-from convoq.loopback.model import Fault, LoopbackModel, Message, ToolCall
+from convoq.loopback.dialects import ChatMessage, ToolCall
+from convoq.loopback.faults import ModelFault
+from convoq.loopback.model import LoopbackModel
 from convoq.settings import PersonaSettings
 from tests.ai.conftest import Build, Conversation
 
@@ -52,7 +54,7 @@ async def test_an_overflow_keeps_the_system_prompt(
     build: Build, model: LoopbackModel, conversation: Conversation, tmp_path: Path
 ) -> None:
     write(tmp_path, "agent = Agent(system_prompt='You sell boats.')")
-    model.fail(Fault.OVERFLOW)
+    model.fail(ModelFault.OVERFLOW)
     responder = build(own(), model="qwen", base_url=model.base_url)
     await responder.reply(conversation.context("hi", (Author.AI, "Ahoy"), "boats?", persona="shop"))
     shortened = model.requests[1]
@@ -68,7 +70,7 @@ async def test_own_tools_work_and_every_request_is_recorded(
         "agent = Agent()\n\n@agent.tool_plain\ndef stock(item: str) -> str:\n    return f'{item}: 3 left'",
     )
 
-    def rule(messages: Sequence[Message]) -> str | ToolCall:
+    def rule(messages: Sequence[ChatMessage]) -> str | ToolCall:
         return f"We have {messages[-1].text}" if messages[-1].role == "tool" else ToolCall("stock", {"item": "oars"})
 
     async with LoopbackModel(rule) as model:
@@ -86,7 +88,7 @@ async def test_a_failure_after_a_tool_does_not_run_the_tool_again(
         "runs = []\nagent = Agent()\n\n@agent.tool_plain\ndef book() -> str:\n    runs.append(1)\n    return 'booked'",
     )
     async with LoopbackModel(lambda _: ToolCall("book")) as model:
-        model.fail(None, Fault.SERVER_ERROR)
+        model.fail(None, ModelFault.SERVER_ERROR)
         responder = build(
             own(),
             model="openai:gpt-test",

@@ -17,20 +17,9 @@ from convoq.channels.base import Channel, Failure, Outbound, SendFailed
 from convoq.channels.twilio.channel import TwilioChannel
 from convoq.clock import WallClock
 from convoq.errors import ConfigError
-from convoq.loopback.twilio import (
-    ACCOUNT_SID,
-    AUTH_TOKEN,
-    Fault,
-    LoopbackTwilio,
-    Message,
-    error,
-    garbage,
-    hang,
-    refused,
-    reset,
-    slow,
-    too_many,
-)
+from convoq.loopback.faults import TwilioFault, error, garbage, hang, refused, reset, slow, too_many
+from convoq.loopback.messages import TwilioMessage
+from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.settings import TwilioSettings
 from tests.clock import ManualClock
 
@@ -130,7 +119,7 @@ NOT_TAKEN = [
 async def test_what_was_not_taken_fails_by_its_kind(
     channel: TwilioChannel,
     loopback: LoopbackTwilio,
-    fault: Fault,
+    fault: TwilioFault,
     expected: Failure,
     code: str | None,
     delay: float | None,
@@ -144,7 +133,7 @@ async def test_what_was_not_taken_fails_by_its_kind(
 
 @pytest.mark.parametrize("fault", [error(accepted=True), reset(), hang(), garbage(), slow(2.0)])
 async def test_what_was_taken_is_ambiguous_and_found(
-    channel: TwilioChannel, loopback: LoopbackTwilio, fault: Fault
+    channel: TwilioChannel, loopback: LoopbackTwilio, fault: TwilioFault
 ) -> None:
     loopback.fault = fault
     assert (await failure(channel.send(HELLO))).failure is Failure.AMBIGUOUS
@@ -328,15 +317,15 @@ async def test_finding_ignores_what_the_person_wrote(channel: TwilioChannel, loo
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (Fault(accepts=False, answer="error", status=503, on="read"), Failure.AMBIGUOUS),
-        (Fault(accepts=False, answer="error", status=401, code=20003, on="read"), Failure.ACCOUNT),
-        (Fault(accepts=False, answer="garbage", status=200, on="read"), Failure.AMBIGUOUS),
-        (Fault(accepts=False, answer="hang", on="read"), Failure.AMBIGUOUS),
-        (Fault(accepts=False, answer="reset", on="read"), Failure.AMBIGUOUS),
+        (TwilioFault(accepts=False, answer="error", status=503, on="read"), Failure.AMBIGUOUS),
+        (TwilioFault(accepts=False, answer="error", status=401, code=20003, on="read"), Failure.ACCOUNT),
+        (TwilioFault(accepts=False, answer="garbage", status=200, on="read"), Failure.AMBIGUOUS),
+        (TwilioFault(accepts=False, answer="hang", on="read"), Failure.AMBIGUOUS),
+        (TwilioFault(accepts=False, answer="reset", on="read"), Failure.AMBIGUOUS),
     ],
 )
 async def test_finding_says_when_it_cannot_look(
-    channel: TwilioChannel, loopback: LoopbackTwilio, fault: Fault, expected: Failure
+    channel: TwilioChannel, loopback: LoopbackTwilio, fault: TwilioFault, expected: Failure
 ) -> None:
     loopback.fault = fault
     assert (await failure(channel.find(HELLO, within=1))).failure is expected
@@ -352,9 +341,9 @@ async def test_finding_does_not_trust_a_strange_list(opener: Opener, body: str) 
     assert failed.failure is Failure.AMBIGUOUS
 
 
-def recorded(loopback: LoopbackTwilio, body: str, *, age: int) -> Message:
+def recorded(loopback: LoopbackTwilio, body: str, *, age: int) -> TwilioMessage:
     created = WallClock().now() - age * 1000
-    return Message(sid=loopback.new_sid(), to=ANA, from_=ME, body=body, created=created)
+    return TwilioMessage(sid=loopback.new_sid(), to=ANA, from_=ME, body=body, created=created)
 
 
 # The account

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from convoq.channels.twilio.form import MAX_FIELDS, check_shape_inbound, check_shape_status, parse_form
 from convoq.channels.twilio.signature import canonical
-from convoq.loopback.twilio import ACCOUNT_SID, LoopbackTwilio, Message
+from convoq.loopback.messages import TwilioMessage
+from convoq.loopback.twilio import ACCOUNT_SID, LoopbackTwilio
 
 SID = "SM" + "1a" * 16
 OTHER = "SM" + "2b" * 16
@@ -29,7 +30,7 @@ def sms(**extra: str) -> Form:
 
 
 def delivered() -> Form:
-    message = Message(sid=SID, to="+15551230001", from_="+15557654321", body="hi", created=0)
+    message = TwilioMessage(sid=SID, to="+15551230001", from_="+15557654321", body="hi", created=0)
     return LoopbackTwilio().status_form(message, "delivered")
 
 

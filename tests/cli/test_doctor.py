@@ -23,7 +23,8 @@ from convoq.cli.doctor import machine as checks_machine
 from convoq.cli.doctor import services as checks_services
 from convoq.cli.doctor.machine import has_wal_reset_bug
 from convoq.db import Database
-from convoq.loopback.model import Fault, LoopbackModel
+from convoq.loopback.faults import ModelFault
+from convoq.loopback.model import LoopbackModel
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.monitoring.findings import Finding, Level
 from convoq.monitoring.processes import Processes
@@ -433,7 +434,7 @@ async def test_a_number_that_the_account_lacks_is_a_failure(bare: Place) -> None
 
 async def test_a_model_that_refuses_is_a_failure(bare: Place) -> None:
     model = LoopbackModel()
-    model.mode = Fault.UNAUTHORIZED
+    model.mode = ModelFault.UNAUTHORIZED
     await model.start()
     try:
         bare.configure(

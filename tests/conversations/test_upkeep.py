@@ -11,7 +11,7 @@ from convoq.conversations.states import ALLOWED, IllegalTransition, Status, chec
 from convoq.db import Database
 from convoq.errors import Snooze, Unrecoverable
 from convoq.handlers import upkeep
-from convoq.loopback.twilio import too_many
+from convoq.loopback.faults import too_many
 from convoq.queue.base import JobFilter
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, TIMING, House, open_house

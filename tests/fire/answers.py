@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from convoq.loopback import twilio as loopback
-from convoq.loopback.model import Fault
+from convoq.loopback import faults
+from convoq.loopback.faults import ModelFault
 from tests.fire.books import settle
 from tests.fire.crowd import Crowd
 from tests.fire.peers import TOKEN
@@ -18,23 +18,24 @@ from tests.fire.report import Section, quantile
 from tests.fire.site import Site, open_site
 
 LOST_ANSWERS = (
-    loopback.reset(), loopback.hang(), loopback.error(accepted=True), loopback.error(accepted=True, status=503),
-    loopback.garbage(), loopback.slow(2.5),
+    faults.reset(), faults.hang(), faults.error(accepted=True), faults.error(accepted=True, status=503),
+    faults.garbage(), faults.slow(2.5),
 )  # fmt: skip
 NOT_TAKEN = (
-    loopback.too_many("1"), loopback.too_many(None), loopback.reset(accepted=False), loopback.hang(accepted=False),
-    loopback.error(accepted=False), loopback.error(accepted=False, status=503), loopback.garbage(accepted=False),
+    faults.too_many("1"), faults.too_many(None), faults.reset(accepted=False), faults.hang(accepted=False),
+    faults.error(accepted=False), faults.error(accepted=False, status=503), faults.garbage(accepted=False),
 )  # fmt: skip
 LISTS = (
-    loopback.Fault(accepts=False, answer="error", status=500, on="read"),
-    loopback.Fault(accepts=False, answer="reset", on="read"),
+    faults.TwilioFault(accepts=False, answer="error", status=500, on="read"),
+    faults.TwilioFault(accepts=False, answer="reset", on="read"),
 )
 PASSING = (
-    Fault.HANG, Fault.DRIP, Fault.RESET, Fault.TRUNCATED, Fault.GARBAGE, Fault.WRONG_TYPES, Fault.HTML, Fault.HUGE,
-    Fault.COMPRESSED, Fault.EMPTY, Fault.RATE_LIMITED, Fault.SERVER_ERROR, Fault.OVERLOADED, Fault.UTF16,
-    Fault.UNAUTHORIZED, Fault.NO_CREDIT,
+    ModelFault.HANG, ModelFault.DRIP, ModelFault.RESET, ModelFault.TRUNCATED, ModelFault.GARBAGE,
+    ModelFault.WRONG_TYPES, ModelFault.HTML, ModelFault.HUGE, ModelFault.COMPRESSED, ModelFault.EMPTY,
+    ModelFault.RATE_LIMITED, ModelFault.SERVER_ERROR, ModelFault.OVERLOADED, ModelFault.UTF16,
+    ModelFault.UNAUTHORIZED, ModelFault.NO_CREDIT,
 )  # fmt: skip
-FINAL = (Fault.NOT_FOUND, Fault.REJECTED, Fault.REFUSAL)
+FINAL = (ModelFault.NOT_FOUND, ModelFault.REJECTED, ModelFault.REFUSAL)
 AFTERMATH = 15.0  # seconds for which a fault may still be felt in the conversation that it has hit
 PROMPT = 5.0  # seconds within which those are answered whom no fault has hit
 LARGEST_WORKER = 400.0  # MB, with 20 MB answers coming in

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from convoq.ai.offline import NOTICE
-from convoq.loopback.twilio import Message as Reply
+from convoq.loopback.messages import TwilioMessage as Reply
 from tests.fire.crowd import Crowd, Message
 from tests.fire.logbook import read_logs
 from tests.fire.peers import TOKEN

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from convoq.loopback import twilio as loopback
-from convoq.loopback.model import Fault
+from convoq.loopback import faults
+from convoq.loopback.faults import ModelFault
 from tests.fire.books import settle
 from tests.fire.crowd import Crowd
 from tests.fire.plan import Plan
@@ -45,8 +45,8 @@ async def kills(plan: Plan) -> Section:
 
 def _unhurried(site: Site, plan: Plan) -> None:
     """Twilio and the model take their time, so that kills find turns in every step; callbacks prove sends or do not."""
-    site.twilio.fault = loopback.slow(plan.rng.choice((0.05, 0.25)))
-    site.model.mode = Fault.SLOW
+    site.twilio.fault = faults.slow(plan.rng.choice((0.05, 0.25)))
+    site.model.mode = ModelFault.SLOW
     site.twilio.delivery = plan.rng.choice(((), (("sent", None), ("delivered", None))))
 
 

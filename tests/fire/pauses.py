@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 
-from convoq.loopback import twilio as loopback
-from convoq.loopback.model import Fault
+from convoq.loopback import faults
+from convoq.loopback.faults import ModelFault
 from tests.fire.books import settle
 from tests.fire.crowd import Crowd
 from tests.fire.plan import Plan
@@ -22,8 +22,8 @@ async def pauses(plan: Plan) -> Section:
     modelled = plan.number % 3 == 2
     async with open_site(plan.directory, modelled=modelled, CONVOQ_QUEUE__VISIBILITY_TIMEOUT=f"{LEASE:g}") as site:
         # Slow enough that most stops find a turn between its request and Twilio's answer.
-        site.twilio.fault = loopback.slow(0.2)
-        site.model.mode = Fault.SLOW
+        site.twilio.fault = faults.slow(0.2)
+        site.model.mode = ModelFault.SLOW
         site.twilio.delivery = plan.rng.choice(((), (("sent", None), ("delivered", None))))
         crowd = Crowd(site, plan.rng)
         plan.begin()

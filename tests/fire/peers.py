@@ -10,13 +10,16 @@ from typing import Any
 
 from aiohttp import web
 
-from convoq.loopback import model
-from convoq.loopback import twilio as loopback
+from convoq.loopback.dialects import ChatMessage, Dialect, RecordedRequest
+from convoq.loopback.faults import ModelFault, TwilioFault
+from convoq.loopback.messages import Event, TwilioMessage
+from convoq.loopback.model import LoopbackModel
+from convoq.loopback.twilio import LoopbackTwilio
 
 TOKEN = re.compile(r"#\d{3}\.\d{5}#")  # every message that a person writes carries one of its own
 
 
-class Twilio(loopback.LoopbackTwilio):
+class Twilio(LoopbackTwilio):
     """Knows when each message was taken, and which conversations a fault has hit."""
 
     def __init__(self) -> None:
@@ -24,15 +27,14 @@ class Twilio(loopback.LoopbackTwilio):
         self.taken_at: dict[str, float] = {}
         self.hit: list[tuple[str, float]] = []  #: who was hit when
         self.faults: Counter[str] = Counter()
-        self.pace: loopback.Fault | None = None  #: how requests go that nothing is done to
         self.listen(self._note)
 
-    def _note(self, event: loopback.Event, message: loopback.Message) -> None:
+    def _note(self, event: Event, message: TwilioMessage) -> None:
         if event == "message":
             self.taken_at[message.sid] = monotonic()
 
     async def _go_wrong(
-        self, fault: loopback.Fault, request: web.Request, handler: Callable[[web.Request], Any]
+        self, fault: TwilioFault, request: web.Request, handler: Callable[[web.Request], Any]
     ) -> web.StreamResponse:
         if fault is not self.fault:
             self.faults[f"Twilio: {name_of(fault)}"] += 1
@@ -41,7 +43,7 @@ class Twilio(loopback.LoopbackTwilio):
         return await super()._go_wrong(fault, request, handler)
 
 
-class Model(model.LoopbackModel):
+class Model(LoopbackModel):
     """Answers with the tokens of what it was asked last, so that a reply proves which messages it covers."""
 
     def __init__(self) -> None:
@@ -50,7 +52,7 @@ class Model(model.LoopbackModel):
         self.hit: list[tuple[str, float]] = []  #: which message was hit when, by its token
 
     async def _respond(
-        self, request: web.Request, dialect: Any, asked: model.Asked, fault: model.Fault | None
+        self, request: web.Request, dialect: Dialect, asked: RecordedRequest, fault: ModelFault | None
     ) -> web.StreamResponse:
         if fault is not None and fault is not self.mode:
             self.faults[f"model: {fault}"] += 1
@@ -58,12 +60,12 @@ class Model(model.LoopbackModel):
         return await super()._respond(request, dialect, asked, fault)
 
 
-def covering(messages: Sequence[model.Message]) -> str:
+def covering(messages: Sequence[ChatMessage]) -> str:
     """The model's rule."""
     return "You wrote " + " ".join(TOKEN.findall(messages[-1].text))
 
 
-def name_of(fault: loopback.Fault) -> str:
+def name_of(fault: TwilioFault) -> str:
     """A fault in words: what is answered, and whether the message was taken."""
     answer = str(fault.status) if fault.answer == "error" else fault.answer
     if fault.on == "read":

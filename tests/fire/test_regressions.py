@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from convoq.db.connection import BUSY_TIMEOUT_MS
-from convoq.loopback.model import Fault, LoopbackModel
+from convoq.loopback.faults import ModelFault
+from convoq.loopback.model import LoopbackModel
 from tests.fire import stopping_worker
 from tests.process import crashing_worker
 from tests.process.harness import Process, Site, open_site
@@ -78,7 +79,7 @@ async def test_a_turn_that_is_divided_after_its_draft_gets_answers_of_its_own(tm
 async def test_a_message_back_from_the_dead_letters_is_answered_though_its_conversation_is_over(tmp_path: Path) -> None:
     settings = {"CONVOQ_CONVERSATION__IDLE_AFTER": "0.2", "CONVOQ_CONVERSATION__EXPIRE_AFTER": "0.3"}
     async with LoopbackModel() as model, open_site(tmp_path, **settings, **asking(model)) as site:
-        model.fail(Fault.REJECTED)
+        model.fail(ModelFault.REJECTED)
         await site.serve()
         worker = await site.start("work")
         await site.say("the first question")

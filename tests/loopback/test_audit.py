@@ -8,7 +8,7 @@ import pytest
 
 from convoq.demo.promises import of_books, of_echoes
 from convoq.loopback.audit import Accepted, Audit, Entry, Ledger, audit
-from convoq.loopback.twilio import Message
+from convoq.loopback.messages import TwilioMessage
 
 ANA, BEN = "whatsapp:+447700900101", "+12025550142"
 ACCEPTED = [Accepted("SM1", ANA, "one"), Accepted("SM2", ANA, "two"), Accepted("SM3", BEN, "three")]
@@ -21,10 +21,10 @@ LEDGER = Ledger(
 )
 
 
-def at_twilio(*references: str) -> list[Message]:
+def at_twilio(*references: str) -> list[TwilioMessage]:
     owners = {"d": (BEN, "“three”"), "a": (ANA, "“one”"), "b": (ANA, "“two”"), "c": (ANA, "more")}
     return [
-        Message(sid=f"SM{place}{reference}", to=owners.get(reference, (ANA, ""))[0], from_="+1",
+        TwilioMessage(sid=f"SM{place}{reference}", to=owners.get(reference, (ANA, ""))[0], from_="+1",
                 body=owners.get(reference, (ANA, "?"))[1], created=place, reference=reference)
         for place, reference in enumerate(references)
     ]  # fmt: skip

@@ -9,7 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from convoq.loopback.model import HUGE_BYTES, Fault, LoopbackModel, Message, ToolCall
+from convoq.loopback.dialects import ChatMessage, ToolCall
+from convoq.loopback.faults import ModelFault
+from convoq.loopback.model import HUGE_BYTES, LoopbackModel
 
 
 @pytest.fixture
@@ -47,11 +49,11 @@ async def test_anthropic_dialect_answers_by_the_rule(model: LoopbackModel, http:
     async with http.post(url, json=body) as response:
         answer = await response.json()
     assert answer["content"] == [{"type": "text", "text": "You said: hola"}]
-    assert model.requests[0].messages == (Message("system", "be nice"), Message("user", "hola"))
+    assert model.requests[0].messages == (ChatMessage("system", "be nice"), ChatMessage("user", "hola"))
 
 
 async def test_rule_sees_the_messages(http: aiohttp.ClientSession) -> None:
-    def shout(messages: Sequence[Message]) -> str:
+    def shout(messages: Sequence[ChatMessage]) -> str:
         return messages[-1].text.upper()
 
     async with LoopbackModel(shout) as model:
@@ -72,27 +74,27 @@ async def test_rule_may_ask_for_a_tool(dialect: Any, http: aiohttp.ClientSession
 @pytest.mark.parametrize(
     ("fault", "status"),
     [
-        (Fault.UNAUTHORIZED, 401),
-        (Fault.NOT_FOUND, 404),
-        (Fault.OVERFLOW, 400),
-        (Fault.RATE_LIMITED, 429),
-        (Fault.SERVER_ERROR, 500),
-        (Fault.OVERLOADED, 529),
+        (ModelFault.UNAUTHORIZED, 401),
+        (ModelFault.NOT_FOUND, 404),
+        (ModelFault.OVERFLOW, 400),
+        (ModelFault.RATE_LIMITED, 429),
+        (ModelFault.SERVER_ERROR, 500),
+        (ModelFault.OVERLOADED, 529),
     ],
 )
 async def test_status_faults(
-    model: LoopbackModel, http: aiohttp.ClientSession, dialect: Any, fault: Fault, status: int
+    model: LoopbackModel, http: aiohttp.ClientSession, dialect: Any, fault: ModelFault, status: int
 ) -> None:
     model.fail(fault)
     url, body = dialect(model)
     async with http.post(url, json=body) as response:
         assert response.status == status
-        assert ("Retry-After" in response.headers) == (fault is Fault.RATE_LIMITED)
+        assert ("Retry-After" in response.headers) == (fault is ModelFault.RATE_LIMITED)
         assert "message" in (await response.json())["error"]
 
 
-@pytest.mark.parametrize("fault", [Fault.RESET, Fault.TRUNCATED])
-async def test_broken_connections(model: LoopbackModel, http: aiohttp.ClientSession, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [ModelFault.RESET, ModelFault.TRUNCATED])
+async def test_broken_connections(model: LoopbackModel, http: aiohttp.ClientSession, fault: ModelFault) -> None:
     model.fail(fault)
     url, body = openai(model)
     with pytest.raises((aiohttp.ClientError, ConnectionError)):
@@ -100,8 +102,8 @@ async def test_broken_connections(model: LoopbackModel, http: aiohttp.ClientSess
             await response.read()
 
 
-@pytest.mark.parametrize("fault", [Fault.GARBAGE, Fault.HTML, Fault.UTF16])
-async def test_bodies_that_are_no_json(model: LoopbackModel, http: aiohttp.ClientSession, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [ModelFault.GARBAGE, ModelFault.HTML, ModelFault.UTF16])
+async def test_bodies_that_are_no_json(model: LoopbackModel, http: aiohttp.ClientSession, fault: ModelFault) -> None:
     model.fail(fault)
     url, body = openai(model)
     async with http.post(url, json=body) as response:
@@ -112,7 +114,7 @@ async def test_bodies_that_are_no_json(model: LoopbackModel, http: aiohttp.Clien
 
 
 async def test_huge_body_is_as_large_as_it_says(model: LoopbackModel, http: aiohttp.ClientSession) -> None:
-    model.fail(Fault.HUGE)
+    model.fail(ModelFault.HUGE)
     url, body = openai(model)
     size = 0
     async with http.post(url, json=body) as response:
@@ -124,7 +126,7 @@ async def test_huge_body_is_as_large_as_it_says(model: LoopbackModel, http: aioh
 async def test_a_hanging_request_ends_when_the_client_goes_away(
     model: LoopbackModel, http: aiohttp.ClientSession
 ) -> None:
-    model.fail(Fault.HANG)
+    model.fail(ModelFault.HANG)
     url, body = openai(model)
     asking = asyncio.create_task(http.post(url, json=body).__aenter__())
     await model.wait_for_requests(1)
@@ -133,7 +135,7 @@ async def test_a_hanging_request_ends_when_the_client_goes_away(
 
 
 async def test_mode_lasts_and_scripted_answers_come_first(model: LoopbackModel, http: aiohttp.ClientSession) -> None:
-    model.mode = Fault.SERVER_ERROR
+    model.mode = ModelFault.SERVER_ERROR
     model.fail(None)
     url, body = openai(model)
     statuses = []

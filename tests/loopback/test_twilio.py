@@ -13,7 +13,8 @@ from aiohttp import web
 from twilio.request_validator import RequestValidator
 
 from convoq.channels.twilio.form import check_shape_inbound, check_shape_status
-from convoq.loopback.twilio import AUTH_TOKEN, LoopbackTwilio, hang, refused
+from convoq.loopback.faults import hang, refused
+from convoq.loopback.twilio import AUTH_TOKEN, LoopbackTwilio
 
 ANA, ME = "whatsapp:+34600000001", "whatsapp:+14155238886"
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import aiohttp
 
-from convoq.loopback.twilio import Answer, LoopbackTwilio
+from convoq.loopback.messages import Answer
+from convoq.loopback.twilio import LoopbackTwilio
 
 ROOT = Path(__file__).parents[2]
 NUMBER = "whatsapp:+15550009999"

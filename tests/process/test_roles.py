@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from convoq.db.migrations import known
-from convoq.loopback.twilio import hang
+from convoq.loopback.faults import hang
 from tests.process.harness import Process, Site
 
 pytestmark = pytest.mark.process

@@ -8,8 +8,9 @@ from typing import Final, Literal
 
 from convoq.clock import Clock
 from convoq.loopback.audit import Accepted
+from convoq.loopback.messages import Answer
 from convoq.loopback.people import Phone
-from convoq.loopback.twilio import Answer, LoopbackTwilio
+from convoq.loopback.twilio import LoopbackTwilio
 
 Tone = Literal["good", "bad", "plain"]
 

@@ -11,8 +11,8 @@ from convoq.channels.twilio.errors import meaning
 from convoq.dev.page.actions import Note
 from convoq.dev.page.timeline import Heard, Said, Thread
 from convoq.loopback.audit import Audit
+from convoq.loopback.messages import TwilioMessage
 from convoq.loopback.people import Phone
-from convoq.loopback.twilio import Message
 
 SLACK = 100  # ms; a snooze ends a little after what it waits for
 _CODE = re.compile(r"\((\d+)\)$")
@@ -79,7 +79,7 @@ def blank(kind: str) -> Item:
 
 
 def phone_view(
-    phone: Phone, thread: Thread, notes: Sequence[Note], at_twilio: Sequence[Message], memory: Memory, now: int,
+    phone: Phone, thread: Thread, notes: Sequence[Note], at_twilio: Sequence[TwilioMessage], memory: Memory, now: int,
 ) -> PhoneView:  # fmt: skip
     """One phone: what its owner wrote, what arrived on it, and what the buttons did, in the order of time."""
     lines = [(one.received_at, _mine(one, thread, memory, now)) for one in thread.heard]
@@ -182,9 +182,9 @@ def _of_job(heard: Heard, memory: Memory, now: int) -> tuple[str, str]:
     return ("waiting whether more is coming", "plain") if heard.claimed_at and (heard.due_at or 0) > now else ("", "")
 
 
-def _theirs(phone: Phone, said: Sequence[Said], at_twilio: Sequence[Message]) -> list[tuple[int, Item]]:
+def _theirs(phone: Phone, said: Sequence[Said], at_twilio: Sequence[TwilioMessage]) -> list[tuple[int, Item]]:
     """A bubble for each message that arrived, so that one sent twice would be seen twice."""
-    arrived: dict[str | None, list[Message]] = {}
+    arrived: dict[str | None, list[TwilioMessage]] = {}
     for message in at_twilio:
         if message.to == phone.address:
             arrived.setdefault(message.reference, []).append(message)

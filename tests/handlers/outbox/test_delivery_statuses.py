@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convoq.loopback.twilio import reset
+from convoq.loopback.faults import reset
 from convoq.queue.base import State
 from tests.handlers.house import House
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convoq.loopback.twilio import reset, too_many
+from convoq.loopback.faults import reset, too_many
 from tests.handlers.house import ANA, BEN, House
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from convoq.loopback.twilio import refused, slow, too_many
+from convoq.loopback.faults import refused, slow, too_many
 from convoq.queue.base import State
 from tests.handlers.house import ANA_SMS, OUR_SMS, House
 

@@ -6,7 +6,7 @@ import pytest
 
 from convoq.channels.base import Outbound, Sent
 from convoq.handlers.base import Work
-from convoq.loopback.twilio import Fault, error, garbage, hang, reset, slow
+from convoq.loopback.faults import TwilioFault, error, garbage, hang, reset, slow
 from tests.handlers.house import RECONCILE_AFTER, REQUEST_TIMEOUT, House
 
 ACCEPTED = [
@@ -19,12 +19,12 @@ ACCEPTED = [
 NOT_ACCEPTED = [reset(accepted=False), error(accepted=False), garbage(accepted=False), hang(accepted=False)]
 
 
-def name(fault: Fault) -> str:
+def name(fault: TwilioFault) -> str:
     return f"{fault.answer}-{fault.status}"
 
 
 @pytest.mark.parametrize("fault", ACCEPTED, ids=name)
-async def test_a_message_that_was_taken_is_not_sent_again(house: House, fault: Fault) -> None:
+async def test_a_message_that_was_taken_is_not_sent_again(house: House, fault: TwilioFault) -> None:
     house.twilio.fail_next(fault)
     await house.hear("hello")
     await house.settle()
@@ -35,7 +35,7 @@ async def test_a_message_that_was_taken_is_not_sent_again(house: House, fault: F
 
 
 @pytest.mark.parametrize("fault", NOT_ACCEPTED, ids=name)
-async def test_a_message_that_was_not_taken_is_sent_again_once(house: House, fault: Fault) -> None:
+async def test_a_message_that_was_not_taken_is_sent_again_once(house: House, fault: TwilioFault) -> None:
     house.twilio.fail_next(fault)
     await house.hear("hello")
     await house.settle()
@@ -43,7 +43,7 @@ async def test_a_message_that_was_not_taken_is_sent_again_once(house: House, fau
 
 
 @pytest.mark.parametrize("fault", [reset(), reset(accepted=False)], ids=["taken", "not taken"])
-async def test_the_parts_stay_in_order_around_an_unknown_outcome(house: House, fault: Fault) -> None:
+async def test_the_parts_stay_in_order_around_an_unknown_outcome(house: House, fault: TwilioFault) -> None:
     text = " ".join(f"sentence {number}." for number in range(300))
     house.responder.script = [text]
     house.twilio.fail_next(slow(0))
@@ -66,7 +66,7 @@ async def test_twilio_is_not_asked_before_it_can_know(house: House) -> None:
 
 async def test_a_twilio_that_fails_to_look_is_asked_again(house: House) -> None:
     house.twilio.fail_next(reset())
-    house.twilio.fail_next(Fault(accepts=False, answer="error", on="read"), times=3)
+    house.twilio.fail_next(TwilioFault(accepts=False, answer="error", on="read"), times=3)
     await house.hear("hello")
     await house.settle()
     assert house.sent == ["re: hello"]
@@ -74,7 +74,7 @@ async def test_a_twilio_that_fails_to_look_is_asked_again(house: House) -> None:
 
 async def test_a_look_that_the_account_is_refused_costs_no_attempt(house: House) -> None:
     house.twilio.fail_next(reset())
-    house.twilio.fail_next(Fault(accepts=False, answer="error", status=401, code=20003, on="read"), times=30)
+    house.twilio.fail_next(TwilioFault(accepts=False, answer="error", status=401, code=20003, on="read"), times=30)
     job_id = await house.hear("hello")
     await house.settle()
     assert (house.sent, (await house.job(job_id)).attempt) == (["re: hello"], 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convoq.loopback.twilio import too_many
+from convoq.loopback.faults import too_many
 from tests.handlers.house import ANA_SMS, OUR_SMS, House
 
 DAY = 86_400.0
