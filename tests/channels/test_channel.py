@@ -19,25 +19,13 @@ from convoq.clock import WallClock
 from convoq.errors import ConfigError
 from convoq.loopback.faults import TwilioFault, error, garbage, hang, refused, reset, slow, too_many
 from convoq.loopback.messages import TwilioMessage
-from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
-from convoq.settings import TwilioSettings
+from convoq.loopback.twilio import LoopbackTwilio
+from tests.channels.conftest import settings
 from tests.clock import ManualClock
 
 ME, ANA = "whatsapp:+14155238886", "whatsapp:+34600000001"
 HELLO = Outbound(reference="m-1", our_address=ME, address=ANA, body="¡Hola! 🙂 1+1=2 & more")
 Opener = Callable[..., Awaitable[TwilioChannel]]
-
-
-def settings(url: str, **changes: object) -> TwilioSettings:
-    known: dict[str, object] = {"account_sid": ACCOUNT_SID, "auth_token": AUTH_TOKEN, "timeout": 0.5}
-    return TwilioSettings.model_validate({**known, "api_base_url": url, **changes})
-
-
-@pytest.fixture
-async def loopback() -> AsyncIterator[LoopbackTwilio]:
-    async with LoopbackTwilio() as loopback:
-        loopback.delivery = ()
-        yield loopback
 
 
 @pytest.fixture
@@ -346,31 +334,6 @@ def recorded(loopback: LoopbackTwilio, body: str, *, age: int) -> TwilioMessage:
     return TwilioMessage(sid=loopback.new_sid(), to=ANA, from_=ME, body=body, created=created)
 
 
-# The account
-
-
-async def test_the_account_is_checked(channel: TwilioChannel, loopback: LoopbackTwilio, opener: Opener) -> None:
-    assert (await channel.account_check()).ok
-    loopback.account_status = "suspended"
-    check = await channel.account_check()
-    assert (check.ok, check.detail) == (False, "Loopback is suspended")
-    wrong = await (await opener(loopback.url, auth_token="wrong")).account_check()
-    assert not wrong.ok
-    assert "20003" in wrong.detail
-    away = await (await opener("http://127.0.0.1:9")).account_check()
-    assert "could not be reached" in away.detail
-
-
-async def test_a_numbers_webhook_is_read(channel: TwilioChannel, loopback: LoopbackTwilio) -> None:
-    loopback.numbers["+15557654321"] = {"sms_url": "https://bot.example.com/twilio/inbound", "sms_method": "POST"}
-    urls = await channel.webhook_urls("+15557654321")
-    assert urls
-    assert (urls.sms_url, urls.sms_method) == ("https://bot.example.com/twilio/inbound", "POST")
-    assert (urls.fallback_url, urls.application_sid) == ("", "")
-    assert await channel.webhook_urls("+15550000000") is None
-    assert await channel.webhook_urls(ME) is None
-
-
 # Starting
 
 
@@ -410,7 +373,7 @@ async def test_secrets_do_not_show(opener: Opener) -> None:
 
 def test_what_the_webhook_needs_loads_without_the_sdk() -> None:
     code = (
-        "import sys, convoq.channels.twilio.signature, convoq.channels.twilio.form;"
+        "import sys, convoq.channels.twilio.webhooks;"
         "sys.exit(any(name in sys.modules for name in ('twilio', 'aiohttp', 'regex', 'requests')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from convoq.api.app import create_app
 from convoq.api.server import serve
-from convoq.channels.twilio.channel import WebhookUrls
+from convoq.channels.twilio.account import WebhookUrls
 from convoq.channels.twilio.webhooks import webhooks
 from convoq.cli.doctor import machine as checks_machine
 from convoq.cli.doctor import services as checks_services

@@ -20,7 +20,7 @@ _TWILIO: Final = "https://api.twilio.com/"
 _CONNECT: Final = 5.0  # seconds; who cannot connect by then has certainly not sent anything
 
 
-class RestClient(AsyncHttpClient):  # type: ignore[misc]  # twilio ships no types
+class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # twilio ships no types
     """Asks once and tells the truth: nothing is sent twice, nothing hangs, and errors keep their headers.
 
     Raises Refused for an HTTP error, Unreadable for an answer that is none, aiohttp.ClientError and TimeoutError for

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, quote
 
 from convoq.channels.base import VerifiedWebhook, WebhookAnswer, WebhookForged, WebhookRefused, WebhookRequest
 from convoq.channels.twilio.form import Pairs, check_shape_inbound, check_shape_status, parse_form, parse_json
+from convoq.channels.twilio.inbound import CHANNEL
 from convoq.channels.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Verifier
 from convoq.jobs import NORMAL, PEOPLE, NewJob, ProcessAiResponse, RecordDeliveryStatus, conversation_key
 from convoq.settings import TwilioSettings
@@ -100,7 +101,7 @@ class TwilioWebhook:
 
 def _inbound_job(fields: Pairs, form: dict[str, str], _raw_path: str) -> NewJob:
     return ProcessAiResponse(form=tuple(fields)).job(
-        ordering_key=conversation_key("twilio", form["To"], form["From"]),
+        ordering_key=conversation_key(CHANNEL, form["To"], form["From"]),
         dedup_key=f"twilio:inbound:{form['AccountSid']}:{form['MessageSid']}",
         priority=PEOPLE,
     )

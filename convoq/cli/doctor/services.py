@@ -20,7 +20,7 @@ from convoq.text import age
 
 if TYPE_CHECKING:
     from convoq.ai.base import ModelCall
-    from convoq.channels.twilio.channel import TwilioChannel, WebhookUrls
+    from convoq.channels.twilio.account import TwilioAccount, WebhookUrls
     from convoq.settings import AiSettings, Options
     from convoq.settings.load import Loaded
 
@@ -173,37 +173,37 @@ async def _signature(options: Options) -> Finding:
 
 
 async def _twilio(options: Options) -> AsyncIterator[Finding]:
-    from convoq.channels.twilio.channel import TwilioChannel
+    from convoq.channels.twilio.account import TwilioAccount
     from convoq.clock import WallClock
 
     try:
-        channel = await TwilioChannel.create(options.twilio, public_url=None, clock=WallClock())
+        account = await TwilioAccount.open(options.twilio, clock=WallClock())
     except ConvoqError as error:
         yield fail("Twilio", str(error))
         return
     try:
-        account = await _guarded("Twilio", _account(channel))
-        yield account
-        if account.level is Level.OK and options.server.public_url:
-            async for finding in _numbers(channel, options):
+        credentials = await _guarded("Twilio", _credentials(account))
+        yield credentials
+        if credentials.level is Level.OK and options.server.public_url:
+            async for finding in _numbers(account, options):
                 yield finding
     finally:
-        await channel.close()
+        await account.close()
 
 
-async def _account(channel: TwilioChannel) -> Finding:
-    check = await channel.account_check()
+async def _credentials(account: TwilioAccount) -> Finding:
+    check = await account.check()
     if check.ok:
         return ok("Twilio", check.detail)
     return fail("Twilio", check.detail, "look at twilio.account_sid and the token or key, and at the account")
 
 
-async def _numbers(channel: TwilioChannel, options: Options) -> AsyncIterator[Finding]:
+async def _numbers(account: TwilioAccount, options: Options) -> AsyncIterator[Finding]:
     wanted = console_url(options.server.public_url or "")
     addresses = [number.address for number in options.numbers]
     for address in addresses:
         if address.startswith("+"):
-            yield await _guarded(address, _number(channel, address, wanted, bool(options.twilio.messaging_service_sid)))
+            yield await _guarded(address, _number(account, address, wanted, bool(options.twilio.messaging_service_sid)))
     others = [address for address in addresses if not address.startswith("+")]
     if others or not addresses:
         yield note(
@@ -217,8 +217,8 @@ async def _numbers(channel: TwilioChannel, options: Options) -> AsyncIterator[Fi
     )
 
 
-async def _number(channel: TwilioChannel, address: str, wanted: str, in_service: bool) -> Finding:
-    found = await channel.webhook_urls(address)
+async def _number(account: TwilioAccount, address: str, wanted: str, in_service: bool) -> Finding:
+    found = await account.webhook_urls(address)
     if found is None:
         return fail(address, "the account has no such number", "look at [[numbers]], and at twilio.account_sid")
     return judge_webhook(address, found, wanted, in_service=in_service)
