@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -40,3 +41,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if skipped := reporter.stats.get("skipped", []):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"CI: {len(skipped)} tests were skipped; what they need must be installed", red=True)
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    """Of a process that has ended."""
+    with subprocess.Popen(["true"]) as process:
+        return process.pid

@@ -16,6 +16,8 @@ from convoq.conversations.records import Draft
 from convoq.conversations.turns import ConversationStore, Received
 from convoq.db import Database
 from convoq.jobs import PEOPLE, NewJob, ProcessAiResponse, conversation_key, raw_job
+from convoq.monitoring.processes import Processes
+from convoq.monitoring.roles import ROLES
 from convoq.queue.base import Claim
 from convoq.queue.sqlite.backend import SqliteQueue
 
@@ -60,6 +62,12 @@ class Place:
     def execute(self, sql: str, *values: object) -> list[Any]:
         """For what no part of convoq would do, and to look at what was done."""
         return self.prepare(lambda database: database.write(lambda c: c.execute(sql, values).fetchall()))
+
+
+async def announce(database: Database, *roles: str) -> None:
+    """A process of each role (default: all) is there."""
+    for role in roles or ROLES:
+        await Processes(database).announce(f"{role}-1", role, "fine\x1b[2J")
 
 
 def job(kind: str = "greet", number: int = 0, **options: Any) -> NewJob:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from functools import partial
 from typing import Any
 
 import pytest
 
-from convoq.db import Database
 from convoq.monitoring.processes import Processes
-from tests.cli.scenes import Place, bury, claim_one, enqueue, inbound_job, job, receive
-
-ROLES = ("serve", "schedule", "work")
-
-
-async def announce(database: Database, *roles: str) -> None:
-    for role in roles or ROLES:
-        await Processes(database).announce(f"{role}-1", role, "fine\x1b[2J")
+from tests.cli.scenes import Place, announce, bury, claim_one, enqueue, inbound_job, job, receive
 
 
 def document(place: Place, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -96,23 +87,6 @@ def test_a_silent_role_is_a_problem(place: Place, capsys: pytest.CaptureFixture[
     assert re.search(r"work: silent for (4|5)\d s", capsys.readouterr().out)
 
 
-@pytest.fixture
-def dead_pid() -> int:
-    """Of a process that has ended."""
-    with subprocess.Popen(["true"]) as process:
-        return process.pid
-
-
-def test_a_process_that_counts_its_ids_elsewhere_is_not_judged_by_ours(
-    place: Place, monkeypatch: pytest.MonkeyPatch, dead_pid: int
-) -> None:
-    monkeypatch.setattr("convoq.monitoring.processes.INITIAL_NAMESPACE", "pid:[1]")  # as if it ran in a container
-    place.prepare(lambda database: Processes(database).announce("work-a", "work", "busy"))
-    monkeypatch.undo()
-    place.execute("UPDATE processes SET pid = ?", dead_pid)
-    assert [one.gone for one in place.prepare(lambda database: Processes(database).seen())] == [False]
-
-
 def test_a_killed_process_is_gone_at_once(place: Place, capsys: pytest.CaptureFixture[str], dead_pid: int) -> None:
     place.prepare(announce)
     place.execute("UPDATE processes SET pid = ? WHERE role = 'work'", dead_pid)
@@ -122,28 +96,6 @@ def test_a_killed_process_is_gone_at_once(place: Place, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "work: gone: it was killed or crashed: look at its log, and start it again" in out
     assert re.search(rf"work +\S+ +{dead_pid} .*gone: it was killed or crashed\n", out)
-
-
-def test_a_process_that_got_the_number_of_a_killed_one_is_not_taken_for_it(place: Place) -> None:
-    place.prepare(announce)
-    place.execute("UPDATE processes SET started_at = started_at - 86400000 WHERE role = 'work'")
-
-    assert [one.role for one in place.prepare(lambda db: Processes(db).seen()) if one.gone] == ["work"]
-
-
-def test_a_process_of_another_machine_is_not_looked_for_here(place: Place, dead_pid: int) -> None:
-    place.prepare(announce)
-    place.execute("UPDATE processes SET pid = ?, host = 'elsewhere'", dead_pid)
-
-    assert not any(one.gone for one in place.prepare(lambda db: Processes(db).seen()))
-
-
-def test_a_killed_process_leaves_the_list_once_its_role_is_started_again(place: Place, dead_pid: int) -> None:
-    place.prepare(announce)
-    place.execute("UPDATE processes SET pid = ?, seen_at = seen_at - 1000 WHERE role = 'work'", dead_pid)
-    place.prepare(lambda database: Processes(database).announce("work-2", "work", "fine"))
-
-    assert [one.id for one in place.prepare(lambda db: Processes(db).seen()) if one.role == "work"] == ["work-2"]
 
 
 def test_one_of_two_that_was_killed_stays_in_the_list_beside_the_older_other(place: Place, dead_pid: int) -> None:

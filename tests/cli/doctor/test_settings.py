@@ -1,0 +1,46 @@
+"""The doctor's checks of the settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoq.monitoring.processes import Processes
+from tests.cli.doctor.harness import findings, whole
+from tests.cli.scenes import Place
+
+
+def test_every_mistake_in_the_settings_is_a_failure(
+    bare: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare.configure("[server]\nprt = 1\n")
+    monkeypatch.setenv("CONVOQ_DATABSE__PATH", "x")
+
+    assert bare.run("doctor", "--offline") == 1
+
+    out = capsys.readouterr().out
+    assert 'convoq.toml:2: server.prt: unknown setting. Did you mean "port"?' in out
+    assert "CONVOQ_DATABSE__PATH" in out
+    assert "SQLite" in out
+
+
+def test_what_a_role_misses_is_a_failure_but_a_secret_may_be_elsewhere(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.configure(whole().replace("auth_token", "#auth_token"))
+    assert findings(place, capsys, code=0)["needs"]["level"] == "warn"
+
+    place.prepare(lambda database: Processes(database).announce("s", "serve", "fine"))
+    place.prepare(lambda database: Processes(database).announce("w", "work", "fine"))
+    assert findings(place, capsys, code=0)["needs"]["level"] == "note"
+
+    place.configure(whole(model="openai:x", ai="api_key = 'k'") + "model = 'anthropic:y'\n")
+    needs = findings(place, capsys, code=0)["needs"]
+    assert (needs["level"], needs["detail"]) == (
+        "note",
+        "work: ANTHROPIC_API_KEY is not set for this command; the running work has it",
+    )
+
+    place.configure(whole().replace("public_url", "#public_url"))
+    needs = findings(place, capsys, code=1)["needs"]
+    assert (needs["level"], needs["detail"][:34]) == ("fail", "serve: server.public_url is not se")
+    assert "CONVOQ_SERVER__PUBLIC_URL" in needs["fix"]

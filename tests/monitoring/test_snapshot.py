@@ -1,0 +1,81 @@
+"""What in a snapshot calls for a person, and what is said of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convoq.conversations.queries import Overview
+from convoq.monitoring.snapshot import AlertLimits, Snapshot, find_alerts, take
+from convoq.queue.base import KindStats, Stats
+from convoq.queue.opening import open_queue
+from tests.cli.scenes import Place, announce, bury, job
+
+NOW = 1_000_000
+
+
+def snapshot(*, kind: KindStats | None = None, **more: Any) -> Snapshot:
+    """Of a place with nothing to do."""
+    fields: dict[str, Any] = {"now": NOW, "path": Path("convoq.db"), "database_bytes": 0, "log_bytes": 0}
+    stats = Stats({"greet": kind or KindStats()})
+    return Snapshot(**{**fields, "accepts": True, "stats": stats, "overview": Overview(), "processes": (), **more})
+
+
+def alerts(seen: Snapshot, **limits: Any) -> list[str]:
+    return [str(alert) for alert in find_alerts(seen, AlertLimits(**{"roles": (), **limits}))]
+
+
+def test_where_nothing_is_to_do_nothing_calls() -> None:
+    assert alerts(snapshot()) == []
+
+
+def test_every_role_must_have_been_seen_unless_others_are_named() -> None:
+    assert [alert.role for alert in find_alerts(snapshot(), AlertLimits())] == ["serve", "schedule", "work"]
+    assert alerts(snapshot(), roles=("work",)) == ["work: no process has been seen: start convoq work"]
+
+
+def test_a_job_that_waits_speaks_for_the_message_behind_it() -> None:
+    waiting = Overview(waiting=1, waiting_since=NOW - 90_000)
+
+    assert alerts(snapshot(kind=KindStats(ready=1, oldest_wait=61.0), overview=waiting)) == [
+        "a job has waited for 1 min (more than 1 min)"
+    ]
+    assert alerts(snapshot(overview=waiting)) == [
+        "somebody has waited for an answer for 1 min: convoq conversations list --waiting"
+    ]
+    assert alerts(snapshot(overview=waiting), max_wait=90.0) == []
+
+
+def test_dead_letters_and_a_full_disk_call() -> None:
+    assert alerts(snapshot(kind=KindStats(dead=2), accepts=False), max_dead=1) == [
+        "2 dead letters: convoq jobs list --state dead",
+        "the disk is nearly full: webhooks are answered 503 until there is room",
+    ]
+    assert alerts(snapshot(kind=KindStats(dead=2)), max_dead=2) == []
+
+
+@pytest.mark.parametrize(
+    ("times", "median", "p95"), [((4.0,), 4.0, 4.0), ((1.0, 3.0), 2.0, 2.9), (tuple(range(101)), 50, 95.0)]
+)
+def test_reply_times_are_summed_up(times: tuple[float, ...], median: float, p95: float) -> None:
+    seen = snapshot(overview=Overview(reply_times=times))
+
+    assert (seen.reply_median, seen.reply_p95) == pytest.approx((median, p95))
+
+
+def test_a_snapshot_is_of_queue_conversations_and_processes(place: Place) -> None:
+    place.prepare(lambda database: bury(database, [job("dies")]))
+    place.prepare(announce)
+
+    async def taken(database: Any) -> Snapshot:
+        async with open_queue(database) as opened:
+            return await take(database, opened.jobs)
+
+    seen = place.prepare(taken)
+
+    assert seen.dead == 1
+    assert [process.role for process in seen.processes] == ["schedule", "serve", "work"]
+    assert seen.database_bytes > 0
+    assert (seen.accepts, seen.oldest_wait, seen.longest_waiting) == (True, 0.0, 0.0)
