@@ -10,9 +10,8 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from convoq.errors import ConfigError
 from convoq.settings.options import AiSettings, PersonaSettings
-from convoq.settings.problems import not_set, quoted
+from convoq.settings.problems import Missing, RequirementUnmet, Unmet, Unusable, quoted
 
 OFFLINE: Final = "offline"
 
@@ -63,18 +62,18 @@ def is_offline(model: str | None) -> bool:
 
 def endpoint_problems(
     ai: AiSettings, personas: Sequence[PersonaSettings], environ: Mapping[str, str] = os.environ
-) -> list[str]:
-    """Everything that keeps the configured models from being asked, a line each."""
+) -> list[Unmet]:
+    """Everything that keeps the configured models from being asked."""
     lookups: list[Callable[[], object]] = [partial(main_endpoint, ai, environ)]
     lookups += [partial(_of_persona, ai, persona, environ) for persona in personas]
     lookups += [partial(fallback_endpoint, ai, environ), partial(refuse_shared_key, ai, personas)]
-    problems: dict[str, None] = {}
+    problems: list[Unmet] = []
     for look_up in lookups:
         try:
             look_up()
-        except ConfigError as error:
-            problems[str(error)] = None
-    return list(problems)
+        except RequirementUnmet as error:
+            problems.append(error.unmet)
+    return list(dict.fromkeys(problems))
 
 
 def main_endpoint(ai: AiSettings, environ: Mapping[str, str] = os.environ) -> Endpoint | None:
@@ -99,7 +98,8 @@ def fallback_endpoint(ai: AiSettings, environ: Mapping[str, str] = os.environ) -
     if ai.fallback_model is None:
         return None
     if is_offline(ai.fallback_model):
-        raise ConfigError('ai.fallback_model: "offline" is a demo, not a fallback. Name a model or leave it out')
+        problem = 'ai.fallback_model: "offline" is a demo, not a fallback'
+        raise RequirementUnmet(Unusable(problem, "Name a model or leave it out"))
     fallback = _endpoint("ai.fallback_model", ai.fallback_model, ai.fallback_base_url, ai.fallback_api_key)
     main = _main(ai)
     if fallback.api_key is None and main is not None and fallback.same_place(main):
@@ -116,9 +116,11 @@ def refuse_shared_key(ai: AiSettings, personas: Sequence[PersonaSettings]) -> No
     for other in models[1:]:
         if not other.same_place(models[0]):
             names = " and ".join(f"{quoted(one.label)} ({one.setting})" for one in (models[0], other))
-            raise ConfigError(
-                f"ai.api_key: would be sent to the providers of {names}. Set ai.model to one of them to say whose key "
-                "it is, and give the other its own in the environment"
+            raise RequirementUnmet(
+                Unusable(
+                    f"ai.api_key: would be sent to the providers of {names}",
+                    "Set ai.model to one of them to say whose key it is, and give the other its own in the environment",
+                )
             )
 
 
@@ -157,28 +159,25 @@ def _endpoint(setting: str, model: str, base_url: str | None, api_key: SecretStr
         provider = "openai" if prefix == "openai-chat" else prefix
     else:
         url = "ai.fallback_base_url" if setting == "ai.fallback_model" else "ai.base_url"
-        raise ConfigError(
-            f'{setting}: {quoted(model)} names no provider. Write it like "openai:{name or model}", or set {url}'
-        )
+        remedy = f'Write it like "openai:{name or model}", or set {url}'
+        raise RequirementUnmet(Unusable(f"{setting}: {quoted(model)} names no provider", remedy))
     if not name.strip() or not provider.strip():
-        raise ConfigError(f'{setting}: {quoted(model)} names no model. Write it like "openai:gpt-5-mini"')
+        remedy = 'Write it like "openai:gpt-5-mini"'
+        raise RequirementUnmet(Unusable(f"{setting}: {quoted(model)} names no model", remedy))
     return Endpoint(setting=setting, label=model, provider=provider, name=name, base_url=base_url, api_key=api_key)
 
 
 def _with_key(endpoint: Endpoint, option: str | None, environ: Mapping[str, str]) -> Endpoint:
     """The endpoint, if it has what its provider wants. `option` of [ai] can give it a key; None: only the environment.
 
-    A server of one's own may do without a key.
+    A base_url may do without a key.
     """
     variables = KEY_VARIABLES.get(endpoint.vendor, ())
     if endpoint.base_url or endpoint.api_key or not variables or any(map(environ.get, variables)):
         return endpoint
     variable, label = variables[0], quoted(endpoint.label)
     if option is not None:
-        raise ConfigError(
-            not_set("ai", option, f"the key for {label}, from its provider's console (or set {variable})")
-        )
-    raise ConfigError(
-        f"{variable} is not set: the key for {label} ({endpoint.setting}), which ai.api_key is not for. "
-        f"Set {variable} in the environment of convoq work"
-    )
+        meaning = f"the key for {label}, from its provider's console (or set {variable})"
+        raise RequirementUnmet(Missing(("ai", option), meaning))
+    meaning = f"the key for {label} ({endpoint.setting}), which ai.api_key is not for"
+    raise RequirementUnmet(Missing((variable,), meaning))

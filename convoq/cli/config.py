@@ -10,6 +10,7 @@ from convoq.errors import ConfigError
 
 if TYPE_CHECKING:
     from convoq.settings.load import Loaded
+    from convoq.settings.problems import Unmet
     from convoq.settings.schema import KeyPath
 
 
@@ -46,21 +47,20 @@ def _role(name: str) -> str:
 
 def check(args: argparse.Namespace) -> int:
     """Prints a line for each role that can start. Raises ConfigError with everything that is wrong or missing."""
-    from convoq.cli.needs import needs_of
-    from convoq.daemon.requirements import ROLES
+    from convoq.daemon.requirements import ROLES, check_role
     from convoq.settings.load import load
 
     loaded = load(args.config)
     print(f"{_source(loaded)}: ok")
-    missing: dict[str, list[str]] = {}
+    unmet_by: dict[Unmet, list[str]] = {}
     for role in [role for role in ROLES if role in args.roles or not args.roles]:
-        lines = needs_of(loaded, role)
-        for line in lines:
-            missing.setdefault(line, []).append(role)
-        if not lines:
+        found = check_role(loaded, role)
+        for unmet in found:
+            unmet_by.setdefault(unmet, []).append(role)
+        if not found:
             print(f"{role}: ok")
-    if missing:
-        raise ConfigError("\n".join(f"{', '.join(roles)}: {line}" for line, roles in missing.items()))
+    if unmet_by:
+        raise ConfigError("\n".join(f"{', '.join(roles)}: {unmet}" for unmet, roles in unmet_by.items()))
     return 0
 
 

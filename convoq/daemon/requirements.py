@@ -1,78 +1,108 @@
-"""What each role cannot do without, and where to find it."""
+"""What each role cannot start without, as records: the command that prints them makes the sentences."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Final, Literal
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Final, Literal
 
-from convoq.ai.endpoints import OFFLINE, endpoint_problems
+from convoq.ai.endpoints import endpoint_problems
 from convoq.errors import ConfigError
-from convoq.settings.options import DEFAULT_PERSONA, Options
-from convoq.settings.problems import not_set
+from convoq.settings.options import DEFAULT_PERSONA, Options, TwilioSettings
+from convoq.settings.problems import Missing, RequirementUnmet, Unmet, Unusable
 
-__all__ = ["OFFLINE", "ROLES", "Role", "missing_for", "require"]
+if TYPE_CHECKING:
+    from convoq.jobs import NewJob
+    from convoq.queue.base import Enqueued
+    from convoq.settings.load import Loaded
 
 Role = Literal["serve", "schedule", "work"]
 ROLES: Final[tuple[Role, ...]] = ("serve", "schedule", "work")
 
+_FIRST_PAGE: Final = "on the first page of console.twilio.com"
+
 
 def require(options: Options, role: Role, *, environ: Mapping[str, str] = os.environ) -> None:
-    """Returns when the role can start. Raises ConfigError with one line for everything that it misses."""
-    if missing := missing_for(options, role, environ=environ):
-        raise ConfigError("\n".join(missing))
+    """Returns when the settings hold what the role needs. Raises ConfigError with a line for everything else."""
+    if unmet := missing_for(options, role, environ=environ):
+        raise ConfigError("\n".join(map(str, unmet)))
 
 
-def missing_for(options: Options, role: Role, *, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """What the role misses, a line each: what to set, how, and where to find it."""
+def missing_for(options: Options, role: Role, *, environ: Mapping[str, str] = os.environ) -> list[Unmet]:
+    """What the role misses in the settings, and the models in them that cannot be asked."""
     match role:
         case "serve":
             return list(_serve(options))
         case "work":
-            return [*_work(options), *_ai(options, environ)]
-        case _:
+            return [*_work(options.twilio), *_model(options), *endpoint_problems(options.ai, options.personas, environ)]
+        case "schedule":
             return []
 
 
-def _serve(options: Options) -> Iterator[str]:
+def _serve(options: Options) -> Iterator[Missing]:
     if not options.server.public_url:
-        yield not_set(
-            "server", "public_url", 'the https address under which Twilio reaches you: "https://bot.example.com"'
-        )
-    yield from _account(options)
-    if not (options.twilio.auth_token or options.twilio.auth_tokens):
-        yield not_set("twilio", "auth_token", "webhooks are signed with it; on the first page of console.twilio.com")
+        meaning = 'the https address under which Twilio reaches you: "https://bot.example.com"'
+        yield Missing(("server", "public_url"), meaning)
+    yield from _account(options.twilio)
+    if not options.twilio.signing_tokens:
+        yield Missing(("twilio", "auth_token"), "webhooks are signed with it", _FIRST_PAGE)
 
 
-def _work(options: Options) -> Iterator[str]:
-    yield from _account(options)
-    if not (options.twilio.auth_token or options.twilio.api_key_sid):
-        yield not_set(
-            "twilio",
-            "auth_token",
-            "messages are sent with it; on the first page of console.twilio.com"
-            " (or an API key: twilio.api_key_sid and twilio.api_key_secret)",
-        )
-
-    if options.twilio.api_key_sid and not options.twilio.api_key_secret:
-        yield not_set(
-            "twilio", "api_key_secret", "it belongs to twilio.api_key_sid and was shown when the key was made"
-        )
-    if options.twilio.api_key_secret and not options.twilio.api_key_sid:
-        yield not_set("twilio", "api_key_sid", "starts with SK; it belongs to twilio.api_key_secret")
+def _work(twilio: TwilioSettings) -> Iterator[Missing]:
+    yield from _account(twilio)
+    if not twilio.has_login:
+        where = f"{_FIRST_PAGE} (or an API key: twilio.api_key_sid and twilio.api_key_secret)"
+        yield Missing(("twilio", "auth_token"), "messages are sent with it", where)
+    if twilio.api_key_sid and not twilio.api_key_secret:
+        meaning = "it belongs to twilio.api_key_sid and was shown when the key was made"
+        yield Missing(("twilio", "api_key_secret"), meaning)
+    if twilio.api_key_secret and not twilio.api_key_sid:
+        yield Missing(("twilio", "api_key_sid"), "starts with SK; it belongs to twilio.api_key_secret")
 
 
-def _account(options: Options) -> Iterator[str]:
-    if not options.twilio.account_sid:
-        yield not_set("twilio", "account_sid", "starts with AC; on the first page of console.twilio.com")
+def _account(twilio: TwilioSettings) -> Iterator[Missing]:
+    if not twilio.account_sid:
+        yield Missing(("twilio", "account_sid"), "starts with AC", _FIRST_PAGE)
 
 
-def _ai(options: Options, environ: Mapping[str, str]) -> Iterator[str]:
-    ai = options.ai
+def _model(options: Options) -> Iterator[Missing]:
     own = {persona.name for persona in options.personas if persona.agent or persona.model}
     # A number that no persona is named for is answered by the default one.
-    if ai.model is None and not own >= {DEFAULT_PERSONA, *(persona.name for persona in options.personas)}:
-        yield not_set(
-            "ai", "model", 'the model that writes the replies: "openai:gpt-5-mini", or "offline" to try convoq'
-        )
-    yield from endpoint_problems(ai, options.personas, environ)
+    if options.ai.model is None and not own >= {DEFAULT_PERSONA, *(persona.name for persona in options.personas)}:
+        meaning = 'the model that writes the replies: "openai:gpt-5-mini", or "offline" to try convoq'
+        yield Missing(("ai", "model"), meaning)
+
+
+def check_role(loaded: Loaded, role: Role) -> list[Unmet]:
+    """Everything for which the role would refuse to start.
+
+    For the worker the parts are asked that it is made of, so agents and handlers of the user's own are imported.
+    """
+    unmet = missing_for(loaded.options, role)
+    for check in _part_checks(loaded) if role == "work" else ():
+        try:
+            check()
+        except RequirementUnmet as error:
+            unmet.append(error.unmet)
+        except ConfigError as error:
+            unmet += map(Unusable, str(error).splitlines())
+    return list(dict.fromkeys(unmet))
+
+
+def _part_checks(loaded: Loaded) -> list[Callable[[], object]]:
+    from convoq.ai import build_responder
+    from convoq.handlers.custom import load_custom
+
+    options = loaded.options
+    return [
+        lambda: build_responder(options.ai, options.personas, base_dir=loaded.base_dir).check(),
+        partial(load_custom, options.handlers, _NoQueue(), base_dir=loaded.base_dir),
+    ]
+
+
+class _NoQueue:
+    """For handlers that are only looked up: none of them runs."""
+
+    async def enqueue(self, job: NewJob) -> Enqueued:
+        raise ConfigError(f"{job.kind}: nothing is enqueued while settings are checked")

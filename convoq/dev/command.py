@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from convoq import logs
+from convoq.ai.endpoints import OFFLINE
 from convoq.daemon.process import open_storage
-from convoq.daemon.requirements import OFFLINE, require
+from convoq.daemon.requirements import require
 from convoq.daemon.schedule import run_scheduler
 from convoq.daemon.serve import start_server
 from convoq.daemon.supervision import Stop, signals, supervised

@@ -98,6 +98,17 @@ class TwilioSettings(Section):
     """Seconds to wait after a send with an unknown outcome before Twilio is asked whether it went out. After a send
     whose worker died, twilio.timeout comes on top: its request may still be under way."""
 
+    @property
+    def signing_tokens(self) -> tuple[str, ...]:
+        """Every auth token that a webhook may be signed with. Without one no webhook can be verified."""
+        tokens = (self.auth_token, *self.auth_tokens)
+        return tuple(token.get_secret_value() for token in tokens if token is not None)
+
+    @property
+    def has_login(self) -> bool:
+        """Whether there is an auth token or an API key to send with."""
+        return bool(self.auth_token or self.api_key_sid)
+
 
 class QueueSettings(Section):
     """The durable queue."""

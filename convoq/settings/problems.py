@@ -10,7 +10,17 @@ from typing import Final, Literal
 
 from pydantic_core import ErrorDetails
 
-from convoq.settings.schema import SECTIONS, SETTINGS, TABLE_LISTS, KeyPath, credential_name, env_name, model_of
+from convoq.errors import ConfigError
+from convoq.settings.schema import (
+    SECTIONS,
+    SETTINGS,
+    TABLE_LISTS,
+    KeyPath,
+    credential_name,
+    env_name,
+    is_secret,
+    model_of,
+)
 from convoq.text import printable
 
 ECHO_LIMIT: Final = 40
@@ -66,6 +76,60 @@ class Problem:
         if self.path and not self.origin.names(self.path):
             places.append(dotted(self.path))
         return ": ".join([*places, self.message])
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A setting that a role cannot start without. As text: one line for a person."""
+
+    setting: KeyPath  #: ("twilio", "auth_token"); ("OPENAI_API_KEY",) is a key that only the environment can give
+    meaning: str  #: "webhooks are signed with it"
+    where: str = ""  #: "on the first page of console.twilio.com"
+
+    @property
+    def headline(self) -> str:
+        return f"{dotted(self.setting)} is not set"
+
+    @property
+    def problem(self) -> str:
+        return f"{self.headline}: {self.meaning}" + (f"; {self.where}" if self.where else "")
+
+    @property
+    def remedy(self) -> str:
+        if self.setting not in SETTINGS:
+            return f"Set {self.setting[0]} in the environment of convoq work"
+        section, option = self.setting
+        return f"Set {option} in [{section}] of convoq.toml, or {env_name(self.setting)}"
+
+    @property
+    def secret(self) -> bool:
+        """Whether it is a secret, which may be known to the role's unit alone."""
+        return self.setting not in SETTINGS or is_secret(SETTINGS[self.setting])
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A setting that a role cannot start with. As text: one line for a person."""
+
+    problem: str  #: 'ai.model: "gpt-5" names no provider'
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.remedy}" if self.remedy else self.problem
+
+
+Unmet = Missing | Unusable
+
+
+class RequirementUnmet(ConfigError):
+    """A role cannot start with these settings."""
+
+    def __init__(self, unmet: Unmet) -> None:
+        super().__init__(str(unmet))
+        self.unmet = unmet
 
 
 def explain(error: ErrorDetails) -> str:
@@ -142,12 +206,6 @@ def _nearest_setting(path: KeyPath) -> str | None:
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The name that was probably meant, if one is close."""
     return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=0.7)), None)
-
-
-def not_set(section: str, option: str, meaning: str) -> str:
-    """Says that an option is missing, what it is, and where to set it."""
-    variable = env_name((section, option))
-    return f"{section}.{option} is not set: {meaning}. Set {option} in [{section}] of convoq.toml, or {variable}"
 
 
 def dotted(path: KeyPath) -> str:

@@ -9,14 +9,15 @@ import pytest
 from convoq.daemon.requirements import missing_for, require
 from convoq.errors import ConfigError
 from convoq.settings import Options
+from convoq.settings.problems import Missing, dotted
 
 ACCOUNT = "AC" + 32 * "a"
 TWILIO = {"account_sid": ACCOUNT, "auth_token": "token"}
 
 
 def missing(role: Any, environ: dict[str, str] | None = None, **values: Any) -> list[str]:
-    lines = missing_for(Options.model_validate(values), role, environ=environ or {})
-    return [line.split(" is not set")[0] for line in lines]
+    unmet = missing_for(Options.model_validate(values), role, environ=environ or {})
+    return [dotted(one.setting) if isinstance(one, Missing) else str(one) for one in unmet]
 
 
 def test_bare_serve_misses_its_url_account_and_token() -> None:
@@ -108,3 +109,28 @@ def test_require_raises_a_line_for_each() -> None:
     lines = str(caught.value).splitlines()
     assert len(lines) == 3
     assert lines[0].endswith("Set public_url in [server] of convoq.toml, or CONVOQ_SERVER__PUBLIC_URL")
+
+
+@pytest.mark.parametrize(
+    ("missing", "secret", "text"),
+    [
+        (
+            Missing(("twilio", "auth_token"), "webhooks are signed with it", "in the console"),
+            True,
+            "twilio.auth_token is not set: webhooks are signed with it; in the console. "
+            "Set auth_token in [twilio] of convoq.toml, or CONVOQ_TWILIO__AUTH_TOKEN",
+        ),
+        (
+            Missing(("ai", "model"), "the model"),
+            False,
+            "ai.model is not set: the model. Set model in [ai] of convoq.toml, or CONVOQ_AI__MODEL",
+        ),
+        (
+            Missing(("OPENAI_API_KEY",), "the key"),
+            True,
+            "OPENAI_API_KEY is not set: the key. Set OPENAI_API_KEY in the environment of convoq work",
+        ),
+    ],
+)
+def test_what_is_missing_says_where_to_set_it(missing: Missing, secret: bool, text: str) -> None:
+    assert (missing.secret, str(missing)) == (secret, text)

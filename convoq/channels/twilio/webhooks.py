@@ -46,8 +46,7 @@ def reference_in(raw_path: str) -> str | None:
 
 def webhooks(settings: TwilioSettings, public_url: str) -> tuple[TwilioWebhook, ...]:
     """Both, as they are verified with the account's tokens. Raises ConfigError when none could ever be."""
-    tokens = [token.get_secret_value() for token in (settings.auth_token, *settings.auth_tokens) if token is not None]
-    verifier = Verifier(settings.account_sid or "", tokens, public_url)
+    verifier = Verifier(settings.account_sid or "", settings.signing_tokens, public_url)
     return (
         TwilioWebhook(
             path=INBOUND_PATH,

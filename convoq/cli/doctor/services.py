@@ -38,7 +38,7 @@ async def examine(loaded: Loaded, *, offline: bool) -> AsyncIterator[Finding]:
         yield await _guarded("public URL", _public_url(options.server.public_url))
         if options.twilio.account_sid and options.twilio.auth_token:
             yield await _guarded("signature", _signature(options))
-    if options.twilio.account_sid and (options.twilio.auth_token or options.twilio.api_key_sid):
+    if options.twilio.account_sid and options.twilio.has_login:
         async for finding in _twilio(options):
             yield finding
     yield await _guarded("model", _model(loaded))

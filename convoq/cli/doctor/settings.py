@@ -14,6 +14,7 @@ from convoq.monitoring.findings import Finding, fail, note, ok, warn
 
 if TYPE_CHECKING:
     from convoq.settings.load import Loaded
+    from convoq.settings.problems import Unmet
 
 
 def examine(config: Path | None) -> tuple[Loaded | None, list[Finding]]:
@@ -47,37 +48,27 @@ def _user(uid: int) -> str:
 
 def needs(loaded: Loaded, seen: Set[str]) -> Iterator[Finding]:
     """What each role cannot do without. A role in `seen` runs, so it has its secrets: from elsewhere than we look."""
-    from convoq.cli.needs import needs_of
-    from convoq.daemon.requirements import ROLES
+    from convoq.daemon.requirements import ROLES, check_role
 
-    reported: set[str] = set()
+    reported: set[Unmet] = set()
     for role in ROLES:
-        missing = [line for line in needs_of(loaded, role) if line not in reported]
-        reported.update(missing)
-        for line in missing:
-            yield _missing(role, line, role in seen)
+        found = [unmet for unmet in check_role(loaded, role) if unmet not in reported]
+        reported.update(found)
+        for unmet in found:
+            yield _unmet(role, unmet, role in seen)
     if not reported:
         yield ok("needs", "serve, schedule and work have all they need")
 
 
-def _missing(role: str, line: str, runs: bool) -> Finding:
-    what, _, how = line.partition(". ")
-    if not _is_secret(line):
-        return fail("needs", f"{role}: {what}", how)
+def _unmet(role: str, unmet: Unmet, runs: bool) -> Finding:
+    from convoq.settings.problems import Unusable
+
+    if isinstance(unmet, Unusable) or not unmet.secret:
+        return fail("needs", f"{role}: {unmet.problem}", unmet.remedy)
     if runs:
-        return note("needs", f"{role}: {what.split(':')[0]} for this command; the running {role} has it")
+        return note("needs", f"{role}: {unmet.headline} for this command; the running {role} has it")
     if os.environ.get("CREDENTIALS_DIRECTORY"):
-        return fail("needs", f"{role}: {what}", how)
-    return warn("needs", f"{role}: {what}", f"{how} (fine if a systemd credential gives it to the unit)")
-
-
-def _is_secret(line: str) -> bool:
-    """Whether the line is about a secret; those may be known to the units alone."""
-    from convoq.ai.endpoints import KEY_VARIABLES
-    from convoq.settings.schema import SETTINGS, is_secret
-
-    name = line.split(" ", 1)[0]
-    path = tuple(name.split("."))
-    return any(name in variables for variables in KEY_VARIABLES.values()) or (
-        path in SETTINGS and is_secret(SETTINGS[path])
+        return fail("needs", f"{role}: {unmet.problem}", unmet.remedy)
+    return warn(
+        "needs", f"{role}: {unmet.problem}", f"{unmet.remedy} (fine if a systemd credential gives it to the unit)"
     )
