@@ -15,7 +15,7 @@ from convoq.text import age
 
 if TYPE_CHECKING:
     from convoq.clock import Clock
-    from convoq.scheduler.scheduler import Entry
+    from convoq.scheduler.entries import ScheduleEntry
     from convoq.settings import Options
 
 
@@ -79,11 +79,11 @@ def next_runs(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _read(options: Options) -> tuple[Sequence[Entry], Clock]:
+async def _read(options: Options) -> tuple[Sequence[ScheduleEntry], Clock]:
     """The entries, and the queue's clock; the wall's where there is no database yet, which is nearly the same."""
     from convoq.cli.session import open_existing
     from convoq.clock import WallClock
-    from convoq.scheduler.scheduler import entries_from
+    from convoq.scheduler.entries import entries_from
 
     entries = entries_from(options.schedules)
     if not options.database.path.exists():
@@ -92,14 +92,14 @@ async def _read(options: Options) -> tuple[Sequence[Entry], Clock]:
         return entries, database.clock
 
 
-def _runs(entry: Entry, count: int, clock: Clock) -> list[datetime]:
+def _runs(entry: ScheduleEntry, count: int, clock: Clock) -> list[datetime]:
     from convoq.clock import WallClock
-    from convoq.scheduler.scheduler import next_runs as runs_of
+    from convoq.scheduler.entries import next_runs as runs_of
 
     return runs_of(entry, count, queue_clock=clock, wall_clock=WallClock())
 
 
-def _spec(entry: Entry) -> str:
+def _spec(entry: ScheduleEntry) -> str:
     if entry.cron is not None:
         return f"{entry.cron} {entry.timezone}"
     return f"every {age(entry.every or 0)}"

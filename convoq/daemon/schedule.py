@@ -21,12 +21,14 @@ async def schedule(loaded: Loaded, stop: Stop) -> None:
 
 
 async def run_scheduler(options: Options, database: Database, queue: QueueService, stop: Stop) -> None:
-    from convoq.scheduler.scheduler import Scheduler, SqlLedger, entries_from
+    from convoq.scheduler.entries import entries_from
+    from convoq.scheduler.progress import SqlProgress
+    from convoq.scheduler.scheduler import Scheduler
 
     scheduler = Scheduler(
         queue,
         entries_from(options.schedules),
-        SqlLedger(database),
+        SqlProgress(database),
         queue_clock=database.clock,
         wall_clock=WallClock(),
     )

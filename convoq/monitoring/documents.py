@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convoq.db.backup import Backup
     from convoq.monitoring.snapshot import Alert, Snapshot
     from convoq.queue.base import JobRecord
-    from convoq.scheduler.scheduler import Entry
+    from convoq.scheduler.entries import ScheduleEntry
     from convoq.settings.load import Loaded
     from convoq.settings.schema import KeyPath
 
@@ -114,12 +114,12 @@ def backup_document(backup: Backup) -> dict[str, Any]:
     }
 
 
-def schedules_document(entries: Iterable[tuple[Entry, Sequence[datetime]]]) -> dict[str, Any]:
+def schedules_document(entries: Iterable[tuple[ScheduleEntry, Sequence[datetime]]]) -> dict[str, Any]:
     """Each entry with its next runs."""
     return {"schedules": [_schedule_document(entry, runs) for entry, runs in entries]}
 
 
-def _schedule_document(entry: Entry, runs: Sequence[datetime]) -> dict[str, Any]:
+def _schedule_document(entry: ScheduleEntry, runs: Sequence[datetime]) -> dict[str, Any]:
     return {
         "name": entry.name,
         "kind": entry.kind,

@@ -1,0 +1,100 @@
+"""What to enqueue and when: convoq's own entries and those of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from convoq.clock import Clock
+from convoq.errors import ConfigError
+from convoq.jobs import NORMAL, UPKEEP, Housekeeping, NewJob, ProcessExpired, ProcessIdle, raw_job
+from convoq.scheduler.times import Cron, Every, zone_named
+from convoq.settings import ScheduleSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleEntry:
+    """What to enqueue and when. Give `every` (seconds) or `cron` (five fields, read in `timezone`).
+
+    `missed` says what becomes of slots that passed while no scheduler ran: the latest one runs ("once", unless it is
+    more than a week old) or none does ("skip"). Raises ConfigError, one line naming the entry, for what cannot work.
+    """
+
+    name: str
+    kind: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    every: float | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+    missed: Literal["once", "skip"] = "once"
+    ordering_key: str | None = None
+    priority: int = NORMAL
+    times: Every | Cron = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "times", self._times())
+            self.job(0)
+        except ValidationError as error:
+            raise ConfigError(f'schedule "{self.name}": bad payload for {self.kind}: {_complaints(error)}') from error
+        except ValueError as error:
+            raise ConfigError(f'schedule "{self.name}": {error}') from error
+
+    def _times(self) -> Every | Cron:
+        if self.every is not None and self.cron is None:
+            return Every(self.every)
+        if self.cron is not None and self.every is None:
+            return Cron(self.cron, self.timezone)
+        raise ValueError("give either every (seconds) or cron (five fields)")
+
+    def job(self, slot: int) -> NewJob:
+        """The job of one slot. Its dedup key is the slot's identity."""
+        return raw_job(
+            self.kind,
+            dict(self.payload),
+            ordering_key=self.ordering_key,
+            dedup_key=f"schedule:{self.name}@{slot}",
+            priority=self.priority,
+        )
+
+
+def entries_from(schedules: Sequence[ScheduleSettings] = ()) -> tuple[ScheduleEntry, ...]:
+    """convoq's own entries and those of the settings. Raises ConfigError naming the entry that cannot work."""
+    entries = {entry.name: entry for entry in built_in()}
+    own = frozenset(entries)
+    for schedule in schedules:
+        if schedule.name in own:
+            raise ConfigError(f'schedule "{schedule.name}": the name is taken by convoq itself; choose another')
+        if schedule.name in entries:
+            raise ConfigError(f'schedule "{schedule.name}": there are two of that name; rename one')
+        entries[schedule.name] = ScheduleEntry(**schedule.model_dump())
+    return tuple(entries.values())
+
+
+def built_in() -> tuple[ScheduleEntry, ...]:
+    """convoq's own upkeep. Each kind has one lane, so two runs of it never overlap."""
+    periods = {ProcessIdle.kind: 60.0, ProcessExpired.kind: 300.0, Housekeeping.kind: 3600.0}
+    return tuple(
+        ScheduleEntry(name=kind, kind=kind, every=every, ordering_key=kind, priority=UPKEEP)
+        for kind, every in periods.items()
+    )
+
+
+def next_runs(entry: ScheduleEntry, count: int, *, queue_clock: Clock, wall_clock: Clock) -> list[datetime]:
+    """The entry's next `count` runs as the wall clock will show them, in the entry's zone. Fewer if there are fewer."""
+    if isinstance(entry.times, Cron):
+        slots, ahead, zone = entry.times.after(wall_clock.now()), 0, entry.times.zone
+    else:
+        now = queue_clock.now()
+        slots, ahead, zone = entry.times.after(now), wall_clock.now() - now, zone_named(entry.timezone)
+    return [datetime.fromtimestamp((slot + ahead) / 1000, zone) for slot in islice(slots, count)]
+
+
+def _complaints(error: ValidationError) -> str:
+    details = error.errors(include_url=False, include_input=False)  # a payload may hold personal data
+    return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg'].lower()}" for detail in details)

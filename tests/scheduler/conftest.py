@@ -1,0 +1,21 @@
+"""Schedulers on a progress in memory and on the one in the database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from convoq.db import Database
+from convoq.scheduler.progress import SqlProgress
+from tests.scheduler.town import Town
+
+
+@pytest.fixture(params=["memory", "sql"])
+async def town(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Town]:
+    if request.param == "memory":
+        yield Town()
+        return
+    async with await Database.open(tmp_path / "convoq.db") as database:
+        yield Town(SqlProgress(database))
