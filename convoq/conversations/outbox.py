@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from convoq.channels.base import DeliveryStatus
 from convoq.conversations import rows
@@ -20,131 +21,120 @@ class Outbox:
 
     async def next_pending(self, conversation_id: int) -> tuple[OutboxRow, Conversation] | None:
         """The oldest part not yet settled, of this conversation or an earlier one with the same person."""
+        return await self._database.read(next_pending, conversation_id)
 
-        def unit(tx: Transaction) -> tuple[OutboxRow, Conversation] | None:
-            row = tx.execute(f"{rows.OUTBOX} {PENDING}", (conversation_id,)).fetchone()
-            if row is None:
-                return None
-            pending = rows.to_outbox_row(row)
-            return pending, rows.conversation(tx, pending.conversation_id)
-
-        return await self._database.read(unit)
-
-    async def begin(self, row: OutboxRow, fence: Fence) -> int | None:
-        """Commits that a send is about to be tried, before it is; returns when. Raises LeaseLost.
+    async def mark_sending(self, row: OutboxRow, fence: Fence) -> OutboxRow | None:
+        """Commits that a send is about to be tried, before it is; the row as it is now. Raises LeaseLost.
 
         None when the row is not ready any more: a status has proven an earlier send meanwhile.
         """
-        now = self._database.clock.now()
+        return await self._database.write(mark_sending, row, self._database.clock.now(), fence)
 
-        def unit(tx: Transaction) -> int | None:
-            fence.check(tx)
-            begun = tx.execute(
-                """UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?
-                   WHERE id = ? AND state = 'ready'""",
-                (now, row.id),
-            )
-            return now if begun.rowcount == 1 else None
+    async def mark_sent(self, row: OutboxRow, provider_id: str, *, reconciled: bool = False) -> None:
+        """The channel has it. True whichever worker holds the claim, so no fence."""
+        await self._database.write(mark_sent, row, provider_id, reconciled, self._database.clock.now())
 
-        return await self._database.write(unit)
-
-    async def sent(self, row: OutboxRow, provider_id: str, *, reconciled: bool = False) -> None:
-        """The channel has it. True whoever holds the claim, so no fence."""
-        now = self._database.clock.now()
-
-        def unit(tx: Transaction) -> None:
-            tx.execute(
-                """UPDATE outbox SET state = 'sent', provider_id = ?, settled_at = ?, reconciled = ?, error = NULL
-                   WHERE id = ? AND state <> 'sent'""",
-                (provider_id, now, reconciled, row.id),
-            )
-
-        await self._database.write(unit)
-
-    async def again(self, row: OutboxRow, error: str, fence: Fence) -> None:
+    async def mark_ready(self, row: OutboxRow, fence: Fence, *, because: str | None = None) -> None:
         """Certainly not sent: it may be sent again."""
-        await self._set(row, "ready", error, fence)
+        await self._database.write(mark_ready, row, because, fence)
 
-    async def unclear(self, row: OutboxRow, error: str, fence: Fence) -> None:
+    async def mark_ambiguous(self, row: OutboxRow, fence: Fence, *, because: str) -> None:
         """May have been sent: to be looked up before anything is sent again."""
-        await self._set(row, "ambiguous", error, fence)
+        await self._database.write(mark_ambiguous, row, because, fence)
 
-    async def not_sent(self, row: OutboxRow, fence: Fence) -> None:
-        """The channel was asked and does not have it: it may be sent again."""
-
-        def unit(tx: Transaction) -> None:
-            fence.check(tx)
-            tx.execute(
-                """UPDATE outbox SET state = 'ready'
-                   WHERE id = ? AND state IN ('sending', 'ambiguous') AND attempts = ?""",
-                (row.id, row.attempts),
-            )
-
-        await self._database.write(unit)
-
-    async def fail(self, row: OutboxRow, error: str, code: str | None, fence: Fence) -> None:
+    async def mark_failed(self, row: OutboxRow, fence: Fence, *, because: str, code: str | None) -> None:
         """Will never be sent, and neither will the message's later parts."""
-        now = self._database.clock.now()
-
-        def unit(tx: Transaction) -> None:
-            fence.check(tx)
-            tx.execute(
-                """UPDATE outbox SET state = 'failed', error = ?, error_code = ?, settled_at = ?
-                   WHERE message_id = ? AND part >= ? AND state <> 'sent'""",
-                (error, code, now, row.message_id, row.part),
-            )
-
-        await self._database.write(unit)
+        await self._database.write(mark_failed, row, because, code, self._database.clock.now(), fence)
 
     async def opt_out(self, conversation: Conversation) -> None:
         """The channel says that the person has opted out."""
-        now = self._database.clock.now()
-        values = (now, conversation.contact.id)
-        await self._database.write(
-            lambda tx: tx.execute("UPDATE contacts SET opted_out_at = coalesce(opted_out_at, ?) WHERE id = ?", values)
-        )
+        await self._database.write(opt_out, conversation.contact.id, self._database.clock.now())
 
     async def unadopted(self, provider_ids: Iterable[str]) -> set[str]:
         """Those of the channel's ids that belong to no row yet."""
-        wanted = set(provider_ids)
-
-        def unit(tx: Transaction) -> set[str]:
-            return {
-                provider_id
-                for provider_id in wanted
-                if not tx.execute("SELECT 1 FROM outbox WHERE provider_id = ?", (provider_id,)).fetchone()
-            }
-
-        return await self._database.read(unit)
+        return await self._database.read(unadopted, set(provider_ids))
 
     async def record_delivery(self, status: DeliveryStatus) -> bool:
         """Moves a row's delivery status forward, never back; False when the message is none of ours.
 
         A status that carries our reference also proves a send whose answer was lost.
         """
-        now = self._database.clock.now()
+        return await self._database.write(record_delivery, status, self._database.clock.now())
 
-        def unit(tx: Transaction) -> bool:
-            row = _find(tx, status)
-            if row is None:
-                return False
-            outbox_id, state = row
-            if state != "sent":
-                tx.execute(PROVEN, (status.provider_id, now, state in ("sending", "ambiguous"), outbox_id))
-            tx.execute(FORWARD, (status.status, status.rank, now, status.error_code, outbox_id, status.rank))
-            return True
 
-        return await self._database.write(unit)
+def next_pending(tx: Transaction, conversation_id: int) -> tuple[OutboxRow, Conversation] | None:
+    row = tx.execute(f"{rows.OUTBOX} {PENDING}", (conversation_id,)).fetchone()
+    if row is None:
+        return None
+    pending = rows.to_outbox_row(row)
+    return pending, rows.conversation(tx, pending.conversation_id)
 
-    async def _set(self, row: OutboxRow, state: str, error: str, fence: Fence) -> None:
-        def unit(tx: Transaction) -> None:
-            fence.check(tx)
-            tx.execute(
-                "UPDATE outbox SET state = ?, error = ? WHERE id = ? AND state = 'sending'",
-                (state, error, row.id),
-            )
 
-        await self._database.write(unit)
+def mark_sending(tx: Transaction, row: OutboxRow, now: int, fence: Fence) -> OutboxRow | None:
+    fence.check(tx)
+    begun = tx.execute(
+        """UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?
+           WHERE id = ? AND state = 'ready' RETURNING attempts""",
+        (now, row.id),
+    ).fetchone()
+    return None if begun is None else replace(row, state="sending", attempts=begun[0], attempted_at=now)
+
+
+def mark_sent(tx: Transaction, row: OutboxRow, provider_id: str, reconciled: bool, now: int) -> None:
+    tx.execute(
+        """UPDATE outbox SET state = 'sent', provider_id = ?, settled_at = ?, reconciled = ?, error = NULL
+           WHERE id = ? AND state <> 'sent'""",
+        (provider_id, now, reconciled, row.id),
+    )
+
+
+def mark_ready(tx: Transaction, row: OutboxRow, because: str | None, fence: Fence) -> None:
+    fence.check(tx)
+    tx.execute(
+        """UPDATE outbox SET state = 'ready', error = coalesce(?, error)
+           WHERE id = ? AND state IN ('sending', 'ambiguous') AND attempts = ?""",
+        (because, row.id, row.attempts),
+    )
+
+
+def mark_ambiguous(tx: Transaction, row: OutboxRow, because: str, fence: Fence) -> None:
+    fence.check(tx)
+    tx.execute(
+        "UPDATE outbox SET state = 'ambiguous', error = ? WHERE id = ? AND state = 'sending' AND attempts = ?",
+        (because, row.id, row.attempts),
+    )
+
+
+def mark_failed(tx: Transaction, row: OutboxRow, because: str, code: str | None, now: int, fence: Fence) -> None:
+    fence.check(tx)
+    tx.execute(
+        """UPDATE outbox SET state = 'failed', error = ?, error_code = ?, settled_at = ?
+           WHERE message_id = ? AND part >= ? AND state <> 'sent'""",
+        (because, code, now, row.message_id, row.part),
+    )
+
+
+def opt_out(tx: Transaction, contact_id: int, now: int) -> None:
+    tx.execute("UPDATE contacts SET opted_out_at = coalesce(opted_out_at, ?) WHERE id = ?", (now, contact_id))
+
+
+def unadopted(tx: Transaction, provider_ids: set[str]) -> set[str]:
+    return {
+        provider_id
+        for provider_id in provider_ids
+        if not tx.execute("SELECT 1 FROM outbox WHERE provider_id = ?", (provider_id,)).fetchone()
+    }
+
+
+def record_delivery(tx: Transaction, status: DeliveryStatus, now: int) -> bool:
+    row = _find(tx, status)
+    if row is None:
+        return False
+    outbox_id, state = row
+    if state != "sent":
+        tx.execute(PROVEN, (status.provider_id, now, state in ("sending", "ambiguous"), outbox_id))
+    tx.execute(FORWARD, (status.status, status.rank, now, status.error_code, outbox_id, status.rank))
+    return True
 
 
 PENDING = """

@@ -74,6 +74,18 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUsage:
+    """What one request to a model cost, whatever came of it."""
+
+    model: str
+    outcome: str
+    input_tokens: int
+    output_tokens: int
+    duration_ms: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxRow:
     """One part of one of our messages on its way."""
 

@@ -69,8 +69,10 @@ async def _handlers(loaded: Loaded, responder: Responder, storage: Storage, stac
     """Every kind's handler, with what it needs; closed by the stack."""
     from convoq import jobs
     from convoq.channels.twilio.channel import TwilioChannel
+    from convoq.conversations.lifecycle import Lifecycle
     from convoq.conversations.outbox import Outbox
-    from convoq.conversations.turns import ConversationStore
+    from convoq.conversations.recording import Recorder
+    from convoq.conversations.turns import Turns
     from convoq.handlers import upkeep
     from convoq.handlers.answer import AnswerHandler
     from convoq.handlers.base import Handlers
@@ -80,18 +82,24 @@ async def _handlers(loaded: Loaded, responder: Responder, storage: Storage, stac
     database, queue, job_admin = storage
     options = loaded.options
     custom = load_custom(options.handlers, queue, base_dir=loaded.base_dir)
-    channel = await TwilioChannel.create(options.twilio, public_url=options.server.public_url, clock=WallClock())
-    stack.push_async_callback(channel.close)
-    store, outbox = ConversationStore(database), Outbox(database)
+    channels = {
+        TwilioChannel.name: await TwilioChannel.create(
+            options.twilio, public_url=options.server.public_url, clock=WallClock()
+        )
+    }
+    for channel in channels.values():
+        stack.push_async_callback(channel.close)
+    recorder, lifecycle, outbox = Recorder(database), Lifecycle(database, job_admin.busy), Outbox(database)
     delivery = Delivery(
-        outbox, channel, database.clock,
+        outbox, channels, database.clock,
         reconcile_after=options.twilio.reconcile_after, request_timeout=options.twilio.timeout,
     )  # fmt: skip
     persona_by_address = {number.address: number.persona for number in options.numbers}
     answer = AnswerHandler(
-        store=store,
+        recorder=recorder,
+        turns=Turns(database),
         delivery=delivery,
-        channel=channel,
+        channels=channels,
         responder=responder,
         persona_of=lambda address: persona_by_address.get(address, "default"),
         timing=options.conversation,
@@ -100,10 +108,10 @@ async def _handlers(loaded: Loaded, responder: Responder, storage: Storage, stac
     return Handlers(
         {
             jobs.ProcessAiResponse.kind: answer,
-            jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channel),
-            jobs.SendMessage.kind: send_message(store, delivery, channel),
-            jobs.ProcessIdle.kind: upkeep.process_idle(store, options.conversation),
-            jobs.ProcessExpired.kind: upkeep.process_expired(store, options.conversation),
+            jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channels),
+            jobs.SendMessage.kind: send_message(recorder, delivery, channels),
+            jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation),
+            jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation),
             jobs.Housekeeping.kind: upkeep.housekeeping(job_admin, database, options.queue),
             **custom,
         }

@@ -6,16 +6,17 @@ anywhere is taken up where it was: nothing is asked, paid or sent twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from convoq.ai.base import AccountRefused, Author, Line, ModelCall, ReplyContext, Responder
 from convoq.channels.base import Channel
 from convoq.clock import Clock
-from convoq.conversations.records import Draft, Message, Turn
+from convoq.conversations.recording import Received, Recorder
+from convoq.conversations.records import Draft, Message, ModelUsage, Turn
 from convoq.conversations.states import Outcome, Owner
-from convoq.conversations.turns import ConversationStore, Received
+from convoq.conversations.turns import Turns
 from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
-from convoq.handlers.base import Work
+from convoq.handlers.base import Work, channel_of
 from convoq.handlers.outbox import Delivery
 from convoq.jobs import ProcessAiResponse
 from convoq.logs import log
@@ -34,17 +35,19 @@ class AnswerHandler:
     def __init__(
         self,
         *,
-        store: ConversationStore,
+        recorder: Recorder,
+        turns: Turns,
         delivery: Delivery,
-        channel: Channel,
+        channels: Mapping[str, Channel],
         responder: Responder,
         persona_of: Callable[[str], str],
         timing: ConversationSettings,
         clock: Clock,
     ) -> None:
-        self._store = store
+        self._recorder = recorder
+        self._turns = turns
         self._delivery = delivery
-        self._channel = channel
+        self._channels = channels
         self._responder = responder
         self._persona_of = persona_of
         self._timing = timing
@@ -59,7 +62,7 @@ class AnswerHandler:
         except Exception as error:
             # The queue will bury these: so that their rows say why nobody answered, and later messages are not held up.
             spent = [job.id for job in work.running if _is_last(job, error)]
-            await self._store.give_up(spent, work.fence)
+            await self._turns.give_up(spent, work.fence)
             raise
 
     async def _take_turn(self, work: Work) -> None:
@@ -79,20 +82,21 @@ class AnswerHandler:
         for job in jobs:
             work.running = (job,)  # one that holds no message takes no neighbour with it
             payload = ProcessAiResponse.model_validate_json(job.payload)
-            received.append(Received(self._channel.parse_inbound(payload.form), job.id, job.enqueued_at))
+            channel = channel_of(self._channels, payload.channel)
+            received.append(Received(channel.parse_inbound(payload.form), job.id, job.enqueued_at))
         work.running = work.claim.jobs
-        return await self._store.record(received, work.fence)
+        return await self._recorder.record(received, work.fence)
 
     async def _answer(self, work: Work, conversation_id: int, *, last_chance: bool) -> tuple[Job, ...]:
         """Commits the answer to what waits, or returns the newer messages that it must cover too."""
-        turn = await self._store.turn(conversation_id, {job.id for job in work.claim.jobs})
+        turn = await self._turns.turn(conversation_id, {job.id for job in work.claim.jobs})
         if not turn.waiting:
             return ()
         if (outcome := self._gate(turn)) is not None:
-            await self._store.conclude(turn, outcome, work.fence)
+            await self._turns.conclude(turn, outcome, work.fence)
             log.info("turn.concluded", conversation_id=conversation_id, outcome=outcome)
             return ()
-        draft = await self._store.draft(turn)
+        draft = await self._turns.draft(turn)
         if draft is None:
             self._wait_for_quiet(turn)
             draft = await self._ask(turn, work)
@@ -123,11 +127,11 @@ class AnswerHandler:
 
     async def _ask(self, turn: Turn, work: Work) -> Draft:
         """Has the responder write the answer and saves it."""
-        lines = tuple(_line(message) for message in await self._store.history(turn))
+        lines = tuple(_line(message) for message in await self._turns.history(turn))
         contact = turn.conversation.contact
 
         async def record(call: ModelCall) -> None:
-            await self._store.record_call(turn, call)
+            await self._turns.record_usage(turn, _usage(call))
 
         context = ReplyContext(
             conversation_id=turn.conversation.id,
@@ -149,7 +153,7 @@ class AnswerHandler:
                 raise Snooze(error.delay, str(error)) from error
             raise
         draft = Draft(reply.text, reply.model)
-        await self._store.save_draft(turn, draft, work.fence)
+        await self._turns.save_draft(turn, draft, work.fence)
         log.info("reply.drafted", conversation_id=turn.conversation.id, answers=len(turn.waiting), model=reply.model)
         return draft
 
@@ -164,8 +168,8 @@ class AnswerHandler:
         return Unrecoverable(f"{error} (still so after 24 hours)")
 
     async def _commit(self, turn: Turn, draft: Draft, work: Work, *, last_chance: bool) -> tuple[Job, ...]:
-        parts = self._channel.split(draft.text)
-        if await self._store.commit_reply(turn, draft.text, parts, work.fence, even_if_newer=last_chance):
+        parts = channel_of(self._channels, turn.conversation.contact.channel).split(draft.text)
+        if await self._turns.commit_reply(turn, draft.text, parts, work.fence, even_if_newer=last_chance):
             log.info("reply.committed", conversation_id=turn.conversation.id, parts=len(parts))
             return ()
         # Somebody wrote, or took the conversation over, between the look and the commit: both mean look again.
@@ -178,3 +182,14 @@ def _is_last(job: Job, error: Exception) -> bool:
 
 def _line(message: Message) -> Line:
     return Line(author=Author(message.author), text=message.description, at=message.at)
+
+
+def _usage(call: ModelCall) -> ModelUsage:
+    return ModelUsage(
+        model=call.model,
+        outcome=call.outcome,
+        input_tokens=call.input_tokens,
+        output_tokens=call.output_tokens,
+        duration_ms=call.duration_ms,
+        error=call.error,
+    )

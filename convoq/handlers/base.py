@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
+from convoq.channels.base import Channel
+from convoq.errors import Unrecoverable
 from convoq.queue.base import Claim, Fence, Job
 from convoq.queue.service import QueueService
 
@@ -77,6 +79,15 @@ class Handlers:
 
     def get(self, kind: str) -> Handler | None:
         return self.by_kind.get(kind)
+
+
+def channel_of(channels: Mapping[str, Channel], name: str) -> Channel:
+    """The channel that a job or a contact names. Raises Unrecoverable where this worker has none of that name."""
+    try:
+        return channels[name]
+    except KeyError:
+        known = ", ".join(sorted(channels))
+        raise Unrecoverable(f'there is no channel "{name}" here, only {known}') from None
 
 
 def each(run: Callable[[Job], Awaitable[None]]) -> Handler:

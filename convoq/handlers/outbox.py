@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed
 from convoq.clock import Clock
 from convoq.conversations.outbox import Outbox
+from convoq.conversations.recording import Announcement, Recorder
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.states import Owner
-from convoq.conversations.turns import ConversationStore
 from convoq.errors import RetryLater, Snooze, Unrecoverable
-from convoq.handlers.base import Handler, Work, each
+from convoq.handlers.base import Handler, Work, channel_of, each
 from convoq.jobs import RecordDeliveryStatus, SendMessage
 from convoq.logs import log
 from convoq.queue.base import Fence, Job
@@ -30,10 +32,16 @@ class Delivery:
     """
 
     def __init__(
-        self, outbox: Outbox, channel: Channel, clock: Clock, *, reconcile_after: float, request_timeout: float
+        self,
+        outbox: Outbox,
+        channels: Mapping[str, Channel],
+        clock: Clock,
+        *,
+        reconcile_after: float,
+        request_timeout: float,
     ) -> None:
         self._outbox = outbox
-        self._channel = channel
+        self._channels = channels
         self._clock = clock
         self._reconcile_after = reconcile_after
         self._request_timeout = request_timeout
@@ -44,30 +52,31 @@ class Delivery:
         """Returns when nothing is pending. Raises RetryLater or Snooze when the rest must wait, LeaseLost."""
         while (pending := await self._outbox.next_pending(conversation_id)) is not None:
             row, conversation = pending
+            channel = channel_of(self._channels, conversation.contact.channel)
             if row.state == "ready":
-                await self._send(row, conversation, fence)
+                await self._send(channel, row, conversation, fence)
             else:
-                await self._reconcile(row, fence)
+                await self._reconcile(channel, row, fence)
 
-    async def _send(self, row: OutboxRow, conversation: Conversation, fence: Fence) -> None:
+    async def _send(self, channel: Channel, row: OutboxRow, conversation: Conversation, fence: Fence) -> None:
         if (refusal := self._refusal(row, conversation)) is not None:
             code, reason = refusal
-            await self._outbox.fail(row, reason, code, fence)
+            await self._outbox.mark_failed(row, fence, because=reason, code=code)
             log.warning("reply.refused", conversation_id=conversation.id, code=code, reason=reason)
             return
-        begun = await self._outbox.begin(row, fence)
-        if begun is None:
+        sending = await self._outbox.mark_sending(row, fence)
+        if sending is None:
             return
-        if self._clock.now() - begun > self._late_ms:
+        if self._clock.now() - (sending.attempted_at or 0) > self._late_ms:
             # Nothing was sent, so if the claim is still ours the part is simply ready again.
-            await self._outbox.again(row, "this process was stopped before it could send", fence)
+            await self._outbox.mark_ready(sending, fence, because="this process was stopped before it could send")
             return
         try:
-            sent = await self._channel.send(_outbound(row))
+            sent = await channel.send(_outbound(sending))
         except SendFailed as error:
-            await self._failed(row, conversation, error, fence)
+            await self._failed(sending, conversation, error, fence)
         else:
-            await self._outbox.sent(row, sent.provider_id)
+            await self._outbox.mark_sent(sending, sent.provider_id)
             log.info("reply.sent", conversation_id=conversation.id, part=row.part, provider_id=sent.provider_id)
 
     def _refusal(self, row: OutboxRow, conversation: Conversation) -> tuple[str, str] | None:
@@ -93,28 +102,28 @@ class Delivery:
         )
         match error.failure:
             case Failure.PERMANENT | Failure.OPTED_OUT:
-                await self._outbox.fail(row, str(error), error.code, fence)
+                await self._outbox.mark_failed(row, fence, because=str(error), code=error.code)
                 if error.failure is Failure.OPTED_OUT:
                     await self._outbox.opt_out(conversation)
             case Failure.AMBIGUOUS:
-                await self._outbox.unclear(row, str(error), fence)
+                await self._outbox.mark_ambiguous(row, fence, because=str(error))
                 raise self._later(row, f"unknown whether it was sent: {error}", at_least=self._reconcile_after)
             case Failure.ACCOUNT:
-                await self._outbox.again(row, str(error), fence)
+                await self._outbox.mark_ready(row, fence, because=str(error))
                 # Nobody's message is at fault, so no attempt is spent; the error stands in the log each time.
                 log.error("account.refused", code=error.code, error=str(error))
                 raise Snooze(ACCOUNT_PAUSE, str(error))
             case Failure.NOT_SENT | Failure.WAIT:
-                await self._outbox.again(row, str(error), fence)
+                await self._outbox.mark_ready(row, fence, because=str(error))
                 raise self._later(row, str(error), at_least=error.delay or 0.0)
 
-    async def _reconcile(self, row: OutboxRow, fence: Fence) -> None:
+    async def _reconcile(self, channel: Channel, row: OutboxRow, fence: Fence) -> None:
         """Finds out whether a part with an unknown outcome was sent: adopts it, or makes it ready to be sent again."""
         age = (self._clock.now() - (row.attempted_at or 0)) / 1000
         if (wait := self._unknowable(row) - age) > 0:
             raise Snooze(wait, "waiting to ask whether it was sent")
         try:
-            found = await self._channel.find(_outbound(row), within=age)
+            found = await channel.find(_outbound(row), within=age)
         except SendFailed as error:
             reason = f"cannot ask whether it was sent: {error}"
             if error.failure is Failure.ACCOUNT:
@@ -124,9 +133,9 @@ class Delivery:
         adopted = next((sent.provider_id for sent in found if sent.provider_id in free), None)
         log.warning("send.reconciled", conversation_id=row.conversation_id, part=row.part, provider_id=adopted)
         if adopted is not None:
-            await self._outbox.sent(row, adopted, reconciled=True)
+            await self._outbox.mark_sent(row, adopted, reconciled=True)
         else:
-            await self._outbox.not_sent(row, fence)
+            await self._outbox.mark_ready(row, fence)
 
     def _unknowable(self, row: OutboxRow) -> float:
         """Seconds from the attempt on in which the channel may still come to have the part."""
@@ -144,7 +153,7 @@ def _outbound(row: OutboxRow) -> Outbound:
     return Outbound(reference=row.reference, our_address=row.our_address, address=row.address, body=row.body)
 
 
-def send_message(store: ConversationStore, delivery: Delivery, channel: Channel) -> Handler:
+def send_message(recorder: Recorder, delivery: Delivery, channels: Mapping[str, Channel]) -> Handler:
     """The handler of send_message: a message of our own, in its conversation's order, under the same rules."""
 
     async def handler(work: Work) -> None:
@@ -153,22 +162,27 @@ def send_message(store: ConversationStore, delivery: Delivery, channel: Channel)
             payload = SendMessage.model_validate_json(job.payload)
             if not payload.body.strip():
                 raise Unrecoverable("the body is empty")
-            conversation_id = await store.add_message(
-                payload.channel, payload.our_address, payload.address, payload.body, channel.split(payload.body),
-                source=f"job:{job.id}", fence=work.fence,
-            )  # fmt: skip
+            announcement = Announcement(
+                channel=payload.channel,
+                our_address=payload.our_address,
+                address=payload.address,
+                text=payload.body,
+                parts=tuple(channel_of(channels, payload.channel).split(payload.body)),
+                source=f"job:{job.id}",
+            )
+            conversation_id = await recorder.announce(announcement, work.fence)
             await delivery.run(conversation_id, work.fence)
             await work.done(job)
 
     return handler
 
 
-def record_delivery_status(outbox: Outbox, channel: Channel) -> Handler:
+def record_delivery_status(outbox: Outbox, channels: Mapping[str, Channel]) -> Handler:
     """The handler of record_delivery_status."""
 
     async def record(job: Job) -> None:
         payload = RecordDeliveryStatus.model_validate_json(job.payload)
-        status = channel.parse_status(payload.form, payload.reference)
+        status = channel_of(channels, payload.channel).parse_status(payload.form, payload.reference)
         if not await outbox.record_delivery(status):
             log.info("delivery.unknown", provider_id=status.provider_id)
         elif status.failed:

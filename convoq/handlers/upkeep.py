@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from convoq.conversations.turns import ConversationStore
+from convoq.conversations.lifecycle import Lifecycle
 from convoq.db import Database
 from convoq.handlers.base import Handler, Work
 from convoq.logs import log
@@ -14,22 +14,22 @@ from convoq.settings import ConversationSettings, QueueSettings
 BATCH = 200  # rows a transaction, so that the writer is never held long
 
 
-def process_idle(store: ConversationStore, timing: ConversationSettings) -> Handler:
+def process_idle(lifecycle: Lifecycle, timing: ConversationSettings) -> Handler:
     """Marks conversations idle that have been silent for idle_after. Running it twice changes nothing more."""
 
     async def handler(_: Work) -> None:
-        marked = await _in_batches(lambda: store.mark_idle(silent_for=timing.idle_after, limit=BATCH))
+        marked = await _in_batches(lambda: lifecycle.mark_idle(silent_for=timing.idle_after, limit=BATCH))
         if marked:
             log.info("conversations.idled", count=marked)
 
     return handler
 
 
-def process_expired(store: ConversationStore, timing: ConversationSettings) -> Handler:
+def process_expired(lifecycle: Lifecycle, timing: ConversationSettings) -> Handler:
     """Closes conversations that have been silent for expire_after. Running it twice changes nothing more."""
 
     async def handler(_: Work) -> None:
-        closed = await _in_batches(lambda: store.close_expired(silent_for=timing.expire_after, limit=BATCH))
+        closed = await _in_batches(lambda: lifecycle.close_expired(silent_for=timing.expire_after, limit=BATCH))
         if closed:
             log.info("conversations.expired", count=closed)
 

@@ -231,6 +231,10 @@ class JobAdmin(Protocol):
 
     async def get(self, job_id: str) -> JobRecord | None: ...
 
+    async def busy(self, ordering_keys: Sequence[str]) -> set[str]:
+        """Those of the keys of which jobs are ready or running."""
+        ...
+
     async def retry_dead(self, where: JobFilter, *, limit: int = 500) -> int:
         """Dead and cancelled jobs become ready again, in their old place of the lane, with fresh attempts."""
         ...

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from convoq.channels.twilio.inbound import parse_inbound
 from convoq.cli import main
 from convoq.conversations.outbox import Outbox
+from convoq.conversations.recording import Received, Recorder
 from convoq.conversations.records import Draft
-from convoq.conversations.turns import ConversationStore, Received
+from convoq.conversations.turns import Turns
 from convoq.db import Database
 from convoq.jobs import PEOPLE, NewJob, ProcessAiResponse, conversation_key, raw_job
 from convoq.monitoring.processes import Processes
@@ -75,45 +76,45 @@ def job(kind: str = "greet", number: int = 0, **options: Any) -> NewJob:
 
 
 async def enqueue(database: Database, jobs: Sequence[NewJob], *, max_attempts: int = 8) -> list[str]:
-    backend = SqliteQueue(database)
+    engine = SqliteQueue(database)
     try:
-        return [done.job_id for done in await backend.enqueue(jobs, max_attempts=max_attempts)]
+        return [done.job_id for done in await engine.enqueue(jobs, max_attempts=max_attempts)]
     finally:
-        await backend.close()
+        await engine.close()
 
 
 async def bury(database: Database, jobs: Sequence[NewJob], error: str = "ValueError: no such customer") -> list[str]:
     """Enqueues the jobs and lets them end in the dead letters."""
-    backend = SqliteQueue(database)
+    engine = SqliteQueue(database)
     try:
-        ids = [done.job_id for done in await backend.enqueue(jobs, max_attempts=8)]
-        while claims := await backend.claim(100, lease=60, worker="w"):
+        ids = [done.job_id for done in await engine.enqueue(jobs, max_attempts=8)]
+        while claims := await engine.claim(100, lease=60, worker="w"):
             for claim in claims:
-                await backend.bury(claim, claim.jobs, error=error)
+                await engine.bury(claim, claim.jobs, error=error)
         return ids
     finally:
-        await backend.close()
+        await engine.close()
 
 
 async def claim_one(database: Database, job: NewJob) -> Claim:
     """Enqueues a job and leaves it running."""
-    backend = SqliteQueue(database)
+    engine = SqliteQueue(database)
     try:
-        await backend.enqueue([job], max_attempts=8)
-        (claim,) = await backend.claim(1, lease=600, worker="w")
+        await engine.enqueue([job], max_attempts=8)
+        (claim,) = await engine.claim(1, lease=600, worker="w")
         return claim
     finally:
-        await backend.close()
+        await engine.close()
 
 
 async def snooze(database: Database, job: NewJob, reason: str) -> None:
     """Enqueues a job that was claimed and given back for an hour."""
     claim = await claim_one(database, job)
-    backend = SqliteQueue(database)
+    engine = SqliteQueue(database)
     try:
-        await backend.nack(claim, delay=3600.0, reason=reason)
+        await engine.nack(claim, delay=3600.0, reason=reason)
     finally:
-        await backend.close()
+        await engine.close()
 
 
 def inbound_job(text: str, sid: int, *, address: str = ANA, name: str = "Ana") -> NewJob:
@@ -132,35 +133,35 @@ async def receive(
     delivered: bool = True, draft: str | None = None,
 ) -> int:  # fmt: skip
     """A person's message, taken up by a worker; answered if there is a `reply`. Returns its conversation."""
-    backend, store, outbox = SqliteQueue(database), ConversationStore(database), Outbox(database)
+    engine, turns, outbox = SqliteQueue(database), Turns(database), Outbox(database)
     try:
-        await backend.enqueue([inbound_job(text, sid, address=address, name=name)], max_attempts=8)
-        claim = await _claim_of(backend, conversation_key("twilio", OURS, address))
-        fence = backend.fence(claim)
+        await engine.enqueue([inbound_job(text, sid, address=address, name=name)], max_attempts=8)
+        claim = await _claim_of(engine, conversation_key("twilio", OURS, address))
+        fence = engine.fence(claim)
         form = json.loads(claim.jobs[-1].payload)["form"]
         message = Received(parse_inbound(form), claim.jobs[-1].id, claim.jobs[-1].enqueued_at)
-        conversation_id = await store.record([message], fence)
-        turn = await store.turn(conversation_id, [job.id for job in claim.jobs])
+        conversation_id = await Recorder(database).record([message], fence)
+        turn = await turns.turn(conversation_id, [job.id for job in claim.jobs])
         if draft is not None:
-            await store.save_draft(turn, Draft(draft, "test:model"), fence)
+            await turns.save_draft(turn, Draft(draft, "test:model"), fence)
         if reply is None:
-            await backend.nack(claim, delay=0)
+            await engine.nack(claim, delay=0)
             return conversation_id
-        await store.commit_reply(turn, reply, [reply], fence, even_if_newer=False)
+        await turns.commit_reply(turn, reply, [reply], fence, even_if_newer=False)
         if delivered:
             pending = await outbox.next_pending(conversation_id)
             assert pending is not None
-            await outbox.begin(pending[0], fence)
-            await outbox.sent(pending[0], f"SM{sid + 1000:032x}")
-        await backend.ack(claim)
+            await outbox.mark_sending(pending[0], fence)
+            await outbox.mark_sent(pending[0], f"SM{sid + 1000:032x}")
+        await engine.ack(claim)
         return conversation_id
     finally:
-        await backend.close()
+        await engine.close()
 
 
-async def _claim_of(backend: SqliteQueue, lane: str) -> Claim:
-    claims = {claim.lane: claim for claim in await backend.claim(100, lease=60, worker="w")}
+async def _claim_of(engine: SqliteQueue, lane: str) -> Claim:
+    claims = {claim.lane: claim for claim in await engine.claim(100, lease=60, worker="w")}
     wanted = claims.pop(lane)
     for other in claims.values():
-        await backend.nack(other, delay=0)
+        await engine.nack(other, delay=0)
     return wanted

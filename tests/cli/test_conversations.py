@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from convoq.conversations.turns import ConversationStore
+from convoq.conversations.turns import Turns
 from convoq.db import Database
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.cli.scenes import ANA, Place, receive
@@ -89,7 +89,7 @@ async def fail(database: Database, error: str) -> None:
     """The message's job ends in the dead letters, as the worker leaves it."""
     backend = SqliteQueue(database)
     [claim] = await backend.claim(1, lease=60, worker="w")
-    await ConversationStore(database).give_up([job.id for job in claim.jobs], backend.fence(claim))
+    await Turns(database).give_up([job.id for job in claim.jobs], backend.fence(claim))
     await backend.bury(claim, claim.jobs, error=error)
     await backend.close()
 

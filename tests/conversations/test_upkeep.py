@@ -187,7 +187,7 @@ async def test_a_message_accepted_before_the_closing_reopens_the_same_conversati
 async def test_upkeep_spares_who_has_just_written(met: House, *, close: bool) -> None:
     met.clock.advance(EXPIRED)
     await met.hear("just in time")
-    await (met.store.close_expired if close else met.store.mark_idle)(silent_for=IDLE, limit=10)
+    await (met.lifecycle.close_expired if close else met.lifecycle.mark_idle)(silent_for=IDLE, limit=10)
     assert await statuses(met) == [("active", None)]
 
 
@@ -216,9 +216,9 @@ async def test_in_any_order_of_arrival_and_upkeep_everybody_is_answered(house: H
                 said += 1
                 await house.hear(f"{said}", sender=chance.choice([ANA, BEN]))
             case 1:
-                await house.store.mark_idle(silent_for=IDLE, limit=10)
+                await house.lifecycle.mark_idle(silent_for=IDLE, limit=10)
             case 2:
-                await house.store.close_expired(silent_for=EXPIRED, limit=10)
+                await house.lifecycle.close_expired(silent_for=EXPIRED, limit=10)
             case 3:
                 await house.step()
             case _:

@@ -14,15 +14,16 @@ from typing import Any
 
 from convoq.cli import main
 from convoq.conversations.outbox import Outbox
-from convoq.conversations.turns import ConversationStore
+from convoq.conversations.recording import Recorder
+from convoq.conversations.turns import Turns
 
 STEPS: dict[str, tuple[type, str, str]] = {
-    "recorded": (ConversationStore, "record", "after"),
-    "drafted": (ConversationStore, "save_draft", "after"),
-    "committed": (ConversationStore, "commit_reply", "after"),
-    "sending": (Outbox, "begin", "after"),
-    "accepted": (Outbox, "sent", "before"),
-    "sent": (Outbox, "sent", "after"),
+    "recorded": (Recorder, "record", "after"),
+    "drafted": (Turns, "save_draft", "after"),
+    "committed": (Turns, "commit_reply", "after"),
+    "sending": (Outbox, "mark_sending", "after"),
+    "accepted": (Outbox, "mark_sent", "before"),
+    "sent": (Outbox, "mark_sent", "after"),
 }
 
 

@@ -12,8 +12,10 @@ from pydantic import SecretStr
 from convoq.ai.base import Author, ModelCall, Reply, ReplyContext
 from convoq.channels.twilio.channel import TwilioChannel
 from convoq.clock import WallClock
+from convoq.conversations.lifecycle import Lifecycle
 from convoq.conversations.outbox import Outbox
-from convoq.conversations.turns import ConversationStore
+from convoq.conversations.recording import Recorder
+from convoq.conversations.turns import Turns
 from convoq.db import Database
 from convoq.handlers import upkeep
 from convoq.handlers.answer import AnswerHandler
@@ -89,7 +91,8 @@ class House:
     twilio: LoopbackTwilio
     queue: QueueService
     engine: SqliteQueue
-    store: ConversationStore
+    turns: Turns
+    lifecycle: Lifecycle
     outbox: Outbox
     responder: ScriptedResponder
     handlers: dict[str, Handler]
@@ -203,12 +206,14 @@ async def open_house(
         channel = await TwilioChannel.create(settings, public_url="http://127.0.0.1:9", clock=WallClock())
         engine = SqliteQueue(database)
         queue = QueueService(engine, QueueSettings(), random=lambda: 1.0)
-        store, outbox, responder = ConversationStore(database), Outbox(database), ScriptedResponder()
-        delivery = Delivery(outbox, channel, clock, reconcile_after=RECONCILE_AFTER, request_timeout=REQUEST_TIMEOUT)
+        recorder, turns, lifecycle = Recorder(database), Turns(database), Lifecycle(database, engine.busy)
+        channels, outbox, responder = {channel.name: channel}, Outbox(database), ScriptedResponder()
+        delivery = Delivery(outbox, channels, clock, reconcile_after=RECONCILE_AFTER, request_timeout=REQUEST_TIMEOUT)
         answer = AnswerHandler(
-            store=store,
+            recorder=recorder,
+            turns=turns,
             delivery=delivery,
-            channel=channel,
+            channels=channels,
             responder=responder,
             persona_of=lambda address: f"persona of {address}",
             timing=timing,
@@ -216,14 +221,16 @@ async def open_house(
         )
         handlers: dict[str, Handler] = {
             ProcessAiResponse.kind: answer,
-            RecordDeliveryStatus.kind: record_delivery_status(outbox, channel),
-            SendMessage.kind: send_message(store, delivery, channel),
-            ProcessIdle.kind: upkeep.process_idle(store, timing),
-            ProcessExpired.kind: upkeep.process_expired(store, timing),
+            RecordDeliveryStatus.kind: record_delivery_status(outbox, channels),
+            SendMessage.kind: send_message(recorder, delivery, channels),
+            ProcessIdle.kind: upkeep.process_idle(lifecycle, timing),
+            ProcessExpired.kind: upkeep.process_expired(lifecycle, timing),
             Housekeeping.kind: upkeep.housekeeping(engine, database, QueueSettings(retention=100)),
         }
         try:
-            yield House(database, clock, twilio, queue, engine, store, outbox, responder, handlers, delivery, channel)
+            yield House(
+                database, clock, twilio, queue, engine, turns, lifecycle, outbox, responder, handlers, delivery, channel
+            )
         finally:
             await channel.close()
             await engine.close()

@@ -15,18 +15,19 @@ from typing import Any
 from convoq.channels.twilio.channel import TwilioChannel
 from convoq.cli import main
 from convoq.conversations.outbox import Outbox
-from convoq.conversations.turns import ConversationStore
+from convoq.conversations.recording import Recorder
+from convoq.conversations.turns import Turns
 from convoq.queue.service import QueueService
 
 STEPS: dict[str, tuple[type, str, str]] = {
-    "claimed": (ConversationStore, "record", "before"),
-    "recorded": (ConversationStore, "record", "after"),
-    "drafted": (ConversationStore, "save_draft", "after"),
-    "looked_again": (ConversationStore, "commit_reply", "before"),
-    "committed": (ConversationStore, "commit_reply", "after"),
-    "sending": (Outbox, "begin", "after"),
+    "claimed": (Recorder, "record", "before"),
+    "recorded": (Recorder, "record", "after"),
+    "drafted": (Turns, "save_draft", "after"),
+    "looked_again": (Turns, "commit_reply", "before"),
+    "committed": (Turns, "commit_reply", "after"),
+    "sending": (Outbox, "mark_sending", "after"),
     "accepted": (TwilioChannel, "send", "after"),
-    "sent": (Outbox, "sent", "after"),
+    "sent": (Outbox, "mark_sent", "after"),
     "acked": (QueueService, "ack", "after"),
 }
 

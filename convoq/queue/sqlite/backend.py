@@ -224,31 +224,34 @@ class SqliteQueue:
 
     async def stats(self) -> Stats:
         now = self._database.clock.now()
-        return await self._database.read(lambda tx: listing.stats(tx, now))
+        return await self._database.read(listing.stats, now)
 
     async def list(self, where: JobFilter, *, limit: int = 50, before: str | None = None) -> list[JobRecord]:
         now = self._database.clock.now()
-        return await self._database.read(lambda tx: listing.find(tx, where, now, limit, before))
+        return await self._database.read(listing.find, where, now, limit, before)
 
     async def count(self, where: JobFilter) -> int:
-        return await self._database.read(lambda tx: listing.count(tx, where))
+        return await self._database.read(listing.count, where)
 
     async def get(self, job_id: str) -> JobRecord | None:
         found = await self.list(JobFilter(ids=(job_id,)), limit=1)
         return found[0] if found else None
 
+    async def busy(self, ordering_keys: Sequence[str]) -> set[str]:
+        return await self._database.read(listing.busy, ordering_keys)
+
     async def retry_dead(self, where: JobFilter, *, limit: int = 500) -> int:
         now = self._database.clock.now()
-        revived = await self._database.write(lambda tx: listing.revive(tx, where, now, limit))
+        revived = await self._database.write(listing.revive, where, now, limit)
         self._wake_soon()
         return revived
 
     async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:
         now = self._database.clock.now()
-        return await self._database.write(lambda tx: listing.cancel(tx, where, now, limit))
+        return await self._database.write(listing.cancel, where, now, limit)
 
     async def discard(self, where: JobFilter, *, limit: int = 500) -> int:
-        return await self._database.write(lambda tx: listing.discard(tx, where, limit))
+        return await self._database.write(listing.discard, where, limit)
 
     async def prune(self, *, older_than: float, limit: int = 500) -> int:
         now = self._database.clock.now()

@@ -55,6 +55,13 @@ def count(tx: Transaction, where: JobFilter) -> int:
     return int(tx.execute(f"SELECT count(*) FROM jobs AS j WHERE {condition}", values).fetchone()[0])
 
 
+def busy(tx: Transaction, ordering_keys: Sequence[str]) -> set[str]:
+    """A lane is there as long as a job of it is ready."""
+    return {
+        key for key in ordering_keys if tx.execute("SELECT 1 FROM lanes WHERE lane = ?", (key,)).fetchone() is not None
+    }
+
+
 def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
     """Dead and cancelled jobs stand in their lane again, in their old place."""
     rows = _choose(tx, where, "j.state IN ('dead', 'cancelled')", limit)

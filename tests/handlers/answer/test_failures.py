@@ -139,13 +139,13 @@ async def test_an_unexpected_error_of_the_responder_is_tried_again(house: House)
 
 
 async def test_a_draft_is_paid_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    commit = house.store.commit_reply
+    commit = house.turns.commit_reply
 
     async def broken_once(*_: object, **__: object) -> bool:
-        monkeypatch.setattr(house.store, "commit_reply", commit)
+        monkeypatch.setattr(house.turns, "commit_reply", commit)
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(house.store, "commit_reply", broken_once)
+    monkeypatch.setattr(house.turns, "commit_reply", broken_once)
     house.responder.script = ["the first answer", "another answer"]
     await house.hear("hello")
     await house.settle()

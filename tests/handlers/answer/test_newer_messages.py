@@ -51,14 +51,14 @@ async def test_who_never_stops_writing_is_answered_after_two_drafts_that_gave_wa
 async def test_a_message_that_comes_between_the_look_and_the_commit_is_covered(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = house.store.commit_reply
+    commit = house.turns.commit_reply
 
     async def late(*args: object, **options: object) -> bool:
-        monkeypatch.setattr(house.store, "commit_reply", commit)
+        monkeypatch.setattr(house.turns, "commit_reply", commit)
         await house.hear("b")
         return await commit(*args, **options)  # type: ignore[arg-type] # handed through
 
-    monkeypatch.setattr(house.store, "commit_reply", late)
+    monkeypatch.setattr(house.turns, "commit_reply", late)
     await house.hear("a")
     await house.settle()
     assert house.sent == ["re: a + b"]

@@ -30,14 +30,14 @@ async def test_a_person_who_takes_over_while_a_reply_is_written_stops_it(house: 
 
 
 async def test_a_person_who_takes_over_before_the_send_stops_it(house: House) -> None:
-    commit = house.store.commit_reply
+    commit = house.turns.commit_reply
 
     async def then_taken_over(*args: object, **options: object) -> bool:
         done = await commit(*args, **options)  # type: ignore[arg-type] # handed through
         await house.change("UPDATE conversations SET owner = 'human'")
         return done
 
-    house.store.commit_reply = then_taken_over  # type: ignore[method-assign] # once
+    house.turns.commit_reply = then_taken_over  # type: ignore[method-assign] # once
     await house.hear("hello")
     await house.settle()
     assert house.sent == []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from convoq.jobs import SendMessage
 from convoq.loopback.faults import reset, too_many
-from tests.handlers.house import ANA, BEN, House
+from tests.handlers.house import ANA, BEN, OURS, House
 
 
 async def test_a_message_of_our_own_comes_in_its_conversations_order(house: House) -> None:
@@ -100,3 +101,9 @@ async def test_an_unknown_outcome_of_one_person_holds_up_nobody_else(house: Hous
     await house.hear("from Ben", sender=BEN)
     await house.step()
     assert (house.twilio.messages[-1].to, house.twilio.messages[0].to) == (BEN, ANA)
+
+
+async def test_a_channel_that_is_not_there_is_a_dead_letter_that_names_it(house: House) -> None:
+    await house.queue.enqueue(SendMessage(channel="pigeon", our_address=OURS, address=ANA, body="coo").job())
+    await house.settle()
+    assert [dead.error for dead in await house.dead()] == ['there is no channel "pigeon" here, only twilio']

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convoq.channels.base import Outbound, Sent
+from convoq.conversations.records import OutboxRow
 from convoq.handlers.base import Work
 from convoq.loopback.faults import TwilioFault, error, garbage, hang, reset, slow
 from tests.handlers.house import RECONCILE_AFTER, REQUEST_TIMEOUT, House
@@ -148,31 +149,31 @@ async def test_a_newer_message_waits_until_the_part_before_is_settled(house: Hou
 async def test_a_process_that_slept_before_its_request_does_not_send_late(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = house.outbox.begin
+    begin = house.outbox.mark_sending
 
-    async def oversleep(*args: object) -> int | None:
+    async def oversleep(*args: object) -> OutboxRow | None:
         begun = await begin(*args)  # type: ignore[arg-type] # handed through
-        monkeypatch.setattr(house.outbox, "begin", begin)
+        monkeypatch.setattr(house.outbox, "mark_sending", begin)
         house.clock.advance(30)
         return begun
 
-    monkeypatch.setattr(house.outbox, "begin", oversleep)
+    monkeypatch.setattr(house.outbox, "mark_sending", oversleep)
     await house.hear("hello")
     await house.settle()
     assert house.sent == ["re: hello"]
 
 
 async def test_who_lost_the_lane_while_asleep_sends_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = house.outbox.begin
+    begin = house.outbox.mark_sending
 
-    async def oversleep(*args: object) -> int | None:
+    async def oversleep(*args: object) -> OutboxRow | None:
         begun = await begin(*args)  # type: ignore[arg-type] # handed through
-        monkeypatch.setattr(house.outbox, "begin", begin)
+        monkeypatch.setattr(house.outbox, "mark_sending", begin)
         house.clock.advance(90)
         assert len(await house.queue.claim(1, worker="another")) == 1
         return begun
 
-    monkeypatch.setattr(house.outbox, "begin", oversleep)
+    monkeypatch.setattr(house.outbox, "mark_sending", oversleep)
     await house.hear("hello")
     await house.step()
     assert house.twilio.requests == 0

@@ -147,3 +147,11 @@ async def test_count_is_not_limited_to_a_page(engine: Engine) -> None:
 async def test_a_record_of_a_job_without_an_ordering_key_has_none(engine: Engine) -> None:
     [job_id] = await put(engine, job(1))
     assert (await record(engine, job_id)).ordering_key is None
+
+
+async def test_a_key_is_busy_while_a_job_of_it_is_ready_or_running(engine: Engine) -> None:
+    await put(engine, job(1, key="a"), job(2, key="b"))
+    [running, _] = await take(engine)
+    assert await engine.busy(["a", "b", "nowhere"]) == {"a", "b"}
+    await engine.ack(running)
+    assert await engine.busy(["a", "b", "nowhere"]) == {"b"}

@@ -1,0 +1,152 @@
+"""How conversations begin, fall silent, end and come back; every change is written down with who and why."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from convoq.conversations.states import CloseReason, Owner, Status, check_transition
+from convoq.db import Database
+from convoq.db.transaction import Transaction
+
+Busy = Callable[[Sequence[str]], Awaitable[set[str]]]  #: which of these lanes have jobs waiting
+
+
+class Lifecycle:
+    """What upkeep does to silent conversations. Safe to repeat; one transaction a batch.
+
+    A conversation is not silent while a part is to be sent or, as `busy` says, a job of its lane waits.
+    """
+
+    def __init__(self, database: Database, busy: Busy) -> None:
+        self._database = database
+        self._busy = busy
+
+    async def mark_idle(self, *, silent_for: float, limit: int) -> int:
+        """At most `limit` active conversations, silent for that many seconds, become idle; how many did."""
+        return await self._move(Status.ACTIVE, Status.IDLE, None, silent_for, limit)
+
+    async def close_expired(self, *, silent_for: float, limit: int) -> int:
+        """At most `limit` conversations, silent for that many seconds, are closed; how many were."""
+        closed = 0
+        for status in (Status.ACTIVE, Status.IDLE):
+            closed += await self._move(status, Status.CLOSED, CloseReason.EXPIRED, silent_for, limit - closed)
+        return closed
+
+    async def _move(
+        self, before: Status, after: Status, reason: CloseReason | None, silent_for: float, limit: int
+    ) -> int:
+        moved, through = 0, (-1, -1)
+        silent_since = self._database.clock.now() - round(silent_for * 1000)
+        why = f"silent for {silent_for:g} s"
+        while moved < limit and (found := await self._database.read(find_silent, before, silent_since, through, limit)):
+            busy = await self._busy([silent.lane for silent in found])
+            quiet = [silent for silent in found if silent.lane not in busy][: limit - moved]
+            # The time after the look: a message that came since then was accepted before the closing, and reopens it.
+            now = self._database.clock.now()
+            moved += await self._database.write(move_silent, quiet, before, after, reason, why, now)
+            through = (found[-1].last_message_at, found[-1].id)
+        return moved
+
+
+class Silent(NamedTuple):
+    """A conversation in which nothing was said for a while."""
+
+    id: int
+    lane: str
+    last_message_at: int
+
+
+def find_silent(tx: Transaction, status: Status, since: int, through: tuple[int, int], limit: int) -> list[Silent]:
+    """The longest silent first, from `through` (last_message_at, id) on."""
+    return [Silent(*row) for row in tx.execute(SILENT, (status, since, *through, limit))]
+
+
+def move_silent(
+    tx: Transaction, found: Sequence[Silent], before: Status, after: Status, reason: CloseReason | None, why: str,
+    now: int,
+) -> int:  # fmt: skip
+    """How many are still as they were found, and so were moved."""
+    unchanged = [
+        silent for silent in found if tx.execute(UNCHANGED, (silent.id, before, silent.last_message_at)).fetchone()
+    ]
+    for silent in unchanged:
+        move(tx, silent.id, after, who="upkeep", why=why, now=now, reason=reason)
+    return len(unchanged)
+
+
+def open_conversation(
+    tx: Transaction, contact_id: int, our_address: str, lane: str, at: int, now: int, *, who: str
+) -> int:
+    """The person's open conversation, made active; reopened or begun where there is none."""
+    last = tx.execute(
+        """SELECT id, status, closed_reason, closed_at FROM conversations
+           WHERE contact_id = ? AND our_address = ? ORDER BY id DESC LIMIT 1""",
+        (contact_id, our_address),
+    ).fetchone()
+    if last is not None:
+        conversation_id, status, reason, closed_at = last
+        # Accepted before upkeep closed it: the person never knew of a closing, so it is the same conversation.
+        overtaken = status == Status.CLOSED and reason in (CloseReason.IDLE, CloseReason.EXPIRED) and at <= closed_at
+        if status == Status.IDLE or overtaken:
+            move(tx, conversation_id, Status.ACTIVE, who=who, why="a message came", now=now)
+        if status != Status.CLOSED or overtaken:
+            return int(conversation_id)
+    return _begin(tx, contact_id, our_address, lane, at, last[0] if last else None, who, now)
+
+
+def _begin(
+    tx: Transaction, contact_id: int, our_address: str, lane: str, at: int,
+    previous: int | None, who: str, now: int,
+) -> int:  # fmt: skip
+    # When the person wrote last goes with it: WhatsApp's window knows nothing of our conversations.
+    row = tx.execute(
+        """INSERT INTO conversations
+               (contact_id, our_address, lane, owner, status, opened_at, last_message_at, previous_id, last_inbound_at)
+           VALUES (:contact, :ours, :lane, 'ai', 'active', :at, :at, :previous,
+                   (SELECT last_inbound_at FROM conversations WHERE id = :previous)) RETURNING id""",
+        {"contact": contact_id, "ours": our_address, "lane": lane, "at": at, "previous": previous},
+    ).fetchone()
+    log_transition(tx, row[0], now, who, "opened", (None, Owner.AI), (None, Status.ACTIVE))
+    return int(row[0])
+
+
+def move(
+    tx: Transaction, conversation_id: int, after: Status, *, who: str, why: str, now: int,
+    reason: CloseReason | None = None,
+) -> None:  # fmt: skip
+    """Changes the status and writes down who did it and why."""
+    owner, before = tx.execute("SELECT owner, status FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
+    if before == after:
+        return
+    check_transition(Status(before), after)
+    closed_at = now if after is Status.CLOSED else None
+    tx.execute(
+        "UPDATE conversations SET status = ?, closed_reason = ?, closed_at = ? WHERE id = ?",
+        (after, reason, closed_at, conversation_id),
+    )
+    log_transition(tx, conversation_id, now, who, why, (owner, owner), (before, after))
+
+
+def log_transition(
+    tx: Transaction, conversation_id: int, now: int, who: str, why: str,
+    owner: tuple[str | None, str], status: tuple[str | None, str],
+) -> None:  # fmt: skip
+    tx.execute(
+        """INSERT INTO transitions
+               (conversation_id, at, who, reason, owner_before, owner_after, status_before, status_after)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+        (conversation_id, now, who, why, *owner, *status),
+    )
+
+
+SILENT = """
+    SELECT id, lane, last_message_at FROM conversations AS c
+    WHERE status = ? AND status <> 'closed' AND last_message_at <= ? AND (last_message_at, id) > (?, ?)
+    AND NOT EXISTS (SELECT 1 FROM outbox WHERE conversation_id = c.id AND state IN ('ready', 'sending', 'ambiguous'))
+    ORDER BY last_message_at, id LIMIT ?
+"""
+UNCHANGED = """
+    SELECT 1 FROM conversations AS c WHERE id = ? AND status = ? AND last_message_at = ?
+    AND NOT EXISTS (SELECT 1 FROM outbox WHERE conversation_id = c.id AND state IN ('ready', 'sending', 'ambiguous'))
+"""
