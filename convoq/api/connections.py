@@ -1,4 +1,4 @@
-"""Cuts connections that waste a place, and answers what isn't HTTP with a plain 4xx."""
+"""Closes connections that stall, and answers what isn't HTTP with a plain 4xx."""
 
 from __future__ import annotations
 
@@ -18,41 +18,47 @@ BUSY_ANSWER: Final = (
     b"Content-Type: text/plain\r\nContent-Length: 21\r\nRetry-After: 2\r\nConnection: close\r\n\r\n"
     b"too many connections\n"
 )
-RESISTANCE: Final = 0.5  # seconds that stop() waits for handlers which do not give up when they are cancelled
-# What the other side's bytes, or its going away, can make a request's payload raise.
-STRANGERS_DOING: Final = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
+CANCEL_TIMEOUT: Final = 0.5  # how long drain() waits for the handlers that it has cancelled
+# What a client's bytes, or its disconnect, can make a request's payload raise.
+CLIENT_ERRORS: Final = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds on one listener. Sizes are bytes, times are seconds; a time is kept to within two sweeps."""
 
-    body: int = 65_536  #: Twilio's forms are a few kilobytes
+    body: int = 65_536  #: a channel's forms are a few kilobytes
     body_time: float = 5.0  #: from the request's head to the end of its body
     head_time: float = 10.0  #: from the first byte, or the connection, to a complete head
     idle_time: float = 75.0  #: between two requests; longer than the proxies' own 60
     request_time: float = 20.0  #: one request in all; more where the write's own deadline needs it
-    linger_time: float = 3.0  #: for an answer to reach somebody who is still sending
+    linger_time: float = 3.0  #: for an answer to reach a client that is still sending
     connections: int = 1000
     sweep_every: float = 1.0
 
 
-class Stage(enum.Enum):
-    """What a connection is at."""
+class ConnectionState(enum.Enum):
+    """How far the current request of a connection has come."""
 
-    HEAD = enum.auto()  #: its first request, or one that has begun, is not here yet
-    BODY = enum.auto()  #: the rest of a request is not here yet
-    BUSY = enum.auto()  #: a whole request is being handled or answered
-    LINGER = enum.auto()  #: it has its answer and is still sending
+    READING_HEAD = enum.auto()  #: the head of the first request, or of one that has begun, is incomplete
+    READING_BODY = enum.auto()  #: the body of a request is incomplete
+    HANDLING = enum.auto()  #: a whole request is being handled or answered
+    LINGERING = enum.auto()  #: answered, while its client is still sending
     IDLE = enum.auto()  #: between two requests
 
 
-# Whom a newcomer may replace in a full house: strangers first, then a proxy's kept-alive connections, never a request.
-REPLACEABLE: Final = (Stage.HEAD, Stage.LINGER, Stage.BODY, Stage.IDLE)
+# Which connection a new one replaces at the limit: unverified clients first, then a proxy's kept-alive connections,
+# never a request that is being handled.
+EVICTION_ORDER: Final = (
+    ConnectionState.READING_HEAD,
+    ConnectionState.LINGERING,
+    ConnectionState.READING_BODY,
+    ConnectionState.IDLE,
+)
 
 
-class Connection(web.RequestHandler):
-    """One client. It observes how far its requests have come, and is never the cause of a traceback."""
+class ClientConnection(web.RequestHandler):
+    """Observes how far its requests have come; nothing that a client sends makes it log a traceback."""
 
     __slots__ = ("_head_begun", "_seen", "_seen_at", "_served", "task")
     _manager: ConnectionServer | None
@@ -63,27 +69,27 @@ class Connection(web.RequestHandler):
         self.task = None
         self._served = 0
         self._head_begun = False
-        self._seen: tuple[int, Stage] | None = None
+        self._seen: tuple[int, ConnectionState] | None = None
         self._seen_at = 0.0
 
     @property
-    def stage(self) -> Stage:
+    def state(self) -> ConnectionState:
         if self._waiting:
-            return Stage.HEAD if self._head_begun or not self._served else Stage.IDLE
+            return ConnectionState.READING_HEAD if self._head_begun or not self._served else ConnectionState.IDLE
         if self._served == self._request_count:
-            return Stage.LINGER
+            return ConnectionState.LINGERING
         request = self._current_request
-        return Stage.BUSY if request is None or request.content.is_eof() else Stage.BODY
+        return ConnectionState.HANDLING if request is None or request.content.is_eof() else ConnectionState.READING_BODY
 
-    def time_at_stage(self, now: float) -> float:
-        """Seconds for which this was seen to stand still. Only the sweep calls it, so requests pay nothing."""
-        seen = (self._served, self.stage)
+    def stalled_for(self, now: float) -> float:
+        """Seconds since the first call that saw this state of this request. Only the sweep asks."""
+        seen = (self._served, self.state)
         if seen != self._seen:
             self._seen, self._seen_at = seen, now
         return now - self._seen_at
 
-    def cut(self) -> None:
-        """Ends the connection at once, also when its peer doesn't read and its handler hangs."""
+    def abort(self) -> None:
+        """Closes the connection at once, also when its peer doesn't read and its handler hangs."""
         transport = self.transport
         self.force_close()
         if transport is not None:
@@ -96,7 +102,7 @@ class Connection(web.RequestHandler):
         self.task = self._task_handler
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        lingering = self.stage is Stage.LINGER
+        lingering = self.state is ConnectionState.LINGERING
         super().connection_lost(exc)
         if lingering and self.task is not None:
             self.task.cancel()
@@ -122,7 +128,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - aiohttp's signature
     ) -> web.StreamResponse:
-        if status < 500 or isinstance(exc, STRANGERS_DOING):
+        if status < 500 or isinstance(exc, CLIENT_ERRORS):
             answer = web.Response(status=400, text="not a request that this server understands\n")
         else:
             log.error("request.failed", exc_info=exc)
@@ -134,7 +140,7 @@ class Connection(web.RequestHandler):
 
     def log_exception(self, *args: Any, **options: Any) -> None:  # noqa: ARG002 - aiohttp's signature
         error = options.get("exc_info")
-        if not isinstance(error, STRANGERS_DOING):
+        if not isinstance(error, CLIENT_ERRORS):
             log.error("connection.failed", exc_info=error)
 
     @property
@@ -143,31 +149,31 @@ class Connection(web.RequestHandler):
 
 
 class ConnectionServer(web.Server):
-    """Makes the connections, holds their number and their patience, and drains them on stop.
+    """Makes the connections, bounds their number and the time of each state, and drains them on stop.
 
-    A full house makes room for a newcomer by cutting somebody who is not being served, so strangers who only hold
-    connections open cannot shut Twilio out.
+    At the limit a new connection replaces one without a request in work, so clients that only hold connections open
+    cannot shut a channel out.
     """
 
     def __init__(self, handler: Any, *, limits: Limits, **options: Any) -> None:
         super().__init__(handler, **options)
         self._limits = limits
-        self._patience = {
-            Stage.HEAD: limits.head_time,
-            Stage.BODY: limits.request_time,
-            Stage.BUSY: limits.request_time,
-            Stage.LINGER: limits.request_time,
-            Stage.IDLE: limits.idle_time,
+        self._timeouts = {
+            ConnectionState.READING_HEAD: limits.head_time,
+            ConnectionState.READING_BODY: limits.request_time,
+            ConnectionState.HANDLING: limits.request_time,
+            ConnectionState.LINGERING: limits.request_time,
+            ConnectionState.IDLE: limits.idle_time,
         }
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining = False
 
-    def __call__(self) -> Connection:
-        return Connection(self, loop=self._loop, **self._kwargs)
+    def __call__(self) -> ClientConnection:
+        return ClientConnection(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        if len(self._connections) >= self._limits.connections and not self._make_room():
+        if len(self._connections) >= self._limits.connections and not self._evict_one():
             transport.write(BUSY_ANSWER)
             handler.force_close()
         super().connection_made(handler, transport)
@@ -175,54 +181,55 @@ class ConnectionServer(web.Server):
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        if isinstance(handler, Connection) and handler.task is not None:
-            handler.task.add_done_callback(lambda _: self._note_whether_empty())
-        self._note_whether_empty()
+        if isinstance(handler, ClientConnection) and handler.task is not None:
+            handler.task.add_done_callback(lambda _: self._set_if_empty())
+        self._set_if_empty()
 
     async def sweep(self) -> None:
-        """Cuts who has stood still for too long, until cancelled."""
+        """Closes connections that stall in their state for too long, until cancelled."""
         while True:
             await asyncio.sleep(self._limits.sweep_every)
-            self._cut(self._has_stood_still)
+            self._abort_where(self._timed_out)
 
     async def drain(self, timeout: float) -> None:
         """Lets open requests finish within `timeout`. Idle connections end at once, and in the end all do.
 
-        Somebody who has connected but not yet sent a whole request gets a second: it may be on its way.
+        A connection without a whole request gets a second: the rest may be on its way.
         """
         self.draining = True
         now = self._loop.time()
-        self._cut(lambda connection: connection.stage is Stage.IDLE)
-        await self._emptied(now + min(1.0, timeout))
-        self._cut(lambda connection: connection.stage in (Stage.HEAD, Stage.LINGER, Stage.IDLE))
-        await self._emptied(now + timeout)
-        self._cut(lambda _: True)
-        await self._emptied(self._loop.time() + RESISTANCE)
+        self._abort_where(lambda connection: connection.state is ConnectionState.IDLE)
+        await self._wait_until_empty(now + min(1.0, timeout))
+        without_request = (ConnectionState.READING_HEAD, ConnectionState.LINGERING, ConnectionState.IDLE)
+        self._abort_where(lambda connection: connection.state in without_request)
+        await self._wait_until_empty(now + timeout)
+        self._abort_where(lambda _: True)
+        await self._wait_until_empty(self._loop.time() + CANCEL_TIMEOUT)
 
-    def _make_room(self) -> bool:
-        waiting = [one for one in self._clients() if one.connected and one.stage in REPLACEABLE]
-        if waiting:
-            min(waiting, key=lambda one: REPLACEABLE.index(one.stage)).cut()
-        return bool(waiting)
+    def _evict_one(self) -> bool:
+        idlers = [client for client in self._clients() if client.connected and client.state in EVICTION_ORDER]
+        if idlers:
+            min(idlers, key=lambda client: EVICTION_ORDER.index(client.state)).abort()
+        return bool(idlers)
 
-    def _has_stood_still(self, connection: Connection) -> bool:
-        return connection.time_at_stage(self._loop.time()) > self._patience[connection.stage]
+    def _timed_out(self, connection: ClientConnection) -> bool:
+        return connection.stalled_for(self._loop.time()) > self._timeouts[connection.state]
 
-    def _cut(self, condition: Callable[[Connection], bool]) -> None:
+    def _abort_where(self, condition: Callable[[ClientConnection], bool]) -> None:
         for connection in self._clients():
             if condition(connection):
-                connection.cut()
+                connection.abort()
 
-    def _clients(self) -> list[Connection]:
-        return [one for one in self._connections if isinstance(one, Connection)]
+    def _clients(self) -> list[ClientConnection]:
+        return [client for client in self._connections if isinstance(client, ClientConnection)]
 
-    async def _emptied(self, deadline: float) -> None:
+    async def _wait_until_empty(self, deadline: float) -> None:
         try:
             async with asyncio.timeout_at(deadline):
                 await self._empty.wait()
         except TimeoutError:
             return
 
-    def _note_whether_empty(self) -> None:
+    def _set_if_empty(self) -> None:
         if not self._connections:
             self._empty.set()

@@ -15,7 +15,7 @@ from convoq.errors import DatabaseRefused, DatabaseUnavailable
 from convoq.logs import log
 
 CHECK_TIMEOUT: Final = 2.0
-REMEMBER: Final = 1.0  # anybody may ask: the database is looked at once a second at most
+REASONS_TTL: Final = 1.0  # /readyz is open to any client: the database is looked at once a second at most
 
 NO_ROOM: Final = "the disk is nearly full"
 REFUSED: Final = "the database file must not be used; the log says why"
@@ -23,21 +23,21 @@ UNAVAILABLE: Final = "the database cannot be written just now; the log says why"
 
 
 class Readiness(Protocol):
-    """What stands behind the webhook: its storage, seen from the door."""
+    """The storage behind the webhook, as far as it decides what may be accepted."""
 
     def accepts(self) -> bool:
         """False while a webhook must not be accepted, e.g. below the free-space watermark. Cheap: asked per webhook."""
         ...
 
     async def reasons(self) -> list[str]:
-        """Why webhooks can't be accepted just now, in plain words that strangers may read; empty when they can."""
+        """Why webhooks can't be accepted just now, in plain words without internals; empty when they can."""
         ...
 
 
 class StorageReadiness:
     """Ready while the disk has room and the file that was opened is in its place and can be written.
 
-    The reasons name no path: /readyz may be open to strangers.
+    The reasons name no path: /readyz may be public.
     """
 
     def __init__(self, database: Database) -> None:
@@ -71,20 +71,20 @@ class HealthChecks:
         self._checked_at: float | None = None
 
     async def alive(self, _request: web.Request) -> web.Response:
-        return _answer(200, {"status": "ok"})
+        return _json_response(200, {"status": "ok"})
 
     async def ready(self, _request: web.Request) -> web.Response:
         reasons = await self._current_reasons()
-        return _answer(503 if reasons else 200, {"status": "unready" if reasons else "ok", "reasons": reasons})
+        return _json_response(503 if reasons else 200, {"status": "unready" if reasons else "ok", "reasons": reasons})
 
     async def _current_reasons(self) -> list[str]:
         async with self._checking:
-            if self._checked_at is None or self._clock() - self._checked_at >= REMEMBER:
-                self._reasons = await self._ask()
+            if self._checked_at is None or self._clock() - self._checked_at >= REASONS_TTL:
+                self._reasons = await self._check()
                 self._checked_at = self._clock()
             return self._reasons
 
-    async def _ask(self) -> list[str]:
+    async def _check(self) -> list[str]:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
                 return await self._readiness.reasons()
@@ -95,7 +95,7 @@ class HealthChecks:
             return ["the storage could not be checked; the log says why"]
 
 
-def _answer(status: int, content: dict[str, object]) -> web.Response:
+def _json_response(status: int, content: dict[str, object]) -> web.Response:
     return web.Response(
         status=status,
         body=json.dumps(content).encode(),

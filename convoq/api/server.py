@@ -1,4 +1,4 @@
-"""Listens for the webhook app: binds, keeps the house in order, and stops in time."""
+"""Listens for the webhook app: binds, closes stalled connections, and drains on stop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def serve(
 
     Raises ConfigError or ConvoqError with one line when it cannot listen.
     """
-    runner = _Runner(app, _fitting(limits or Limits(), settings))
+    runner = _Runner(app, _fit_limits(limits or Limits(), settings))
     await runner.setup()
     try:
         listeners = await _listen(runner.connections, settings, sockets or ())
@@ -45,7 +45,7 @@ async def serve(
 
 
 class RunningServer:
-    """A listener at work. Somebody calls stop() in the end."""
+    """A listener at work, until its owner calls stop()."""
 
     def __init__(self, runner: _Runner, listeners: list[asyncio.Server], *, drain_timeout: float) -> None:
         self._runner = runner
@@ -53,7 +53,7 @@ class RunningServer:
         self._drain_timeout = drain_timeout
         self._sweeping = asyncio.create_task(runner.connections.sweep())
         names = [listening.getsockname() for listener in listeners for listening in listener.sockets]
-        self.addresses: tuple[str, ...] = tuple(_readable(name) for name in names)
+        self.addresses: tuple[str, ...] = tuple(_format_address(name) for name in names)
         ports = [name[1] for name in names if isinstance(name, tuple)]
         self.port: int | None = ports[0] if ports else None  #: None: only Unix sockets
 
@@ -67,7 +67,7 @@ class RunningServer:
         await self._runner.cleanup()
 
     async def _stop_listening(self) -> None:
-        await asyncio.sleep(0)  # takes in who has connected already: closing the listener would reset them
+        await asyncio.sleep(0)  # accepts what the kernel has queued: closing the listener would reset it
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             for listening in listener.sockets:
@@ -90,7 +90,7 @@ class _Runner(web.AppRunner):
             auto_decompress=False,
             keepalive_timeout=limits.idle_time,
             lingering_time=limits.linger_time,
-            # By now drain() has ended every connection that can be ended: this is for handlers that resist.
+            # By now drain() has closed every connection: this is for handlers that ignore their cancellation.
             shutdown_timeout=0.1,
         )
         self._limits = limits
@@ -108,7 +108,7 @@ async def _listen(
 ) -> list[asyncio.Server]:
     loop = asyncio.get_running_loop()
     if sockets:
-        return [await loop.create_server(connections, sock=one, backlog=BACKLOG) for one in sockets]
+        return [await loop.create_server(connections, sock=listening, backlog=BACKLOG) for listening in sockets]
     where = f"{settings.host}:{settings.port}"
     try:
         return [
@@ -123,7 +123,7 @@ async def _listen(
         raise ConvoqError(f"cannot listen on {where}: {reason}; is another process there? (server.port)") from None
 
 
-def _fitting(limits: Limits, settings: ServerSettings) -> Limits:
+def _fit_limits(limits: Limits, settings: ServerSettings) -> Limits:
     """The limits, but never a request cut before its own deadlines, nor more connections than files may be open."""
     slowest = limits.body_time + settings.write_timeout + limits.linger_time
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -131,7 +131,7 @@ def _fitting(limits: Limits, settings: ServerSettings) -> Limits:
     return replace(limits, request_time=max(limits.request_time, slowest), connections=min(limits.connections, most))
 
 
-def _readable(address: Any) -> str:
+def _format_address(address: Any) -> str:
     if not isinstance(address, tuple):
         return f"unix:{address}"
     host, port = address[:2]

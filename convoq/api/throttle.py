@@ -1,4 +1,4 @@
-"""Keeps events that strangers can cause at will from flooding the log."""
+"""Keeps events that any client can cause at will from flooding the log."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class Keyword(enum.StrEnum):
 
     STOP = "stop"
     START = "start"
-    YES = "yes"  #: opts in again whoever has opted out; an ordinary word from anybody else
+    YES = "yes"  #: opts in again after a STOP, and is an ordinary word otherwise
     HELP = "help"
 
 
@@ -39,7 +39,7 @@ class Inbound:
     media: tuple[Media, ...] = ()
     profile_name: str | None = None
     keyword: Keyword | None = None
-    carrier_replies: bool = True  #: the carrier answers keywords itself, so nobody else may
+    carrier_replies: bool = True  #: the carrier answers keywords itself, so convoq must not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

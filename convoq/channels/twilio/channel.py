@@ -17,10 +17,10 @@ from convoq.clock import Clock
 from convoq.settings import TwilioSettings
 
 _SID: Final = re.compile(r"(?:SM|MM)[0-9a-f]{32}", re.ASCII)
-_PAGE: Final = 50
-_PAGES: Final = 10  # of one person's conversation since a send a moment ago: more is not worth a stalled lane
-_SLACK: Final = 2000  # ms; Twilio's dates have whole seconds, and not all its servers one clock
-_TRIAL: Final = "Sent from your Twilio trial account - "
+_PAGE_SIZE: Final = 50
+_MAX_PAGES: Final = 10  # of one person's conversation since a send a moment ago: more is not worth a stalled lane
+_SLACK_MS: Final = 2000  # Twilio's dates have whole seconds, and not all its servers one clock
+_TRIAL_PREFIX: Final = "Sent from your Twilio trial account - "
 
 
 class TwilioChannel:
@@ -66,13 +66,13 @@ class TwilioChannel:
         its own status says what became of it. Raises SendFailed when Twilio cannot be asked.
         """
         asked = time.monotonic()
-        query = {"to": message.address, "from_": message.our_address, "page_size": _PAGE}
+        query = {"to": message.address, "from_": message.our_address, "page_size": _PAGE_SIZE}
         answer = await self._rest.ask(self._rest.client.messages.page_with_http_info_async(**query))
         age = within + time.monotonic() - asked  # the answer's date is later than our question
-        since = self._twilios_now(answer.headers) - round(age * 1000) - _SLACK
+        since = self._twilio_now(answer.headers) - round(age * 1000) - _SLACK_MS
         found: list[tuple[datetime, Sent]] = []
         async for record in self._records(answer.data, since):
-            same = _bare(record.body or "") == _bare(message.body)
+            same = _comparable(record.body or "") == _comparable(message.body)
             if same and record.direction == "outbound-api" and _ms(record.date_created) >= since:
                 found.append((record.date_created, Sent(record.sid)))
         found.reverse()  # the list comes newest first; the sort keeps that order within one second
@@ -95,7 +95,7 @@ class TwilioChannel:
             request["status_callback"] = status_url(self._public_url, message.reference)
         return request
 
-    def _twilios_now(self, headers: Mapping[str, str]) -> int:
+    def _twilio_now(self, headers: Mapping[str, str]) -> int:
         """Twilio's wall clock in ms, from its answer; ours when the answer does not say."""
         date = next((value for name, value in headers.items() if name.lower() == "date"), "")
         try:
@@ -105,8 +105,8 @@ class TwilioChannel:
 
     async def _records(self, page: Any, since: int) -> AsyncIterator[Any]:
         """The messages of this page and the next ones, newest first, until a whole page is older."""
-        for _ in range(_PAGES):
-            records = _listed(page)
+        for _ in range(_MAX_PAGES):
+            records = _messages_on(page)
             for record in records:
                 yield record
             if not page.next_page_url or all(_ms(record.date_created) < since for record in records):
@@ -114,7 +114,7 @@ class TwilioChannel:
             page = await self._rest.ask(page.next_page_async())
 
 
-def _listed(page: Any) -> list[Any]:
+def _messages_on(page: Any) -> list[Any]:
     """A page's messages. Raises SendFailed when it is not a list of messages."""
     try:
         records = list(page)
@@ -125,9 +125,9 @@ def _listed(page: Any) -> list[Any]:
     raise SendFailed(Failure.AMBIGUOUS, "Twilio's list could not be read: a message without a date")
 
 
-def _bare(body: str) -> str:
+def _comparable(body: str) -> str:
     """The text as we sent it: Twilio may trim its edges, and a trial account puts a sentence in front."""
-    return body.removeprefix(_TRIAL).strip()
+    return body.removeprefix(_TRIAL_PREFIX).strip()
 
 
 def _ms(moment: datetime) -> int:

@@ -56,9 +56,9 @@ def _unquoted(text: str) -> str:
     return unquote_to_bytes(text).decode() if text.isascii() else unquote(text, errors="strict")
 
 
-# Why the shape matters. Twilio signs names and values glued together: whoever got hold of one signed request may move
-# the borders between them and leave fields out, and the signature still holds. He cannot add, drop or reorder a
-# character, nor make the names come out of order. So:
+# Why the shape matters. Twilio signs names and values glued together: in a captured request an attacker may move the
+# borders between them and leave fields out, and the signature still holds. Characters cannot be added, dropped or
+# reordered, nor can the names come out of order. So:
 # - strict patterns keep required values from swallowing, or losing, their neighbours;
 # - names look like names, so neither a piece of the URL nor of most values can pose as one;
 # - what convoq reads comes once: repeating a pair does not change what is signed;
@@ -67,10 +67,10 @@ def _unquoted(text: str) -> str:
 #   words), while the true one hides in some value: the last rule finds it there.
 # What remains: in a form without SmsSid (Twilio sends it, but calls it deprecated) the name before the true SID could
 # be lengthened into another name that ends in "Sid", which frees MessageSid for a SID that the message's own author
-# wrote into it. That takes an author who also holds the signed request, and we refuse his message itself. He gains one
-# reply to an address he spelled out. And fields that convoq does not read may be glued or parted. Under its true
-# MessageSid any reshaping is a duplicate and changes nothing: the queue's dedup key and the store's unique message id
-# see to it.
+# wrote into it. That takes an author who also holds the signed request, and the message itself is refused. The gain is
+# one reply to an address that its text spells out. And fields that convoq does not read may be glued or parted. Under
+# its true MessageSid any reshaping is a duplicate and changes nothing: the queue's dedup key and the store's unique
+# message id see to it.
 
 _MESSAGE_SID: Final = re.compile(r"(?:SM|MM)[0-9a-f]{32}", re.ASCII)
 _SWALLOWED_SID: Final = re.compile(r"Sid(?:SM|MM)[0-9a-f]{32}", re.ASCII)
@@ -79,7 +79,7 @@ _ADDRESS: Final = re.compile(
     r"""
       [a-z][a-z0-9]{1,15}: (?:                        # a channel, then
           \+?[0-9]{2,20}                              #   a phone number or a numeric id,
-        | [A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}      #   a WhatsApp user who hides the number,
+        | [A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}      #   a WhatsApp user with a hidden number,
         | [A-Za-z0-9][A-Za-z0-9_.@-]{0,127}           #   an agent or page
       )
     | \+?[0-9]{2,20}                                  # a phone number or a short code
@@ -114,7 +114,7 @@ _READ_ONCE: Final = re.compile(
 
 
 def check_shape_inbound(pairs: Pairs, account_sid: str) -> str | None:
-    """What is wrong with the form of a message somebody wrote to us; None when nothing is."""
+    """What is wrong with the form of an inbound message; None when nothing is."""
     return _check(pairs, account_sid, ("AccountSid", "MessageSid", "From", "To"), optional=())
 
 

@@ -17,7 +17,7 @@ from convoq.channels.twilio.errors import Refused, Unreadable
 
 LARGEST_ANSWER: Final = 1 << 20  #: bytes
 _TWILIO: Final = "https://api.twilio.com/"
-_CONNECT: Final = 5.0  # seconds; who cannot connect by then has certainly not sent anything
+_CONNECT_TIMEOUT: Final = 5.0  # a request without a connection was certainly not sent
 
 
 class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # twilio ships no types
@@ -33,7 +33,7 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # twilio ships no type
         self.timeout = timeout
         self._base_url = base_url.rstrip("/") + "/"
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=timeout, connect=min(timeout, _CONNECT)),
+            timeout=aiohttp.ClientTimeout(total=timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -55,7 +55,7 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # twilio ships no type
             method,
             self._url(uri, params),
             data=_encoded(data).encode() if data else None,
-            headers={**(headers or {}), **_authorization(auth)},
+            headers={**(headers or {}), **({"Authorization": _basic(*auth)} if auth else {})},
             allow_redirects=False,
         ) as response:
             text = await _read(response)
@@ -76,10 +76,9 @@ def _encoded(fields: Mapping[str, object]) -> str:
     return urlencode(list(fields.items()), doseq=True)
 
 
-def _authorization(auth: tuple[str, str] | None) -> dict[str, str]:
-    if auth is None:
-        return {}
-    return {"Authorization": "Basic " + b64encode(":".join(auth).encode()).decode()}
+def _basic(username: str, password: str) -> str:
+    """HTTP Basic authentication in UTF-8; aiohttp's own is latin-1."""
+    return "Basic " + b64encode(f"{username}:{password}".encode()).decode()
 
 
 async def _read(response: aiohttp.ClientResponse) -> str:

@@ -51,11 +51,11 @@ def parse_inbound(form: Sequence[tuple[str, str]]) -> Inbound:
 def _keyword(opt_out_type: str, text: str, on_whatsapp: bool) -> Keyword | None:
     if opt_out_type.lower() in {keyword.value for keyword in Keyword}:
         return Keyword(opt_out_type.lower())
-    word = _bare(text)
+    word = _letters_and_digits(text)
     return None if on_whatsapp and word in _ORDINARY_ON_WHATSAPP else _KEYWORDS.get(word)
 
 
-def _bare(text: str) -> str:
+def _letters_and_digits(text: str) -> str:
     """Its letters and digits alone, so that "Stop." and "OPT OUT" are what they mean."""
     if len(text) > 100:
         return ""
