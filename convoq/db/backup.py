@@ -42,7 +42,7 @@ async def back_up(database: Database, path: Path) -> Backup:
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        contents = await database.read(lambda connection: _copy(connection, partial))
+        contents = await database.read(_copy, partial)
         await asyncio.to_thread(_check, partial, contents)
         await asyncio.to_thread(_publish, partial, path)
     except sqlite3.Error as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from convoq import __version__
 from convoq.clock import since_boot
 from convoq.db import Database
+from convoq.db.transaction import Transaction
 
 FORGET_AFTER_MS = 24 * 3_600_000
 INITIAL_NAMESPACE = "pid:[4026531836]"  # the machine's own, always this number (include/linux/proc_ns.h)
@@ -47,28 +47,33 @@ class Processes:
         """This process is alive, and does this."""
         now = self._database.clock.now()
         row = (process_id, role, _here(), os.getpid(), __version__, now, now, status)
-
-        def unit(connection: sqlite3.Connection) -> None:
-            connection.execute(ANNOUNCE, row)
-            connection.execute("DELETE FROM processes WHERE seen_at < ?", (now - FORGET_AFTER_MS,))
-
-        await self._database.write(unit, durable=False)
+        await self._database.write(_announce, row, now - FORGET_AFTER_MS, durable=False)
 
     async def leave(self, process_id: str) -> None:
         """This process has ended in order."""
-        await self._database.write(
-            lambda connection: connection.execute("DELETE FROM processes WHERE id = ?", (process_id,)), durable=False
-        )
+        await self._database.write(_delete, process_id, durable=False)
 
     async def seen(self) -> list[ProcessRecord]:
         """Those that run, and those of the last day that did not end in order and were not started again."""
-        found = await self._database.read(lambda connection: connection.execute(SEEN).fetchall())
+        found = await self._database.read(lambda tx: tx.execute(SEEN).fetchall())
         booted_at = self._database.clock.now() - since_boot()
         records = [_record(row, booted_at) for row in found]
         return [record for record in records if not (record.gone and _replaced(record, records))]
 
 
-def _record(row: tuple[str, str, str, int, str, int, int, str], booted_at: int) -> ProcessRecord:
+ProcessRow = tuple[str, str, str, int, str, int, int, str]  # in the order of SEEN and ANNOUNCE
+
+
+def _announce(tx: Transaction, row: ProcessRow, forget_before: int) -> None:
+    tx.execute(ANNOUNCE, row)
+    tx.execute("DELETE FROM processes WHERE seen_at < ?", (forget_before,))
+
+
+def _delete(tx: Transaction, process_id: str) -> None:
+    tx.execute("DELETE FROM processes WHERE id = ?", (process_id,))
+
+
+def _record(row: ProcessRow, booted_at: int) -> ProcessRecord:
     process_id, role, host, pid, version, started_at, seen_at, status = row
     gone = host == _here() and not _runs(pid, started_at - booted_at)
     return ProcessRecord(
