@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _role(name: str) -> str:
-    from convoq.daemon.requirements import ROLES
+    from convoq.monitoring.roles import ROLES
 
     if name not in ROLES:
         raise argparse.ArgumentTypeError(f"no such role: {name!r} (one of {', '.join(ROLES)})")
@@ -47,7 +47,8 @@ def _role(name: str) -> str:
 
 def check(args: argparse.Namespace) -> int:
     """Prints a line for each role that can start. Raises ConfigError with everything that is wrong or missing."""
-    from convoq.daemon.requirements import ROLES, check_role
+    from convoq.daemon.requirements import check_role
+    from convoq.monitoring.roles import ROLES
     from convoq.settings.load import load
 
     loaded = load(args.config)

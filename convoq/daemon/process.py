@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convoq import logs
-from convoq.daemon.requirements import Role as RoleName
 from convoq.daemon.requirements import require
 from convoq.daemon.supervision import Stop, signals
 from convoq.db import Database
 from convoq.errors import ConvoqError
 from convoq.logs import log
+from convoq.monitoring.roles import Role as RoleName
 from convoq.queue.base import JobAdmin
 from convoq.queue.opening import open_queue
 from convoq.queue.service import QueueService

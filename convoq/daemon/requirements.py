@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from convoq.ai.endpoints import endpoint_problems
 from convoq.errors import ConfigError
+from convoq.monitoring.roles import Role
 from convoq.settings.options import DEFAULT_PERSONA, Options, TwilioSettings
 from convoq.settings.problems import Missing, RequirementUnmet, Unmet, Unusable
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from convoq.jobs import NewJob
     from convoq.queue.base import Enqueued
     from convoq.settings.load import Loaded
-
-Role = Literal["serve", "schedule", "work"]
-ROLES: Final[tuple[Role, ...]] = ("serve", "schedule", "work")
 
 _FIRST_PAGE: Final = "on the first page of console.twilio.com"
 

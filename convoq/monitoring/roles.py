@@ -5,12 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from convoq.monitoring.processes import ProcessRecord
 
-ROLES: Final = ("serve", "schedule", "work")
+Role = Literal["serve", "schedule", "work"]
+ROLES: Final[tuple[Role, ...]] = ("serve", "schedule", "work")
 SILENT_AFTER: Final = 30.0  # seconds; a process announces itself every ten
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import sqlite3
 import stat
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from convoq.cli.doctor.machine import user_name
 from convoq.errors import ConvoqError
 from convoq.monitoring.findings import Finding, Level, fail, note, ok, warn
 from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
@@ -61,8 +61,8 @@ def _file(path: Path) -> Iterator[Finding]:
     if not os.access(path, os.R_OK | os.W_OK):
         yield fail(
             "database",
-            f"{path}: belongs to {_user(status.st_uid)}, and this user may not use it",
-            f"sudo -u {_user(status.st_uid)} convoq doctor",
+            f"{path}: belongs to {user_name(status.st_uid)}, and this user may not use it",
+            f"sudo -u {user_name(status.st_uid)} convoq doctor",
         )
         return
     yield ok("database", f"{path}: {size(status.st_size)}, log {size(_log_size(path))}")
@@ -76,22 +76,15 @@ def _log_size(path: Path) -> int:
         return 0
 
 
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 def _permissions(path: Path, status: os.stat_result) -> Finding:
     mode = stat.S_IMODE(status.st_mode)
-    owner = _user(status.st_uid)
+    owner = user_name(status.st_uid)
     if mode & 0o077:
         return warn("permissions", f"mode {mode:03o}: others can read what people wrote", f"chmod 600 {path}")
     if status.st_uid != os.geteuid():
         return warn(
             "permissions",
-            f"the database belongs to {owner}, you are {_user(os.geteuid())}",
+            f"the database belongs to {owner}, you are {user_name(os.geteuid())}",
             f"run commands as its owner: sudo -u {owner} convoq ...",
         )
     return ok("permissions", f"mode {mode:03o}, owner {owner}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sqlite3
 import statistics
 import sys
@@ -59,6 +60,14 @@ def has_wal_reset_bug(version: Version) -> bool:
     if (version[0], version[1]) in fixed_in:
         return version[2] < fixed_in[version[0], version[1]]
     return (3, 7, 0) <= version <= (3, 51, 2)
+
+
+def user_name(uid: int) -> str:
+    """The login name; the number where the machine knows none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def disk(options: Options) -> Iterator[Finding]:

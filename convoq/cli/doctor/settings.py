@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import pwd
 import stat
 from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convoq.cli.doctor.machine import user_name
 from convoq.errors import ConfigError
 from convoq.monitoring.findings import Finding, fail, note, ok, warn
 
@@ -33,22 +33,16 @@ def _file(file: Path | None) -> Finding:
         return warn("settings", "no convoq.toml was found: defaults and environment only", "run convoq init")
     status = file.stat()
     mode = stat.S_IMODE(status.st_mode)
-    detail = f"{file}, mode {mode:03o}, owner {_user(status.st_uid)}"
+    detail = f"{file}, mode {mode:03o}, owner {user_name(status.st_uid)}"
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         return warn("settings", f"{detail}: others can change it", f"chmod go-w {file}")
     return ok("settings", detail)
 
 
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 def needs(loaded: Loaded, seen: Set[str]) -> Iterator[Finding]:
     """What each role cannot do without. A role in `seen` runs, so it has its secrets: from elsewhere than we look."""
-    from convoq.daemon.requirements import ROLES, check_role
+    from convoq.daemon.requirements import check_role
+    from convoq.monitoring.roles import ROLES
 
     reported: set[Unmet] = set()
     for role in ROLES:
