@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+#: How long a job waits for a model or a channel that is down before that costs it attempts.
+OUTAGE_PATIENCE: Final = timedelta(hours=1)
 
 
 class Clock(Protocol):

@@ -28,7 +28,7 @@ from convoq.ai.http import open_client
 from convoq.ai.models import build_model
 from convoq.ai.outage import SHORTEST, Outage
 from convoq.ai.persona import Persona
-from convoq.ai.prompt import Turn, clean_reply, end_well, frame, history_turns, pending_text
+from convoq.ai.prompt import clean_reply, end_well, frame, history_turns, pending_text
 from convoq.ai.turn import Candidate, TurnModel
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
 from convoq.logs import log
@@ -44,7 +44,7 @@ TURN_TIMEOUTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class _Voice:
+class _PersonaAgent:
     """A persona ready to answer."""
 
     agent: AbstractAgent[Any, Any]
@@ -75,23 +75,29 @@ class AgentResponder:
         self._client = open_client(ai.timeout)
         self._built: dict[tuple[str, str | None, SecretStr | None], Candidate] = {}
         self._fallback = self._candidate(fallback) if fallback else None
-        self._voices = {persona.name: self._voice(persona, base_dir) for persona in personas}
+        self._persona_agents = {persona.name: self._persona_agent(persona, base_dir) for persona in personas}
         self._records: set[asyncio.Task[None]] = set()
         self._models = AsyncExitStack()
 
     async def warm(self) -> None:
         """Takes charge of the connections that some models open for themselves, so that close() ends them."""
-        for model in {id(one.model): one.model for voice in self._voices.values() for one in voice.candidates}.values():
+        by_id = {id(one.model): one.model for agent in self._persona_agents.values() for one in agent.candidates}
+        for model in by_id.values():
             await self._models.enter_async_context(model)
 
     async def reply(self, context: ReplyContext) -> Reply:
-        voice = self._voices[context.persona]
+        persona_agent = self._persona_agents[context.persona]
         window = pick_lines(context.lines, self._ai.history_tokens)
         if not any(line.author is Author.CONTACT for line in window.pending):
             raise Unrecoverable("there is no message to answer")
-        history = [_message(turn) for turn in history_turns(window)]
-        model = self._turn_model(voice, context, len(history))
-        text, finish_reason = await self._run(voice, model, context, window, history)
+        history: list[ModelMessage] = [
+            ModelRequest(parts=[UserPromptPart(turn.text)])
+            if turn.by_contact
+            else ModelResponse(parts=[TextPart(turn.text)])
+            for turn in history_turns(window)
+        ]
+        model = self._turn_model(persona_agent, context, len(history))
+        text, finish_reason = await self._run(persona_agent, model, context, window, history)
         text = clean_reply(text)
         if not text:
             # Of an agent's own making: a model's empty answer was asked for once more before.
@@ -104,9 +110,9 @@ class AgentResponder:
         await self._models.aclose()
         await self._client.aclose()
 
-    def _turn_model(self, voice: _Voice, context: ReplyContext, history_length: int) -> TurnModel:
+    def _turn_model(self, persona_agent: _PersonaAgent, context: ReplyContext, history_length: int) -> TurnModel:
         return TurnModel(
-            voice.candidates,
+            persona_agent.candidates,
             record=lambda call: self._record(context, call),
             timeout=self._ai.timeout,
             ends_at=self._clock() + TURN_TIMEOUTS * self._ai.timeout,
@@ -115,12 +121,17 @@ class AgentResponder:
         )
 
     async def _run(
-        self, voice: _Voice, model: TurnModel, context: ReplyContext, window: Window, history: Sequence[ModelMessage]
+        self,
+        persona_agent: _PersonaAgent,
+        model: TurnModel,
+        context: ReplyContext,
+        window: Window,
+        history: Sequence[ModelMessage],
     ) -> tuple[str, str | None]:
         try:
             # The requests end by themselves; this is for an agent's tools.
             async with asyncio.timeout(TURN_TIMEOUTS * self._ai.timeout + 1):
-                result = await voice.agent.run(
+                result = await persona_agent.agent.run(
                     pending_text(window),
                     message_history=history,
                     model=model,
@@ -128,7 +139,7 @@ class AgentResponder:
                     deps=None,
                     usage_limits=UsageLimits(request_limit=MAX_REQUESTS),
                     # Without it an agent's system_prompt is left out as soon as there is a history.
-                    capabilities=[ReinjectSystemPrompt()] if voice.own else None,
+                    capabilities=[ReinjectSystemPrompt()] if persona_agent.own else None,
                     infer_name=False,
                 )
         except TimeoutError as error:
@@ -139,7 +150,10 @@ class AgentResponder:
             raise RetryLater(SHORTEST, f"persona {context.persona}: {first_line(error)}") from error
         except UserError as error:
             raise Unrecoverable(f"persona {context.persona}: {first_line(error)}") from error
-        return _text_of(result.output, context.persona), result.response.finish_reason
+        if not isinstance(result.output, str):
+            kind = type(result.output).__name__
+            raise Unrecoverable(f"persona {context.persona}: its agent answered with a {kind}; a reply is a str")
+        return result.output, result.response.finish_reason
 
     async def _record(self, context: ReplyContext, call: ModelCall) -> None:
         if call.outcome != "ok":
@@ -150,24 +164,24 @@ class AgentResponder:
                 outcome=call.outcome,
                 reason=call.error,
             )
-        # A task of its own: whoever cancels the reply does not take back what the request has cost.
+        # A shielded task: cancelling the reply must not cancel the record of what the request has cost.
         task = asyncio.create_task(_write(context, call))
         self._records.add(task)
         task.add_done_callback(self._records.discard)
         await asyncio.shield(task)
 
-    def _voice(self, persona: Persona, base_dir: Path) -> _Voice:
+    def _persona_agent(self, persona: Persona, base_dir: Path) -> _PersonaAgent:
         first = self._candidate(persona.endpoint) if persona.endpoint else None
         if persona.agent is None:
             agent: AbstractAgent[Any, Any] = Agent(instructions=persona.prompt, name=persona.name)
-            return _Voice(agent, _in_order(first, self._fallback), own=False)
+            return _PersonaAgent(agent, _in_order(first, self._fallback), own=False)
         where = f'personas.{persona.name}.agent "{persona.agent}"'
         agent = import_agent(persona.agent, where, base_dir)
         if agent.model is not None:
             first = self._own_candidate(agent.model, where)
         if first is None:
             raise ConfigError(f"{where}: it has no model; give it one or set ai.model")
-        return _Voice(agent, _in_order(first, self._fallback), own=True)
+        return _PersonaAgent(agent, _in_order(first, self._fallback), own=True)
 
     def _candidate(self, endpoint: Endpoint) -> Candidate:
         # One for all personas of a model: they share what is known about its outage.
@@ -210,18 +224,6 @@ async def _write(context: ReplyContext, call: ModelCall) -> None:
         await context.record(call)
     except Exception as error:  # noqa: BLE001  # an answer that is paid for must not be lost with its record
         log.warning("model_call.unrecorded", conversation_id=context.conversation_id, error=first_line(error))
-
-
-def _message(turn: Turn) -> ModelMessage:
-    if turn.by_contact:
-        return ModelRequest(parts=[UserPromptPart(turn.text)])
-    return ModelResponse(parts=[TextPart(turn.text)])
-
-
-def _text_of(output: object, persona: str) -> str:
-    if not isinstance(output, str):
-        raise Unrecoverable(f"persona {persona}: its agent answered with a {type(output).__name__}; a reply is a str")
-    return output
 
 
 def _in_order(first: Candidate | None, fallback: Candidate | None) -> tuple[Candidate, ...]:

@@ -20,7 +20,7 @@ class Author(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class ContextLine:
     """One message of the conversation, as the AI reads it."""
 
     author: Author
@@ -53,7 +53,7 @@ class ReplyContext:
     our_address: str
     address: str
     contact_name: str | None
-    lines: tuple[Line, ...]  #: oldest first
+    lines: tuple[ContextLine, ...]  #: oldest first
     record: Callable[[ModelCall], Awaitable[None]]  #: stores a call as soon as it ended
 
 
@@ -66,14 +66,14 @@ class Reply:
 
 
 class AccountRefused(RetryLater):
-    """The provider refuses our key or our account has no credit: nothing is answered until somebody mends that."""
+    """The provider refuses our key or our account has no credit: nothing is answered until that is mended."""
 
 
 class Responder(Protocol):
     """Answers a turn.
 
     Raises RetryLater(delay) when trying again later can help (the model is down, slow, busy or said nothing),
-    AccountRefused(delay) when somebody has to mend the account first, Unrecoverable when neither helps (unknown model,
+    AccountRefused(delay) when the account has to be mended first, Unrecoverable when neither helps (unknown model,
     refused). Cancelling it ends the request to the model.
     """
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from convoq.ai.base import Author, Line
+from convoq.ai.base import Author, ContextLine
 
 CUT_MARK: Final = "\n[... cut ...]\n"
 
@@ -18,12 +18,12 @@ MESSAGE_OVERHEAD: Final = 4
 class Window:
     """The part of a conversation that is shown: older lines, then what is to be answered. Oldest first."""
 
-    history: tuple[Line, ...]
-    pending: tuple[Line, ...]  #: everything since our side last spoke: the contact's messages and events among them
+    history: tuple[ContextLine, ...]
+    pending: tuple[ContextLine, ...]  #: all since our side last spoke: the contact's messages, events among them
     dropped: int  #: how many older lines did not fit
 
 
-def pick_lines(lines: Sequence[Line], budget: int) -> Window:
+def pick_lines(lines: Sequence[ContextLine], budget: int) -> Window:
     """The newest lines within about `budget` tokens.
 
     What is to be answered is always complete, even beyond the budget; only a single message larger than half of it
@@ -32,7 +32,7 @@ def pick_lines(lines: Sequence[Line], budget: int) -> Window:
     start = _pending_start(lines)
     pending = [shorten(line, budget // 2) for line in lines[start:]]
     room = budget - sum(map(line_tokens, pending))
-    history: list[Line] = []
+    history: list[ContextLine] = []
     for line in reversed(lines[:start]):
         shown = shorten(line, budget // 2)
         room -= line_tokens(shown)
@@ -43,14 +43,14 @@ def pick_lines(lines: Sequence[Line], budget: int) -> Window:
     return Window(tuple(reversed(history)), tuple(pending), start - len(history))
 
 
-def _pending_start(lines: Sequence[Line]) -> int:
+def _pending_start(lines: Sequence[ContextLine]) -> int:
     start = len(lines)
     while start and lines[start - 1].author in (Author.CONTACT, Author.SYSTEM):
         start -= 1
     return start
 
 
-def shorten(line: Line, limit: int) -> Line:
+def shorten(line: ContextLine, limit: int) -> ContextLine:
     """The line, cut in its middle when it is larger than `limit` tokens: people often ask at the end."""
     return line if estimate_tokens(line.text) <= limit else replace(line, text=cut_middle(line.text, limit))
 
@@ -62,7 +62,7 @@ def cut_middle(text: str, limit: int) -> str:
     return text[:head].rstrip() + CUT_MARK + text[len(text) - (keep - head) :].lstrip()
 
 
-def line_tokens(line: Line) -> int:
+def line_tokens(line: ContextLine) -> int:
     return estimate_tokens(line.text) + MESSAGE_OVERHEAD
 
 

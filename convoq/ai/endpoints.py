@@ -65,7 +65,11 @@ def endpoint_problems(
 ) -> list[Unmet]:
     """Everything that keeps the configured models from being asked."""
     lookups: list[Callable[[], object]] = [partial(main_endpoint, ai, environ)]
-    lookups += [partial(_of_persona, ai, persona, environ) for persona in personas]
+    lookups += [
+        partial(persona_endpoint, ai, _setting(persona), persona.model, environ)
+        for persona in personas
+        if persona.model is not None and not is_offline(persona.model)
+    ]
     lookups += [partial(fallback_endpoint, ai, environ), partial(refuse_shared_key, ai, personas)]
     problems: list[Unmet] = []
     for look_up in lookups:
@@ -122,12 +126,6 @@ def refuse_shared_key(ai: AiSettings, personas: Sequence[PersonaSettings]) -> No
                     "Set ai.model to one of them to say whose key it is, and give the other its own in the environment",
                 )
             )
-
-
-def _of_persona(ai: AiSettings, persona: PersonaSettings, environ: Mapping[str, str]) -> Endpoint | None:
-    if persona.model is None or is_offline(persona.model):
-        return None
-    return persona_endpoint(ai, _setting(persona), persona.model, environ)
 
 
 def _setting(persona: PersonaSettings) -> str:

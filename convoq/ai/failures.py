@@ -23,6 +23,7 @@ from pydantic_ai.exceptions import (
 from pydantic_ai.messages import FilePart, ModelResponse, TextPart, ToolCallPart
 
 from convoq.ai.prompt import clean_reply
+from convoq.text import first_line
 
 #: Statuses after which the same request may well succeed; every 5xx but 501 is one, too.
 RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429})
@@ -37,7 +38,7 @@ _UNSUPPORTED = re.compile(r"not supported|unsupported|not implemented", re.IGNOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class ModelFailure:
     """Why a request gave no usable answer."""
 
     outcome: str  #: as ModelCall names it
@@ -56,13 +57,13 @@ class Failure:
         return self.outcome in ("retryable", "timeout", "account")
 
 
-def failure_of(error: Exception) -> Failure:
+def request_failure(error: Exception) -> ModelFailure:
     """The failure that an exception out of a model's request stands for."""
     match error:
         case TimeoutError() | ModelTimeoutError():
-            return Failure(outcome="timeout", reason="no complete answer in time")
+            return ModelFailure(outcome="timeout", reason="no complete answer in time")
         case ContentFilterError():
-            return Failure(outcome="refused", reason="the provider's content filter blocked it")
+            return ModelFailure(outcome="refused", reason="the provider's content filter blocked it")
         case ModelHTTPError():
             return _of_status(error)
         case ModelContextWindowExceededError():
@@ -70,14 +71,14 @@ def failure_of(error: Exception) -> Failure:
         case ModelConnectionError():
             return _of_connection(error)
         case UserError():
-            return Failure(outcome="permanent", reason=str(error).splitlines()[0])
+            return ModelFailure(outcome="permanent", reason=first_line(error))
         case ModelAPIError():
-            return Failure(outcome="retryable", reason="its answer cannot be read", retry_after=error.retry_after)
-    # The SDKs build answers without checking them, so one of the wrong shape ends in any exception at all.
-    return Failure(outcome="retryable", reason=f"its answer has the wrong shape ({type(error).__name__})")
+            return ModelFailure(outcome="retryable", reason="its answer cannot be read", retry_after=error.retry_after)
+    # The SDKs build answers without validation (construct), so one of the wrong shape ends in any exception at all.
+    return ModelFailure(outcome="retryable", reason=f"its answer has the wrong shape ({type(error).__name__})")
 
 
-def _of_status(error: ModelHTTPError) -> Failure:
+def _of_status(error: ModelHTTPError) -> ModelFailure:
     status, body = error.status_code, str(error.body or "")
     said = f"HTTP {status}"
     if isinstance(error, ModelContextWindowExceededError) or status == 413:
@@ -93,14 +94,14 @@ def _of_status(error: ModelHTTPError) -> Failure:
     if status == 501 or (status >= 500 and _UNSUPPORTED.search(body)):
         return _permanent(f"{said}: the server does not support this request")
     if status in RETRYABLE_STATUSES or status >= 500:
-        return Failure(outcome="retryable", reason=said, retry_after=error.retry_after)
+        return ModelFailure(outcome="retryable", reason=said, retry_after=error.retry_after)
     return _permanent(f"{said}: the request is refused; check what the model supports")
 
 
-def _of_connection(error: ModelConnectionError) -> Failure:
+def _of_connection(error: ModelConnectionError) -> ModelFailure:
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return _permanent("its TLS certificate cannot be verified; check the base_url and the certificate")
-    return Failure(outcome="retryable", reason=f"cannot be reached ({error.phase or 'connection'} failed)")
+    return ModelFailure(outcome="retryable", reason=f"cannot be reached ({error.phase or 'connection'} failed)")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -110,32 +111,32 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def flaw_of(response: ModelResponse) -> Failure | None:
+def response_failure(response: ModelResponse) -> ModelFailure | None:
     """Why an answer is no use although the request went well; None when it is one."""
     if response.finish_reason == "content_filter":
-        return Failure(outcome="refused", reason="it refused to answer")
+        return ModelFailure(outcome="refused", reason="it refused to answer")
     if response.state == "suspended" or any(map(_says_something, response.parts)):
         return None
     if response.finish_reason == "length":
-        return Failure(
+        return ModelFailure(
             outcome="empty", reason="it spent all its tokens before it said anything; raise ai.max_output_tokens"
         )
-    return Failure(outcome="empty", reason="its answer is empty")
+    return ModelFailure(outcome="empty", reason="its answer is empty")
 
 
 def _says_something(part: object) -> bool:
     return isinstance(part, ToolCallPart | FilePart) or (isinstance(part, TextPart) and bool(clean_reply(part.content)))
 
 
-def _overflow(reason: str) -> Failure:
+def _overflow(reason: str) -> ModelFailure:
     advice = "lower ai.history_tokens or give the model a larger context"
-    return Failure(outcome="permanent", reason=f"{reason}; {advice}", overflow=True)
+    return ModelFailure(outcome="permanent", reason=f"{reason}; {advice}", overflow=True)
 
 
-def _account(reason: str, error: ModelHTTPError) -> Failure:
-    """No message's fault, and the same request succeeds once somebody has mended the account."""
-    return Failure(outcome="account", reason=reason, retry_after=error.retry_after)
+def _account(reason: str, error: ModelHTTPError) -> ModelFailure:
+    """Not the message's fault: the same request succeeds once the account is in order."""
+    return ModelFailure(outcome="account", reason=reason, retry_after=error.retry_after)
 
 
-def _permanent(reason: str) -> Failure:
-    return Failure(outcome="permanent", reason=reason)
+def _permanent(reason: str) -> ModelFailure:
+    return ModelFailure(outcome="permanent", reason=reason)

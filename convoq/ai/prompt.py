@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from convoq.ai.base import Author, Line, ReplyContext
+from convoq.ai.base import Author, ContextLine, ReplyContext
 from convoq.ai.context import Window
 
 DEFAULT_PROMPT: Final = """\
@@ -25,7 +25,7 @@ MAX_NAME: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class PromptTurn:
     """What one side said until the other spoke. Strict chat templates want the two to alternate."""
 
     by_contact: bool
@@ -82,7 +82,7 @@ def _date(at: int) -> str:
     return f"{when:%A} {when.day} {when:%B %Y}, {when:%H:%M} UTC"
 
 
-def history_turns(window: Window) -> list[Turn]:
+def history_turns(window: Window) -> list[PromptTurn]:
     """The lines before the ones to answer, beginning with the contact's side as some models demand."""
     said = [(line.author in (Author.CONTACT, Author.SYSTEM), _as_read(line)) for line in window.history]
     if window.dropped:
@@ -97,13 +97,13 @@ def pending_text(window: Window) -> str:
     return _joined(map(_as_read, window.pending))
 
 
-def _merged(said: Sequence[tuple[bool, str]]) -> list[Turn]:
-    turns: list[Turn] = []
+def _merged(said: Sequence[tuple[bool, str]]) -> list[PromptTurn]:
+    turns: list[PromptTurn] = []
     for by_contact, text in said:
         if turns and turns[-1].by_contact == by_contact:
-            turns[-1] = Turn(by_contact, _joined((turns[-1].text, text)))
+            turns[-1] = PromptTurn(by_contact, _joined((turns[-1].text, text)))
         else:
-            turns.append(Turn(by_contact, text))
+            turns.append(PromptTurn(by_contact, text))
     return turns
 
 
@@ -111,7 +111,7 @@ def _joined(texts: Iterable[str]) -> str:
     return "\n\n".join(texts)
 
 
-def _as_read(line: Line) -> str:
+def _as_read(line: ContextLine) -> str:
     match line.author:
         case Author.CONTACT:
             # Only the system may state events: a person's own "[event: ..." becomes plain words.

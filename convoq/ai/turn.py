@@ -24,7 +24,7 @@ from pydantic_ai.tools import RunContext
 
 from convoq.ai.base import AccountRefused, ModelCall
 from convoq.ai.context import CUT_MARK, estimate_tokens
-from convoq.ai.failures import Failure, failure_of, flaw_of
+from convoq.ai.failures import ModelFailure, request_failure, response_failure
 from convoq.ai.outage import SHORTEST, Outage
 from convoq.errors import RetryLater, Unrecoverable
 
@@ -75,15 +75,15 @@ class TurnModel(WrapperModel):
         model_settings: ModelSettings | None,
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
-        failures: list[tuple[Candidate, Failure]] = []
-        # A model that just failed is asked last: nobody should wait out its deadline while another one is well.
+        failures: list[tuple[Candidate, ModelFailure]] = []
+        # A model that just failed is asked last: the turn must not wait out its deadline while another model works.
         for candidate in sorted(self._candidates, key=lambda one: one.outage.resting):
             answer = await self._ask(candidate, messages, model_settings, model_request_parameters)
             if isinstance(answer, ModelResponse):
                 self.answered_by = candidate.label
                 return answer
             failures.append((candidate, answer))
-        raise _verdict(failures)
+        raise _final_error(failures)
 
     @asynccontextmanager
     async def request_stream(
@@ -111,7 +111,7 @@ class TurnModel(WrapperModel):
         messages: list[ModelMessage],
         model_settings: ModelSettings | None,
         parameters: ModelRequestParameters,
-    ) -> ModelResponse | Failure:
+    ) -> ModelResponse | ModelFailure:
         settings = _settings(candidate, model_settings)
         empty, halved = 0, False
         while self._clock() < self._ends_at:
@@ -124,7 +124,7 @@ class TurnModel(WrapperModel):
                 empty += 1
             else:
                 return answer
-        return Failure(outcome="timeout", reason="no time was left to ask it")
+        return ModelFailure(outcome="timeout", reason="no time was left to ask it")
 
     async def _attempt(
         self,
@@ -132,26 +132,29 @@ class TurnModel(WrapperModel):
         messages: list[ModelMessage],
         settings: ModelSettings,
         parameters: ModelRequestParameters,
-    ) -> ModelResponse | Failure:
+    ) -> ModelResponse | ModelFailure:
         started = self._clock()
         limit = min(self._timeout, self._ends_at - started)
         response: ModelResponse | None = None
-        failure: Failure | None
+        failure: ModelFailure | None
         try:
             async with asyncio.timeout(limit):
                 prepared = candidate.model.prepare_messages(messages, parameters)
                 response = await candidate.model.request(prepared, settings, parameters)
-            failure = flaw_of(response)
+            failure = response_failure(response)
         except asyncio.CancelledError:
-            await self._store(candidate, messages, None, started, Failure(outcome="cancelled", reason="cancelled"))
+            await self._store(candidate, messages, None, started, ModelFailure(outcome="cancelled", reason="cancelled"))
             raise
         except Exception as error:  # noqa: BLE001  # whatever a model's answer breaks is a failure of that model
-            failure = failure_of(error)
+            failure = request_failure(error)
         # Too little time says nothing about the model.
         if limit == self._timeout or failure is None or failure.outcome != "timeout":
             failure = _note_outage(candidate, failure)
         await self._store(candidate, messages, response, started, failure)
-        return failure or _checked(response)
+        if failure is not None:
+            return failure
+        assert response is not None  # noqa: S101  # a request that did not fail has a response
+        return response
 
     async def _store(
         self,
@@ -159,7 +162,7 @@ class TurnModel(WrapperModel):
         messages: list[ModelMessage],
         response: ModelResponse | None,
         started: float,
-        failure: Failure | None,
+        failure: ModelFailure | None,
     ) -> None:
         sent, received = _tokens(messages, response, failure)
         await self._record(
@@ -174,7 +177,7 @@ class TurnModel(WrapperModel):
         )
 
 
-def _note_outage(candidate: Candidate, failure: Failure | None) -> Failure | None:
+def _note_outage(candidate: Candidate, failure: ModelFailure | None) -> ModelFailure | None:
     if failure is None:
         candidate.outage.ended()
     elif failure.outage:
@@ -190,15 +193,10 @@ def _settings(candidate: Candidate, model_settings: ModelSettings | None) -> Mod
     return settings
 
 
-def _checked(response: ModelResponse | None) -> ModelResponse:
-    assert response is not None  # noqa: S101  # a request that did not fail has a response
-    return response
-
-
-def _verdict(failures: Sequence[tuple[Candidate, Failure]]) -> RetryLater | Unrecoverable:
+def _final_error(failures: Sequence[tuple[Candidate, ModelFailure]]) -> RetryLater | Unrecoverable:
     reason = "; ".join(f"model {candidate.label}: {failure.reason}" for candidate, failure in failures)
     outcomes = {failure.outcome for _, failure in failures}
-    # Whoever refused to answer would be paid for refusing again, each time until the account is mended.
+    # Held with a refusal, the model that refused would be asked, and paid, again until the account is mended.
     held = "account" in outcomes and "refused" not in outcomes
     worth = [failure for _, failure in failures if failure.passing or (held and failure.outcome == "account")]
     if not worth:
@@ -208,7 +206,7 @@ def _verdict(failures: Sequence[tuple[Candidate, Failure]]) -> RetryLater | Unre
 
 
 def _tokens(
-    messages: Sequence[ModelMessage], response: ModelResponse | None, failure: Failure | None
+    messages: Sequence[ModelMessage], response: ModelResponse | None, failure: ModelFailure | None
 ) -> tuple[int, int]:
     if response is not None:
         usage = response.usage

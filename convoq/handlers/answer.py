@@ -7,10 +7,11 @@ anywhere is taken up where it was: nothing is asked, paid or sent twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 
-from convoq.ai.base import AccountRefused, Author, Line, ModelCall, ReplyContext, Responder
+from convoq.ai.base import AccountRefused, Author, ContextLine, ModelCall, ReplyContext, Responder
 from convoq.channels.base import Channel
-from convoq.clock import Clock
+from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.recording import Received, Recorder
 from convoq.conversations.records import Draft, Message, ModelUsage, Turn
 from convoq.conversations.states import Outcome, Owner
@@ -23,7 +24,6 @@ from convoq.logs import log
 from convoq.queue.base import Job
 from convoq.settings import ConversationSettings
 
-OUTAGE_PATIENCE_MS = 3_600_000
 REFUSAL_PATIENCE_MS = 24 * 3_600_000  # as long as WhatsApp takes an answer to a message
 ALARM_PAUSE_MS = 60_000  # one line in the log speaks for all who wait
 MOST_SUPERSEDED = 2  # drafts given up for newer messages before the person who keeps typing gets an answer
@@ -149,7 +149,7 @@ class AnswerHandler:
             raise self._held(error, turn) from error
         except RetryLater as error:
             # The model is down, which is not this message's fault: for a while that costs no attempts.
-            if self._clock.now() - turn.waiting[0].at < OUTAGE_PATIENCE_MS:
+            if timedelta(milliseconds=self._clock.now() - turn.waiting[0].at) < OUTAGE_PATIENCE:
                 raise Snooze(error.delay, str(error)) from error
             raise
         draft = Draft(reply.text, reply.model)
@@ -180,8 +180,8 @@ def _is_last(job: Job, error: Exception) -> bool:
     return isinstance(error, Unrecoverable) or job.attempt >= job.max_attempts
 
 
-def _line(message: Message) -> Line:
-    return Line(author=Author(message.author), text=message.description, at=message.at)
+def _line(message: Message) -> ContextLine:
+    return ContextLine(author=Author(message.author), text=message.description, at=message.at)
 
 
 def _usage(call: ModelCall) -> ModelUsage:

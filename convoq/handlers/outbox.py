@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed
-from convoq.clock import Clock
+from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.recording import Announcement, Recorder
 from convoq.conversations.records import Conversation, OutboxRow
@@ -19,7 +19,6 @@ from convoq.queue.base import Fence, Job
 WINDOW_MS = 24 * 3_600_000  # WhatsApp takes free text only this long after the person's last message
 SHORTEST_PAUSE = 1.0  # seconds between two tries; it grows with the time that the message has waited
 LONGEST_PAUSE = 60.0
-OUTAGE_PATIENCE = 3600.0  # seconds
 ACCOUNT_PAUSE = 60.0  # seconds between two tries while our account is refused
 LATE_SHARE = 0.5  # of reconcile_after: whoever was stopped this long before its request must not send any more
 
@@ -146,7 +145,7 @@ class Delivery:
         """The channel's trouble is not the message's fault: for a while trying again costs no attempts."""
         waited = (self._clock.now() - row.committed_at) / 1000
         delay = max(at_least, min(waited / 4, LONGEST_PAUSE), SHORTEST_PAUSE)
-        return Snooze(delay, reason) if waited < OUTAGE_PATIENCE else RetryLater(delay, reason)
+        return Snooze(delay, reason) if waited < OUTAGE_PATIENCE.total_seconds() else RetryLater(delay, reason)
 
 
 def _outbound(row: OutboxRow) -> Outbound:

@@ -38,7 +38,7 @@ def _type_name(kind: type[BaseException]) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-class Lead:
+class LeadingFields:
     """Puts time, level, event and role in front. An event may name another role, but no other time or level."""
 
     def __init__(self, role: str | None) -> None:
@@ -76,7 +76,7 @@ _quote = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-class Console:
+class ConsoleRenderer:
     """For people: the time, the level, the event and its fields; a traceback is indented below."""
 
     def __init__(self, *, colors: bool) -> None:

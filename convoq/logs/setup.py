@@ -12,7 +12,7 @@ import structlog
 from structlog.typing import Processor
 
 from convoq.logs.masking import mask
-from convoq.logs.rendering import Console, Lead, describe_exception, render_json
+from convoq.logs.rendering import ConsoleRenderer, LeadingFields, describe_exception, render_json
 from convoq.logs.stream import LineWriter, add_priority, is_journal
 
 #: Libraries that log from WARNING on, whatever our level is: their lower levels may hold people's messages.
@@ -37,8 +37,8 @@ def configure(
         structlog.contextvars.merge_contextvars,
         describe_exception,
         mask,
-        Lead(role),
-        Console(colors=_wants_colors(stream)) if console else render_json,
+        LeadingFields(role),
+        ConsoleRenderer(colors=_wants_colors(stream)) if console else render_json,
     ]
     if is_journal(stream):
         processors.append(add_priority)

@@ -42,8 +42,9 @@ def violations(options: Options) -> Iterator[Violation]:
     yield from _texts(options, ())
     yield from _addresses_of_services(options)
     yield from _pairs(options)
+    persona_names = list(dict.fromkeys([DEFAULT_PERSONA, *(persona.name for persona in options.personas)]))
     for index, number in enumerate(options.numbers):
-        yield from _number(("numbers", index), number, _persona_names(options))
+        yield from _number(("numbers", index), number, persona_names)
     for index, persona in enumerate(options.personas):
         yield from _persona(("personas", index), persona)
     for index, schedule in enumerate(options.schedules):
@@ -138,10 +139,6 @@ def _pairs(options: Options) -> Iterator[Violation]:
 def _not_less(section: str, more: str, less: str, value: float, least: float) -> Iterator[Violation]:
     if value < least:
         yield Violation((section, more), f"must be at least {section}.{less} ({least:g})", ((section, less),))
-
-
-def _persona_names(options: Options) -> list[str]:
-    return list(dict.fromkeys([DEFAULT_PERSONA, *(persona.name for persona in options.personas)]))
 
 
 def _number(path: KeyPath, number: NumberSettings, personas: Sequence[str]) -> Iterator[Violation]:

@@ -11,7 +11,7 @@ import certifi
 import pytest
 
 from convoq.ai import build_responder
-from convoq.ai.base import Author, Line, ModelCall, ReplyContext, Responder
+from convoq.ai.base import Author, ContextLine, ModelCall, ReplyContext, Responder
 from convoq.loopback.model import LoopbackModel
 from convoq.settings import AiSettings, PersonaSettings
 
@@ -46,10 +46,10 @@ async def other() -> AsyncIterator[LoopbackModel]:
         yield running
 
 
-def said(*lines: tuple[Author, str] | str) -> tuple[Line, ...]:
+def said(*lines: tuple[Author, str] | str) -> tuple[ContextLine, ...]:
     """Lines of a conversation; a plain text is the contact's."""
     pairs = [(Author.CONTACT, line) if isinstance(line, str) else line for line in lines]
-    return tuple(Line(author=author, text=text, at=AT + 1000 * n) for n, (author, text) in enumerate(pairs))
+    return tuple(ContextLine(author=author, text=text, at=AT + 1000 * n) for n, (author, text) in enumerate(pairs))
 
 
 @dataclass

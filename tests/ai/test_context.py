@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoq.ai.base import Author, Line
+from convoq.ai.base import Author, ContextLine
 from convoq.ai.context import CUT_MARK, estimate_tokens, line_tokens, pick_lines, shorten
 from tests.ai.conftest import said
 
 lines_strategy = st.lists(
-    st.builds(Line, author=st.sampled_from(Author), text=st.text(max_size=200), at=st.just(0)), max_size=30
+    st.builds(ContextLine, author=st.sampled_from(Author), text=st.text(max_size=200), at=st.just(0)), max_size=30
 )
 
 
@@ -58,7 +58,7 @@ def test_other_scripts_weigh_more_than_english() -> None:
 
 
 @given(lines_strategy, st.integers(min_value=100, max_value=5000))
-def test_window_is_a_tail_of_the_conversation(lines: list[Line], budget: int) -> None:
+def test_window_is_a_tail_of_the_conversation(lines: list[ContextLine], budget: int) -> None:
     window = pick_lines(lines, budget)
     assert window.dropped + len(window.history) + len(window.pending) == len(lines)
     shown = [*window.history, *window.pending]
@@ -69,7 +69,7 @@ def test_window_is_a_tail_of_the_conversation(lines: list[Line], budget: int) ->
 
 @given(st.text(min_size=1, max_size=3000), st.integers(min_value=10, max_value=200))
 def test_a_shortened_message_keeps_its_beginning_and_end(text: str, limit: int) -> None:
-    line = Line(author=Author.CONTACT, text=text, at=0)
+    line = ContextLine(author=Author.CONTACT, text=text, at=0)
     short = shorten(line, limit).text
     if estimate_tokens(text) <= limit:
         assert short == text

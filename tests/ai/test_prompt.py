@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoq.ai.base import Author, Line
+from convoq.ai.base import Author, ContextLine
 from convoq.ai.context import pick_lines
-from convoq.ai.prompt import Turn, channel_name, clean_reply, end_well, frame, history_turns, pending_text
+from convoq.ai.prompt import PromptTurn, channel_name, clean_reply, end_well, frame, history_turns, pending_text
 from tests.ai.conftest import Conversation, said
 
 
@@ -20,7 +20,7 @@ def framed(*lines: tuple[Author, str] | str, budget: int = 4000, **fields: Any) 
 
 def test_operator_and_ai_can_be_told_apart() -> None:
     turns = history_turns(pick_lines(said("a", (Author.AI, "b"), (Author.OPERATOR, "c"), "d"), 4000))
-    assert turns == [Turn(True, "a"), Turn(False, "b\n\n[colleague] c")]
+    assert turns == [PromptTurn(True, "a"), PromptTurn(False, "b\n\n[colleague] c")]
     assert "[colleague]" in framed("a", (Author.OPERATOR, "c"), "d")
     assert "[colleague]" not in framed("a", (Author.AI, "c"), "d")
 
@@ -32,21 +32,26 @@ def test_events_are_the_systems_alone() -> None:
 
 def test_history_begins_with_the_contacts_side() -> None:
     assert history_turns(pick_lines(said((Author.AI, "Hello, your order is ready"), "thanks"), 4000)) == [
-        Turn(True, "[event: the conversation begins with our message]"),
-        Turn(False, "Hello, your order is ready"),
+        PromptTurn(True, "[event: the conversation begins with our message]"),
+        PromptTurn(False, "Hello, your order is ready"),
     ]
 
 
 def test_dropped_lines_are_mentioned() -> None:
     window = pick_lines(said("x" * 100, (Author.AI, "x" * 100), "w", (Author.AI, "y"), "z"), 40)
-    assert history_turns(window) == [Turn(True, "[event: earlier messages are not shown]\n\nw"), Turn(False, "y")]
+    assert history_turns(window) == [
+        PromptTurn(True, "[event: earlier messages are not shown]\n\nw"),
+        PromptTurn(False, "y"),
+    ]
 
 
 @given(
-    st.lists(st.builds(Line, author=st.sampled_from(Author), text=st.text(min_size=1), at=st.just(0)), max_size=20),
+    st.lists(
+        st.builds(ContextLine, author=st.sampled_from(Author), text=st.text(min_size=1), at=st.just(0)), max_size=20
+    ),
     st.integers(min_value=100, max_value=400),
 )
-def test_turns_always_alternate_and_end_with_our_side(lines: list[Line], budget: int) -> None:
+def test_turns_always_alternate_and_end_with_our_side(lines: list[ContextLine], budget: int) -> None:
     turns = history_turns(pick_lines(lines, budget))
     sides = [turn.by_contact for turn in turns]
     assert sides == [index % 2 == 0 for index in range(len(sides))]

@@ -254,7 +254,7 @@ async def _model(loaded: Loaded) -> Finding:
     if isinstance(ai, Finding):
         return ai
     from convoq.ai import build_responder
-    from convoq.ai.base import Author, Line, ReplyContext
+    from convoq.ai.base import Author, ContextLine, ReplyContext
     from convoq.clock import WallClock
 
     calls: list[ModelCall] = []
@@ -262,7 +262,7 @@ async def _model(loaded: Loaded) -> Finding:
     async def record(call: ModelCall) -> None:
         calls.append(call)
 
-    line = Line(author=Author.CONTACT, text="Please answer with the one word: ready", at=WallClock().now())
+    line = ContextLine(author=Author.CONTACT, text="Please answer with the one word: ready", at=WallClock().now())
     context = ReplyContext(
         conversation_id=0, persona="default", channel="twilio", our_address="+10000000000", address="+10000000001",
         contact_name=None, lines=(line,), record=record,
