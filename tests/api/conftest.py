@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.api.harness import House, running
+from tests.api.harness import ApiServer, running
 
 Events = list[MutableMapping[str, Any]]
 
@@ -30,6 +30,6 @@ def breaks_inside() -> None:
 
 
 @pytest.fixture
-async def house(events: Events) -> AsyncIterator[House]:
-    async with running() as house:
-        yield house
+async def api(events: Events) -> AsyncIterator[ApiServer]:
+    async with running() as api:
+        yield api

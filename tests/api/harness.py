@@ -30,7 +30,7 @@ MESSAGE = "SM" + "b2" * 16
 Pairs = list[tuple[str, str]]
 
 
-class Ledger:
+class MemoryQueue:
     """The producer's side of a queue: keeps jobs and knows duplicates. What it is told to raise, it raises."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Ledger:
 
 
 @dataclass
-class Door:
+class FakeReadiness:
     """Readiness as a test sets it."""
 
     accepting: bool = True
@@ -115,12 +115,12 @@ class Client:
 
 
 @dataclass
-class House:
+class ApiServer:
     """A running server with what stands behind it."""
 
     server: RunningServer
-    ledger: Ledger
-    door: Door
+    queue: MemoryQueue
+    readiness: FakeReadiness
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
@@ -150,20 +150,20 @@ async def running(
     write_timeout: float = 4.5,
     drain_timeout: float = 2.0,
     sockets: Sequence[socket.socket] = (),
-) -> AsyncIterator[House]:
-    ledger, door = Ledger(), Door()
+) -> AsyncIterator[ApiServer]:
+    queue, readiness = MemoryQueue(), FakeReadiness()
     settings = ServerSettings(port=0, public_url=PUBLIC_URL, write_timeout=write_timeout, drain_timeout=drain_timeout)
     twilio = TwilioSettings(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN))
     app = create_app(
         twilio_webhooks(twilio, PUBLIC_URL) if webhooks is None else webhooks,
-        enqueuer=enqueuer or ledger,
+        enqueuer=enqueuer or queue,
         settings=settings,
-        readiness=door,
+        readiness=readiness,
         limits=limits,
     )
     server = await serve(app, settings, sockets=sockets, limits=limits)
     try:
-        yield House(server, ledger, door)
+        yield ApiServer(server, queue, readiness)
     finally:
         await server.stop()
 

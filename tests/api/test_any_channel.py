@@ -39,17 +39,17 @@ def letter(body: bytes, headers: tuple[bytes, ...] = RING, content_type: str = "
 
 
 async def test_a_channels_own_body_becomes_a_job_and_has_its_own_answer() -> None:
-    async with running(webhooks=[PIGEON]) as house:
-        reply = await house.ask(letter(b'{"text":"hi"}'))
+    async with running(webhooks=[PIGEON]) as api:
+        reply = await api.ask(letter(b'{"text":"hi"}'))
         assert (reply.status, reply.body) == (202, b"coo")
-        assert [(job.kind, job.payload) for job in house.ledger.jobs] == [("letter", '{"text":"hi"}')]
+        assert [(job.kind, job.payload) for job in api.queue.jobs] == [("letter", '{"text":"hi"}')]
 
 
 async def test_a_channels_refusals_are_answered_and_logged(events: Events) -> None:
-    async with running(webhooks=[PIGEON]) as house:
-        assert (await house.ask(letter(b"{}", headers=()))).body == b"no pigeon of ours\n"
-        assert (await house.ask(letter(b"{}"))).body == b"the letter is missing\n"
-        assert (await house.ask(letter(b"x=1", content_type="text/plain"))).body == b"send application/json\n"
+    async with running(webhooks=[PIGEON]) as api:
+        assert (await api.ask(letter(b"{}", headers=()))).body == b"no pigeon of ours\n"
+        assert (await api.ask(letter(b"{}"))).body == b"the letter is missing\n"
+        assert (await api.ask(letter(b"x=1", content_type="text/plain"))).body == b"send application/json\n"
     logged = [(event["event"], event.get("verdict"), event.get("status")) for event in events]
     assert logged == [
         ("webhook.forged", "ringless", None),
@@ -59,5 +59,5 @@ async def test_a_channels_refusals_are_answered_and_logged(events: Events) -> No
 
 
 async def test_only_the_channels_that_were_handed_in_are_served() -> None:
-    async with running(webhooks=[PIGEON]) as house:
-        assert (await house.ask(request(b"", path="/twilio/inbound"))).status == 404
+    async with running(webhooks=[PIGEON]) as api:
+        assert (await api.ask(request(b"", path="/twilio/inbound"))).status == 404

@@ -16,7 +16,7 @@ from tests.api.conftest import Events
 from tests.api.harness import (
     ACCOUNT,
     MESSAGE,
-    House,
+    ApiServer,
     Pairs,
     message,
     request,
@@ -28,10 +28,10 @@ from tests.api.harness import (
 )
 
 
-async def test_message_becomes_a_job_with_the_form_as_received(house: House) -> None:
+async def test_message_becomes_a_job_with_the_form_as_received(api: ApiServer) -> None:
     pairs = [*message("Tengo 2 preguntas: ¿abren hoy?"), ("NewParameter", ""), ("Blank", " x ")]
-    await house.ask(webhook(pairs))
-    (job,) = house.ledger.jobs
+    await api.ask(webhook(pairs))
+    (job,) = api.queue.jobs
     assert job.kind == "process_ai_response"
     assert ProcessAiResponse.model_validate_json(job.payload) == ProcessAiResponse(form=tuple(pairs))
     assert job.ordering_key == "twilio|whatsapp:+14155238886|whatsapp:+34600000001"
@@ -39,8 +39,8 @@ async def test_message_becomes_a_job_with_the_form_as_received(house: House) -> 
     assert job.priority == PEOPLE
 
 
-async def test_message_is_answered_with_empty_twiml(house: House) -> None:
-    reply = await house.ask(webhook(message()))
+async def test_message_is_answered_with_empty_twiml(api: ApiServer) -> None:
+    reply = await api.ask(webhook(message()))
     assert (reply.status, reply.body) == (200, EMPTY_TWIML)
     assert reply.headers["content-type"] == "text/xml"
     assert reply.headers["content-length"] == str(len(EMPTY_TWIML))
@@ -48,27 +48,27 @@ async def test_message_is_answered_with_empty_twiml(house: House) -> None:
     assert "set-cookie" not in reply.headers
 
 
-async def test_no_version_is_told_to_strangers(house: House) -> None:
+async def test_the_version_is_not_told(api: ApiServer) -> None:
     for raw in (webhook(message()), request(b"", path="/"), request(b""), b"not http\r\n\r\n"):
-        assert (await house.ask(raw)).headers["server"] == "convoq"
+        assert (await api.ask(raw)).headers["server"] == "convoq"
 
 
-async def test_replayed_message_is_one_job_and_the_same_answer(house: House) -> None:
-    first, second = await house.ask(webhook(message())), await house.ask(webhook(message()))
+async def test_replayed_message_is_one_job_and_the_same_answer(api: ApiServer) -> None:
+    first, second = await api.ask(webhook(message())), await api.ask(webhook(message()))
     assert (second.status, second.body) == (first.status, first.body)
-    assert len(house.ledger.jobs) == 1
+    assert len(api.queue.jobs) == 1
 
 
-async def test_message_from_the_fallback_url_is_the_same_message(house: House) -> None:
-    await house.ask(webhook(message()))
+async def test_message_from_the_fallback_url_is_the_same_message(api: ApiServer) -> None:
+    await api.ask(webhook(message()))
     late = [*message(), ("ErrorCode", "11200"), ("ErrorUrl", "https://bot.example.com/twilio/inbound")]
-    assert (await house.ask(webhook(late))).status == 200
-    assert len(house.ledger.jobs) == 1
+    assert (await api.ask(webhook(late))).status == 200
+    assert len(api.queue.jobs) == 1
 
 
-async def test_status_becomes_a_job_with_our_reference(house: House) -> None:
-    reply = await house.ask(status_webhook(status("failed", error="30003")), bodiless=True)
-    (job,) = house.ledger.jobs
+async def test_status_becomes_a_job_with_our_reference(api: ApiServer) -> None:
+    reply = await api.ask(status_webhook(status("failed", error="30003")), bodiless=True)
+    (job,) = api.queue.jobs
     assert (reply.status, reply.body) == (204, b"")
     assert job.kind == "record_delivery_status"
     payload = RecordDeliveryStatus.model_validate_json(job.payload)
@@ -78,99 +78,99 @@ async def test_status_becomes_a_job_with_our_reference(house: House) -> None:
     assert job.priority == NORMAL
 
 
-async def test_status_without_a_reference_is_accepted(house: House) -> None:
-    assert (await house.ask(webhook(status(), path=STATUS_PATH), bodiless=True)).status == 204
-    assert RecordDeliveryStatus.model_validate_json(house.ledger.jobs[0].payload).reference is None
+async def test_status_without_a_reference_is_accepted(api: ApiServer) -> None:
+    assert (await api.ask(webhook(status(), path=STATUS_PATH), bodiless=True)).status == 204
+    assert RecordDeliveryStatus.model_validate_json(api.queue.jobs[0].payload).reference is None
 
 
-async def test_each_status_of_a_message_is_a_job_of_its_own(house: House) -> None:
+async def test_each_status_of_a_message_is_a_job_of_its_own(api: ApiServer) -> None:
     for pairs in (status("sent"), status("delivered"), status("sent"), status("sent", error="30008")):
-        await house.ask(status_webhook(pairs), bodiless=True)
-    assert [job.dedup_key for job in house.ledger.jobs] == [
+        await api.ask(status_webhook(pairs), bodiless=True)
+    assert [job.dedup_key for job in api.queue.jobs] == [
         f"twilio:status:{ACCOUNT}:{MESSAGE}:sent",
         f"twilio:status:{ACCOUNT}:{MESSAGE}:delivered",
         f"twilio:status:{ACCOUNT}:{MESSAGE}:sent:30008",
     ]
 
 
-async def test_signed_json_is_accepted(house: House) -> None:
+async def test_signed_json_is_accepted(api: ApiServer) -> None:
     body = json.dumps(dict(message())).encode()
     path = f"{INBOUND_PATH}?bodySHA256={hashlib.sha256(body).hexdigest()}"
     raw = request(body, path=path, signature=signed([], path), content_type="application/json")
-    assert (await house.ask(raw)).status == 200
-    assert ProcessAiResponse.model_validate_json(house.ledger.jobs[0].payload).form == tuple(message())
+    assert (await api.ask(raw)).status == 200
+    assert ProcessAiResponse.model_validate_json(api.queue.jobs[0].payload).form == tuple(message())
 
 
-async def test_many_messages_on_one_connection(house: House) -> None:
-    async with house.client() as client:
+async def test_many_messages_on_one_connection(api: ApiServer) -> None:
+    async with api.client() as client:
         for number in range(20):
             await client.send(webhook(message(sid=f"SM{number:032x}")))
             assert (await client.reply()).status == 200
-    assert len(house.ledger.jobs) == 20
+    assert len(api.queue.jobs) == 20
 
 
-async def test_message_that_cannot_be_written_is_left_to_twilio(house: House, events: Events) -> None:
-    house.ledger.error = DatabaseUnavailable("the disk is full")
-    reply = await house.ask(webhook(message()))
+async def test_message_that_cannot_be_written_is_left_to_twilio(api: ApiServer, events: Events) -> None:
+    api.queue.error = DatabaseUnavailable("the disk is full")
+    reply = await api.ask(webhook(message()))
     assert (reply.status, reply.headers["retry-after"]) == (503, "2")
     assert [(event["event"], event["reason"]) for event in events] == [("webhook.refused", "the disk is full")]
-    house.ledger.error = None
-    assert (await house.ask(webhook(message()))).status == 200
+    api.queue.error = None
+    assert (await api.ask(webhook(message()))).status == 200
 
 
 async def test_message_whose_write_hangs_is_left_to_twilio(events: Events) -> None:
-    async with running(write_timeout=0.05) as house:
-        house.ledger.hangs = True
-        assert (await house.ask(webhook(message()))).status == 503
-        assert (await house.ask(status_webhook(status()))).status == 503
+    async with running(write_timeout=0.05) as api:
+        api.queue.hangs = True
+        assert (await api.ask(webhook(message()))).status == 503
+        assert (await api.ask(status_webhook(status()))).status == 503
     assert [event["reason"] for event in events] == ["not written within 0.05 s"] * 2
 
 
-async def test_nothing_is_accepted_below_the_watermark(house: House) -> None:
-    house.door.accepting = False
-    assert (await house.ask(webhook(message()))).status == 503
-    assert house.ledger.jobs == []
+async def test_nothing_is_accepted_below_the_watermark(api: ApiServer) -> None:
+    api.readiness.accepting = False
+    assert (await api.ask(webhook(message()))).status == 503
+    assert api.queue.jobs == []
 
 
-async def test_stranger_does_not_learn_that_the_disk_is_full(house: House) -> None:
-    house.door.accepting = False
-    assert (await house.ask(request(b"Body=x", signature="forged"))).status == 403
+async def test_stranger_does_not_learn_that_the_disk_is_full(api: ApiServer) -> None:
+    api.readiness.accepting = False
+    assert (await api.ask(request(b"Body=x", signature="forged"))).status == 403
 
 
 async def test_surprise_in_our_own_code_is_logged_once_and_left_to_twilio(
-    house: House, events: Events, breaks_inside: None
+    api: ApiServer, events: Events, breaks_inside: None
 ) -> None:
-    house.ledger.error = ZeroDivisionError("a bug")
-    assert (await house.ask(webhook(message()))).status == 503
+    api.queue.error = ZeroDivisionError("a bug")
+    assert (await api.ask(webhook(message()))).status == 503
     assert [event["event"] for event in events] == ["webhook.failed"]
 
 
-async def test_healthz_answers_while_storage_does_not(house: House) -> None:
-    house.door.problems = ["the disk is full"]
-    reply = await house.ask(request(b"", path="/healthz", method="GET"))
+async def test_healthz_answers_while_storage_does_not(api: ApiServer) -> None:
+    api.readiness.problems = ["the disk is full"]
+    reply = await api.ask(request(b"", path="/healthz", method="GET"))
     assert (reply.status, json.loads(reply.body)) == (200, {"status": "ok"})
 
 
-async def test_readyz_says_that_all_is_well(house: House) -> None:
-    reply = await house.ask(request(b"", path="/readyz", method="GET"))
+async def test_readyz_says_that_all_is_well(api: ApiServer) -> None:
+    reply = await api.ask(request(b"", path="/readyz", method="GET"))
     assert (reply.status, json.loads(reply.body)) == (200, {"status": "ok", "reasons": []})
 
 
-async def test_readyz_names_the_reasons(house: House) -> None:
-    house.door.problems = ["the disk is full"]
-    reply = await house.ask(request(b"", path="/readyz", method="GET"))
+async def test_readyz_names_the_reasons(api: ApiServer) -> None:
+    api.readiness.problems = ["the disk is full"]
+    reply = await api.ask(request(b"", path="/readyz", method="GET"))
     assert (reply.status, json.loads(reply.body)) == (503, {"status": "unready", "reasons": ["the disk is full"]})
 
 
-async def test_readyz_looks_at_the_storage_once_for_many_askers(house: House) -> None:
+async def test_readyz_looks_at_the_storage_once_for_many_askers(api: ApiServer) -> None:
     for _ in range(5):
-        await house.ask(request(b"", path="/readyz", method="GET"))
-    assert house.door.asked == 1
+        await api.ask(request(b"", path="/readyz", method="GET"))
+    assert api.readiness.asked == 1
 
 
-async def test_readyz_survives_a_broken_check(house: House, breaks_inside: None) -> None:
-    house.door.error = OSError("disk I/O error at /secret/path")
-    reply = await house.ask(request(b"", path="/readyz", method="GET"))
+async def test_readyz_survives_a_broken_check(api: ApiServer, breaks_inside: None) -> None:
+    api.readiness.error = OSError("disk I/O error at /secret/path")
+    reply = await api.ask(request(b"", path="/readyz", method="GET"))
     assert reply.status == 503
     assert b"secret" not in reply.body
 
@@ -185,7 +185,7 @@ def test_payload_is_plain_json_of_the_form(pairs: Pairs) -> None:
 
 
 @pytest.mark.parametrize("body", ["\0", "a\0b", "👩‍👩‍👧", "\u2028\u202e", "x" * 1600, "%F0%9F", "a&b=c;d+e", "\r\n"])
-async def test_any_text_arrives_as_it_was_written(body: str, house: House) -> None:
-    assert (await house.ask(webhook(message(body)))).status == 200
-    form = dict(ProcessAiResponse.model_validate_json(house.ledger.jobs[0].payload).form)
+async def test_any_text_arrives_as_it_was_written(body: str, api: ApiServer) -> None:
+    assert (await api.ask(webhook(message(body)))).status == 200
+    form = dict(ProcessAiResponse.model_validate_json(api.queue.jobs[0].payload).form)
     assert form["Body"] == body

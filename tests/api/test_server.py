@@ -18,21 +18,21 @@ from convoq.api.server import serve
 from convoq.api.throttle import Throttle
 from convoq.errors import ConfigError, ConvoqError
 from convoq.settings import ServerSettings
-from tests.api.harness import Client, House, message, request, running, webhook
+from tests.api.harness import ApiServer, Client, message, request, running, webhook
 
 QUICK = Limits(head_time=0.15, idle_time=0.3, body_time=0.15, request_time=0.6, linger_time=0.1, sweep_every=0.03)
 HEALTH = request(b"", path="/healthz", method="GET", content_type=None)
 
 
 @pytest.fixture
-async def quick() -> AsyncIterator[House]:
-    async with running(limits=QUICK) as house:
-        yield house
+async def quick() -> AsyncIterator[ApiServer]:
+    async with running(limits=QUICK) as api:
+        yield api
 
 
 @contextlib.asynccontextmanager
-async def crowd(house: House, number: int, opening: bytes) -> AsyncIterator[list[Client]]:
-    clients = [await house.connect() for _ in range(number)]
+async def crowd(api: ApiServer, number: int, opening: bytes) -> AsyncIterator[list[Client]]:
+    clients = [await api.connect() for _ in range(number)]
     for client in clients:
         await client.send(opening)
     try:
@@ -43,13 +43,13 @@ async def crowd(house: House, number: int, opening: bytes) -> AsyncIterator[list
 
 
 @pytest.mark.parametrize("opening", [b"", b"P", b"POST /twilio/inbound HTTP/1.1\r\nHost: x\r\nX-A: ", b"\r\n\r\n"])
-async def test_connection_without_a_whole_head_is_cut(opening: bytes, quick: House) -> None:
+async def test_connection_without_a_whole_head_is_cut(opening: bytes, quick: ApiServer) -> None:
     async with quick.client() as client:
         await client.send(opening)
         assert await client.closed()
 
 
-async def test_head_that_trickles_in_is_cut(quick: House) -> None:
+async def test_head_that_trickles_in_is_cut(quick: ApiServer) -> None:
     async with quick.client() as client:
         await client.send(b"GET / HTTP/1.1\r\nA: ")
         ended = asyncio.create_task(client.closed())
@@ -62,14 +62,14 @@ async def test_head_that_trickles_in_is_cut(quick: House) -> None:
 
 async def test_second_head_that_never_ends_is_cut_sooner_than_an_idle_connection() -> None:
     patient = Limits(head_time=0.1, idle_time=30, sweep_every=0.03)
-    async with running(limits=patient) as house, house.client() as client:
+    async with running(limits=patient) as api, api.client() as client:
         await client.send(HEALTH)
         await client.reply()
         await client.send(b"GET /hea")
         assert await client.closed()
 
 
-async def test_idle_connection_is_kept_and_then_closed(quick: House) -> None:
+async def test_idle_connection_is_kept_and_then_closed(quick: ApiServer) -> None:
     async with quick.client() as client:
         await client.send(HEALTH)
         await client.reply()
@@ -96,7 +96,7 @@ async def send_for_ever(deaf: socket.socket) -> None:
         await asyncio.get_running_loop().sock_sendall(deaf, HEALTH * 1000)
 
 
-async def test_body_after_the_answer_is_not_waited_for_long(quick: House) -> None:
+async def test_body_after_the_answer_is_not_waited_for_long(quick: ApiServer) -> None:
     async with quick.client() as client:
         await client.send(request(b"", path="/elsewhere").replace(b"Content-Length: 0", b"Content-Length: 99"))
         assert (await client.reply()).status == 404
@@ -104,81 +104,81 @@ async def test_body_after_the_answer_is_not_waited_for_long(quick: House) -> Non
 
 
 async def test_client_that_leaves_after_the_answer_is_not_waited_for() -> None:
-    async with running(drain_timeout=30) as house:
-        async with house.client() as client:
+    async with running(drain_timeout=30) as api:
+        async with api.client() as client:
             await client.send(request(b"", path="/elsewhere").replace(b"Content-Length: 0", b"Content-Length: 99"))
             await client.reply()
         started = time.monotonic()
-        await house.server.stop()
+        await api.server.stop()
         assert time.monotonic() - started < 0.5
 
 
 async def test_request_is_not_cut_while_its_write_may_still_succeed() -> None:
     hasty = Limits(request_time=0.05, body_time=0.05, linger_time=0.05, sweep_every=0.02)
-    async with running(limits=hasty, write_timeout=0.3) as house:
-        house.ledger.hangs = True
-        assert (await house.ask(webhook(message()))).status == 503
+    async with running(limits=hasty, write_timeout=0.3) as api:
+        api.queue.hangs = True
+        assert (await api.ask(webhook(message()))).status == 503
 
 
-async def test_house_full_of_silent_strangers_serves_a_newcomer() -> None:
-    async with running(limits=Limits(connections=20)) as house, crowd(house, 60, b"POST /tw"):
+async def test_server_full_of_silent_clients_serves_a_new_one() -> None:
+    async with running(limits=Limits(connections=20)) as api, crowd(api, 60, b"POST /tw"):
         for _ in range(5):
-            assert (await house.ask(webhook(message()))).status == 200
+            assert (await api.ask(webhook(message()))).status == 200
 
 
-async def test_house_full_of_half_bodies_serves_a_newcomer() -> None:
-    async with running(limits=Limits(connections=20)) as house, crowd(house, 30, webhook(message())[:-5]):
-        assert (await house.ask(webhook(message()))).status == 200
+async def test_server_full_of_half_bodies_serves_a_new_client() -> None:
+    async with running(limits=Limits(connections=20)) as api, crowd(api, 30, webhook(message())[:-5]):
+        assert (await api.ask(webhook(message()))).status == 200
 
 
-async def test_house_full_of_requests_in_work_refuses_a_newcomer() -> None:
-    async with running(limits=Limits(connections=3)) as house:
-        house.ledger.released.clear()
-        async with crowd(house, 3, webhook(message())) as served:
-            await house.ledger.entered.wait()
-            async with house.client() as newcomer:
+async def test_server_full_of_requests_in_work_refuses_a_new_client() -> None:
+    async with running(limits=Limits(connections=3)) as api:
+        api.queue.released.clear()
+        async with crowd(api, 3, webhook(message())) as served:
+            await api.queue.entered.wait()
+            async with api.client() as newcomer:
                 reply = await newcomer.reply()
                 assert (reply.status, reply.headers["retry-after"]) == (503, "2")
-            house.ledger.released.set()
+            api.queue.released.set()
             assert [(await client.reply()).status for client in served] == [200] * 3
 
 
-async def test_requests_are_served_quickly_beside_500_slow_connections(house: House) -> None:
-    async with crowd(house, 250, b"POST /tw"), crowd(house, 250, webhook(message())[:-5]):
+async def test_requests_are_served_quickly_beside_500_slow_connections(api: ApiServer) -> None:
+    async with crowd(api, 250, b"POST /tw"), crowd(api, 250, webhook(message())[:-5]):
         started = time.monotonic()
-        assert (await house.ask(webhook(message()))).status == 200
+        assert (await api.ask(webhook(message()))).status == 200
         assert time.monotonic() - started < 1
 
 
 async def test_stop_lets_an_open_request_finish_and_closes_its_connection() -> None:
-    async with running() as house:
-        house.ledger.released.clear()
-        async with house.client() as client:
+    async with running() as api:
+        api.queue.released.clear()
+        async with api.client() as client:
             await client.send(webhook(message()))
-            await house.ledger.entered.wait()
-            stopping = asyncio.create_task(house.server.stop())
-            await refused(house)
-            house.ledger.released.set()
+            await api.queue.entered.wait()
+            stopping = asyncio.create_task(api.server.stop())
+            await refused(api)
+            api.queue.released.set()
             reply = await client.reply()
             assert (reply.status, reply.headers["connection"]) == (200, "close")
             await stopping
-    assert len(house.ledger.jobs) == 1
+    assert len(api.queue.jobs) == 1
 
 
 async def test_stop_closes_idle_connections_at_once() -> None:
-    async with running(drain_timeout=30) as house, crowd(house, 200, HEALTH) as clients:
+    async with running(drain_timeout=30) as api, crowd(api, 200, HEALTH) as clients:
         for client in clients:
             await client.reply()
         started = time.monotonic()
-        await house.server.stop()
+        await api.server.stop()
         assert time.monotonic() - started < 1
         assert all([await client.closed() for client in clients])
 
 
 async def test_stop_still_answers_a_request_that_was_on_its_way() -> None:
-    async with running() as house, house.client() as client:
-        stopping = asyncio.create_task(house.server.stop())
-        await refused(house)
+    async with running() as api, api.client() as client:
+        stopping = asyncio.create_task(api.server.stop())
+        await refused(api)
         await client.send(webhook(message()))
         assert (await client.reply()).status == 200
         await stopping
@@ -186,19 +186,19 @@ async def test_stop_still_answers_a_request_that_was_on_its_way() -> None:
 
 async def test_stop_keeps_its_time_under_hostile_connections() -> None:
     slow = webhook(message())
-    async with running(drain_timeout=1.2, limits=Limits()) as house:
-        house.ledger.hangs = True
+    async with running(drain_timeout=1.2, limits=Limits()) as api:
+        api.queue.hangs = True
         async with (
-            crowd(house, 200, HEALTH),
-            crowd(house, 60, b""),
-            crowd(house, 60, slow[:40]),
-            crowd(house, 60, slow[:-5]),
-            crowd(house, 10, request(b"", path="/x").replace(b"Content-Length: 0", b"Content-Length: 99")),
-            crowd(house, 10, slow),
+            crowd(api, 200, HEALTH),
+            crowd(api, 60, b""),
+            crowd(api, 60, slow[:40]),
+            crowd(api, 60, slow[:-5]),
+            crowd(api, 10, request(b"", path="/x").replace(b"Content-Length: 0", b"Content-Length: 99")),
+            crowd(api, 10, slow),
         ):
-            await house.ledger.entered.wait()
+            await api.queue.entered.wait()
             started = time.monotonic()
-            await house.server.stop()
+            await api.server.stop()
             assert time.monotonic() - started < 1.2 + 0.8
     assert not [task for task in asyncio.all_tasks() if "RequestHandler" in repr(task)]
 
@@ -233,7 +233,7 @@ async def test_handed_over_socket_goes_on_listening_for_the_next_process() -> No
         first = await serve(app, settings, sockets=[systemds.dup()])
         assert (first.port, first.addresses) == (port, (f"127.0.0.1:{port}",))
         await first.stop()
-        # Nobody accepts just now, yet the client can connect and ask.
+        # accept() is not called just now, yet the client can connect and ask.
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HEALTH)
         second = await serve(web.Application(), settings, sockets=[systemds.dup()])
@@ -269,9 +269,9 @@ async def test_host_that_is_not_ours_is_one_clear_line(host: str) -> None:
 
 async def test_connections_leave_files_for_the_rest_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (80, 80))
-    async with running() as house, crowd(house, 40, b"") as clients:
+    async with running() as api, crowd(api, 40, b"") as clients:
         assert all([await client.closed() for client in clients[:24]])
-        assert (await house.ask(HEALTH)).status == 200
+        assert (await api.ask(HEALTH)).status == 200
 
 
 def test_throttle_admits_a_burst_then_one_at_a_time_and_counts_the_rest() -> None:
@@ -284,12 +284,12 @@ def test_throttle_admits_a_burst_then_one_at_a_time_and_counts_the_rest() -> Non
     assert [throttle.admit() for _ in range(3)] == [1, 0, None]
 
 
-async def refused(house: House) -> None:
+async def refused(api: ApiServer) -> None:
     """Returns once the listener no longer takes connections."""
     async with asyncio.timeout(5):
         while True:
             try:
-                await (await house.connect()).close()
+                await (await api.connect()).close()
             except ConnectionRefusedError:
                 return
             await asyncio.sleep(0)

@@ -36,33 +36,33 @@ def service(engine: SqliteQueue) -> QueueService:
 
 
 async def test_message_is_on_disk_once_when_it_is_answered(engine: SqliteQueue, service: QueueService) -> None:
-    async with running(enqueuer=service) as house:
-        replies = await asyncio.gather(*(house.ask(webhook(message())) for _ in range(20)))
+    async with running(enqueuer=service) as api:
+        replies = await asyncio.gather(*(api.ask(webhook(message())) for _ in range(20)))
         assert {reply.status for reply in replies} == {200}
         (record,) = await engine.list(JobFilter())
     assert json.loads(record.payload)["form"] == [list(pair) for pair in message()]
 
 
 async def test_burst_of_webhooks_is_stored_whole(engine: SqliteQueue, service: QueueService) -> None:
-    async with running(enqueuer=service) as house:
+    async with running(enqueuer=service) as api:
         sids = [f"SM{number:032x}" for number in range(50)]
-        inbound = (house.ask(webhook(message(sid=sid))) for sid in sids)
-        statuses = (house.ask(status_webhook(status(sid=sid)), bodiless=True) for sid in sids)
+        inbound = (api.ask(webhook(message(sid=sid))) for sid in sids)
+        statuses = (api.ask(status_webhook(status(sid=sid)), bodiless=True) for sid in sids)
         replies = await asyncio.gather(*inbound, *statuses)
         assert [reply.status for reply in replies] == [200] * 50 + [204] * 50
         assert await engine.count(JobFilter(kinds=("process_ai_response",))) == 50
         assert await engine.count(JobFilter(kinds=("record_delivery_status",))) == 50
 
 
-async def test_database_locked_by_somebody_else_is_503_and_later_200(
+async def test_database_locked_by_another_process_is_503_and_later_200(
     database: Database, engine: SqliteQueue, service: QueueService, events: Events
 ) -> None:
     with sqlite3.connect(database.path, isolation_level=None) as outsider:
-        async with running(enqueuer=service, write_timeout=0.2) as house:
+        async with running(enqueuer=service, write_timeout=0.2) as api:
             outsider.execute("BEGIN EXCLUSIVE")
-            assert (await house.ask(webhook(message()))).status == 503
+            assert (await api.ask(webhook(message()))).status == 503
             outsider.execute("ROLLBACK")
-            assert (await house.ask(webhook(message()))).status == 200
+            assert (await api.ask(webhook(message()))).status == 200
             assert await engine.count(JobFilter()) == 1
     outsider.close()
     assert [event["event"] for event in events if event["log_level"] == "warning"] == ["webhook.refused"]

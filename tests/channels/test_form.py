@@ -222,7 +222,7 @@ def test_a_quoted_sid_is_found_out_without_the_twins_too() -> None:
 
 
 def test_a_swallowed_sid_is_found() -> None:
-    """The person's own text spells a new SID; the true one hides in a field that nobody reads."""
+    """The person's own text spells a new SID; the true one hides in a field that convoq does not read."""
     spelled = f"hiFrom+15559999999MessageSid{OTHER}N"
     form: Form = [
         ("AccountSid", ACCOUNT_SID),

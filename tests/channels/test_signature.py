@@ -1,4 +1,4 @@
-"""Signatures agree with Twilio's own library and withstand what strangers send."""
+"""Signatures agree with Twilio's own library and withstand whatever is sent."""
 
 from __future__ import annotations
 

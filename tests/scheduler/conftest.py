@@ -9,13 +9,13 @@ import pytest
 
 from convoq.db import Database
 from convoq.scheduler.progress import SqlProgress
-from tests.scheduler.town import Town
+from tests.scheduler.machine import Machine
 
 
 @pytest.fixture(params=["memory", "sql"])
-async def town(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Town]:
+async def machine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Machine]:
     if request.param == "memory":
-        yield Town()
+        yield Machine()
         return
     async with await Database.open(tmp_path / "convoq.db") as database:
-        yield Town(SqlProgress(database))
+        yield Machine(SqlProgress(database))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.scheduler.town import DAY, HOUR, MADRID, MINUTE, SECOND, Town, cron, every
+from tests.scheduler.machine import DAY, HOUR, MADRID, MINUTE, SECOND, Machine, cron, every
 
 STEPS = st.one_of(
     st.tuples(st.just("pass"), st.integers(1, 3 * HOUR)),
@@ -27,28 +27,28 @@ def test_whatever_happens_only_true_slots_run_and_the_next_one_is_never_lost(
 
 
 async def _survive(steps: Iterable[tuple[str, int]], missed: str) -> None:
-    town = Town()
+    machine = Machine()
     entries = [every(600, name="period", missed=missed), cron("*/10 * * * *", MADRID, missed=missed)]
-    schedulers = [town.scheduler(*entries), town.scheduler(*entries)]
+    schedulers = [machine.scheduler(*entries), machine.scheduler(*entries)]
     for step, amount in steps:
         if step == "pass":
-            town.pass_time(amount)
+            machine.pass_time(amount)
         elif step == "step the wall":
-            town.step_wall(amount)
+            machine.step_wall(amount)
         elif step == "restart":
-            schedulers[amount] = town.scheduler(*entries)
+            schedulers[amount] = machine.scheduler(*entries)
         elif step == "down":
-            town.pass_time(amount)
-            schedulers = [town.scheduler(*entries), town.scheduler(*entries)]
+            machine.pass_time(amount)
+            schedulers = [machine.scheduler(*entries), machine.scheduler(*entries)]
         else:
-            town.queue.broken = (lambda _: True) if amount else (lambda _: False)
+            machine.queue.broken = (lambda _: True) if amount else (lambda _: False)
         for scheduler in schedulers:
             await scheduler.tick()
-    town.queue.broken = lambda _: False
+    machine.queue.broken = lambda _: False
     for scheduler in schedulers:
-        await town.live(scheduler, SECOND)
-    before = len(town.queue.slots("period"))
-    await town.live(schedulers[0], 10 * MINUTE)
-    assert all(slot % (10 * MINUTE) == 0 for name in ("period", "report") for slot in town.queue.slots(name))
-    assert len(town.queue.slots("period")) == before + 1
-    assert town.wall_clock.now() // (10 * MINUTE) * (10 * MINUTE) in town.queue.slots("report")
+        await machine.live(scheduler, SECOND)
+    before = len(machine.queue.slots("period"))
+    await machine.live(schedulers[0], 10 * MINUTE)
+    assert all(slot % (10 * MINUTE) == 0 for name in ("period", "report") for slot in machine.queue.slots(name))
+    assert len(machine.queue.slots("period")) == before + 1
+    assert machine.wall_clock.now() // (10 * MINUTE) * (10 * MINUTE) in machine.queue.slots("report")

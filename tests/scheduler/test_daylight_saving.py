@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from convoq.scheduler.entries import ScheduleEntry, next_runs
 from tests.clock import ManualClock
-from tests.scheduler.town import DAY, HOUR, MADRID, MINUTE, NEW_YORK, Town, at, cron
+from tests.scheduler.machine import DAY, HOUR, MADRID, MINUTE, NEW_YORK, Machine, at, cron
 
 
 async def slots_between(entry: ScheduleEntry, start: int, end: int) -> list[int]:
-    town = Town(now=start)
-    await town.live(town.scheduler(entry), end - start)
-    return town.queue.slots()
+    machine = Machine(now=start)
+    await machine.live(machine.scheduler(entry), end - start)
+    return machine.queue.slots()
 
 
 @pytest.mark.parametrize(("zone", "day"), [(MADRID, "2026-10-25"), (NEW_YORK, "2026-11-01")])
@@ -42,19 +42,19 @@ async def test_an_hourly_job_follows_the_hours_that_really_pass(day: str, runs: 
 
 async def test_a_restart_inside_the_doubled_hour_repeats_nothing_and_misses_nothing() -> None:
     entry = cron("30 2 * * *", MADRID)
-    town = Town(now=at("2026-10-25T02:20", MADRID))
-    await town.scheduler(entry).tick()
-    town.pass_time(55 * MINUTE)  # 02:15 for the second time
-    assert town.wall_clock.now() == at("2026-10-25T02:15(2)", MADRID)
-    await town.live(town.scheduler(entry), MINUTE)
-    await town.live(town.scheduler(entry), HOUR)
-    assert town.queue.slots() == [at("2026-10-25T02:30", MADRID)]
+    machine = Machine(now=at("2026-10-25T02:20", MADRID))
+    await machine.scheduler(entry).tick()
+    machine.pass_time(55 * MINUTE)  # 02:15 for the second time
+    assert machine.wall_clock.now() == at("2026-10-25T02:15(2)", MADRID)
+    await machine.live(machine.scheduler(entry), MINUTE)
+    await machine.live(machine.scheduler(entry), HOUR)
+    assert machine.queue.slots() == [at("2026-10-25T02:30", MADRID)]
 
 
 async def test_an_entry_that_is_new_in_the_doubled_hour_does_not_fire_for_its_first_half() -> None:
-    town = Town(now=at("2026-10-25T02:15(2)", MADRID))
-    await town.live(town.scheduler(cron("30 2 * * *", MADRID)), HOUR)
-    assert town.queue.jobs == {}
+    machine = Machine(now=at("2026-10-25T02:15(2)", MADRID))
+    await machine.live(machine.scheduler(cron("30 2 * * *", MADRID)), HOUR)
+    assert machine.queue.jobs == {}
 
 
 async def test_two_times_in_a_skipped_hour_are_one_run() -> None:

@@ -12,7 +12,7 @@ from convoq.jobs import UPKEEP
 from convoq.scheduler.entries import ScheduleEntry, built_in, entries_from, next_runs
 from convoq.settings import ScheduleSettings
 from tests.clock import ManualClock
-from tests.scheduler.town import MADRID, NOON, SECOND, at, cron, every
+from tests.scheduler.machine import MADRID, NOON, SECOND, at, cron, every
 
 
 def test_upkeep_runs_in_lanes_of_its_own_behind_everything_else() -> None:

@@ -10,13 +10,13 @@ import structlog
 from convoq.jobs import NewJob
 from convoq.queue.base import Enqueued
 from convoq.scheduler.scheduler import Scheduler
-from tests.scheduler.town import MINUTE, NOON, MemoryProgress, MemoryQueue, Town, every
+from tests.scheduler.machine import MINUTE, NOON, Machine, MemoryProgress, MemoryQueue, every
 
 
 async def test_run_enqueues_until_it_is_told_to_stop() -> None:
-    town = Town(now=NOON + MINUTE - 20)
+    machine = Machine(now=NOON + MINUTE - 20)
     stopping, enqueued = asyncio.Event(), asyncio.Event()
-    clock = RealClock(town.queue_clock.now())
+    clock = RealClock(machine.queue_clock.now())
 
     class Watched(MemoryQueue):
         async def enqueue(self, job: NewJob) -> Enqueued:
@@ -50,14 +50,14 @@ async def test_an_unexpected_error_ends_the_run() -> None:
             raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        await Town(Broken()).scheduler(every(60)).run(asyncio.Event())
+        await Machine(Broken()).scheduler(every(60)).run(asyncio.Event())
 
 
 async def test_an_enqueued_slot_is_said_and_a_duplicate_only_whispered() -> None:
-    town = Town()
-    first, second = town.scheduler(every(60)), town.scheduler(every(60))
+    machine = Machine()
+    first, second = machine.scheduler(every(60)), machine.scheduler(every(60))
     await asyncio.gather(first.tick(), second.tick())
-    town.pass_time(MINUTE)
+    machine.pass_time(MINUTE)
     with structlog.testing.capture_logs() as logs:
         await asyncio.gather(first.tick(), second.tick())
     assert [(line["event"], line["log_level"], line["duplicate"]) for line in logs] == [

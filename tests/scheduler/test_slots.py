@@ -17,49 +17,49 @@ from convoq.scheduler.progress import SqlProgress
 from convoq.scheduler.scheduler import LONGEST_SLEEP, Scheduler
 from convoq.settings import QueueSettings
 from tests.clock import ManualClock
-from tests.scheduler.town import MINUTE, NOON, SECOND, Town, every
+from tests.scheduler.machine import MINUTE, NOON, SECOND, Machine, every
 
 
-async def test_each_slot_becomes_one_job(town: Town) -> None:
-    await town.live(town.scheduler(every(60)), 5 * MINUTE)
-    assert town.queue.slots() == [NOON + n * MINUTE for n in range(1, 6)]
+async def test_each_slot_becomes_one_job(machine: Machine) -> None:
+    await machine.live(machine.scheduler(every(60)), 5 * MINUTE)
+    assert machine.queue.slots() == [NOON + n * MINUTE for n in range(1, 6)]
 
 
-async def test_two_schedulers_enqueue_each_slot_once(town: Town) -> None:
-    first, second = town.scheduler(every(60)), town.scheduler(every(60))
+async def test_two_schedulers_enqueue_each_slot_once(machine: Machine) -> None:
+    first, second = machine.scheduler(every(60)), machine.scheduler(every(60))
     for _ in range(10):
         await asyncio.gather(first.tick(), second.tick())
-        town.pass_time(MINUTE)
-    assert town.queue.slots() == [NOON + n * MINUTE for n in range(1, 10)]
-    assert town.queue.duplicates == 9
+        machine.pass_time(MINUTE)
+    assert machine.queue.slots() == [NOON + n * MINUTE for n in range(1, 10)]
+    assert machine.queue.duplicates == 9
 
 
-async def test_a_restart_within_a_slot_enqueues_nothing(town: Town) -> None:
-    await town.live(town.scheduler(every(60)), 90 * SECOND)
-    await town.scheduler(every(60)).tick()
-    assert town.queue.slots() == [NOON + MINUTE]
-    assert town.queue.duplicates == 0
+async def test_a_restart_within_a_slot_enqueues_nothing(machine: Machine) -> None:
+    await machine.live(machine.scheduler(every(60)), 90 * SECOND)
+    await machine.scheduler(every(60)).tick()
+    assert machine.queue.slots() == [NOON + MINUTE]
+    assert machine.queue.duplicates == 0
 
 
 async def test_ten_thousand_slots_and_three_restarting_schedulers_double_none() -> None:
-    town = Town()
-    schedulers = [town.scheduler(every(1)) for _ in range(3)]
+    machine = Machine()
+    schedulers = [machine.scheduler(every(1)) for _ in range(3)]
     for n in range(10_000):
-        town.pass_time(SECOND)
+        machine.pass_time(SECOND)
         if n % 100 == 0:
-            schedulers[n // 100 % 3] = town.scheduler(every(1))
+            schedulers[n // 100 % 3] = machine.scheduler(every(1))
         with structlog.testing.capture_logs():
             await asyncio.gather(*(scheduler.tick() for scheduler in schedulers))
-    counted = Counter(town.queue.slots())
+    counted = Counter(machine.queue.slots())
     assert set(counted.values()) == {1}
     assert sorted(counted) == [NOON + n * SECOND for n in range(2, 10_001)]
 
 
 async def test_a_job_carries_what_the_entry_says() -> None:
-    town = Town()
+    machine = Machine()
     entry = every(60, payload={"to": "Åsa"}, ordering_key="reports", priority=PEOPLE)
-    await town.live(town.scheduler(entry), MINUTE)
-    (job,) = town.queue.jobs.values()
+    await machine.live(machine.scheduler(entry), MINUTE)
+    (job,) = machine.queue.jobs.values()
     assert job == NewJob(
         kind="report.send",
         payload='{"to":"Åsa"}',
@@ -70,15 +70,15 @@ async def test_a_job_carries_what_the_entry_says() -> None:
 
 
 async def test_a_tick_asks_to_be_woken_for_the_next_slot_but_within_half_a_minute() -> None:
-    town = Town()
-    scheduler = town.scheduler(every(60))
+    machine = Machine()
+    scheduler = machine.scheduler(every(60))
     assert await scheduler.tick() == LONGEST_SLEEP
-    town.pass_time(55 * SECOND)
+    machine.pass_time(55 * SECOND)
     assert await scheduler.tick() == 5.0
 
 
 async def test_a_scheduler_without_entries_sleeps() -> None:
-    assert await Town().scheduler().tick() == LONGEST_SLEEP
+    assert await Machine().scheduler().tick() == LONGEST_SLEEP
 
 
 async def test_the_queue_itself_keeps_each_slot_once(database: Database, clock: ManualClock) -> None:

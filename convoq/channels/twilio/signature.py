@@ -36,7 +36,7 @@ class Verdict(enum.Enum):
 
 
 class Verifier:
-    """Tells Twilio's requests from everybody else's, whatever they contain; it never raises.
+    """Tells Twilio's requests from all others, whatever they contain; it never raises.
 
     `public_url` is the scheme, host and path prefix that Twilio was given. `tokens` are the account's auth tokens
     (or shared keys), any of which may have signed. Raises ConfigError when nothing could ever be verified with them.

@@ -63,7 +63,7 @@ class MemoryProgress:
         self.rows[name] = (spec, slot)
 
 
-class Town:
+class Machine:
     """One machine: a queue, a progress and both clocks, on which schedulers start and stop."""
 
     def __init__(self, progress: Progress | None = None, now: int = NOON) -> None:
