@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sqlite3
@@ -80,14 +81,18 @@ def _convoq(jobs: int, directory: Path) -> Metrics:
     site = Site(directory, {"handlers": {KIND: "benchmarks.handlers:take_notes"}})
     child.run("backlog:fill_convoq", database=site.database, count=jobs)
     notes = directory / "notes"
-    with site.role("work", "--drain", "--concurrency", "8", **{NOTES: str(notes)}) as worker:
-        worker.wait(LONGEST_RUN)
+    asyncio.run(_drained(site, notes))
     with closing(sqlite3.connect(site.database)) as database:
         done = database.execute("SELECT count(*) FROM jobs WHERE state = 'done'").fetchone()[0]
     metrics: Metrics = json.loads(notes.read_text())
     if done != jobs or metrics["disordered"]:
         raise BenchmarkFailed(f"{done} of {jobs} jobs are done, {metrics['disordered']:.0f} ran out of order")
     return metrics
+
+
+async def _drained(site: Site, notes: Path) -> None:
+    async with site.role("work", "--drain", "--concurrency", "8", **{NOTES: str(notes)}) as worker:
+        await worker.ended(LONGEST_RUN)
 
 
 def _taskiq(jobs: int, directory: Path) -> Metrics:

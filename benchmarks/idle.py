@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from benchmarks.child import BenchmarkFailed
-from benchmarks.figure import Bar, Column, Figure, Metrics, Outcome, Sample, Series, Setting
+from benchmarks.figure import Bar, Column, Figure, Metrics, Outcome, Sample, Series, Setting, Size
 from benchmarks.rounds import fdatasync_ms, scratch
 from benchmarks.site import Role, Site
 from convoq.channels.twilio.webhooks import INBOUND_PATH
@@ -32,9 +32,7 @@ def idle(setting: Setting) -> Outcome:
         setting.progress(f"round {number}/{setting.size.idle_rounds}: {setting.size.idle_seconds:g} s of nothing")
         with scratch(setting.directory) as directory:
             probed = fdatasync_ms(directory)
-            with _roles(Site(directory)) as roles:
-                time.sleep(setting.size.settle_seconds)
-                used = _cpu_percent(roles, setting.size.idle_seconds)
+            used = asyncio.run(_cpu_while_idle(directory, setting.size))
         series.rounds.append({name: Sample({"cpu_percent": value}, probed) for name, value in used.items()})
     bar = Bar(
         text="idle, CPU of the three roles together", limit=1.0, unit="% of a core", values=_values(series, TOGETHER)
@@ -77,25 +75,27 @@ def _values(series: Series, name: str) -> list[float]:
     return series.values(name, "cpu_percent")
 
 
-def _cpu_percent(roles: dict[str, Role], seconds: float) -> dict[str, float]:
-    before = {name: role.cpu_seconds for name, role in roles.items()}
-    started = time.perf_counter()
-    time.sleep(seconds)
-    elapsed = time.perf_counter() - started
-    used = {name: 100.0 * (role.cpu_seconds - before[name]) / elapsed for name, role in roles.items()}
+async def _cpu_while_idle(directory: Path, size: Size) -> dict[str, float]:
+    async with _roles(Site(directory)) as roles:
+        await asyncio.sleep(size.settle_seconds)
+        before = {name: role.cpu_seconds for name, role in roles.items()}
+        started = time.perf_counter()
+        await asyncio.sleep(size.idle_seconds)
+        elapsed = time.perf_counter() - started
+        used = {name: 100.0 * (role.cpu_seconds - before[name]) / elapsed for name, role in roles.items()}
     return {**used, TOGETHER: sum(used.values())}
 
 
-@contextmanager
-def _roles(site: Site) -> Iterator[dict[str, Role]]:
-    with ExitStack() as stack:
-        yield {name: stack.enter_context(site.role(name)) for name in ROLES}
+@asynccontextmanager
+async def _roles(site: Site) -> AsyncIterator[dict[str, Role]]:
+    async with AsyncExitStack() as stack:
+        yield {name: await stack.enter_async_context(site.role(name)) for name in ROLES}
 
 
 async def _memory_after_turns(directory: Path, turns: int) -> Metrics:
     async with LoopbackTwilio() as twilio, LoopbackModel() as model:
         site = Site(directory, _answering(twilio, model))
-        with _roles(site) as roles:
+        async with _roles(site) as roles:
             for number in range(turns):
                 await _turn(twilio, site, number)
             return {name: role.rss_mb for name, role in roles.items()}

@@ -48,9 +48,13 @@ FIGURES: Final = (Figure("pickup", "Pick-up by an idle worker in another process
 
 
 def _measure(tries: int, directory: Path) -> Metrics:
+    return asyncio.run(_pick_up(tries, directory))
+
+
+async def _pick_up(tries: int, directory: Path) -> Metrics:
     site = Site(directory, {"handlers": {KIND: "benchmarks.handlers:ring_bell"}})
     bell = directory / "bell"
-    with site.role("work", **{BELL: str(bell)}):
+    async with site.role("work", **{BELL: str(bell)}):
         metrics: Metrics = child.run("pickup:enqueue", config=site.config, bell=bell, tries=tries)
     return metrics
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from functools import partial
@@ -12,8 +13,9 @@ from benchmarks import child
 from benchmarks.child import BenchmarkFailed
 from benchmarks.figure import Bar, Column, Contestant, Figure, Metrics, Outcome, Setting
 from benchmarks.rounds import interleave
-from benchmarks.site import Site, free_port
+from benchmarks.site import Site
 from convoq.channels.twilio.webhooks import INBOUND_PATH
+from convoq.loopback.environment import free_port
 
 CONNECTIONS: Final = 64
 CONVOQ: Final = "convoq serve"
@@ -52,8 +54,12 @@ FIGURES: Final = (Figure("webhooks", f"Durable webhooks, {CONNECTIONS} connectio
 
 
 def _serve(setting: Setting, directory: Path) -> Metrics:
+    return asyncio.run(_load_on_serve(setting, directory))
+
+
+async def _load_on_serve(setting: Setting, directory: Path) -> Metrics:
     site = Site(directory)
-    with site.role("serve"):
+    async with site.role("serve"):
         metrics = _load(site.port, site.public_url + INBOUND_PATH, setting)
     with closing(sqlite3.connect(site.database)) as database:
         stored = database.execute("SELECT count(*) FROM jobs").fetchone()[0]

@@ -39,7 +39,7 @@ class Scene:
 
     def _introduce(self) -> None:
         say = self._console
-        roles = [f"{role} (pid {child.pid})" for role, child in self._stage.children.items()]
+        roles = [f"{role} (pid {process.pid})" for role, process in self._stage.processes.items()]
         say.line(say.style(f"Running: {', '.join(roles)}", "dim"))
         say.line(say.style(f'Every reply ends with "{NOTICE}"; it is left out below.', "dim"))
 

@@ -18,7 +18,7 @@ from convoq.loopback.audit import Accepted
 from convoq.loopback.environment import Account, environment, free_port, without_settings
 from convoq.loopback.messages import Answer, TwilioMessage
 from convoq.loopback.people import Phone
-from convoq.loopback.process import Child, faulty_worker
+from convoq.loopback.process import RoleProcess, convoq, faulty_worker
 from convoq.loopback.switches import Switches
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Stage:
         self.twilio = account.twilio()
         self.switches = Switches(self.twilio)
         self.accepted: list[Accepted] = []
-        self.children: dict[str, Child] = {}
+        self.processes: dict[str, RoleProcess] = {}
         self.url = f"http://127.0.0.1:{free_port()}"
         self._account = account
         self._directory = directory
@@ -54,10 +54,14 @@ class Stage:
             path = self._directory / "convoq.db"
             self._database = await self._stack.enter_async_context(await Database.open(path))
             environ = self._settings(path)
-            for role, command in (("serve", ()), ("schedule", ()), ("work", faulty_worker(self.switches.url))):
-                self.children[role] = Child(role, environ, log=self._directory / f"{role}.log", command=command)
-                self._stack.push_async_callback(self.children[role].stop)
-            await asyncio.gather(*(child.start() for child in self.children.values()))
+            commands = {
+                "serve": convoq("serve"), "schedule": convoq("schedule"), "work": faulty_worker(self.switches.url),
+            }  # fmt: skip
+            for role, command in commands.items():
+                log = self._directory / f"{role}.log"
+                self.processes[role] = RoleProcess(role, environ, log=log, command=command)
+                self._stack.push_async_callback(self.processes[role].stop)
+            await asyncio.gather(*(process.start() for process in self.processes.values()))
         except BaseException:
             await self._stack.aclose()
             raise
@@ -121,18 +125,18 @@ class Stage:
 
     async def kill_worker(self) -> int:
         """SIGKILL; returns the pid that is no more."""
-        pid = self.children["work"].pid or 0
-        self.children["work"].kill()
-        await self.children["work"].wait()
+        pid = self.processes["work"].pid or 0
+        self.processes["work"].kill()
+        await self.processes["work"].wait()
         return pid
 
     async def start_worker(self) -> int:
-        await self.children["work"].start()
-        return self.children["work"].pid or 0
+        await self.processes["work"].start()
+        return self.processes["work"].pid or 0
 
     async def stop(self) -> dict[str, int]:
         """Ends the three in order, producers first; their exit codes. From then on nothing can be sent any more."""
-        return {role: await child.stop() for role, child in self.children.items()}
+        return {role: await process.stop() for role, process in self.processes.items()}
 
     async def audit(self) -> books.Audit:
         ledger = await self._read(books.read_ledger)

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from convoq.errors import ConfigError
 from convoq.logs import log
-from convoq.loopback.process import Child, ChildFailed, faulty_worker
+from convoq.loopback.process import RoleProcess, StartFailed, faulty_worker
 
 SOUND_AFTER: Final = 5.0  # seconds; a worker that lived shorter without being killed is one that crashes
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
@@ -23,13 +23,13 @@ class WorkerChild:
         self.state: Literal["starting", "ready", "down"] = "down"
         self.news = ""  #: the last thing that happened to it, for people
         self.on_change: Callable[[], None] = lambda: None
-        self._child = Child("work", environ, command=faulty_worker(switches_url))
+        self._process = RoleProcess("work", environ, command=faulty_worker(switches_url))
         self._killed: int | None = None
         self._stopping = False
 
     @property
     def pid(self) -> int | None:
-        return self._child.pid
+        return self._process.pid
 
     async def run(self) -> None:
         """Starts it again and again, until stop(). Raises ConfigError when it can never start."""
@@ -48,13 +48,13 @@ class WorkerChild:
         """SIGKILL; returns the pid that is no more, None when none ran."""
         self._killed = self.pid
         if self._killed is not None:
-            self._child.kill()
+            self._process.kill()
         return self._killed
 
     async def stop(self, timeout: float) -> None:
         """Ends it in order, for good."""
         self._stopping = True
-        await self._child.stop(timeout)
+        await self._process.stop(timeout)
 
     async def _live(self) -> None:
         """One life of it, from its start to its end."""
@@ -62,8 +62,8 @@ class WorkerChild:
         began = monotonic()
         self._become("starting", self.news)
         try:
-            await self._child.start()
-        except ChildFailed as failed:
+            await self._process.start()
+        except StartFailed as failed:
             if failed.exit_code == ConfigError.exit_code:
                 raise ConfigError("the worker cannot start; its own message stands above") from failed
             self._become("down", str(failed))
@@ -71,7 +71,7 @@ class WorkerChild:
         took = f"{monotonic() - began:.1f} s"
         self._become("ready", f"replaced {killed} in {took}" if killed else "")
         pid = self.pid
-        code = await self._child.wait()
+        code = await self._process.wait()
         if self._stopping:
             return
         log.warning("worker.died", pid=pid, code=code)

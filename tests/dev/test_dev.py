@@ -118,19 +118,19 @@ async def test_an_open_page_does_not_keep_the_process(tmp_path: Path, session: a
     async with dev_process(tmp_path) as process, session.get(f"{process.url}events") as stream:
         await next_id(stream)
         assert len(databases(tmp_path)) == 1
-        asyncio.get_running_loop().call_later(5.0, process.process.kill)
-        assert await process.stop() == 0
+        asyncio.get_running_loop().call_later(5.0, process.kill)
+        assert await process.ended() == 0
         await stream.content.read()
     assert databases(tmp_path) == []
-    assert "Traceback" not in process.log()
+    assert "Traceback" not in process.output
 
 
 async def test_the_worker_dies_with_it(tmp_path: Path, session: aiohttp.ClientSession) -> None:
     async with dev_process(tmp_path) as process:
         async with session.get(f"{process.url}events") as stream:
             worker = await ready_worker(stream)
-        process.process.kill()
-        await process.process.wait()
+        process.kill()
+        await process.wait()
         await asyncio.to_thread(wait_until_gone, worker)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import random
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from convoq.loopback import faults
 from convoq.loopback.faults import ModelFault
@@ -95,7 +94,7 @@ async def _disturb(plan: Plan, site: Site, rng: random.Random) -> None:
 async def _weigh(plan: Plan, site: Site, section: Section) -> None:
     while await plan.wait(0.5):
         for post in site.workers:
-            section.worst("largest worker, MB", peak_memory(post.pid))
+            section.worst("largest worker, MB", post.peak_rss_mb)
 
 
 async def _revive(site: Site, section: Section) -> set[str]:
@@ -125,21 +124,3 @@ def _check_others(site: Site, crowd: Crowd, section: Section, hits: Sequence[tup
                 waits.append(end - message.accepted)
                 section.time("reply to those whom no fault hit", waits[-1])
     section.expect(not waits or quantile(waits, 0.95) < PROMPT, "the others had to wait")
-
-
-def peak_memory(pid: int | None) -> float:
-    """The most memory that a process has held, in MB."""
-    return _memory(pid, "VmHWM:")
-
-
-def memory(pid: int | None) -> float:
-    """The memory that a process holds, in MB."""
-    return _memory(pid, "VmRSS:")
-
-
-def _memory(pid: int | None, field: str) -> float:
-    try:
-        lines: Sequence[str] = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
 import signal
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+
+from convoq.loopback.process import RoleProcess
 
 RESPITE = 0.2  # seconds before a process that ended by itself is started again, as a service manager would
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
 
 
 class Post:
@@ -28,8 +24,7 @@ class Post:
         self.starts = 0
         self.paused = False
         self.unplanned: list[int] = []  #: exit codes of processes that nobody had asked to end
-        self.log = directory / f"{name}.0.log"
-        self._process: asyncio.subprocess.Process | None = None
+        self._process = RoleProcess(self.role, self.environ)
         self._asked = False
         self._closing = False
         self._keeping: asyncio.Task[None] | None = None
@@ -40,38 +35,50 @@ class Post:
         self._keeping = asyncio.create_task(self._keep())
 
     @property
+    def rss_mb(self) -> float:
+        """0 while it does not run."""
+        with suppress(OSError):
+            return self._process.rss_mb
+        return 0.0
+
+    @property
+    def peak_rss_mb(self) -> float:
+        """0 while it does not run."""
+        with suppress(OSError):
+            return self._process.peak_rss_mb
+        return 0.0
+
+    @property
     def pid(self) -> int | None:
         """None unless it runs."""
-        return self._process.pid if self._process and self._process.returncode is None else None
+        return self._process.pid
 
     @property
     def ready(self) -> bool:
         """Whether it runs and has said that it is at work."""
-        return self.pid is not None and not self.paused and b'"event":"role.started"' in self.log.read_bytes()
+        return not self.paused and self._process.is_ready
 
     def kill(self) -> int | None:
         """SIGKILL; returns whose, None if it was not there."""
         pid = self.pid
         if pid is not None:
             self._asked = True
-            self._signal(signal.SIGKILL)
+            self._process.kill()
         return pid
 
     def pause(self) -> None:
-        self._signal(signal.SIGSTOP)
+        self._process.pause()
         self.paused = True
 
     def resume(self) -> None:
-        self._signal(signal.SIGCONT)
+        self._process.resume()
         self.paused = False
 
     async def stop(self, timeout: float = 20.0) -> int | None:
         """Ends it in order and for good; its exit code, None when it had to be killed."""
         self._closing = True
         self.resume()
-        self._signal(signal.SIGTERM)
-        if self._process is None:
-            return 0
+        self._process.terminate()
         try:
             async with asyncio.timeout(timeout):
                 return await self._process.wait()
@@ -86,11 +93,10 @@ class Post:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
         self.kill()
-        if self._process is not None:
-            await self._process.wait()
+        await self._process.wait()
 
     async def _keep(self) -> None:
-        while self._process is not None:
+        while True:
             code = await self._process.wait()
             asked, self._asked = self._asked, False
             if self._closing:
@@ -102,24 +108,8 @@ class Post:
 
     async def _start(self) -> None:
         self.starts += 1
-        self.started_at = monotonic()
-        self.log = self.directory / f"{self.name}.{self.starts}.log"
-        with self.log.open("wb") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command(), cwd=self.directory, env=self.environ, stdin=asyncio.subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True, preexec_fn=_die_with_parent,
-            )  # fmt: skip
-
-    def _command(self) -> Sequence[str]:
-        return (sys.executable, "-m", "convoq", self.role)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if (pid := self.pid) is not None:
-            # Not through asyncio, whose own way of sending may take the exit code before asyncio's watcher does.
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-
-def _die_with_parent() -> None:
-    # Between fork and exec only what needs no lock is allowed, and this is one system call.
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        self._process = RoleProcess(
+            self.role, self.environ, directory=self.directory,
+            log=self.directory / f"{self.name}.{self.starts}.log", death_signal=signal.SIGKILL,
+        )  # fmt: skip
+        await self._process.spawn()

@@ -6,7 +6,6 @@ import asyncio
 import atexit
 import os
 import shutil
-import socket
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +17,9 @@ from typing import Any
 
 import aiohttp
 
+from convoq.channels.twilio.webhooks import inbound_url
 from convoq.clock import since_boot
+from convoq.loopback.environment import environment, free_port, without_settings
 from tests.fire.peers import Model, Twilio
 from tests.fire.posts import Post
 
@@ -54,7 +55,7 @@ class Site:
 
     @property
     def webhook(self) -> str:
-        return f"http://127.0.0.1:{self.port}/twilio/inbound"
+        return inbound_url(f"http://127.0.0.1:{self.port}")
 
     @property
     def workers(self) -> list[Post]:
@@ -115,7 +116,7 @@ async def open_site(
     database = database or directory / "data" / "convoq.db"
     twilio, model = Twilio(), Model()
     async with twilio, model:
-        port = _free_port()
+        port = free_port()
         environ = _environment(database, twilio, port) | (_asking(model) if modelled else {}) | settings
         posts = {name: Post(name, directory, environ) for name in POSTS}
         site = Site(directory, database, port, twilio, model, posts, [])
@@ -143,8 +144,7 @@ def _prepare(directory: Path) -> None:
 
 
 def _environment(database: Path, twilio: Twilio, port: int) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONVOQ_")}
-    return inherited | {
+    return environment(without_settings(os.environ), {}) | {
         "PYTHONPATH": str(frozen_code()),
         "CONVOQ_DATABASE__PATH": str(database),
         "CONVOQ_DATABASE__MIN_FREE_MB": "0",
@@ -186,9 +186,3 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
             return response.status == 200
     except aiohttp.ClientError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -12,14 +12,13 @@ from time import monotonic
 from urllib.parse import urlencode
 
 from convoq.channels.twilio.signature import sign
-from tests.fire.answers import memory
+from convoq.channels.twilio.webhooks import INBOUND_PATH
 from tests.fire.books import settle
 from tests.fire.crowd import Crowd
 from tests.fire.plan import Plan
 from tests.fire.report import Section
 from tests.fire.site import Site, open_site
 
-PATH = "/twilio/inbound"
 FORM = "application/x-www-form-urlencoded; charset=UTF-8"
 ATTACKERS = 16
 SLOW = 60  # connections that never finish what they begin
@@ -38,16 +37,14 @@ async def storm(plan: Plan) -> Section:
         plan.begin()
         async with crowd.writing():
             await plan.wait(1.0)
-            before = memory(serve.pid)
+            before = serve.rss_mb
             slow = [asyncio.create_task(_dawdle(plan, site, section, n)) for n in range(SLOW)]
             attackers = (_attack(plan, site, section, random.Random(plan.rng.random())) for _ in range(ATTACKERS))
             await asyncio.gather(*attackers)
             section.worst("serve's memory before, MB", before)
-            section.worst("serve's memory after, MB", memory(serve.pid))
+            section.worst("serve's memory after, MB", serve.rss_mb)
             await asyncio.gather(*slow)
-        section.expect(
-            memory(serve.pid) - before < GROWTH, f"serve grew from {before:.0f} to {memory(serve.pid):.0f} MB"
-        )
+        section.expect(serve.rss_mb - before < GROWTH, f"serve grew from {before:.0f} to {serve.rss_mb:.0f} MB")
         section.expect(serve.starts == 1, "serve was replaced")
         section.counts = Counter(dict(sorted(section.counts.items(), key=_total_first)))
         await settle(site, crowd, section)
@@ -86,7 +83,7 @@ def _message(site: Site, rng: random.Random) -> list[tuple[str, str]]:
 
 
 def _request(
-    site: Site, body: bytes, *, signature: str | bytes | None, path: str = PATH, content_type: str = FORM,
+    site: Site, body: bytes, *, signature: str | bytes | None, path: str = INBOUND_PATH, content_type: str = FORM,
     method: str = "POST", host: bytes | None = None, more: bytes = b"", length: int | None = None,
 ) -> bytes:  # fmt: skip
     lines = [
@@ -168,7 +165,7 @@ def _bare_json(site: Site, rng: random.Random) -> Attack:
 
 
 def _hashed_json_as_form(site: Site, rng: random.Random) -> Attack:
-    path = f"{PATH}?bodySHA256={rng.randbytes(32).hex()}"
+    path = f"{INBOUND_PATH}?bodySHA256={rng.randbytes(32).hex()}"
     signature = _signed(site, [], f"http://127.0.0.1:{site.port}{path}")
     body = urlencode(_message(site, rng)).encode()
     return "JSON's signature on a form", _request(site, body, signature=signature, path=path), frozenset({403})
@@ -205,7 +202,15 @@ def _wrong_method(site: Site, rng: random.Random) -> Attack:
 
 def _odd_path(site: Site, rng: random.Random) -> Attack:
     path = rng.choice(
-        ("//x/../y?", PATH + "/", PATH + "?" + "a=b&" * 1500, "/%ff%00", "*", "http://[/", "/" + "a" * 20_000)
+        (
+            "//x/../y?",
+            INBOUND_PATH + "/",
+            INBOUND_PATH + "?" + "a=b&" * 1500,
+            "/%ff%00",
+            "*",
+            "http://[/",
+            "/" + "a" * 20_000,
+        )
     )
     return "odd path", _request(site, b"a=b", signature="x", path=path), frozenset({400, 403, 404})
 

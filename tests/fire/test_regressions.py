@@ -35,8 +35,8 @@ async def test_a_worker_that_wakes_after_another_took_its_turn_over_sends_nothin
         await site.until_quiet()
         assert len(site.twilio.messages) == 1
 
-        sleeper.kill(signal.SIGCONT)
-        sleeper.kill(signal.SIGTERM)  # which lets it end what it was at
+        sleeper.resume()
+        sleeper.terminate()  # which lets it end what it was at
         assert await sleeper.ended() == 0
         assert len(site.twilio.messages) == 1, site.logs()
         assert site.rows("SELECT state, provider_id FROM outbox") == [("sent", site.twilio.messages[0].sid)]
@@ -125,7 +125,7 @@ async def test_a_job_that_a_foreign_lock_held_up_keeps_its_attempts(tmp_path: Pa
         await site.until(lambda: is_stopped(worker), "the worker has claimed the job")
         with closing(sqlite3.connect(site.database, isolation_level=None)) as foreigner:
             foreigner.execute("BEGIN EXCLUSIVE")
-            worker.kill(signal.SIGCONT)
+            worker.resume()
             # The turn's next write gives up after its own patience; that of its outcome then has patience of its own.
             await asyncio.sleep(BUSY_TIMEOUT_MS / 1000 + 1)
             foreigner.execute("ROLLBACK")
@@ -136,5 +136,5 @@ async def test_a_job_that_a_foreign_lock_held_up_keeps_its_attempts(tmp_path: Pa
 
 
 def is_stopped(process: Process) -> bool:
-    stat = Path(f"/proc/{process.process.pid}/stat").read_text()
+    stat = Path(f"/proc/{process.pid}/stat").read_text()
     return stat.rpartition(")")[2].split()[0] == "T"

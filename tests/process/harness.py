@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import socket
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,33 +15,24 @@ from typing import Any
 
 import aiohttp
 
+from convoq.channels.twilio.webhooks import inbound_url
+from convoq.loopback.environment import environment, free_port, without_settings
 from convoq.loopback.messages import Answer
+from convoq.loopback.process import RoleProcess
 from convoq.loopback.twilio import LoopbackTwilio
 
-ROOT = Path(__file__).parents[2]
+ROOT_PATH = {"PYTHONPATH": str(Path(__file__).parents[2])}
 NUMBER = "whatsapp:+15550009999"
 LONGEST_WAIT = 30.0  # how long a state may take to come before the test fails; nothing waits this long when all is well
 
 
-@dataclass
-class Process:
-    """One role in a process of its own; its log is kept."""
-
-    process: asyncio.subprocess.Process
-    log_path: Path
-
-    @property
-    def log(self) -> list[dict[str, Any]]:
-        lines = self.log_path.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
-
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        self.process.send_signal(number)
+class Process(RoleProcess):
+    """A process whose end a test waits for, and whose log is always kept."""
 
     async def ended(self) -> int:
         """Its exit code, once it has ended."""
         async with asyncio.timeout(LONGEST_WAIT):
-            return await self.process.wait()
+            return await self.wait()
 
 
 @dataclass
@@ -62,25 +51,25 @@ class Site:
 
     @property
     def webhook(self) -> str:
-        return f"http://127.0.0.1:{self.port}/twilio/inbound"
+        return inbound_url(f"http://127.0.0.1:{self.port}")
 
     async def start(self, *arguments: str, program: tuple[str, ...] = ("-m", "convoq"), **env: str) -> Process:
         """Starts a process; returns at once."""
-        log_path = self.directory / f"{len(self.processes)}-{arguments[0]}.log"
-        with log_path.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, *program, *arguments, cwd=self.directory, stdout=log, stderr=log,
-                env={**_clean_environment(), **self.settings, **env},
-            )  # fmt: skip
-        self.processes.append(Process(process, log_path))
-        return self.processes[-1]
+        process = Process(
+            arguments[0], environment(without_settings(os.environ), {}) | ROOT_PATH | self.settings | env,
+            command=(sys.executable, *program, *arguments), directory=self.directory,
+            log=self.directory / f"{len(self.processes)}-{arguments[0]}.log", death_signal=signal.SIGKILL,
+        )  # fmt: skip
+        await process.spawn()
+        self.processes.append(process)
+        return process
 
     async def serve(self) -> Process:
         """`convoq serve`, ready for webhooks when this returns."""
         process = await self.start("serve")
         async with aiohttp.ClientSession() as session, asyncio.timeout(LONGEST_WAIT):
             while not await _is_ready(session, f"http://127.0.0.1:{self.port}/readyz"):
-                assert process.process.returncode is None, process.log_path.read_text()
+                assert process.exit_code is None, process.output
                 await asyncio.sleep(0.02)
         return process
 
@@ -110,22 +99,21 @@ class Site:
         await self.until(lambda: not self.rows("SELECT 1 FROM lanes"), "the queue is empty")
 
     def logs(self) -> str:
-        return "\n".join(f"--- {process.log_path.name}\n{process.log_path.read_text()}" for process in self.processes)
+        return "\n".join(f"--- {process.log}\n{process.output}" for process in self.processes)
 
 
 @asynccontextmanager
 async def open_site(directory: Path, **settings: str) -> AsyncIterator[Site]:
     """A site of its own; all its processes are gone afterwards."""
     async with LoopbackTwilio() as twilio:
-        port = _free_port()
+        port = free_port()
         site = Site(directory, twilio, port, _settings(directory, twilio, port) | settings)
         try:
             yield site
         finally:
             for process in site.processes:
-                if process.process.returncode is None:
-                    process.kill()
-                await process.process.wait()
+                process.kill()
+                await process.wait()
 
 
 def _settings(directory: Path, twilio: LoopbackTwilio, port: int) -> dict[str, str]:
@@ -145,17 +133,6 @@ def _settings(directory: Path, twilio: LoopbackTwilio, port: int) -> dict[str, s
         "CONVOQ_CONVERSATION__MAX_WAIT": "5",
         "CONVOQ_LOG__FORMAT": "json",
     }
-
-
-def _clean_environment() -> Mapping[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CONVOQ_")}
-    return {**kept, "PYTHONPATH": str(ROOT)}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:

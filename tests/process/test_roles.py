@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 import sqlite3
 import time
@@ -34,11 +33,11 @@ agent = Agent(FunctionModel(answer))
 
 def said(process: Process) -> list[str]:
     """What a process wrote that is not an event of the log."""
-    return [line for line in process.log_path.read_text().splitlines() if not line.startswith("{")]
+    return [line for line in process.output.splitlines() if not line.startswith("{")]
 
 
 def events(process: Process) -> list[str]:
-    return [str(entry["event"]) for entry in process.log]
+    return [str(entry["event"]) for entry in process.events]
 
 
 async def started(site: Site, process: Process) -> None:
@@ -60,7 +59,7 @@ async def refused(site: Site, role: str, **env: str) -> list[str]:
     site.settings |= env
     process = await site.start(role)
     assert await process.ended() == 78
-    assert "Traceback" not in process.log_path.read_text()
+    assert "Traceback" not in process.output
     return said(process)
 
 
@@ -132,7 +131,7 @@ async def test_a_newer_version_that_migrates_stops_a_running_worker(site: Site) 
 async def test_sigterm_ends_a_role_in_order(site: Site, role: str) -> None:
     process = await start(site, role)
     assert site.rows("SELECT role FROM processes") == [(role,)]
-    process.kill(signal.SIGTERM)
+    process.terminate()
     begun = time.monotonic()
     assert await process.ended() == 0
     assert time.monotonic() - begun < 5
@@ -142,7 +141,7 @@ async def test_sigterm_ends_a_role_in_order(site: Site, role: str) -> None:
 
 async def test_the_last_role_to_end_leaves_one_file(site: Site) -> None:
     process = await start(site, "schedule")
-    process.kill(signal.SIGTERM)
+    process.terminate()
     await process.ended()
     assert sorted(path.name for path in site.directory.glob("convoq.db*")) == ["convoq.db", "convoq.db.run"]
 
@@ -169,7 +168,7 @@ async def test_a_worker_that_is_stopped_mid_reply_hands_the_message_back(site: S
     work = await start(site, "work", CONVOQ_WORK__DRAIN_TIMEOUT="0.3")
     await site.say("hello")
     await handling(site)
-    work.kill(signal.SIGTERM)
+    work.terminate()
     assert await work.ended() == 0
     assert site.rows("SELECT state, attempt FROM jobs") == [("ready", 0)]
     assert site.rows("SELECT receipt FROM lanes") == [(None,)]
@@ -180,9 +179,9 @@ async def test_a_second_signal_hands_everything_back_at_once(site: Site, slow_mo
     work = await start(site, "work", CONVOQ_WORK__DRAIN_TIMEOUT="60")
     await site.say("hello")
     await handling(site)
-    work.kill(signal.SIGTERM)
+    work.terminate()
     await site.until(lambda: "worker.draining" in events(work), "the worker drains")
-    work.kill(signal.SIGTERM)
+    work.terminate()
     assert await work.ended() == 0
     assert site.rows("SELECT state, attempt FROM jobs") == [("ready", 0)]
 
@@ -193,7 +192,7 @@ async def test_a_worker_that_is_stopped_mid_send_lets_it_finish(site: Site) -> N
     site.twilio.fail_next(hang())
     await site.say("hello")
     await site.twilio.wait_for(lambda twilio: twilio.requests == 1)
-    work.kill(signal.SIGTERM)
+    work.terminate()
     assert await work.ended() == 0
     assert site.rows("SELECT state FROM outbox") == [("ambiguous",)]
     await site.start("work")
@@ -212,7 +211,7 @@ async def test_a_dead_workers_message_is_taken_over_within_two_seconds(site: Sit
     await handling(site)
     [(holder,)] = site.rows("SELECT worker FROM lanes")
     pid = int(holder.rsplit("-", 2)[1])
-    victim = doomed if doomed.process.pid == pid else heir
+    victim = doomed if doomed.pid == pid else heir
     victim.kill()
     begun = time.monotonic()
     await site.until(lambda: site.rows("SELECT worker FROM lanes WHERE receipt IS NOT NULL") not in ([(holder,)], []),
@@ -236,7 +235,7 @@ async def test_two_workers_answer_each_person_once(site: Site) -> None:
 async def test_drain_answers_what_waits_and_ends(site: Site) -> None:
     serve = await site.serve()
     await site.say("hello")
-    serve.kill(signal.SIGTERM)
+    serve.terminate()
     await serve.ended()
     site.twilio.delivery = ()
     work = await site.start("work", "--drain")
@@ -290,7 +289,7 @@ async def test_systemd_hears_that_a_role_is_ready_and_that_it_stops(
     listener, path = manager
     process = await site.start(role, NOTIFY_SOCKET=path)
     assert status in await heard(listener, "READY=1")
-    process.kill(signal.SIGTERM)
+    process.terminate()
     await heard(listener, "STOPPING=1")
     assert await process.ended() == 0
 

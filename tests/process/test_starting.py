@@ -33,13 +33,13 @@ plugin = Plugin()
 
 async def begun(site: Site, role: str, *program: str) -> Process:
     process = await site.start(role, program=program)
-    await site.until(lambda: any(line["event"] == "role.started" for line in process.log), "the role has started")
+    await site.until(lambda: any(line["event"] == "role.started" for line in process.events), "the role has started")
     return process
 
 
 def imported(process: Process) -> set[str]:
     """Every module that an import statement of the process has loaded, and the packages around them."""
-    lines = process.log_path.read_text().splitlines()
+    lines = process.output.splitlines()
     names = [line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")]
     return {name.rsplit(".", dots)[0] for name in names for dots in range(name.count(".") + 1)}
 

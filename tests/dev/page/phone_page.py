@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from convoq.loopback.process import RoleProcess
+
+ADDRESS = re.compile(r"^convoq dev: phones at (http://127\.0\.0\.1:\S+)$", re.MULTILINE)
 RUN = """
 import sys
 from convoq.dev.command import run
@@ -22,36 +24,30 @@ except ConvoqError as error:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class DevProcess:
-    process: asyncio.subprocess.Process
-    url: str
-    directory: Path
+class DevProcess(RoleProcess):
+    url = ""  #: of its page
 
-    async def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
+    async def ended(self) -> int:
+        """Its exit code after SIGTERM, which it must obey within 15 seconds."""
+        self.terminate()
         async with asyncio.timeout(15):
-            return await self.process.wait()
-
-    def log(self) -> str:
-        return (self.directory / "dev.log").read_text()
+            return await self.wait()
 
 
 @asynccontextmanager
 async def dev_process(directory: Path, **environ: str) -> AsyncIterator[DevProcess]:
     """Inside, its page answers. All of its files are below `directory`."""
-    with (directory / "dev.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", RUN, cwd=directory, stdout=asyncio.subprocess.PIPE, stderr=log,
-            env={**os.environ, "TMPDIR": str(directory), "CONVOQ_CONVERSATION__QUIET_WINDOW": "0.4", **environ},
-        )  # fmt: skip
-    assert process.stdout is not None
+    process = DevProcess(
+        "dev", {**os.environ, "TMPDIR": str(directory), "CONVOQ_CONVERSATION__QUIET_WINDOW": "0.4", **environ},
+        command=(sys.executable, "-c", RUN), directory=directory, log=directory / "dev.log",
+    )  # fmt: skip
     try:
+        await process.start()
         async with asyncio.timeout(30):
-            line = (await process.stdout.readline()).decode()
-        assert line.startswith("convoq dev: phones at http://127.0.0.1:"), (directory / "dev.log").read_text()
-        yield DevProcess(process, line.split()[-1], directory)
+            while not (address := ADDRESS.search(process.output)):  # noqa: ASYNC110 # a file can only be looked at
+                await asyncio.sleep(0.02)
+        process.url = address[1]
+        yield process
     finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
+        process.terminate()
+        await process.wait()
