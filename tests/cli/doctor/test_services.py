@@ -17,6 +17,8 @@ from convoq.api.server import serve
 from convoq.channels.twilio.account import WebhookUrls
 from convoq.channels.twilio.webhooks import webhooks
 from convoq.cli.doctor import services
+from convoq.cli.doctor import twilio as twilio_checks
+from convoq.cli.doctor.guard import guarded
 from convoq.loopback.faults import ModelFault
 from convoq.loopback.model import LoopbackModel
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
@@ -232,7 +234,7 @@ async def test_a_model_that_refuses_is_a_failure(bare: Place) -> None:
 def test_a_numbers_webhook_is_judged(found: dict[str, str], level: Level, words: str) -> None:
     urls = WebhookUrls(**{"sms_url": WANTED, "sms_method": "POST", "fallback_url": "", "application_sid": "", **found})
 
-    finding = services.judge_webhook(NUMBER, urls, WANTED, in_service=False)
+    finding = twilio_checks.judge_webhook(NUMBER, urls, WANTED, in_service=False)
 
     assert finding.level is level
     assert words in finding.detail
@@ -242,7 +244,7 @@ def test_a_numbers_webhook_is_judged(found: dict[str, str], level: Level, words:
 def test_in_a_messaging_service_the_services_webhook_counts() -> None:
     urls = WebhookUrls(sms_url="", sms_method="POST", fallback_url="", application_sid="")
 
-    finding = services.judge_webhook(NUMBER, urls, WANTED, in_service=True)
+    finding = twilio_checks.judge_webhook(NUMBER, urls, WANTED, in_service=True)
 
     assert finding.level is Level.NOTE
     assert WANTED in str(finding.fix)
@@ -252,6 +254,6 @@ async def test_a_check_that_breaks_is_a_finding() -> None:
     async def broken() -> Finding:
         raise LookupError("unforeseen")
 
-    finding = await services._guarded("port", broken())
+    finding = await guarded("port", broken())
 
     assert (finding.level, finding.detail) == (Level.FAIL, "LookupError: unforeseen")

@@ -1,0 +1,67 @@
+"""The doctor asks the model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from convoq.errors import RetryLater, Unrecoverable
+from convoq.monitoring.findings import Finding, fail, note, ok, warn
+from convoq.text import age
+
+if TYPE_CHECKING:
+    from convoq.ai.base import ModelCall
+    from convoq.settings import AiSettings, Options
+    from convoq.settings.load import Loaded
+
+MODEL_TIMEOUT: Final = 60.0  # seconds
+
+
+async def check_model(loaded: Loaded) -> Finding:
+    """Asks the model for a word, through the very parts that the worker uses."""
+    ai = _asked(loaded.options)
+    if isinstance(ai, Finding):
+        return ai
+    from convoq.ai import build_responder
+    from convoq.ai.base import Author, ContextLine, ReplyContext
+    from convoq.clock import WallClock
+
+    calls: list[ModelCall] = []
+
+    async def record(call: ModelCall) -> None:
+        calls.append(call)
+
+    line = ContextLine(author=Author.CONTACT, text="Please answer with the one word: ready", at=WallClock().now())
+    context = ReplyContext(
+        conversation_id=0, persona="default", channel="twilio", our_address="+10000000000", address="+10000000001",
+        contact_name=None, lines=(line,), record=record,
+    )  # fmt: skip
+    responder = build_responder(ai, (), base_dir=loaded.base_dir)
+    try:
+        async with asyncio.timeout(MODEL_TIMEOUT):
+            await responder.warm()
+            begun = time.monotonic()
+            reply = await responder.reply(context)
+    except TimeoutError:
+        return fail("model", f"{ai.model}: no answer within {MODEL_TIMEOUT:g} s", "look at ai.base_url")
+    except (RetryLater, Unrecoverable) as error:
+        return fail("model", f"{ai.model}: {error}", "look at ai.model, ai.api_key and ai.base_url")
+    finally:
+        await responder.close()
+    tokens = f"{sum(call.input_tokens for call in calls)} tokens in, {sum(call.output_tokens for call in calls)} out"
+    return ok("model", f"{reply.model} answered in {age(time.monotonic() - begun)} ({tokens})")
+
+
+def _asked(options: Options) -> AiSettings | Finding:
+    """The settings with the model to ask; a finding where none can be asked."""
+    named = [options.ai.model, *(persona.model for persona in options.personas)]
+    model = next((name for name in named if name and name != "offline"), None)
+    if model is not None:
+        return options.ai.model_copy(update={"model": model})
+    if any(persona.agent for persona in options.personas):
+        return note("model", "agents of your own answer: they are not asked here")
+    if "offline" in named:
+        detail = "the offline responder answers: rules that say they are a demo"
+        return warn("model", detail, "set ai.model for real answers")
+    return note("model", "none is set, so none was asked")
