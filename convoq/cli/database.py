@@ -54,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
 def migrate(args: argparse.Namespace) -> int:
     import sqlite3
 
-    from convoq.cli.session import load_settings, run_async, schema_version
+    from convoq.cli.session import load_settings, run_async
     from convoq.db import Database, migrations
 
     options = load_settings(args.config).options
@@ -65,7 +65,7 @@ def migrate(args: argparse.Namespace) -> int:
             pass
 
     try:
-        before = schema_version(path) if path.exists() else 0
+        before = migrations.schema_version(path) if path.exists() else 0
     except (sqlite3.Error, OSError):
         before = 0  # opening it says what is wrong in better words
     try:

@@ -7,7 +7,7 @@ import os
 import pwd
 import sqlite3
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -76,18 +76,12 @@ async def open_jobs(options: Options) -> AsyncIterator[tuple[Database, JobAdmin]
         yield database, opened.jobs
 
 
-def schema_version(path: Path) -> int:
-    """The schema of the file as it is, read without changing anything. Raises sqlite3.Error."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
 def _refuse_older(path: Path) -> None:
     # Opening would migrate, which stops the roles of an older version that still run on the file.
     from convoq.db import migrations
 
     try:
-        version = schema_version(path)
+        version = migrations.schema_version(path)
     except sqlite3.Error:
         return  # opening it for real says what is wrong in better words
     newest = migrations.known()[-1].version

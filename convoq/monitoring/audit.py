@@ -18,6 +18,12 @@ def examine(connection: sqlite3.Connection) -> list[str]:
     return [*_broken_references(connection), *_stuck(connection)]
 
 
+def first_damage(connection: sqlite3.Connection) -> str | None:
+    """The first damage that a quick look at each page finds: seconds for a file of a gigabyte."""
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    return None if verdict == "ok" else " ".join(str(verdict).split())
+
+
 def _broken_references(connection: sqlite3.Connection) -> list[str]:
     broken = connection.execute("PRAGMA foreign_key_check").fetchmany(MOST)
     return [f"row {rowid} of {table} refers to a row of {parent} that is gone" for table, rowid, parent, _ in broken]

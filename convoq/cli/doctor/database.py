@@ -91,12 +91,11 @@ def _permissions(path: Path, status: os.stat_result) -> Finding:
 
 
 def _schema(path: Path) -> Finding:
-    from convoq.cli.session import schema_version
     from convoq.db import migrations
 
     newest = migrations.known()[-1].version
     try:
-        version = schema_version(path)
+        version = migrations.schema_version(path)
     except sqlite3.Error as error:
         return fail("schema", f"cannot be read: {error}", "restore a backup")
     if version > newest:
@@ -114,11 +113,13 @@ def _writing(path: Path, waited: float) -> Finding:
 
 
 async def _sound(database: Database) -> Finding:
+    from convoq.monitoring.audit import first_damage
+
     if database.path.stat().st_size > LARGEST_CHECKED:
         return note("soundness", "too large to check here", "run convoq db check when there is time")
-    (verdict,) = await database.read(lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone())
-    if verdict != "ok":
-        return fail("soundness", " ".join(str(verdict).split()), "stop the roles and restore a backup")
+    damage = await database.read(first_damage)
+    if damage is not None:
+        return fail("soundness", damage, "stop the roles and restore a backup")
     return ok("soundness", "the file is sound")
 
 
