@@ -28,7 +28,7 @@ from convoq.ai.http import open_client
 from convoq.ai.models import build_model
 from convoq.ai.outage import SHORTEST, Outage
 from convoq.ai.persona import Persona
-from convoq.ai.prompt import clean_reply, end_well, frame, history_turns, pending_text
+from convoq.ai.prompt import clean_reply, end_at_sentence, frame, history_turns, pending_text
 from convoq.ai.turn import Candidate, TurnModel
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
 from convoq.logs import log
@@ -102,7 +102,7 @@ class AgentResponder:
         if not text:
             # Of an agent's own making: a model's empty answer was asked for once more before.
             raise RetryLater(SHORTEST, f"persona {context.persona}: its answer is empty")
-        return Reply(end_well(text) if finish_reason == "length" else text, model.answered_by)
+        return Reply(end_at_sentence(text) if finish_reason == "length" else text, model.answered_by)
 
     async def close(self) -> None:
         """Ends what is open. Records of cut off requests are written first."""

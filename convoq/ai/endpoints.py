@@ -70,7 +70,7 @@ def endpoint_problems(
         for persona in personas
         if persona.model is not None and not is_offline(persona.model)
     ]
-    lookups += [partial(fallback_endpoint, ai, environ), partial(refuse_shared_key, ai, personas)]
+    lookups += [partial(fallback_endpoint, ai, environ), partial(check_shared_key, ai, personas)]
     problems: list[Unmet] = []
     for look_up in lookups:
         try:
@@ -89,7 +89,7 @@ def main_endpoint(ai: AiSettings, environ: Mapping[str, str] = os.environ) -> En
 def persona_endpoint(ai: AiSettings, setting: str, model: str, environ: Mapping[str, str] = os.environ) -> Endpoint:
     """A persona's own model. ai.base_url and ai.api_key are for it only when ai.model is not of another provider."""
     main = _main(ai)
-    if main is not None and _foreign(model, main):
+    if main is not None and _other_provider(model, main):
         return _with_key(_endpoint(setting, model, None, None), None, environ)
     return _with_key(_endpoint(setting, model, ai.base_url, ai.api_key), "api_key", environ)
 
@@ -111,7 +111,7 @@ def fallback_endpoint(ai: AiSettings, environ: Mapping[str, str] = os.environ) -
     return _with_key(fallback, "fallback_api_key", environ)
 
 
-def refuse_shared_key(ai: AiSettings, personas: Sequence[PersonaSettings]) -> None:
+def check_shared_key(ai: AiSettings, personas: Sequence[PersonaSettings]) -> None:
     """Raises ConfigError when ai.api_key would go to several places, because no ai.model says whose key it is."""
     if ai.api_key is None or ai.base_url is not None or not is_offline(ai.model):
         return
@@ -138,7 +138,7 @@ def _main(ai: AiSettings) -> Endpoint | None:
     return _endpoint("ai.model", ai.model, ai.base_url, ai.api_key)
 
 
-def _foreign(model: str, main: Endpoint) -> bool:
+def _other_provider(model: str, main: Endpoint) -> bool:
     # Sending one provider's key to another would leak it.
     prefix, colon, _ = model.partition(":")
     if not colon:

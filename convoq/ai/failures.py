@@ -47,7 +47,7 @@ class ModelFailure:
     retry_after: float | None = None  #: seconds that the provider asked to wait
 
     @property
-    def passing(self) -> bool:
+    def transient(self) -> bool:
         """Whether the same request may succeed later."""
         return self.outcome in ("retryable", "timeout", "empty")
 
@@ -65,11 +65,11 @@ def request_failure(error: Exception) -> ModelFailure:
         case ContentFilterError():
             return ModelFailure(outcome="refused", reason="the provider's content filter blocked it")
         case ModelHTTPError():
-            return _of_status(error)
+            return _status_failure(error)
         case ModelContextWindowExceededError():
             return _overflow("the conversation does not fit its context window")
         case ModelConnectionError():
-            return _of_connection(error)
+            return _connection_failure(error)
         case UserError():
             return ModelFailure(outcome="permanent", reason=first_line(error))
         case ModelAPIError():
@@ -78,7 +78,7 @@ def request_failure(error: Exception) -> ModelFailure:
     return ModelFailure(outcome="retryable", reason=f"its answer has the wrong shape ({type(error).__name__})")
 
 
-def _of_status(error: ModelHTTPError) -> ModelFailure:
+def _status_failure(error: ModelHTTPError) -> ModelFailure:
     status, body = error.status_code, str(error.body or "")
     said = f"HTTP {status}"
     if isinstance(error, ModelContextWindowExceededError) or status == 413:
@@ -98,7 +98,7 @@ def _of_status(error: ModelHTTPError) -> ModelFailure:
     return _permanent(f"{said}: the request is refused; check what the model supports")
 
 
-def _of_connection(error: ModelConnectionError) -> ModelFailure:
+def _connection_failure(error: ModelConnectionError) -> ModelFailure:
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return _permanent("its TLS certificate cannot be verified; check the base_url and the certificate")
     return ModelFailure(outcome="retryable", reason=f"cannot be reached ({error.phase or 'connection'} failed)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+# Seconds.
 SHORTEST: Final = 10.0
 LONGEST: Final = 120.0
 LONGEST_RETRY_AFTER: Final = 900.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from convoq.ai.endpoints import Endpoint, is_offline, main_endpoint, persona_endpoint, refuse_shared_key
+from convoq.ai.endpoints import Endpoint, check_shared_key, is_offline, main_endpoint, persona_endpoint
 from convoq.ai.prompt import DEFAULT_PROMPT
 from convoq.errors import ConfigError
 from convoq.plugins import REFERENCE
@@ -31,7 +31,7 @@ class Persona:
 
 def read_personas(ai: AiSettings, personas: Sequence[PersonaSettings], base_dir: Path) -> dict[str, Persona]:
     """Every persona by name, a built-in "default" among them. Raises ConfigError for the first that cannot be used."""
-    refuse_shared_key(ai, personas)
+    check_shared_key(ai, personas)
     by_name = {DEFAULT_PERSONA: Persona(name=DEFAULT_PERSONA, prompt=DEFAULT_PROMPT, endpoint=main_endpoint(ai))}
     names = [settings.name for settings in personas]
     for settings in personas:

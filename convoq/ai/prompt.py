@@ -132,7 +132,7 @@ def clean_reply(text: str) -> str:
     return text
 
 
-def end_well(text: str) -> str:
+def end_at_sentence(text: str) -> str:
     """A reply that the token limit cut off: up to its last whole sentence, or with an ellipsis."""
     ends = [match.end() for match in re.finditer(r"[.!?。！？…](?=\s|$)|[。！？]", text)]
     return text[: ends[-1]] if ends and ends[-1] >= len(text) // 2 else text.rstrip() + " …"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # Their SDKs come with convoq, so that looking at the settings tells whether they can be asked.
-_CERTAIN: Final = frozenset({"openai", "anthropic", COMPATIBLE})
+_SDK_INCLUDED: Final = frozenset({"openai", "anthropic", COMPATIBLE})
 
 
 class PersonaResponder:
@@ -43,10 +43,10 @@ class PersonaResponder:
 
     def check(self) -> None:
         """Raises ConfigError where warm() would. Loads the AI library only if that is needed to tell."""
-        spoken = [persona for persona in self._personas.values() if not persona.offline]
-        endpoints = [self._fallback, *(persona.endpoint for persona in spoken)]
-        uncertain = any(endpoint is not None and endpoint.provider not in _CERTAIN for endpoint in endpoints)
-        if spoken and (uncertain or any(persona.agent for persona in spoken)):
+        online = [persona for persona in self._personas.values() if not persona.offline]
+        endpoints = [self._fallback, *(persona.endpoint for persona in online)]
+        uncertain = any(endpoint is not None and endpoint.provider not in _SDK_INCLUDED for endpoint in endpoints)
+        if online and (uncertain or any(persona.agent for persona in online)):
             self._build()
 
     async def reply(self, context: ReplyContext) -> Reply:

@@ -149,7 +149,7 @@ class TurnModel(WrapperModel):
             failure = request_failure(error)
         # Too little time says nothing about the model.
         if limit == self._timeout or failure is None or failure.outcome != "timeout":
-            failure = _note_outage(candidate, failure)
+            failure = _track_outage(candidate, failure)
         await self._store(candidate, messages, response, started, failure)
         if failure is not None:
             return failure
@@ -177,7 +177,7 @@ class TurnModel(WrapperModel):
         )
 
 
-def _note_outage(candidate: Candidate, failure: ModelFailure | None) -> ModelFailure | None:
+def _track_outage(candidate: Candidate, failure: ModelFailure | None) -> ModelFailure | None:
     if failure is None:
         candidate.outage.ended()
     elif failure.outage:
@@ -198,10 +198,10 @@ def _final_error(failures: Sequence[tuple[Candidate, ModelFailure]]) -> RetryLat
     outcomes = {failure.outcome for _, failure in failures}
     # Held with a refusal, the model that refused would be asked, and paid, again until the account is mended.
     held = "account" in outcomes and "refused" not in outcomes
-    worth = [failure for _, failure in failures if failure.passing or (held and failure.outcome == "account")]
-    if not worth:
+    retryable = [failure for _, failure in failures if failure.transient or (held and failure.outcome == "account")]
+    if not retryable:
         return Unrecoverable(reason)
-    delay = min(failure.retry_after or SHORTEST for failure in worth)
+    delay = min(failure.retry_after or SHORTEST for failure in retryable)
     return AccountRefused(delay, reason) if held else RetryLater(delay, reason)
 
 

@@ -12,9 +12,9 @@ from structlog.typing import EventDict, WrappedLogger
 
 from convoq.text import masked
 
-LONGEST_LIST: Final = 100
-LONGEST_KNOWN_KEY: Final = 64
-DEEPEST: Final = 6
+MAX_ITEMS: Final = 100
+MAX_CACHED_KEY: Final = 64
+MAX_DEPTH: Final = 6
 
 _SECRET_KEYS: Final = re.compile(
     r"auth_?token|api_?key(?!_sid)|passw(or)?d|secret|authorization|signature", re.IGNORECASE
@@ -34,7 +34,7 @@ def mask(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 def _clean_mapping(values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     clean = {}
     for key, value in values.items():
-        known = type(key) is str and len(key) <= LONGEST_KNOWN_KEY
+        known = type(key) is str and len(key) <= MAX_CACHED_KEY
         name = _known_key(key) if known else _clean_key(str(key))
         if name is not None:
             clean[name] = _clean(value, depth)
@@ -63,15 +63,15 @@ def _clean(value: object, depth: int) -> Any:
             return float(value) if math.isfinite(value) else str(value)
         case str():
             return masked(str(value))
-        case Mapping() if depth < DEEPEST:
+        case Mapping() if depth < MAX_DEPTH:
             return _clean_mapping(value, depth + 1)
-        case list() | tuple() | Set() if depth < DEEPEST:
-            return [_clean(item, depth + 1) for item in list(value)[:LONGEST_LIST]]
+        case list() | tuple() | Set() if depth < MAX_DEPTH:
+            return [_clean(item, depth + 1) for item in list(value)[:MAX_ITEMS]]
         case _:
-            return masked(_spoken(value))
+            return masked(_text_of(value))
 
 
-def _spoken(value: object) -> str:
+def _text_of(value: object) -> str:
     try:
         return repr(value) if isinstance(value, bytes | list | tuple | Set | Mapping) else str(value)
     except Exception as error:  # noqa: BLE001  # a foreign __str__ may raise anything, and the event must still be written

@@ -49,7 +49,7 @@ def violations(options: Options) -> Iterator[Violation]:
         yield from _persona(("personas", index), persona)
     for index, schedule in enumerate(options.schedules):
         yield from _schedule(("schedules", index), schedule, options.handlers)
-    yield from _doubles(options)
+    yield from _duplicates(options)
     yield from _handlers(options.handlers)
 
 
@@ -147,7 +147,7 @@ def _number(path: KeyPath, number: NumberSettings, personas: Sequence[str]) -> I
     if number.persona not in personas:
         yield Violation(
             (*path, "persona"),
-            f"none of [[personas]] has this name{_meant(number.persona, personas)}",
+            f"none of [[personas]] has this name{_did_you_mean(number.persona, personas)}",
             (("personas",),),
         )
 
@@ -181,11 +181,13 @@ def _schedule(path: KeyPath, schedule: ScheduleSettings, handlers: dict[str, str
         yield Violation((*path, "cron"), wrong)
     if not _is_zone(schedule.timezone):
         yield Violation(
-            (*path, "timezone"), f"no such time zone{_meant(schedule.timezone, zoneinfo.available_timezones())}"
+            (*path, "timezone"), f"no such time zone{_did_you_mean(schedule.timezone, zoneinfo.available_timezones())}"
         )
     if schedule.kind not in BUILT_IN and schedule.kind not in handlers:
         yield Violation(
-            (*path, "kind"), f"no handler of this kind{_meant(schedule.kind, [*BUILT_IN, *handlers])}", (("handlers",),)
+            (*path, "kind"),
+            f"no handler of this kind{_did_you_mean(schedule.kind, [*BUILT_IN, *handlers])}",
+            (("handlers",),),
         )
     if wrong := _wrong_payload(schedule):
         yield Violation((*path, "payload"), wrong)
@@ -228,7 +230,7 @@ def _wrong_payload(schedule: ScheduleSettings) -> str | None:
     return None
 
 
-def _doubles(options: Options) -> Iterator[Violation]:
+def _duplicates(options: Options) -> Iterator[Violation]:
     """The later of two that share what must be their own."""
     for table, key in (("numbers", "address"), ("personas", "name"), ("schedules", "name")):
         seen: set[str] = set()
@@ -249,6 +251,6 @@ def _handlers(handlers: dict[str, str]) -> Iterator[Violation]:
             yield Violation(("handlers", kind), 'must look like "module:attribute"')
 
 
-def _meant(name: str, names: Sequence[str] | set[str]) -> str:
+def _did_you_mean(name: str, names: Sequence[str] | set[str]) -> str:
     meant = nearest(name, names)
     return f". Did you mean {quoted(meant)}?" if meant else ""

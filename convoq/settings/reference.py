@@ -192,17 +192,13 @@ def reference() -> str:
         model = SECTIONS.get(name) or TABLE_LISTS.get(name)
         if model is not None:
             heading = f"### [{name}]" if name in SECTIONS else f"### [[{name}]]"
-            blocks.append("\n".join([heading, "", *_intro(name, model), "", *_table(name, model)]) + "\n")
+            variable = f" In the environment: `{env_name((name,))}` (JSON)." if name in TABLE_LISTS else ""
+            blocks.append("\n".join([heading, "", f"{model.__doc__}{variable}", "", *_table(name, model)]) + "\n")
         else:
             blocks.append(
                 f"### [{name}]\n\n{_meaning(Options, name)} In the environment: `{env_name((name,))}` (JSON).\n"
             )
     return "\n".join(blocks)
-
-
-def _intro(name: str, model: type[BaseModel]) -> Iterator[str]:
-    listed = name in TABLE_LISTS
-    yield (model.__doc__ or "") + (f" In the environment: `{env_name((name,))}` (JSON)." if listed else "")
 
 
 def _table(name: str, model: type[BaseModel]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from convoq.ai.base import Author, ContextLine
 from convoq.ai.context import pick_lines
-from convoq.ai.prompt import PromptTurn, channel_name, clean_reply, end_well, frame, history_turns, pending_text
+from convoq.ai.prompt import PromptTurn, channel_name, clean_reply, end_at_sentence, frame, history_turns, pending_text
 from tests.ai.conftest import Conversation, said
 
 
@@ -95,4 +95,4 @@ def test_marks_are_taken_off() -> None:
     ],
 )
 def test_cut_off_replies_end_well(text: str, ended: str) -> None:
-    assert end_well(text) == ended
+    assert end_at_sentence(text) == ended
