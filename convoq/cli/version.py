@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from convoq import __version__
@@ -24,15 +23,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.json:
         print(f"convoq {__version__}")
         return 0
-    import sqlite3
-
     from convoq.cli.terminal.output import print_json
+    from convoq.monitoring.documents import version_document
 
-    print_json(
-        {
-            "version": __version__,
-            "python": ".".join(map(str, sys.version_info[:3])),
-            "sqlite": sqlite3.sqlite_version,
-        }
-    )
+    print_json(version_document())
     return 0

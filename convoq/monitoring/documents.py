@@ -131,6 +131,16 @@ def _schedule_document(entry: ScheduleEntry, runs: Sequence[datetime]) -> dict[s
     }
 
 
+def version_document() -> dict[str, Any]:
+    import sqlite3
+    import sys
+
+    from convoq import __version__
+
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {"version": __version__, "python": python, "sqlite": sqlite3.sqlite_version}
+
+
 # --- Jobs
 
 
