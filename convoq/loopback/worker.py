@@ -13,6 +13,7 @@ from convoq.daemon.process import run_role
 from convoq.daemon.startup import starting
 from convoq.daemon.work import work
 from convoq.errors import ConvoqError, RetryLater
+from convoq.text import harmless
 
 DOWN_RETRY = 2.0  # seconds; short, so that a person at the page sees the recovery
 
@@ -20,7 +21,7 @@ DOWN_RETRY = 2.0  # seconds; short, so that a person at the page sees the recove
 class FaultyResponder:
     """A responder that asks an address, before each reply, how badly the model shall behave.
 
-    The answer is `{"slow": seconds, "down": bool}`; where nobody answers, the model behaves.
+    The answer is `{"slow": seconds, "down": bool}`; without an answer the model behaves.
     """
 
     def __init__(self, responder: Responder, url: str) -> None:
@@ -67,5 +68,6 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1]))
     except ConvoqError as error:
-        sys.stderr.write(f"convoq: {error}\n")
+        for line in str(error).splitlines():
+            sys.stderr.write(f"convoq: {harmless(line)}\n")
         sys.exit(error.exit_code)
