@@ -59,7 +59,10 @@ class OfflineResponder:
         messages = [line.text for line in pending if line.author is Author.CONTACT]
         if not messages:
             raise Unrecoverable("there is no message to answer")
-        return Reply("\n".join([_opening(context, len(messages)), *_answers(messages), NOTICE]), MODEL)
+        answers = [f"You wrote “{_echo(text)}”. {answer_to(text)}" for text in messages]
+        if len(answers) > 1:
+            answers = [f"{number}. {answer}" for number, answer in enumerate(answers, 1)]
+        return Reply("\n".join([_opening(context, len(messages)), *answers, NOTICE]), MODEL)
 
     async def close(self) -> None:
         pass
@@ -70,11 +73,6 @@ def _opening(context: ReplyContext, count: int) -> str:
     met = any(line.author is Author.AI for line in context.lines)
     greeting = ("Thanks" if met else "Hi") + (f" {name}" if name else "")
     return f"{greeting}! I read your {count} messages." if count > 1 else f"{greeting}!"
-
-
-def _answers(messages: list[str]) -> list[str]:
-    answers = [f"You wrote “{_echo(text)}”. {answer_to(text)}" for text in messages]
-    return [f"{number}. {answer}" for number, answer in enumerate(answers, 1)] if len(answers) > 1 else answers
 
 
 def answer_to(text: str) -> str:

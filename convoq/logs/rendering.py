@@ -25,17 +25,14 @@ def describe_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict
     elif isinstance(error, tuple):
         error = error[1]
     if isinstance(error, BaseException):
+        kind = type(error)
         event["exception"] = {
-            "type": _type_name(type(error)),
+            "type": kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
             "message": error,
             # The end of a long one says more than its beginning.
             "traceback": "".join(traceback.format_exception(error))[-LONGEST_TEXT:],
         }
     return event
-
-
-def _type_name(kind: type[BaseException]) -> str:
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 class LeadingFields:

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -137,20 +137,16 @@ def _readable_by_others(status: os.stat_result) -> bool:
 
 
 def _report_exposed_secrets(source: Source, path: Path, status: os.stat_result) -> None:
-    secrets = sorted(_secrets(source), key=lambda key: source.origins[key].line)
-    if secrets:
+    secrets = [key for key, setting in SETTINGS.items() if is_secret(setting) and value_at(source.values, key)]
+    lines = {key: source.origins[key].line for key in secrets if key in source.origins}
+    if lines:
+        first = min(lines, key=lambda key: lines[key])
         wanted = "640" if status.st_uid == 0 else "600"
         source.add_problem(
-            source.origins[secrets[0]],
+            source.origins[first],
             f"a secret in a file that other users can read. Run: chmod {wanted} {printable(str(path))}",
-            secrets[0],
+            first,
         )
-
-
-def _secrets(source: Source) -> Iterator[KeyPath]:
-    for path, setting in SETTINGS.items():
-        if is_secret(setting) and value_at(source.values, path) and path in source.origins:
-            yield path
 
 
 def _drop_non_tables(source: Source) -> None:
