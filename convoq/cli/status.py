@@ -7,12 +7,12 @@ import asyncio
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from convoq.cli.terminal.output import colored, print_json
 from convoq.cli.terminal.table import lines, terminal_width
 from convoq.monitoring.documents import status_document
-from convoq.monitoring.roles import ROLES
+from convoq.monitoring.roles import ROLES, SILENT_AFTER
 from convoq.monitoring.snapshot import GONE, Alert, AlertLimits, Snapshot, find_alerts, take
 from convoq.text import age, counted, harmless, size
 
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from convoq.settings import Options
 
 
+DEFAULTS: Final = AlertLimits()
+
+
 def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "status",
         help="the queue, the conversations and the processes at a glance",
         description="Shows what waits, what failed, and which processes were seen. With --exit-code it ends with 1\n"
-        "when something is wrong, for monitoring: a role that is missing, gone or silent for 30 s, a job or a\n"
-        "person that waited too long, dead letters, a full disk.",
+        "when something is wrong, for monitoring: a role that is missing, gone or silent for "
+        f"{SILENT_AFTER:g} s, a job or a\nperson that waited too long, dead letters, a full disk.",
         epilog="examples:\n  convoq status --watch\n  convoq status --exit-code --max-wait 120 --max-dead 5",
     )
     parser.add_argument(
@@ -35,9 +38,19 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--json", action="store_true", help="for programs; with --watch one object a line")
     parser.add_argument("--exit-code", action="store_true", help="end with 1 when something is wrong")
     parser.add_argument(
-        "--max-wait", type=_seconds, default=60.0, metavar="SECONDS", help="how long a job may wait (default: 60)"
+        "--max-wait",
+        type=_seconds,
+        default=DEFAULTS.max_wait,
+        metavar="SECONDS",
+        help=f"how long a job may wait (default: {DEFAULTS.max_wait:g})",
     )
-    parser.add_argument("--max-dead", type=_count, default=0, metavar="N", help="how many may be dead (default: 0)")
+    parser.add_argument(
+        "--max-dead",
+        type=_count,
+        default=DEFAULTS.max_dead,
+        metavar="N",
+        help="how many may be dead (default: %(default)s)",
+    )
     parser.add_argument(
         "--role",
         action="append",
@@ -76,7 +89,7 @@ def _count(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_jobs, run_async
 
-    limits = AlertLimits(roles=args.role or ROLES, max_wait=args.max_wait, max_dead=args.max_dead)
+    limits = AlertLimits(roles=args.role or DEFAULTS.roles, max_wait=args.max_wait, max_dead=args.max_dead)
 
     async def main(options: Options) -> int:
         async with open_jobs(options) as (database, jobs):

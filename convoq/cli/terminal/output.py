@@ -52,7 +52,7 @@ def is_interactive() -> bool:
 
 
 def confirm(question: str, *, yes: bool) -> bool:
-    """Whether to go on. Raises UsageError where nobody can be asked and --yes was not given."""
+    """Whether to go on. Raises UsageError without --yes and without a terminal to ask at."""
     if yes:
         return True
     if not is_interactive():
