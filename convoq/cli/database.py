@@ -22,6 +22,12 @@ def add_parser(subparsers: Any) -> None:
         epilog="example:\n  convoq db backup /var/backups/convoq.db",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_migrate(commands)
+    _add_check(commands)
+    _add_backup(commands)
+
+
+def _add_migrate(commands: Any) -> None:
     migrating = commands.add_parser(
         "migrate",
         help="create the database, or bring it up to this version",
@@ -30,6 +36,9 @@ def add_parser(subparsers: Any) -> None:
         epilog="example:\n  convoq db migrate",
     )
     migrating.set_defaults(run=migrate)
+
+
+def _add_check(commands: Any) -> None:
     checking = commands.add_parser(
         "check",
         help="look whether the file is sound and nothing in it is stuck",
@@ -39,6 +48,9 @@ def add_parser(subparsers: Any) -> None:
     )
     checking.add_argument("--json", action="store_true", help="for programs")
     checking.set_defaults(run=check)
+
+
+def _add_backup(commands: Any) -> None:
     copying = commands.add_parser(
         "backup",
         help="make a consistent copy beside the running roles",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from convoq.errors import RetryLater, Unrecoverable
@@ -11,7 +12,9 @@ from convoq.monitoring.findings import Finding, fail, note, ok, warn
 from convoq.text import age
 
 if TYPE_CHECKING:
-    from convoq.ai.base import ModelCall
+    from pathlib import Path
+
+    from convoq.ai.base import ModelCall, ReplyContext
     from convoq.settings import AiSettings, Options
     from convoq.settings.load import Loaded
 
@@ -19,38 +22,48 @@ MODEL_TIMEOUT: Final = 60.0  # seconds
 
 
 async def check_model(loaded: Loaded) -> Finding:
-    """Asks the model for a word, through the very parts that the worker uses."""
     ai = _asked(loaded.options)
     if isinstance(ai, Finding):
         return ai
+    try:
+        return ok("model", await _ask(ai, loaded.base_dir))
+    except TimeoutError:
+        return fail("model", f"{ai.model}: no answer within {MODEL_TIMEOUT:g} s", "look at ai.base_url")
+    except (RetryLater, Unrecoverable) as error:
+        return fail("model", f"{ai.model}: {error}", "look at ai.model, ai.api_key and ai.base_url")
+
+
+async def _ask(ai: AiSettings, base_dir: Path) -> str:
+    """Asks for one word through the parts that the worker uses; in words, how that went."""
     from convoq.ai import build_responder
-    from convoq.ai.base import Author, ContextLine, ReplyContext
-    from convoq.clock import WallClock
 
     calls: list[ModelCall] = []
 
     async def record(call: ModelCall) -> None:
         calls.append(call)
 
-    line = ContextLine(author=Author.CONTACT, text="Please answer with the one word: ready", at=WallClock().now())
-    context = ReplyContext(
-        conversation_id=0, persona="default", channel="twilio", our_address="+10000000000", address="+10000000001",
-        contact_name=None, lines=(line,), record=record,
-    )  # fmt: skip
-    responder = build_responder(ai, (), base_dir=loaded.base_dir)
+    responder = build_responder(ai, (), base_dir=base_dir)
     try:
         async with asyncio.timeout(MODEL_TIMEOUT):
             await responder.warm()
             begun = time.monotonic()
-            reply = await responder.reply(context)
-    except TimeoutError:
-        return fail("model", f"{ai.model}: no answer within {MODEL_TIMEOUT:g} s", "look at ai.base_url")
-    except (RetryLater, Unrecoverable) as error:
-        return fail("model", f"{ai.model}: {error}", "look at ai.model, ai.api_key and ai.base_url")
+            reply = await responder.reply(_context(record))
+            took = time.monotonic() - begun
     finally:
         await responder.close()
     tokens = f"{sum(call.input_tokens for call in calls)} tokens in, {sum(call.output_tokens for call in calls)} out"
-    return ok("model", f"{reply.model} answered in {age(time.monotonic() - begun)} ({tokens})")
+    return f"{reply.model} answered in {age(took)} ({tokens})"
+
+
+def _context(record: Callable[[ModelCall], Awaitable[None]]) -> ReplyContext:
+    from convoq.ai.base import Author, ContextLine, ReplyContext
+    from convoq.clock import WallClock
+
+    line = ContextLine(author=Author.CONTACT, text="Please answer with the one word: ready", at=WallClock().now())
+    return ReplyContext(
+        conversation_id=0, persona="default", channel="twilio", our_address="+10000000000", address="+10000000001",
+        contact_name=None, lines=(line,), record=record,
+    )  # fmt: skip
 
 
 def _asked(options: Options) -> AiSettings | Finding:
