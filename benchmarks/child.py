@@ -1,4 +1,4 @@
-"""Runs one async function of this package in a process of its own: nobody is measured in a warmed-up interpreter."""
+"""Runs one async function of this package in a process of its own: nothing is measured in a warmed-up interpreter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READY = "READY\n"
 
 
 class BenchmarkFailed(Exception):
-    """A contestant did not do what he was to do, so there is no number."""
+    """A contestant did not do its work, so there is no number."""
 
 
 def run(function: str, variables: Mapping[str, str] | None = None, /, **arguments: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-QUIET_DISK_MS = 1.0  # a disk whose fdatasync takes longer than this serves somebody else as well
+QUIET_DISK_MS = 1.0  # a disk whose fdatasync takes longer than this serves other programs as well
 
 Metrics = dict[str, float]
 Progress = Callable[[str], None]
@@ -66,7 +66,7 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """Somebody who is measured. `run` gets an empty directory; `missing` says why he cannot take part."""
+    """What is measured. `run` gets an empty directory; `missing` says why it cannot take part."""
 
     name: str
     settings: str
@@ -144,7 +144,7 @@ class Bar:
     unit: str
     values: Sequence[float]
     at_least: bool = False
-    quiet_disk: bool = False  #: the limit is for a disk that serves nobody else: a busy one helps or hurts
+    quiet_disk: bool = False  #: the limit is for a disk that serves no other program: a busy one helps or hurts
     missing: str | None = None
 
     @property

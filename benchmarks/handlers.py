@@ -59,7 +59,7 @@ class TakeNotes:
 
 
 class RingBell:
-    """A handler that tells the time of its start to whoever waits."""
+    """A handler that tells the time of its start to the process that waits for it."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

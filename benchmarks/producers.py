@@ -18,7 +18,7 @@ Enqueue = Callable[[NewJob], Awaitable[object]]
 
 async def flat_out(enqueue: Enqueue, prepared: Sequence[NewJob], *, producers: int, seconds: float) -> dict[str, float]:
     """Enqueues per second, and how long one took."""
-    # What was prepared is the benchmark's own: nobody's garbage collection has to walk through it again and again.
+    # Frozen: each garbage collection would walk through what was prepared again, and that is not what is measured.
     gc.collect()
     gc.freeze()
     waiting = iter(prepared)

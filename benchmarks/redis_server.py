@@ -1,4 +1,4 @@
-"""A redis-server of one's own that fsyncs every command before it answers."""
+"""A redis-server that fsyncs every command before it answers."""
 
 from __future__ import annotations
 

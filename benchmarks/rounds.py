@@ -40,7 +40,7 @@ def scratch(parent: Path) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-        # Its blocks go back to the disk now, and not in the middle of whoever is measured next.
+        # Its blocks go back to the disk now, and not in the middle of the next measurement.
         os.sync()
 
 

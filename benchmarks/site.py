@@ -1,4 +1,4 @@
-"""A convoq of one's own: a directory, its convoq.toml, and the three roles as real processes."""
+"""One installation of convoq: a directory, its convoq.toml, and the three roles as real processes."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _defaults(site: Site) -> dict[str, Mapping[str, Any]]:
     return {
         "database": {"path": str(site.database), "min_free_mb": 0},
         "server": {"port": site.port, "public_url": site.public_url},
-        # A port where nobody listens: nothing is ever sent.
+        # The discard port, which is closed: nothing is ever sent.
         "twilio": {"account_sid": ACCOUNT_SID, "auth_token": AUTH_TOKEN, "api_base_url": "http://127.0.0.1:9"},
         "ai": {"model": "offline"},
         "log": {"level": "warning", "format": "json"},

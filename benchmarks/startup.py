@@ -30,7 +30,7 @@ database that it creates). The median of several starts a round; an empty Python
 
 def measure(setting: Setting) -> Outcome:
     starts = setting.size.starts
-    # As whoever installs it does: else an environment without bytecode would measure the compiler.
+    # As pip does: an environment without bytecode would measure the compiler.
     compileall.compile_dir(Path(convoq.__file__).parent, quiet=1)
     contestants = [
         Contestant(VERSION, "until it ended", partial(_run, [*command(), "version"], starts)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convoq.loopback.audit import Accepted, Audit
+from convoq.loopback.audit import AcceptedMessage, AuditResult
 from convoq.loopback.messages import TwilioMessage
 
 
@@ -16,7 +16,7 @@ class Promise:
     kept: bool
 
 
-def of_books(audit: Audit) -> list[Promise]:
+def audit_promises(audit: AuditResult) -> list[Promise]:
     """What the three records say when they are held against each other."""
     lost = len(audit.lost) + len(audit.waiting)
     return [
@@ -33,7 +33,7 @@ def of_books(audit: Audit) -> list[Promise]:
     ]  # fmt: skip
 
 
-def of_echoes(accepted: Sequence[Accepted], at_twilio: Sequence[TwilioMessage]) -> Promise:
+def echo_promise(accepted: Sequence[AcceptedMessage], at_twilio: Sequence[TwilioMessage]) -> Promise:
     """What Twilio alone says: the demo's responder quotes each message, so each must be quoted once, to its author."""
     counts = [
         sum(message.to == promise.address and f"“{promise.text}”" in message.body for message in at_twilio)

@@ -1,14 +1,14 @@
-"""What happens in the demo: ordinary conversations, a burst, strangers, a worker killed, an answer lost."""
+"""What happens in the demo: ordinary conversations, a burst, forgeries, a worker killed, an answer lost."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from convoq.ai.offline import NOTICE
-from convoq.demo import promises as verdict
+from convoq.demo import promises
 from convoq.demo.promises import Promise
-from convoq.demo.site import Stage
-from convoq.demo.transcript import Console
+from convoq.demo.site import Site
+from convoq.demo.transcript import Transcript
 from convoq.loopback.faults import hang, reset
 from convoq.loopback.people import Phone, phones
 
@@ -17,29 +17,29 @@ LONG_DRAFT: Final = 60.0  # seconds: the worker is killed long before
 BURST: Final = ("One more thing…", "do you cut beards too?", "and what does it cost?")
 
 
-class Scene:
+class Script:
     """Plays the acts in order; each hands in the promises that it put to the test."""
 
-    def __init__(self, stage: Stage, console: Console) -> None:
-        self._stage = stage
-        self._console = console
+    def __init__(self, site: Site, transcript: Transcript) -> None:
+        self._site = site
+        self._transcript = transcript
         self._promises: list[Promise] = []
         self._ana, self._ben, self._chloe = phones()
 
     async def play(self) -> list[Promise]:
-        """Returns what was promised and what happened. Raises Missed when something never happened."""
+        """Returns what was promised and what happened. Raises DemoFailed when something never happened."""
         self._introduce()
         await self._three_people()
         await self._a_burst()
-        await self._strangers()
+        await self._forgeries()
         await self._a_dead_worker()
         await self._a_lost_answer()
         await self._the_worst_moment()
         return await self._settle()
 
     def _introduce(self) -> None:
-        say = self._console
-        roles = [f"{role} (pid {process.pid})" for role, process in self._stage.processes.items()]
+        say = self._transcript
+        roles = [f"{role} (pid {process.pid})" for role, process in self._site.processes.items()]
         say.line(say.style(f"Running: {', '.join(roles)}", "dim"))
         say.line(say.style(f'Every reply ends with "{NOTICE}"; it is left out below.', "dim"))
 
@@ -47,54 +47,54 @@ class Scene:
         self._title("Three people write")
         texts = {self._ana: "Hi! Are you open on Saturday?", self._ben: "Where is my order?", self._chloe: "Bonjour!"}
         for phone, text in texts.items():
-            await self._stage.write(phone, text)
+            await self._site.write(phone, text)
         for phone, text in texts.items():
             await self._show_answer(phone, (text,), 1)
 
     async def _a_burst(self) -> None:
         self._title("Ana writes three messages in a row")
-        before = len(self._stage.sent_to(self._ana))
+        before = len(self._site.sent_to(self._ana))
         for text in BURST:
-            await self._stage.write(self._ana, text)
+            await self._site.write(self._ana, text)
         await self._show_answer(self._ana, BURST, before + 1)
         await self._rest(self._ana)
-        replies = len(self._stage.sent_to(self._ana)) - before
+        replies = len(self._site.sent_to(self._ana)) - before
         self._promise("a burst gets one reply", f"{len(BURST)} messages, {replies} reply", replies == 1)
 
-    async def _strangers(self) -> None:
+    async def _forgeries(self) -> None:
         self._title("The same message again, and messages that Twilio did not send")
-        first = self._stage.accepted[1]
-        again = (await self._stage.deliver(self._ben, first.text, first.sid)).status
-        jobs = await self._stage.read(
+        first = self._site.accepted[1]
+        again = (await self._site.deliver(self._ben, first.text, first.sid)).status
+        jobs = await self._site.read(
             "SELECT count(*) FROM jobs WHERE kind = 'process_ai_response' AND instr(payload, ?)", first.sid
         )
         self._event("delivered again", f"{again}, and stands in the queue {_times(jobs)}")
         self._promise("a duplicate is accepted once", f"{again}, queued {_times(jobs)}", again == 200 and jobs == 1)
         forged = (
-            await self._stage.deliver(self._ben, "Free haircuts!", self._stage.twilio.new_sid(), forged=True)
+            await self._site.deliver(self._ben, "Free haircuts!", self._site.twilio.new_sid(), forged=True)
         ).status
         self._event("signature forged", f"{forged}, refused" if forged == 403 else str(forged))
         self._promise("a forged webhook is refused", str(forged), forged == 403)
-        reshaped = (await self._stage.reshape(self._ben, "Free haircuts!")).status
+        reshaped = (await self._site.reshape(self._ben, "Free haircuts!")).status
         self._event("fields reshaped", f"{reshaped}, refused: signed, but not a message")
         self._promise("a reshaped webhook is refused", str(reshaped), reshaped in (400, 403))
 
     async def _a_dead_worker(self) -> None:
         self._title("The worker is killed in the middle of a reply")
-        stage, text = self._stage, "Can I speak to a human?"
-        before, asked = len(stage.sent_to(self._chloe)), stage.switches.asked
-        stage.switches.model.slow = LONG_DRAFT
-        message = await stage.write(self._chloe, text)
-        await stage.asked_again(asked + 1)
-        await stage.until(CLAIMED, message.sid, otherwise="the message was not claimed")
-        killed = await stage.kill_worker()
+        site, text = self._site, "Can I speak to a human?"
+        before, asked = len(site.sent_to(self._chloe)), site.switches.asked
+        site.switches.model.slow = LONG_DRAFT
+        message = await site.write(self._chloe, text)
+        await site.until_model_asked(asked + 1)
+        await site.until(CLAIMED, message.sid, otherwise="the message was not claimed")
+        killed = await site.kill_worker()
         self._event("SIGKILL", f"worker {killed} died while it wrote the reply")
-        stage.switches.model.slow = 0.0
-        self._event("started", f"worker {await stage.start_worker()}")
+        site.switches.model.slow = 0.0
+        self._event("started", f"worker {await site.start_worker()}")
         await self._show_answer(self._chloe, (text,), before + 1)
         await self._rest(self._chloe)
-        replies = len(stage.sent_to(self._chloe)) - before
-        attempt = await stage.read(ATTEMPT, message.sid)
+        replies = len(site.sent_to(self._chloe)) - before
+        attempt = await site.read(ATTEMPT, message.sid)
         self._promise(
             "a killed worker's message is answered once", f"{_times(replies)}, at start {attempt}",
             replies == 1 and attempt == 2,
@@ -102,68 +102,68 @@ class Scene:
 
     async def _a_lost_answer(self) -> None:
         self._title("Twilio takes a reply, but its answer is lost on the way back")
-        stage, text = self._stage, "Thanks, see you then!"
-        before, delivery = len(stage.sent_to(self._ben)), stage.twilio.delivery
+        site, text = self._site, "Thanks, see you then!"
+        before, delivery = len(site.sent_to(self._ben)), site.twilio.delivery
         # No status may come to its help: the message has to be looked up.
-        stage.twilio.delivery = ()
-        stage.twilio.fail_next(reset(accepted=True))
-        message = await stage.write(self._ben, text)
-        await stage.until(RECONCILED, message.sid, otherwise="the lost answer was never cleared up")
-        stage.twilio.delivery = delivery
+        site.twilio.delivery = ()
+        site.twilio.fail_next(reset(accepted=True))
+        message = await site.write(self._ben, text)
+        await site.until(RECONCILED, message.sid, otherwise="the lost answer was never cleared up")
+        site.twilio.delivery = delivery
         await self._show_answer(self._ben, (text,), before + 1)
         await self._rest(self._ben)
-        copies = len(stage.sent_to(self._ben)) - before
+        copies = len(site.sent_to(self._ben)) - before
         self._event("reconciled", f"asked Twilio before sending again: {copies} message there")
         self._promise("a lost answer doubles nothing", f"{copies} message at Twilio, found by asking", copies == 1)
 
     async def _the_worst_moment(self) -> None:
         self._title("The worker is killed after Twilio said yes and before anybody could write that down")
-        stage, text = self._stage, "And thank you again!"
-        before, delivery = len(stage.sent_to(self._chloe)), stage.twilio.delivery
-        stage.twilio.delivery = ()
-        stage.twilio.fail_next(hang(accepted=True))
-        message = await stage.write(self._chloe, text)
-        await stage.answers_to(self._chloe, before + 1)
-        self._event("SIGKILL", f"worker {await stage.kill_worker()} died while it waited for Twilio's answer")
-        self._event("started", f"worker {await stage.start_worker()}")
-        await stage.until(RECONCILED, message.sid, otherwise="the send of the killed worker was never cleared up")
-        stage.twilio.delivery = delivery
+        site, text = self._site, "And thank you again!"
+        before, delivery = len(site.sent_to(self._chloe)), site.twilio.delivery
+        site.twilio.delivery = ()
+        site.twilio.fail_next(hang(accepted=True))
+        message = await site.write(self._chloe, text)
+        await site.answers_to(self._chloe, before + 1)
+        self._event("SIGKILL", f"worker {await site.kill_worker()} died while it waited for Twilio's answer")
+        self._event("started", f"worker {await site.start_worker()}")
+        await site.until(RECONCILED, message.sid, otherwise="the send of the killed worker was never cleared up")
+        site.twilio.delivery = delivery
         await self._rest(self._chloe)
         await self._show_answer(self._chloe, (text,), before + 1)
-        copies = len(stage.sent_to(self._chloe)) - before
+        copies = len(site.sent_to(self._chloe)) - before
         self._promise("nor does the worst moment to die", f"{copies} message at Twilio, found by asking", copies == 1)
 
     async def _settle(self) -> list[Promise]:
-        """Nothing can be sent any more when the books are compared."""
-        await self._stage.until(IDLE, otherwise="the queue did not run empty")
-        codes = await self._stage.stop()
+        """Stops the roles first: nothing may be sent any more when the records are compared."""
+        await self._site.until(IDLE, otherwise="the queue did not run empty")
+        codes = await self._site.stop()
         ended = all(code == 0 for code in codes.values())
         happened = "all three ended with 0" if ended else ", ".join(f"{role} {code}" for role, code in codes.items())
         self._promise("SIGTERM ends everything in order", happened, ended)
-        books = verdict.of_books(await self._stage.audit())
-        return [*books, verdict.of_echoes(self._stage.accepted, self._stage.twilio.messages), *self._promises]
+        audited = promises.audit_promises(await self._site.audit())
+        return [*audited, promises.echo_promise(self._site.accepted, self._site.twilio.messages), *self._promises]
 
     async def _rest(self, phone: Phone) -> None:
         """Returns once nothing of this phone is on its way: what would be sent twice has been by now."""
-        await self._stage.until(RESTS, phone.lane, otherwise=f"{phone.owner}'s messages are still on their way")
+        await self._site.until(RESTS, phone.lane, otherwise=f"{phone.owner}'s messages are still on their way")
 
     async def _show_answer(self, phone: Phone, texts: tuple[str, ...], count: int) -> None:
-        answers = await self._stage.answers_to(phone, count)
+        answers = await self._site.answers_to(phone, count)
         took = answers[count - 1].created - self._written_at(texts[-1])
         for text in texts:
-            self._console.block(f"  {phone.owner:<6}{phone.channel:<9} → ", text, "", "bold")
+            self._transcript.block(f"  {phone.owner:<6}{phone.channel:<9} → ", text, "", "bold")
         reply = answers[count - 1].body.replace(NOTICE, "").strip()
-        self._console.block(f"  {'':<15} ← ", reply, f"{max(took, 0) / 1000:.2f} s")
+        self._transcript.block(f"  {'':<15} ← ", reply, f"{max(took, 0) / 1000:.2f} s")
 
     def _written_at(self, text: str) -> int:
-        return next(message.created for message in reversed(self._stage.twilio.received) if message.body == text)
+        return next(message.created for message in reversed(self._site.twilio.received) if message.body == text)
 
     def _title(self, text: str) -> None:
-        self._console.line()
-        self._console.line(self._console.style(text, "cyan", "bold"))
+        self._transcript.line()
+        self._transcript.line(self._transcript.style(text, "cyan", "bold"))
 
     def _event(self, what: str, happened: str) -> None:
-        self._console.line(f"  {self._console.style(f'{what:<17}', 'yellow')}{happened}")
+        self._transcript.line(f"  {self._transcript.style(f'{what:<17}', 'yellow')}{happened}")
 
     def _promise(self, what: str, happened: str, kept: bool) -> None:
         self._promises.append(Promise(what, happened, kept))

@@ -1,4 +1,4 @@
-"""The stage of the demo: a loopback Twilio and the three real processes, with ways to see what they have done."""
+"""The site of the demo: a loopback Twilio and the three real processes, with ways to see what they have done."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from convoq.channels.twilio.signature import sign
 from convoq.channels.twilio.webhooks import inbound_url
 from convoq.db import Database
 from convoq.errors import ConvoqError
-from convoq.loopback import audit as books
-from convoq.loopback.audit import Accepted
+from convoq.loopback import audit
+from convoq.loopback.audit import AcceptedMessage
 from convoq.loopback.environment import Account, environment, free_port, without_settings
 from convoq.loopback.messages import Answer, TwilioMessage
 from convoq.loopback.people import Phone
@@ -23,22 +23,22 @@ from convoq.loopback.switches import Switches
 
 T = TypeVar("T")
 
-PATIENCE: Final = 15.0  # seconds that any one state may take to come about
-LOOK: Final = 0.02
+STATE_TIMEOUT: Final = 15.0  # seconds that any one state may take to come about
+POLL_INTERVAL: Final = 0.02  # seconds
 
 
-class Missed(ConvoqError):
+class DemoFailed(ConvoqError):
     """Something that had to happen did not."""
 
 
-class Stage:
+class Site:
     """An async context manager: inside it, the processes run. `accepted` is what the webhook has promised."""
 
     def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
         account = Account()
         self.twilio = account.twilio()
         self.switches = Switches(self.twilio)
-        self.accepted: list[Accepted] = []
+        self.accepted: list[AcceptedMessage] = []
         self.processes: dict[str, RoleProcess] = {}
         self.url = f"http://127.0.0.1:{free_port()}"
         self._account = account
@@ -71,12 +71,12 @@ class Stage:
         await self._stack.aclose()
 
     async def write(self, phone: Phone, text: str) -> TwilioMessage:
-        """Somebody writes; the message's SID is a promise once the webhook has taken it. Raises Missed."""
+        """A person writes; raises DemoFailed unless the webhook takes it."""
         sid = self.twilio.new_sid()
         answer = await self.deliver(phone, text, sid)
         if answer.status != 200:
-            raise Missed(f"the webhook answered {answer.status} to a signed message of {phone.owner}")
-        self.accepted.append(Accepted(sid, phone.address, text))
+            raise DemoFailed(f"the webhook answered {answer.status} to a signed message of {phone.owner}")
+        self.accepted.append(AcceptedMessage(sid, phone.address, text))
         return next(message for message in self.twilio.received if message.sid == sid)
 
     async def deliver(self, phone: Phone, text: str, sid: str, *, forged: bool = False) -> Answer:
@@ -93,7 +93,7 @@ class Stage:
         return await self.twilio.post_form(inbound_url(self.url), moved, signature)
 
     async def answers_to(self, phone: Phone, count: int) -> list[TwilioMessage]:
-        """The messages that Twilio took for this phone, once there are that many. Raises Missed."""
+        """The messages that Twilio took for this phone, once there are that many. Raises DemoFailed."""
         await self._until(lambda: len(self.sent_to(phone)) >= count, f"{phone.owner} got no answer")
         return self.sent_to(phone)
 
@@ -105,23 +105,23 @@ class Stage:
         return await self._read(lambda connection: connection.execute(query, values).fetchone()[0])
 
     async def until(self, query: str, *values: object, otherwise: str) -> None:
-        """Returns once the query yields something true. Raises Missed with `otherwise`."""
+        """Returns once the query yields something true. Raises DemoFailed with `otherwise`."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(STATE_TIMEOUT):
                 while True:
                     if await self.read(query, *values):
                         return
-                    await asyncio.sleep(LOOK)
+                    await asyncio.sleep(POLL_INTERVAL)
         except TimeoutError:
-            raise Missed(otherwise) from None
+            raise DemoFailed(otherwise) from None
 
-    async def asked_again(self, count: int) -> None:
-        """Returns once workers were about to ask the model that often. Raises Missed."""
+    async def until_model_asked(self, count: int) -> None:
+        """Returns once workers were about to ask the model that often. Raises DemoFailed."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(STATE_TIMEOUT):
                 await self.switches.wait_until_asked(count)
         except TimeoutError:
-            raise Missed("no worker asked the model") from None
+            raise DemoFailed("no worker asked the model") from None
 
     async def kill_worker(self) -> int:
         """SIGKILL; returns the pid that is no more."""
@@ -138,19 +138,19 @@ class Stage:
         """Ends the three in order, producers first; their exit codes. From then on nothing can be sent any more."""
         return {role: await process.stop() for role, process in self.processes.items()}
 
-    async def audit(self) -> books.Audit:
-        ledger = await self._read(books.read_ledger)
-        return books.audit(self.accepted, ledger, self.twilio.messages)
+    async def audit(self) -> audit.AuditResult:
+        record = await self._read(audit.read_record)
+        return audit.audit(self.accepted, record, self.twilio.messages)
 
     async def _until(self, holds: Callable[[], bool], otherwise: str) -> None:
         try:
-            await self.twilio.wait_for(lambda _: holds(), PATIENCE)
+            await self.twilio.wait_for(lambda _: holds(), STATE_TIMEOUT)
         except TimeoutError:
-            raise Missed(f"{otherwise} within {PATIENCE:g} s") from None
+            raise DemoFailed(f"{otherwise} within {STATE_TIMEOUT:g} s") from None
 
     async def _read(self, unit: Callable[[sqlite3.Connection], T]) -> T:
         if self._database is None:
-            raise RuntimeError("the stage is not set")
+            raise RuntimeError("the site is not open")
         return await self._database.read(unit)
 
     def _settings(self, path: Path) -> dict[str, str]:

@@ -21,8 +21,8 @@ from convoq.daemon.schedule import run_scheduler
 from convoq.daemon.serve import start_server
 from convoq.daemon.supervision import Stop, signals, supervised
 from convoq.dev.page.app import PhonePage
-from convoq.dev.page.guard import refuse_strangers
-from convoq.dev.worker import WorkerChild
+from convoq.dev.page.guard import require_loopback_host
+from convoq.dev.worker import WorkerSupervisor
 from convoq.errors import ConvoqError
 from convoq.loopback.environment import Account, environment, free_port
 from convoq.loopback.people import phones
@@ -30,7 +30,8 @@ from convoq.loopback.switches import Switches
 from convoq.loopback.twilio import LoopbackTwilio
 from convoq.settings.load import Loaded, load
 
-TWILIO_TIMEOUT: Final = 3.0  # seconds; with the next one: here a lost answer is asked for while somebody watches
+# Seconds. The first two are short: a lost answer is asked for while a person watches.
+TWILIO_TIMEOUT: Final = 3.0
 RECONCILE_AFTER: Final = 1.5
 WORKER_DRAIN: Final = 2.0
 GRACE: Final = 15.0
@@ -43,7 +44,7 @@ def run(config: Path | None, *, host: str = "127.0.0.1", port: int = 8025, datab
     Without `database` everything is in a temporary directory that is gone afterwards. Raises ConvoqError with what
     stopped it.
     """
-    refuse_strangers(host, port)
+    require_loopback_host(host, port)
     with _database(database) as path:
         asyncio.run(_main(config, host, port, path))
 
@@ -62,16 +63,17 @@ def _database(kept: Path | None) -> Iterator[Path]:
 
 async def _main(config: Path | None, host: str, port: int, database: Path) -> None:
     stop = Stop(grace=GRACE)
-    with signals(stop), _hang_up(stop):
+    with signals(stop), _stop_on_hangup(stop):
         async with AsyncExitStack() as stack:
             account = Account()
             twilio = await stack.enter_async_context(account.twilio())
             switches = await stack.enter_async_context(Switches(twilio))
             loaded, environ = _load(config, account.settings(twilio.url) | _own_settings(database))
             logs.configure(loaded.options.log.level, loaded.options.log.format, "dev")
-            worker = WorkerChild(environ, switches.url)
+            worker = WorkerSupervisor(environ, switches.url)
             address = await _start(stack, stop, loaded, twilio, switches, worker, host, port)
-            _say(f"convoq dev: phones at {address}")
+            sys.stdout.write(f"convoq dev: phones at {address}\n")
+            sys.stdout.flush()
             await stop.requested.wait()
     if stop.error is not None:
         raise stop.error
@@ -105,8 +107,8 @@ def _load(config: Path | None, settings: dict[str, str]) -> tuple[Loaded, dict[s
 
 
 async def _start(
-    stack: AsyncExitStack, stop: Stop, loaded: Loaded, twilio: LoopbackTwilio, switches: Switches, worker: WorkerChild,
-    host: str, port: int,
+    stack: AsyncExitStack, stop: Stop, loaded: Loaded, twilio: LoopbackTwilio, switches: Switches,
+    worker: WorkerSupervisor, host: str, port: int,
 ) -> str:  # fmt: skip
     """Starts the roles and the page; the stack ends them in the opposite order. Returns the page's address."""
     from convoq.channels.twilio.webhooks import inbound_url
@@ -124,15 +126,15 @@ async def _start(
     stack.push_async_callback(server.stop)
     for role in ("serve", "schedule"):
         await stack.enter_async_context(supervised(database, role, stop, lambda: "part of convoq dev"))
-    await stack.enter_async_context(_beside(run_scheduler(options, database, queue, stop), stop))
-    await stack.enter_async_context(_beside(worker.run(), stop))
+    await stack.enter_async_context(_spawn(run_scheduler(options, database, queue, stop), stop))
+    await stack.enter_async_context(_spawn(worker.run(), stop))
     stack.push_async_callback(worker.stop, WORKER_DRAIN + 2.0)
     return address
 
 
 @asynccontextmanager
-async def _beside(work: Coroutine[object, object, None], stop: Stop) -> AsyncIterator[None]:
-    """Something that runs beside the rest until the end; its failure ends everything."""
+async def _spawn(work: Coroutine[object, object, None], stop: Stop) -> AsyncIterator[None]:
+    """A task that runs inside; its failure requests the stop."""
 
     async def guarded() -> None:
         try:
@@ -151,16 +153,11 @@ async def _beside(work: Coroutine[object, object, None], stop: Stop) -> AsyncIte
 
 
 @contextmanager
-def _hang_up(stop: Stop) -> Iterator[None]:
-    """A terminal that is closed ends it in order too: the worker would not hear of it."""
+def _stop_on_hangup(stop: Stop) -> Iterator[None]:
+    """SIGHUP of a closed terminal stops it in order: the worker is in another process group and does not get it."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, stop.request)
     try:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

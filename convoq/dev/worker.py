@@ -11,11 +11,11 @@ from convoq.errors import ConfigError
 from convoq.logs import log
 from convoq.loopback.process import RoleProcess, StartFailed, faulty_worker
 
-SOUND_AFTER: Final = 5.0  # seconds; a worker that lived shorter without being killed is one that crashes
+HEALTHY_AFTER: Final = 5.0  # seconds; a worker that lived shorter without being killed is one that crashes
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
 
 
-class WorkerChild:
+class WorkerSupervisor:
     """The worker as a child process. `on_change` is called whenever something about it is different."""
 
     def __init__(self, environ: Mapping[str, str], switches_url: str) -> None:
@@ -36,9 +36,9 @@ class WorkerChild:
         crashes = 0
         while not self._stopping:
             began = monotonic()
-            await self._live()
-            sound = self._killed is not None or monotonic() - began > SOUND_AFTER
-            crashes = 0 if sound else crashes + 1
+            await self._run_once()
+            healthy = self._killed is not None or monotonic() - began > HEALTHY_AFTER
+            crashes = 0 if healthy else crashes + 1
             if not self._stopping:
                 self.restarts += 1
                 if crashes:
@@ -56,27 +56,27 @@ class WorkerChild:
         self._stopping = True
         await self._process.stop(timeout)
 
-    async def _live(self) -> None:
+    async def _run_once(self) -> None:
         """One life of it, from its start to its end."""
         killed, self._killed = self._killed, None
         began = monotonic()
-        self._become("starting", self.news)
+        self._set_state("starting", self.news)
         try:
             await self._process.start()
         except StartFailed as failed:
             if failed.exit_code == ConfigError.exit_code:
                 raise ConfigError("the worker cannot start; its own message stands above") from failed
-            self._become("down", str(failed))
+            self._set_state("down", str(failed))
             return
         took = f"{monotonic() - began:.1f} s"
-        self._become("ready", f"replaced {killed} in {took}" if killed else "")
+        self._set_state("ready", f"replaced {killed} in {took}" if killed else "")
         pid = self.pid
         code = await self._process.wait()
         if self._stopping:
             return
         log.warning("worker.died", pid=pid, code=code)
-        self._become("down", f"{pid} is dead ({'SIGKILL' if code == -9 else f'code {code}'})")
+        self._set_state("down", f"{pid} is dead ({'SIGKILL' if code == -9 else f'code {code}'})")
 
-    def _become(self, state: Literal["starting", "ready", "down"], news: str) -> None:
+    def _set_state(self, state: Literal["starting", "ready", "down"], news: str) -> None:
         self.state, self.news = state, news
         self.on_change()

@@ -1,4 +1,4 @@
-"""The books: what was accepted, what the database says of it, and what stands at Twilio, held against each other."""
+"""Compares three records of each message: the webhook's 2xx, our database, Twilio's message list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convoq.loopback.messages import TwilioMessage
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedMessage:
     """A message that the webhook answered with a 2xx: a promise."""
 
     sid: str
@@ -20,7 +20,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class MessageRecord:
     """What the database says of one message that came in."""
 
     sid: str
@@ -32,48 +32,50 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class DatabaseRecord:
     """The database's side."""
 
-    entries: dict[str, Entry]  #: by SID
-    own_words: frozenset[str] = frozenset()  #: references of what we said without being asked
+    entries: dict[str, MessageRecord]  #: by SID
+    unprompted: frozenset[str] = frozenset()  #: references of what we said without being asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Audit:
+class AuditResult:
     """What the comparison found, by SID."""
 
     accepted: int
     answered: int
     waiting: tuple[str, ...]  #: not answered yet
-    lost: tuple[str, ...]  #: accepted, and nobody will answer
+    lost: tuple[str, ...]  #: accepted, and no answer will come
     doubled: tuple[str, ...]  #: at Twilio a second time, or an answer to nothing
     disordered: tuple[str, ...]  #: answered before an earlier message of the same person
 
     @property
-    def held(self) -> bool:
+    def passed(self) -> bool:
         """Whether each accepted message is answered exactly once, and in order."""
         return self.answered == self.accepted and not (self.waiting or self.lost or self.doubled or self.disordered)
 
 
-def audit(accepted: Sequence[Accepted], ledger: Ledger, at_twilio: Sequence[TwilioMessage]) -> Audit:
-    """Holds the three records against each other; none of them is believed alone."""
+def audit(
+    accepted: Sequence[AcceptedMessage], record: DatabaseRecord, at_twilio: Sequence[TwilioMessage]
+) -> AuditResult:
+    """Compares the three records; none of them is believed alone."""
     places = {message.reference: place for place, message in reversed(list(enumerate(at_twilio)))}
     found: defaultdict[str, list[str]] = defaultdict(list)
     for promise in accepted:
-        found[_standing(ledger.entries.get(promise.sid), places)].append(promise.sid)
-    return Audit(
+        found[_standing(record.entries.get(promise.sid), places)].append(promise.sid)
+    return AuditResult(
         accepted=len(accepted),
         answered=len(found["answered"]),
         waiting=tuple(found["waiting"]),
         lost=tuple(found["lost"]),
-        doubled=tuple(_surplus(ledger, at_twilio)),
-        disordered=tuple(_disordered(accepted, ledger, places)),
+        doubled=tuple(_surplus(record, at_twilio)),
+        disordered=tuple(_disordered(accepted, record, places)),
     )
 
 
-def _standing(entry: Entry | None, places: dict[str | None, int]) -> str:
-    """Where one promise stands. Silence that somebody decided on (STOP, a person took over) is none of the three."""
+def _standing(entry: MessageRecord | None, places: dict[str | None, int]) -> str:
+    """Where one promise stands. Silence by decision (STOP, a person took over) is none of the three."""
     if entry is None or entry.dead:
         return "lost"
     if entry.outcome is None or entry.unsettled:
@@ -86,18 +88,20 @@ def _standing(entry: Entry | None, places: dict[str | None, int]) -> str:
     return "answered" if entry.sent == len(entry.references) else "silent"
 
 
-def _surplus(ledger: Ledger, at_twilio: Sequence[TwilioMessage]) -> Iterator[str]:
-    due = {reference for entry in ledger.entries.values() for reference in entry.references} | ledger.own_words
+def _surplus(record: DatabaseRecord, at_twilio: Sequence[TwilioMessage]) -> Iterator[str]:
+    due = {reference for entry in record.entries.values() for reference in entry.references} | record.unprompted
     for message in at_twilio:
         if message.reference not in due:
             yield message.sid
         due -= {message.reference or ""}
 
 
-def _disordered(accepted: Sequence[Accepted], ledger: Ledger, places: dict[str | None, int]) -> Iterator[str]:
+def _disordered(
+    accepted: Sequence[AcceptedMessage], record: DatabaseRecord, places: dict[str | None, int]
+) -> Iterator[str]:
     latest: dict[str, int] = {}
     for promise in accepted:
-        entry = ledger.entries.get(promise.sid)
+        entry = record.entries.get(promise.sid)
         own = [places[reference] for reference in (entry.references if entry else ()) if reference in places]
         if own:
             if min(own) < latest.get(promise.address, 0):
@@ -105,19 +109,19 @@ def _disordered(accepted: Sequence[Accepted], ledger: Ledger, places: dict[str |
             latest[promise.address] = max(own)
 
 
-def read_ledger(connection: sqlite3.Connection) -> Ledger:
+def read_record(connection: sqlite3.Connection) -> DatabaseRecord:
     """The database's side as it stands now."""
     entries = {}
     for key, state in connection.execute(UNRECORDED):
         sid = _sid(key)
-        entries[sid] = Entry(sid=sid, dead=state == "dead")
+        entries[sid] = MessageRecord(sid=sid, dead=state == "dead")
     for source, outcome, dead, references, unsettled, sent in connection.execute(RECORDED):
         sid = _sid(source)
-        entries[sid] = Entry(
+        entries[sid] = MessageRecord(
             sid=sid, outcome=outcome, dead=bool(dead), references=tuple((references or "").split()),
             unsettled=unsettled, sent=sent,
         )  # fmt: skip
-    return Ledger(entries, frozenset(row[0] for row in connection.execute(OWN_WORDS)))
+    return DatabaseRecord(entries, frozenset(row[0] for row in connection.execute(UNPROMPTED)))
 
 
 UNRECORDED = """
@@ -132,7 +136,7 @@ RECORDED = """
     LEFT JOIN jobs AS j ON j.id = CAST(m.job_id AS INTEGER)
     WHERE m.direction = 'in' GROUP BY m.id ORDER BY m.id
 """
-OWN_WORDS = """
+UNPROMPTED = """
     SELECT o.reference FROM outbox AS o JOIN messages AS m ON m.id = o.message_id WHERE m.author <> 'ai'
 """
 

@@ -12,25 +12,24 @@ from typing import Final
 from convoq.loopback.twilio import LoopbackTwilio
 from convoq.settings.schema import ENV_PREFIX, env_name
 
-# What a service manager told this process concerns this process alone.
-_PERSONAL: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
-
-
-def _key_sid() -> str:
-    return "SK" + secrets.token_hex(16)
-
-
-def _account_sid() -> str:
-    return "AC" + secrets.token_hex(16)
+# What a service manager tells one process: a child must not take it for its own.
+_PER_PROCESS: Final = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """A Twilio account made up for one run. Every credential is set, so that none of a real account is left over."""
 
-    sid: str = field(default_factory=_account_sid)
+    sid: str = field(default_factory=lambda: "AC" + secrets.token_hex(16))
     auth_token: str = field(default_factory=lambda: secrets.token_hex(16))
-    key_sid: str = field(default_factory=_key_sid)
+    key_sid: str = field(default_factory=lambda: "SK" + secrets.token_hex(16))
     key_secret: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def twilio(self) -> LoopbackTwilio:
@@ -52,7 +51,7 @@ class Account:
 
 def environment(base: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
     """`base` with these settings (named like "server.port") on top of its own."""
-    kept = {name: value for name, value in base.items() if name not in _PERSONAL}
+    kept = {name: value for name, value in base.items() if name not in _PER_PROCESS}
     return kept | {env_name(tuple(name.split("."))): value for name, value in settings.items()}
 
 

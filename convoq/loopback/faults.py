@@ -74,7 +74,7 @@ class ModelFault(enum.StrEnum):
     HTML = "html"  #: 200 with a web page
     UTF16 = "utf16"  #: 200 with JSON in UTF-16, which clients may well read
     HUGE = "huge"  #: 200 with 20 MB that never become an answer
-    COMPRESSED = "compressed"  #: 200, gzip that nobody asked for
+    COMPRESSED = "compressed"  #: 200, gzip that was not asked for
     EMPTY = "empty"  #: an answer without text
     CUT = "cut"  #: the token limit ended the answer
     REFUSAL = "refusal"  #: the model refuses

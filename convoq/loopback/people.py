@@ -18,7 +18,7 @@ OUR_SMS: Final = "+12025550101"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phone:
-    """Somebody's phone and the conversation that is open on it."""
+    """A person's phone and the conversation that is open on it."""
 
     number: int  #: 1, 2, 3: its place on the page
     owner: str

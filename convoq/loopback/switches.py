@@ -14,11 +14,11 @@ from convoq.loopback.twilio import LoopbackTwilio
 
 SLOW_SECONDS: Final = 6.0
 
-Strike = Literal["too_many", "lost_answer"]
+SendFault = Literal["too_many", "lost_answer"]
 
 
 @dataclass(slots=True)
-class ModelFaults:
+class ModelState:
     """What the worker asks before each reply."""
 
     slow: float = 0.0  #: seconds
@@ -29,10 +29,10 @@ class Switches:
     """An async context manager; `url` is what the worker asks about the model."""
 
     def __init__(self, twilio: LoopbackTwilio) -> None:
-        self.model = ModelFaults()
+        self.model = ModelState()
         self.asked = 0  #: how often a worker was about to ask the model
         self._twilio = twilio
-        self._strikes: deque[Strike] = deque()
+        self._send_faults: deque[SendFault] = deque()
         self._seen = twilio.requests
         self._changed = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -55,16 +55,16 @@ class Switches:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}/"
 
-    def strike(self, kind: Strike) -> None:
+    def fail_next_send(self, kind: SendFault) -> None:
         """The next send goes wrong this way, after those that were asked for before."""
-        self._strike_off()
-        self._strikes.append(kind)
+        self._drop_used()
+        self._send_faults.append(kind)
         self._twilio.fail_next(_FAULTS[kind])
 
-    def left(self, kind: Strike) -> int:
+    def pending(self, kind: SendFault) -> int:
         """How many of these are still to come."""
-        self._strike_off()
-        return self._strikes.count(kind)
+        self._drop_used()
+        return self._send_faults.count(kind)
 
     async def wait_until_asked(self, count: int) -> None:
         """Returns once workers were about to ask the model that many times in all."""
@@ -72,10 +72,10 @@ class Switches:
             self._changed.clear()
             await self._changed.wait()
 
-    def _strike_off(self) -> None:
+    def _drop_used(self) -> None:
         """Every send takes one, in the order in which they were asked for."""
-        for _ in range(min(self._twilio.requests - self._seen, len(self._strikes))):
-            self._strikes.popleft()
+        for _ in range(min(self._twilio.requests - self._seen, len(self._send_faults))):
+            self._send_faults.popleft()
         self._seen = self._twilio.requests
 
     async def _answer(self, _: web.Request) -> web.Response:
@@ -84,7 +84,7 @@ class Switches:
         return web.json_response({"slow": self.model.slow, "down": self.model.down})
 
 
-_FAULTS: Final[dict[Strike, TwilioFault]] = {
+_FAULTS: Final[dict[SendFault, TwilioFault]] = {
     "too_many": too_many(),
     "lost_answer": reset(accepted=True),
 }

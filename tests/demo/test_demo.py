@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from convoq.demo.transcript import Console
+from convoq.demo.transcript import Transcript
 
 RUN = "import sys; from convoq.demo.command import run; sys.exit(run())"
 BROKEN = """
-from convoq.demo.site import Stage
-whole = Stage._settings
-Stage._settings = lambda stage, path: whole(stage, path) | {"CONVOQ_SERVER__PORT": "none"}
+from convoq.demo.site import Site
+whole = Site._settings
+Site._settings = lambda site, path: whole(site, path) | {"CONVOQ_SERVER__PORT": "none"}
 """
 
 
@@ -76,12 +76,12 @@ class Terminal(StringIO):
 
 
 def test_colours_are_for_terminals_that_want_them() -> None:
-    assert "\x1b[1m" in Console(Terminal(), {}).style("x", "bold")
-    assert Console(Terminal(), {"NO_COLOR": "1"}).style("x", "bold") == "x"
-    assert Console(StringIO(), {}).style("x", "bold") == "x"
+    assert "\x1b[1m" in Transcript(Terminal(), {}).style("x", "bold")
+    assert Transcript(Terminal(), {"NO_COLOR": "1"}).style("x", "bold") == "x"
+    assert Transcript(StringIO(), {}).style("x", "bold") == "x"
 
 
 def test_what_people_wrote_cannot_steer_the_terminal() -> None:
     out = StringIO()
-    Console(out, {}).block("> ", "a\x1b[2Jb\x07", "")
+    Transcript(out, {}).block("> ", "a\x1b[2Jb\x07", "")
     assert out.getvalue() == "> a�[2Jb�\n"

@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 
 from convoq.dev import command as dev
-from convoq.dev.worker import WorkerChild
+from convoq.dev.worker import WorkerSupervisor
 from convoq.errors import ConfigError
 from convoq.loopback.environment import Account
 from tests.dev.page.phone_page import RUN, DevProcess, dev_process
@@ -146,7 +146,7 @@ async def ready_worker(stream: aiohttp.ClientResponse) -> int:
 
 
 def wait_until_gone(pid: int) -> None:
-    """A pidfd becomes readable when its process ends, whoever its parent is."""
+    """A pidfd becomes readable when its process ends, also to a process that is not its parent."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -213,7 +213,7 @@ async def test_a_model_without_its_key_is_said_before_anything_starts(
 
 
 async def test_a_worker_that_can_never_start_ends_it(tmp_path: Path) -> None:
-    worker = WorkerChild(
+    worker = WorkerSupervisor(
         {"PATH": "/usr/bin:/bin", "CONVOQ_DATABASE__PATH": str(tmp_path / "c.db")}, "http://127.0.0.1:1/"
     )
     with pytest.raises(ConfigError, match="the worker cannot start"):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from convoq.loopback import faults
 from convoq.loopback.faults import ModelFault
-from tests.fire.books import settle
+from tests.fire.audit import settle
 from tests.fire.crowd import Crowd
 from tests.fire.peers import TOKEN
 from tests.fire.plan import Plan
@@ -93,8 +93,8 @@ async def _disturb(plan: Plan, site: Site, rng: random.Random) -> None:
 
 async def _weigh(plan: Plan, site: Site, section: Section) -> None:
     while await plan.wait(0.5):
-        for post in site.workers:
-            section.worst("largest worker, MB", post.peak_rss_mb)
+        for role in site.workers:
+            section.worst("largest worker, MB", role.peak_rss_mb)
 
 
 async def _revive(site: Site, section: Section) -> set[str]:
@@ -105,7 +105,7 @@ async def _revive(site: Site, section: Section) -> set[str]:
     section.count("messages buried and brought back", len(buried))
     retry = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "convoq", "jobs", "retry", "--all", "--yes",
-        cwd=site.directory, env=site.posts["serve"].environ, stdout=asyncio.subprocess.DEVNULL,
+        cwd=site.directory, env=site.roles["serve"].environ, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     section.expect(await retry.wait() == 0, "`convoq jobs retry` failed")
     return buried

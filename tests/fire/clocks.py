@@ -6,7 +6,7 @@ import os
 import random
 from pathlib import Path
 
-from tests.fire.books import settle
+from tests.fire.audit import settle
 from tests.fire.crowd import Crowd
 from tests.fire.plan import Plan
 from tests.fire.report import Section
@@ -52,12 +52,12 @@ async def _turn(plan: Plan, site: Site, section: Section, hands: Path, rng: rand
         _write_whole(hands, rng.choice(STEPS))
         section.count("clock jumps")
         if rng.random() < 0.25:
-            section.count("SIGKILLs meanwhile", rng.choice(list(site.posts.values())).kill() is not None)
+            section.count("SIGKILLs meanwhile", rng.choice(list(site.roles.values())).kill() is not None)
         plan.doing(f"{section.counts['clock jumps']} jumps")
 
 
 def _write_whole(file: Path, text: str) -> None:
-    """Nobody ever reads half of it."""
+    """A rename is atomic: no process reads half of it."""
     new = file.with_suffix(".new")
     new.write_text(text + "\n")
     new.replace(file)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from tests.fire.books import settle
+from tests.fire.audit import settle
 from tests.fire.crowd import Crowd, first_200, tries_between
 from tests.fire.plan import Plan
 from tests.fire.report import Section
@@ -123,9 +123,9 @@ def _no_growth(site: Site) -> Iterator[None]:
 
 
 def _limit_files(site: Site, limit: tuple[int, int]) -> None:
-    for post in site.posts.values():
-        if post.pid is not None:
-            resource.prlimit(post.pid, resource.RLIMIT_FSIZE, limit)
+    for role in site.roles.values():
+        if role.pid is not None:
+            resource.prlimit(role.pid, resource.RLIMIT_FSIZE, limit)
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from convoq.loopback import faults
 from convoq.loopback.faults import ModelFault
-from tests.fire.books import settle
+from tests.fire.audit import settle
 from tests.fire.crowd import Crowd
 from tests.fire.plan import Plan
-from tests.fire.posts import Post
 from tests.fire.report import Section
+from tests.fire.roles import SupervisedRole
 from tests.fire.site import Site, open_site
 
 LIVES = {"serve": 3.0, "schedule": 0.3, "work": 0.8}  # seconds at work before the next kill, on average
@@ -35,8 +35,8 @@ async def kills(plan: Plan) -> Section:
         plan.begin()
         async with recoveries(site, section) as watch:
             async with crowd.writing():
-                targets = ([site.posts["serve"]], [site.posts["schedule"]], site.workers)
-                killers = [_kill(plan, watch, posts, random.Random(plan.rng.random())) for posts in targets]
+                targets = ([site.roles["serve"]], [site.roles["schedule"]], site.workers)
+                killers = [_kill(plan, watch, roles, random.Random(plan.rng.random())) for roles in targets]
                 await asyncio.gather(*killers, _black_out(plan, watch, site, random.Random(plan.rng.random())))
             await settle(site, crowd, section)
         _check(site, section)
@@ -50,25 +50,25 @@ def _unhurried(site: Site, plan: Plan) -> None:
     site.twilio.delivery = plan.rng.choice(((), (("sent", None), ("delivered", None))))
 
 
-async def _kill(plan: Plan, watch: Watch, posts: Sequence[Post], rng: random.Random) -> None:
-    """One of the posts dies at a time; mostly while all of them are at work, so that another can take over."""
-    life = LIVES[posts[0].role]
+async def _kill(plan: Plan, watch: Watch, roles: Sequence[SupervisedRole], rng: random.Random) -> None:
+    """One of the roles dies at a time; mostly while all of them are at work, so that another can take over."""
+    life = LIVES[roles[0].kind]
     while plan.left() > 0:
         unborn = rng.random() < UNBORN
-        while not (unborn or all(post.ready for post in posts)) and await plan.wait(0.05):
+        while not (unborn or all(role.ready for role in roles)) and await plan.wait(0.05):
             pass
         if await plan.wait(rng.uniform(0, life) if unborn else rng.expovariate(1 / life)):
-            watch.strike([rng.choice(posts)])
+            watch.strike([rng.choice(roles)])
             plan.doing(f"{watch.kills} kills")
 
 
 async def _black_out(plan: Plan, watch: Watch, site: Site, rng: random.Random) -> None:
     while await plan.wait(rng.expovariate(1 / BLACKOUT)):
-        watch.strike(list(site.posts.values()))
+        watch.strike(list(site.roles.values()))
 
 
 def _check(site: Site, section: Section) -> None:
-    ends = {post.name: post.unplanned for post in site.posts.values() if post.unplanned}
+    ends = {role.name: role.unplanned for role in site.roles.values() if role.unplanned}
     section.expect(not ends, f"processes ended by themselves: {ends}")
     slow = [seconds for seconds in section.times.get("a dead worker's lanes claimed again", ())
             if seconds > LATEST_RECOVERY]  # fmt: skip
@@ -81,11 +81,11 @@ class _Orphan:
 
     receipt: str
     died_at: int  # ms, the queue's clock
-    witnesses: tuple[tuple[Post, int], ...]  # workers that could take it, with their process ids
+    witnesses: tuple[tuple[SupervisedRole, int], ...]  # workers that could take it, with their process ids
 
     @property
     def could_be_taken(self) -> bool:
-        return any(post.pid == pid for post, pid in self.witnesses)
+        return any(role.pid == pid for role, pid in self.witnesses)
 
 
 class Watch:
@@ -100,21 +100,21 @@ class Watch:
     def kills(self) -> int:
         return self._section.counts["SIGKILLs"]
 
-    def strike(self, posts: Sequence[Post]) -> None:
+    def strike(self, roles: Sequence[SupervisedRole]) -> None:
         died_at = self._site.queue_now()
-        for post in posts:
-            starting = not post.ready
-            pid = post.kill()
+        for role in roles:
+            starting = not role.ready
+            pid = role.kill()
             if pid is None:
                 continue
             self._section.count("SIGKILLs")
-            self._section.count(f"  of {post.role}")
+            self._section.count(f"  of {role.kind}")
             self._section.count("  while starting", starting)
-            if post.role == "work":
-                self._note_orphans(pid, died_at, [other for other in self._site.workers if other not in posts])
+            if role.kind == "work":
+                self._note_orphans(pid, died_at, [other for other in self._site.workers if other not in roles])
 
-    def _note_orphans(self, pid: int, died_at: int, others: Sequence[Post]) -> None:
-        witnesses = tuple((post, post.pid) for post in others if post.ready and post.pid is not None)
+    def _note_orphans(self, pid: int, died_at: int, others: Sequence[SupervisedRole]) -> None:
+        witnesses = tuple((role, role.pid) for role in others if role.ready and role.pid is not None)
         for job_id, receipt in self._site.rows(ORPHANS, f"%-{pid}-%"):
             self._orphans[job_id] = _Orphan(receipt, died_at, witnesses)
             self._section.count("lanes in the hands of a killed worker")

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from tests.fire import lock_holder
-from tests.fire.books import settle
+from tests.fire.audit import settle
 from tests.fire.crowd import Crowd, Try, first_200, tries_between
 from tests.fire.plan import Plan
 from tests.fire.report import Section

@@ -7,11 +7,11 @@ import random
 
 from convoq.loopback import faults
 from convoq.loopback.faults import ModelFault
-from tests.fire.books import settle
+from tests.fire.audit import settle
 from tests.fire.crowd import Crowd
 from tests.fire.plan import Plan
-from tests.fire.posts import Post
 from tests.fire.report import Section
+from tests.fire.roles import SupervisedRole
 from tests.fire.site import open_site
 
 LEASE = 1.0  # seconds
@@ -29,22 +29,22 @@ async def pauses(plan: Plan) -> Section:
         plan.begin()
         async with crowd.writing():
             await asyncio.gather(
-                *(_harm(plan, section, post, random.Random(plan.rng.random())) for post in site.posts.values())
+                *(_harm(plan, section, role, random.Random(plan.rng.random())) for role in site.roles.values())
             )
         await settle(site, crowd, section)
-        ends = {post.name: post.unplanned for post in site.posts.values() if post.unplanned}
+        ends = {role.name: role.unplanned for role in site.roles.values() if role.unplanned}
         section.expect(not ends, f"processes ended by themselves: {ends}")
     return section
 
 
-async def _harm(plan: Plan, section: Section, post: Post, rng: random.Random) -> None:
-    while await plan.wait(rng.expovariate(2.0 if post.role == "work" else 0.1)):
-        longest = 3.5 if post.role == "work" else 1.5
-        post.pause()
+async def _harm(plan: Plan, section: Section, role: SupervisedRole, rng: random.Random) -> None:
+    while await plan.wait(rng.expovariate(2.0 if role.kind == "work" else 0.1)):
+        longest = 3.5 if role.kind == "work" else 1.5
+        role.pause()
         section.count("pauses")
-        section.count(f"  of {post.role}")
+        section.count(f"  of {role.kind}")
         try:
             await asyncio.sleep(rng.uniform(1.3 * LEASE, longest * LEASE))  # how long it stands still: the harm
         finally:
-            post.resume()
+            role.resume()
         plan.doing(f"{section.counts['pauses']} pauses")

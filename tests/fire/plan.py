@@ -20,7 +20,7 @@ class Plan:
     seconds: float  #: how long the harm goes on; draining comes on top
     directory: Path  #: of its own
     number: int = 0  #: of the round; the slower kinds of a scenario come every few rounds
-    doing: Callable[[str], None] = lambda _: None  #: told what goes on, for whoever waits
+    doing: Callable[[str], None] = lambda _: None  #: told what goes on
     rng: random.Random = field(init=False)
     began: float = field(init=False, default_factory=monotonic)
 

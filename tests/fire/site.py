@@ -21,11 +21,11 @@ from convoq.channels.twilio.webhooks import inbound_url
 from convoq.clock import since_boot
 from convoq.loopback.environment import environment, free_port, without_settings
 from tests.fire.peers import Model, Twilio
-from tests.fire.posts import Post
+from tests.fire.roles import SupervisedRole
 
 ROOT = Path(__file__).parents[2]
-POSTS = ("serve", "schedule", "work-1", "work-2")
-PATIENCE = 60.0  # seconds for a state that comes within one or two when all is well
+ROLES = ("serve", "schedule", "work-1", "work-2")
+STATE_TIMEOUT = 60.0  # seconds for a state that comes within one or two when all is well
 
 # Upkeep every second, so that conversations go idle, expire and reopen while people write.
 CONFIG = """
@@ -50,7 +50,7 @@ class Site:
     port: int
     twilio: Twilio
     model: Model
-    posts: dict[str, Post]
+    roles: dict[str, SupervisedRole]
     unmet: list[str]  #: states that did not come in time
 
     @property
@@ -58,8 +58,8 @@ class Site:
         return inbound_url(f"http://127.0.0.1:{self.port}")
 
     @property
-    def workers(self) -> list[Post]:
-        return [post for post in self.posts.values() if post.role == "work"]
+    def workers(self) -> list[SupervisedRole]:
+        return [role for role in self.roles.values() if role.kind == "work"]
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Asks the database from outside, read-only: this connection never checkpoints."""
@@ -71,7 +71,7 @@ class Site:
         [(anchor,)] = self.rows("SELECT anchor FROM clock")
         return int(anchor) + since_boot()
 
-    async def until(self, condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> bool:
+    async def until(self, condition: Callable[[], bool], what: str, patience: float = STATE_TIMEOUT) -> bool:
         """Returns once the condition holds; False, and a note of it, when it does not in time."""
         try:
             async with asyncio.timeout(patience):
@@ -84,8 +84,8 @@ class Site:
 
     async def until_ready(self) -> None:
         """Returns once all four are at work and serve answers."""
-        await self.until(lambda: all(post.ready for post in self.posts.values()), "all posts are at work")
-        async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE):
+        await self.until(lambda: all(role.ready for role in self.roles.values()), "all roles are at work")
+        async with aiohttp.ClientSession() as session, asyncio.timeout(STATE_TIMEOUT):
             while not await _answers(session, f"http://127.0.0.1:{self.port}/readyz"):  # noqa: ASYNC110 # as above
                 await asyncio.sleep(0.05)
 
@@ -93,11 +93,11 @@ class Site:
         """Lets everything come to its end, then stops the processes in order; their exit codes."""
         await self.until_ready()
         await self.until(self._quiet, "the queue is empty")
-        codes = [await self.posts["schedule"].stop()]
-        async with asyncio.timeout(PATIENCE):
+        codes = [await self.roles["schedule"].stop()]
+        async with asyncio.timeout(STATE_TIMEOUT):
             await self.twilio.settled()
         await self.until(self._quiet, "the queue is empty after the last delivery status")
-        codes += await asyncio.gather(*(self.posts[name].stop() for name in POSTS if name != "schedule"))
+        codes += await asyncio.gather(*(self.roles[name].stop() for name in ROLES if name != "schedule"))
         return codes
 
     def _quiet(self) -> bool:
@@ -108,7 +108,7 @@ class Site:
 async def open_site(
     directory: Path, *, database: Path | None = None, modelled: bool = False, **settings: str
 ) -> AsyncIterator[Site]:
-    """A site whose four posts are at work; no process of it is left afterwards, however it ends.
+    """A site whose four roles are at work; no process of it is left afterwards, however it ends.
 
     The offline responder answers, or the loopback model where `modelled`. `settings` are environment variables.
     """
@@ -118,15 +118,15 @@ async def open_site(
     async with twilio, model:
         port = free_port()
         environ = _environment(database, twilio, port) | (_asking(model) if modelled else {}) | settings
-        posts = {name: Post(name, directory, environ) for name in POSTS}
-        site = Site(directory, database, port, twilio, model, posts, [])
+        roles = {name: SupervisedRole(name, directory, environ) for name in ROLES}
+        site = Site(directory, database, port, twilio, model, roles, [])
         try:
-            for post in posts.values():
-                await post.open()
+            for role in roles.values():
+                await role.open()
             await site.until_ready()
             yield site
         finally:
-            await asyncio.gather(*(post.close() for post in posts.values()))
+            await asyncio.gather(*(role.close() for role in roles.values()))
 
 
 @cache
@@ -177,7 +177,7 @@ def _holds(condition: Callable[[], bool]) -> bool:
     try:
         return condition()
     except (OSError, sqlite3.Error):
-        return False  # the file is not there yet, or somebody else's lock is on it
+        return False  # the file is not there yet, or locked
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> bool:

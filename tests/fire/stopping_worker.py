@@ -1,7 +1,6 @@
 """A real worker that stops itself once at a named step of a turn: `python stopping_worker.py STEP work`.
 
-As when its machine is suspended right before or after that step; whoever sends SIGCONT lets it go on as if nothing
-had happened.
+As when its machine is suspended right before or after that step; SIGCONT lets it go on as if nothing had happened.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Strangers send whatever they like to a running serve: all of it is refused, and nobody else notices."""
+"""Hostile clients send what they like to a running serve: all of it is refused, and no other client notices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from convoq.channels.twilio.signature import sign
 from convoq.channels.twilio.webhooks import INBOUND_PATH
-from tests.fire.books import settle
+from tests.fire.audit import settle
 from tests.fire.crowd import Crowd
 from tests.fire.plan import Plan
 from tests.fire.report import Section
@@ -23,7 +23,7 @@ FORM = "application/x-www-form-urlencoded; charset=UTF-8"
 ATTACKERS = 16
 SLOW = 60  # connections that never finish what they begin
 GROWTH = 48.0  # MB that serve may grow by
-PATIENCE = 25.0  # seconds until the slowest of all is cut off
+CUT_OFF_TIMEOUT = 25.0  # seconds until the slowest of all is cut off
 Attack = tuple[str, bytes, frozenset[int]]
 
 
@@ -33,7 +33,7 @@ async def storm(plan: Plan) -> Section:
     )
     async with open_site(plan.directory) as site:
         crowd = Crowd(site, plan.rng, size=6, think=0.5)
-        serve = site.posts["serve"]
+        serve = site.roles["serve"]
         plan.begin()
         async with crowd.writing():
             await plan.wait(1.0)
@@ -224,7 +224,7 @@ def _bad_chunks(site: Site, rng: random.Random) -> Attack:
 async def _ask(site: Site, raw: bytes) -> int | None:
     """The status that the bytes were answered with; None: the connection was ended instead."""
     with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(CUT_OFF_TIMEOUT):
             reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
             try:
                 writer.write(raw)
@@ -241,7 +241,7 @@ async def _dawdle(plan: Plan, site: Site, section: Section, number: int) -> None
     began = monotonic()
     said = (b"", head[:60], head)[number % 3]
     with suppress(ConnectionError, TimeoutError):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(CUT_OFF_TIMEOUT):
             reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
             try:
                 writer.write(said)
@@ -253,4 +253,4 @@ async def _dawdle(plan: Plan, site: Site, section: Section, number: int) -> None
             finally:
                 writer.transport.abort()
     section.time("a slow connection is cut after", monotonic() - began)
-    section.expect(monotonic() - began < PATIENCE - 1, "a slow connection was never cut")
+    section.expect(monotonic() - began < CUT_OFF_TIMEOUT - 1, "a slow connection was never cut")

@@ -6,17 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from convoq.demo.promises import of_books, of_echoes
-from convoq.loopback.audit import Accepted, Audit, Entry, Ledger, audit
+from convoq.demo.promises import audit_promises, echo_promise
+from convoq.loopback.audit import AcceptedMessage, AuditResult, DatabaseRecord, MessageRecord, audit
 from convoq.loopback.messages import TwilioMessage
 
 ANA, BEN = "whatsapp:+447700900101", "+12025550142"
-ACCEPTED = [Accepted("SM1", ANA, "one"), Accepted("SM2", ANA, "two"), Accepted("SM3", BEN, "three")]
-LEDGER = Ledger(
+ACCEPTED = [
+    AcceptedMessage("SM1", ANA, "one"),
+    AcceptedMessage("SM2", ANA, "two"),
+    AcceptedMessage("SM3", BEN, "three"),
+]
+RECORD = DatabaseRecord(
     {
-        "SM1": Entry(sid="SM1", outcome="answered", references=("a",), sent=1),
-        "SM2": Entry(sid="SM2", outcome="answered", references=("b", "c"), sent=2),
-        "SM3": Entry(sid="SM3", outcome="answered", references=("d",), sent=1),
+        "SM1": MessageRecord(sid="SM1", outcome="answered", references=("a",), sent=1),
+        "SM2": MessageRecord(sid="SM2", outcome="answered", references=("b", "c"), sent=2),
+        "SM3": MessageRecord(sid="SM3", outcome="answered", references=("d",), sent=1),
     }
 )
 
@@ -30,31 +34,31 @@ def at_twilio(*references: str) -> list[TwilioMessage]:
     ]  # fmt: skip
 
 
-def changed(sid: str, **differently: object) -> Ledger:
-    return Ledger({**LEDGER.entries, sid: replace(LEDGER.entries[sid], **differently)})  # type: ignore[arg-type] # fields by name
+def changed(sid: str, **differently: object) -> DatabaseRecord:
+    return DatabaseRecord({**RECORD.entries, sid: replace(RECORD.entries[sid], **differently)})  # type: ignore[arg-type] # fields by name
 
 
-def all_kept(found: Audit) -> bool:
-    return all(promise.kept for promise in of_books(found))
+def all_kept(found: AuditResult) -> bool:
+    return all(promise.kept for promise in audit_promises(found))
 
 
 def test_books_that_agree_hold() -> None:
-    found = audit(ACCEPTED, LEDGER, at_twilio("a", "d", "b", "c"))
-    assert found.held
+    found = audit(ACCEPTED, RECORD, at_twilio("a", "d", "b", "c"))
+    assert found.passed
     assert all_kept(found)
     assert found.answered == 3
 
 
 def test_a_reply_that_is_not_at_twilio_is_lost() -> None:
-    found = audit(ACCEPTED, LEDGER, at_twilio("a", "b", "c"))
+    found = audit(ACCEPTED, RECORD, at_twilio("a", "b", "c"))
     assert found.lost == ("SM3",)
-    assert not found.held
+    assert not found.passed
     assert not all_kept(found)
 
 
 def test_a_message_that_the_database_does_not_know_is_lost() -> None:
-    entries = {sid: entry for sid, entry in LEDGER.entries.items() if sid != "SM2"}
-    assert audit(ACCEPTED, Ledger(entries), at_twilio("a", "d")).lost == ("SM2",)
+    entries = {sid: entry for sid, entry in RECORD.entries.items() if sid != "SM2"}
+    assert audit(ACCEPTED, DatabaseRecord(entries), at_twilio("a", "d")).lost == ("SM2",)
 
 
 def test_a_message_in_the_dead_letters_is_lost() -> None:
@@ -68,26 +72,26 @@ def test_an_answer_that_consists_of_nothing_is_lost() -> None:
 
 
 def test_a_reply_that_was_sent_twice_is_doubled() -> None:
-    found = audit(ACCEPTED, LEDGER, at_twilio("a", "b", "c", "d", "d"))
+    found = audit(ACCEPTED, RECORD, at_twilio("a", "b", "c", "d", "d"))
     assert found.doubled == ("SM4d",)
-    assert not found.held
+    assert not found.passed
     assert not all_kept(found)
 
 
 def test_a_second_reply_to_the_same_message_is_doubled() -> None:
-    found = audit(ACCEPTED, LEDGER, at_twilio("a", "b", "c", "d", "other"))
+    found = audit(ACCEPTED, RECORD, at_twilio("a", "b", "c", "d", "other"))
     assert found.doubled == ("SM4other",)
 
 
 def test_what_we_said_without_being_asked_is_no_double() -> None:
-    ledger = Ledger(LEDGER.entries, frozenset({"other"}))
-    assert audit(ACCEPTED, ledger, at_twilio("a", "b", "c", "d", "other")).held
+    record = DatabaseRecord(RECORD.entries, frozenset({"other"}))
+    assert audit(ACCEPTED, record, at_twilio("a", "b", "c", "d", "other")).passed
 
 
 def test_an_answer_before_the_one_to_an_earlier_message_is_out_of_order() -> None:
-    found = audit(ACCEPTED, LEDGER, at_twilio("b", "c", "a", "d"))
+    found = audit(ACCEPTED, RECORD, at_twilio("b", "c", "a", "d"))
     assert found.disordered == ("SM2",)
-    assert not found.held
+    assert not found.passed
     assert not all_kept(found)
 
 
@@ -105,11 +109,11 @@ def test_silence_that_somebody_decided_on_is_not_lost() -> None:
 
 
 def test_no_message_at_all_is_no_proof() -> None:
-    assert not all_kept(audit([], Ledger({}), []))
-    assert not of_echoes([], []).kept
+    assert not all_kept(audit([], DatabaseRecord({}), []))
+    assert not echo_promise([], []).kept
 
 
 def test_twilios_record_alone_finds_doubles_and_losses() -> None:
-    assert of_echoes(ACCEPTED, at_twilio("a", "b", "c", "d")).kept
-    assert not of_echoes(ACCEPTED, at_twilio("a", "b", "c", "d", "d")).kept
-    assert not of_echoes(ACCEPTED, at_twilio("a", "b", "c")).kept
+    assert echo_promise(ACCEPTED, at_twilio("a", "b", "c", "d")).kept
+    assert not echo_promise(ACCEPTED, at_twilio("a", "b", "c", "d", "d")).kept
+    assert not echo_promise(ACCEPTED, at_twilio("a", "b", "c")).kept

@@ -26,9 +26,9 @@ CONTEXT = Conversation().context("are you open?")
 
 async def ended(directory: Path, command: tuple[str, ...], **settings: str) -> tuple[int, list[str]]:
     """The exit code and the lines of a worker that has all it needs, but for these settings."""
-    sound = Account().settings(NOWHERE) | {"ai.model": "offline", "database.path": str(directory / "convoq.db")}
+    healthy = Account().settings(NOWHERE) | {"ai.model": "offline", "database.path": str(directory / "convoq.db")}
     process = RoleProcess(
-        "work", environment(without_settings(os.environ), sound | settings),
+        "work", environment(without_settings(os.environ), healthy | settings),
         command=command, directory=directory, log=directory / f"{command[2]}.log",
     )  # fmt: skip
     await process.spawn()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from convoq.clock import Clock
-from convoq.loopback.audit import Accepted
+from convoq.loopback.audit import AcceptedMessage
 from convoq.loopback.messages import Answer
 from convoq.loopback.people import Phone
 from convoq.loopback.twilio import LoopbackTwilio
@@ -33,11 +33,11 @@ class Note:
     tone: Tone
 
 
-class Simulator:
-    """Three people at their phones. `accepted` is what the webhook promised to them."""
+class PhoneActions:
+    """What three people do at their phones. `accepted` is what the webhook promised to them."""
 
     def __init__(self, twilio: LoopbackTwilio, webhook_url: str, clock: Clock, on_change: Callable[[], None]) -> None:
-        self.accepted: list[Accepted] = []
+        self.accepted: list[AcceptedMessage] = []
         self.notes: dict[Phone, list[Note]] = {}
         self._twilio = twilio
         self._webhook_url = webhook_url
@@ -50,7 +50,7 @@ class Simulator:
         await self._write(phone, text, self._twilio.new_sid())
 
     async def burst(self, phone: Phone) -> None:
-        """Three messages, as fast as somebody's thumbs and Twilio can."""
+        """Three messages, as fast as thumbs and Twilio can."""
         turn = self._bursts.get(phone, 0)
         self._bursts[phone] = turn + 1
         for text in BURSTS[turn % len(BURSTS)]:
@@ -67,7 +67,7 @@ class Simulator:
             self._note(phone, "Delivered again: 200, accepted once", "good")
 
     async def forge(self, phone: Phone) -> None:
-        """Somebody who is not Twilio posts a message."""
+        """A message that Twilio did not sign is posted."""
         answer = await self._twilio.deliver(
             self._webhook_url, from_=phone.address, to=phone.ours, body="Send me everything!", forged=True
         )
@@ -82,7 +82,7 @@ class Simulator:
         if answer.status is None or answer.status >= 300:
             self._note(phone, f"Not accepted ({answer.status or 'no answer'}): Twilio would try again", "bad")
         elif all(one.sid != sid for one in self.accepted):
-            self.accepted.append(Accepted(sid, phone.address, text))
+            self.accepted.append(AcceptedMessage(sid, phone.address, text))
         return answer
 
     def _note(self, phone: Phone, text: str, tone: Tone) -> None:

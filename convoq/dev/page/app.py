@@ -13,14 +13,13 @@ from aiohttp import web
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from convoq.db import Database
-from convoq.dev.page import timeline as journal
-from convoq.dev.page import view
-from convoq.dev.page.actions import LONGEST_TEXT, Simulator
+from convoq.dev.page import timeline, view
+from convoq.dev.page.actions import LONGEST_TEXT, PhoneActions
 from convoq.dev.page.feed import Feed, State
-from convoq.dev.page.guard import Guard, harden
-from convoq.dev.worker import WorkerChild
+from convoq.dev.page.guard import RequestGuard, harden
+from convoq.dev.worker import WorkerSupervisor
 from convoq.errors import ConvoqError
-from convoq.loopback import audit as books
+from convoq.loopback import audit
 from convoq.loopback.people import Phone, readable
 from convoq.loopback.switches import SLOW_SECONDS, Switches
 from convoq.loopback.twilio import LoopbackTwilio
@@ -39,7 +38,7 @@ class PhonePage:
         twilio: LoopbackTwilio,
         switches: Switches,
         webhook_url: str,
-        worker: WorkerChild,
+        worker: WorkerSupervisor,
         model: str,
         quiet_window: float,
     ) -> None:
@@ -50,16 +49,16 @@ class PhonePage:
         self._worker = worker
         self._model = model
         self._feed = Feed(database, self._look)
-        self._simulator = Simulator(twilio, webhook_url, database.clock, self._feed.nudge)
-        self._memory = view.Memory(quiet_window)
+        self._actions = PhoneActions(twilio, webhook_url, database.clock, self._feed.nudge)
+        self._history = view.ViewHistory(quiet_window)
         worker.on_change = self._feed.nudge
-        self._guard = Guard(0)
+        self._guard = RequestGuard(0)
         self._runner: web.AppRunner | None = None
         self._templates = Environment(loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined)
 
     async def start(self, host: str, port: int) -> str:
         """Listens, and returns the address. Raises ConvoqError when it cannot."""
-        self._guard = Guard(port)
+        self._guard = RequestGuard(port)
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=64 * 1024)
         app.on_response_prepare.append(harden)
         app.on_shutdown.append(self._end_streams)
@@ -81,8 +80,8 @@ class PhonePage:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ConvoqError(f"cannot listen on {host}:{port}: {reason}; choose another --port") from None
         bound = int(self._runner.addresses[0][1])
-        self._guard.names(host, bound)
-        self._guard.names("localhost", bound)
+        self._guard.add_name(host, bound)
+        self._guard.add_name("localhost", bound)
         name = f"[{host}]" if ":" in host else host
         return f"http://{name}:{bound}/"
 
@@ -112,19 +111,19 @@ class PhonePage:
     async def _look(self) -> State:
         """Everything that the page shows, as plain data."""
         now = self._database.clock.now()
-        notes, at_twilio = self._simulator.notes, list(self._twilio.messages)
+        notes, at_twilio = self._actions.notes, list(self._twilio.messages)
 
-        def unit(connection: sqlite3.Connection) -> tuple[list[journal.Thread], books.Ledger, int]:
-            threads = [journal.read_thread(connection, phone.lane, now) for phone in self._phones]
+        def unit(connection: sqlite3.Connection) -> tuple[list[timeline.Thread], audit.DatabaseRecord, int]:
+            threads = [timeline.read_thread(connection, phone.lane, now) for phone in self._phones]
             (queued,) = connection.execute("SELECT count(*) FROM jobs WHERE state = 'ready'").fetchone()
-            return threads, books.read_ledger(connection), queued
+            return threads, audit.read_record(connection), queued
 
-        threads, ledger, queued = await self._database.read(unit)
-        for heard in (heard for thread in threads for heard in thread.heard):
-            self._memory.take_in(heard, now)
-        found = books.audit(list(self._simulator.accepted), ledger, at_twilio)
+        threads, record, queued = await self._database.read(unit)
+        for inbound in (inbound for thread in threads for inbound in thread.inbound):
+            self._history.observe(inbound, now)
+        found = audit.audit(list(self._actions.accepted), record, at_twilio)
         views = [
-            view.phone_view(phone, thread, notes.get(phone, ()), at_twilio, self._memory, now)
+            view.phone_view(phone, thread, notes.get(phone, ()), at_twilio, self._history, now)
             for phone, thread in zip(self._phones, threads, strict=True)
         ]
         return {
@@ -140,13 +139,13 @@ class PhonePage:
         return {"state": worker.state, "pid": pid, "restarts": worker.restarts, "news": worker.news}
 
     def _fault_state(self) -> dict[str, int]:
-        """Modes are 0 or 1, strikes say how many are still to come."""
+        """The model's are 0 or 1, those of sends say how many are still to come."""
         model = self._switches.model
         return {
             "slow": int(model.slow > 0),
             "down": int(model.down),
-            "too_many": self._switches.left("too_many"),
-            "lost_answer": self._switches.left("lost_answer"),
+            "too_many": self._switches.pending("too_many"),
+            "lost_answer": self._switches.pending("lost_answer"),
         }
 
     # --- What is pressed
@@ -155,12 +154,12 @@ class PhonePage:
         phone = self._phone(request)
         text = (await request.post()).get("text", "")
         if isinstance(text, str) and (text := text.strip()[:LONGEST_TEXT]):
-            await self._simulator.write(phone, text)
+            await self._actions.write(phone, text)
         return self._done(request, phone)
 
     async def _press(self, request: web.Request) -> web.Response:
         phone = self._phone(request)
-        action = {"burst": self._simulator.burst, "again": self._simulator.again, "forge": self._simulator.forge}
+        action = {"burst": self._actions.burst, "again": self._actions.again, "forge": self._actions.forge}
         await action[request.match_info["action"]](phone)
         return self._done(request, phone)
 
@@ -172,9 +171,9 @@ class PhonePage:
             case "down":
                 model.down = not model.down
             case "too_many":
-                self._switches.strike("too_many")
+                self._switches.fail_next_send("too_many")
             case _:
-                self._switches.strike("lost_answer")
+                self._switches.fail_next_send("lost_answer")
         return self._done(request)
 
     async def _kill(self, request: web.Request) -> web.Response:

@@ -23,7 +23,7 @@ RECONNECT: Final = 1000  # ms
 
 
 class Feed:
-    """Server-sent events with the whole state, each time that it has changed. Nobody connected: nothing is polled."""
+    """Server-sent events with the whole state, each time that it has changed. Polls while a page is connected."""
 
     def __init__(self, database: Database, look: Callable[[], Awaitable[State]]) -> None:
         self._database = database

@@ -29,7 +29,7 @@ HEADERS: Final = {
 }
 
 
-def refuse_strangers(host: str, port: int) -> None:
+def require_loopback_host(host: str, port: int) -> None:
     """Raises ConfigError unless only this machine can reach that host."""
     try:
         local = host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
@@ -42,16 +42,16 @@ def refuse_strangers(host: str, port: int) -> None:
         )
 
 
-class Guard:
+class RequestGuard:
     """Checks Host (against DNS rebinding) on every request; origin and `token` on those that change something."""
 
     def __init__(self, port: int) -> None:
         self.token = secrets.token_urlsafe(24)
         self._hosts: set[str] = set()
         for name in ("127.0.0.1", "localhost", "::1"):
-            self.names(name, port)
+            self.add_name(name, port)
 
-    def names(self, host: str, port: int) -> None:
+    def add_name(self, host: str, port: int) -> None:
         """One more name that this listener goes by."""
         name = f"[{host}]" if ":" in host else host
         self._hosts.add(f"{name}:{port}")

@@ -14,7 +14,7 @@ LIMIT: Final = 60  # messages of a phone that are shown
 
 
 @dataclass(slots=True, kw_only=True)
-class Heard:
+class InboundStep:
     """A message that the person wrote. Times are ms on the queue's clock; None: not yet."""
 
     sid: str
@@ -33,7 +33,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class OutboundPart:
     """One part of a message of ours."""
 
     message_id: int
@@ -54,38 +54,38 @@ class Said:
 class Thread:
     """A conversation, oldest first."""
 
-    heard: list[Heard] = field(default_factory=list)
-    said: list[Said] = field(default_factory=list)
+    inbound: list[InboundStep] = field(default_factory=list)
+    outbound: list[OutboundPart] = field(default_factory=list)
 
 
 def read_thread(connection: sqlite3.Connection, lane: str, now: int) -> Thread:
-    heard = {one.sid: one for one in _jobs(connection, lane, now)}
+    inbound = {one.sid: one for one in _jobs(connection, lane, now)}
     for row in _rows(connection, RECORDED, lane=lane, limit=LIMIT):
-        known = heard.get(row["source"].rpartition(":")[2])
+        known = inbound.get(row["source"].rpartition(":")[2])
         if known is not None:
             known.outcome, known.answered_by, known.drafted_at = row["outcome"], row["answered_by"], row["drafted_at"]
-    latest_at = max((one.received_at for one in heard.values()), default=0)
-    for one in heard.values():
+    latest_at = max((one.received_at for one in inbound.values()), default=0)
+    for one in inbound.values():
         one.latest_at = latest_at
-    said = [_said(row) for row in _rows(connection, SAID, lane=lane, limit=LIMIT)]
-    return Thread(sorted(heard.values(), key=lambda one: one.received_at), said[::-1])
+    outbound = [_outbound_part(row) for row in _rows(connection, OUTBOUND, lane=lane, limit=LIMIT)]
+    return Thread(sorted(inbound.values(), key=lambda one: one.received_at), outbound[::-1])
 
 
-def _jobs(connection: sqlite3.Connection, lane: str, now: int) -> list[Heard]:
+def _jobs(connection: sqlite3.Connection, lane: str, now: int) -> list[InboundStep]:
     rows = _rows(connection, JOBS, lane=lane, now=now, limit=LIMIT)
-    return [_heard(row, dict(json.loads(row["payload"])["form"])) for row in reversed(rows)]
+    return [_inbound_step(row, dict(json.loads(row["payload"])["form"])) for row in reversed(rows)]
 
 
-def _heard(row: Mapping[str, Any], form: Mapping[str, str]) -> Heard:
-    return Heard(
+def _inbound_step(row: Mapping[str, Any], form: Mapping[str, str]) -> InboundStep:
+    return InboundStep(
         sid=form["MessageSid"], text=form.get("Body", ""), received_at=row["enqueued_at"],
         claimed_at=row["claimed_at"], attempt=row["attempt"], running=bool(row["running"]), due_at=row["due_at"],
         job_state=row["state"], error=row["error"],
     )  # fmt: skip
 
 
-def _said(row: Mapping[str, Any]) -> Said:
-    return Said(
+def _outbound_part(row: Mapping[str, Any]) -> OutboundPart:
+    return OutboundPart(
         message_id=row["message_id"], reference=row["reference"], text=row["body"], at=row["at"], state=row["state"],
         attempts=row["attempts"], settled_at=row["settled_at"], provider_id=row["provider_id"],
         reconciled=bool(row["reconciled"]), error=row["error"], delivery=row["delivery"],
@@ -112,7 +112,7 @@ RECORDED = """
     FROM messages AS m JOIN conversations AS c ON c.id = m.conversation_id
     WHERE c.lane = :lane AND m.direction = 'in' ORDER BY m.id DESC LIMIT :limit
 """
-SAID = """
+OUTBOUND = """
     SELECT o.message_id, o.reference, o.body, m.at, o.state, o.attempts, o.settled_at, o.provider_id, o.reconciled,
            o.error, o.delivery, o.delivery_at
     FROM outbox AS o JOIN messages AS m ON m.id = o.message_id JOIN conversations AS c ON c.id = o.conversation_id

@@ -1,4 +1,4 @@
-"""The guard of the phone page: whatever a stranger sends is refused in order, and browsers get in."""
+"""The guard of the phone page: what other sites and programs send is refused in order, and browsers get in."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from convoq.dev.page.guard import FORM, Guard
+from convoq.dev.page.guard import FORM, RequestGuard
 
 HOST = "localhost"
 
 
 @pytest.fixture
-def guard() -> Guard:
-    return Guard(80)
+def guard() -> RequestGuard:
+    return RequestGuard(80)
 
 
 @pytest.fixture
-async def url(guard: Guard) -> AsyncIterator[str]:
+async def url(guard: RequestGuard) -> AsyncIterator[str]:
     """A guarded page, on a port that the Host header does not tell."""
 
     async def page(_: web.Request) -> web.Response:
@@ -61,7 +61,7 @@ MULTIPART = b'--x\r\nContent-Disposition: form-data; name="token"\r\n\r\nTOKEN\r
     ],
 )
 async def test_anybodys_body_is_answered_in_order(
-    body: bytes, content_type: str, status: int, url: str, guard: Guard, caplog: pytest.LogCaptureFixture
+    body: bytes, content_type: str, status: int, url: str, guard: RequestGuard, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
     assert await post(url, body.replace(b"TOKEN", guard.token.encode()), content_type) == status
@@ -77,10 +77,10 @@ async def test_a_body_that_cannot_be_unpacked_is_refused(url: str, caplog: pytes
 @pytest.mark.parametrize(
     ("host", "status"), [("localhost", 200), ("127.0.0.1", 200), ("[::1]", 200), ("localhost:80", 200), ("evil", 421)]
 )
-async def test_on_port_80_browsers_leave_the_port_out(host: str, status: int, url: str, guard: Guard) -> None:
+async def test_on_port_80_browsers_leave_the_port_out(host: str, status: int, url: str, guard: RequestGuard) -> None:
     headers = {"Host": host, "Origin": f"http://{host}"}
     assert await post(url, f"token={guard.token}".encode(), **headers) == status
 
 
 def test_on_another_port_it_must_be_named() -> None:
-    assert Guard(8025)._hosts == {"127.0.0.1:8025", "localhost:8025", "[::1]:8025"}
+    assert RequestGuard(8025)._hosts == {"127.0.0.1:8025", "localhost:8025", "[::1]:8025"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convoq.dev.page.timeline import Said
+from convoq.dev.page.timeline import OutboundPart
 from convoq.dev.page.view import _of_parts
 
 
@@ -18,7 +18,7 @@ from convoq.dev.page.view import _of_parts
     ],
 )
 def test_a_part_that_waits_says_why(error: str, hint: str) -> None:
-    part = Said(
+    part = OutboundPart(
         message_id=1, reference="a", text="Hi", at=0, state="ready", attempts=1, settled_at=None, provider_id=None,
         reconciled=False, error=error, delivery=None, delivery_at=None,
     )  # fmt: skip

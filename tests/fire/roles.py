@@ -1,4 +1,4 @@
-"""The processes under fire: each post is filled again as soon as its process ends, and harmed on request."""
+"""The processes under fire: each role is started again as soon as its process ends, and harmed on request."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 
 from convoq.loopback.process import RoleProcess
 
-RESPITE = 0.2  # seconds before a process that ended by itself is started again, as a service manager would
+RESTART_DELAY = 0.2  # seconds before a process that ended by itself is started again: systemd's RestartSec
 
 
-class Post:
+class SupervisedRole:
     """One role of convoq that always runs, whatever is done to it."""
 
     def __init__(self, name: str, directory: Path, environ: Mapping[str, str]) -> None:
         self.name = name  #: "serve", "schedule", "work-1", ...
-        self.role = name.partition("-")[0]
+        self.kind = name.partition("-")[0]
         self.environ = dict(environ)
         self.directory = directory
         self.starts = 0
         self.paused = False
-        self.unplanned: list[int] = []  #: exit codes of processes that nobody had asked to end
-        self._process = RoleProcess(self.role, self.environ)
+        self.unplanned: list[int] = []  #: exit codes of processes that ended without being killed or stopped
+        self._process = RoleProcess(self.kind, self.environ)
         self._asked = False
         self._closing = False
         self._keeping: asyncio.Task[None] | None = None
@@ -103,13 +103,13 @@ class Post:
                 return
             if not asked:
                 self.unplanned.append(code)
-                await asyncio.sleep(RESPITE)  # as systemd's RestartSec does
+                await asyncio.sleep(RESTART_DELAY)
             await self._start()
 
     async def _start(self) -> None:
         self.starts += 1
         self._process = RoleProcess(
-            self.role, self.environ, directory=self.directory,
+            self.kind, self.environ, directory=self.directory,
             log=self.directory / f"{self.name}.{self.starts}.log", death_signal=signal.SIGKILL,
         )  # fmt: skip
         await self._process.spawn()

@@ -151,7 +151,7 @@ def _audit_database(site: Site, crowd: Crowd, section: Section) -> None:
 
 
 def _about(site: Site, message: Message) -> str:
-    """All that is known of a message, for whoever looks for the cause."""
+    """All that is known of a message, to find the cause with."""
     jobs = site.rows("SELECT id, state, attempt, claimed_at, error FROM jobs WHERE dedup_key LIKE ?", f"%{message.sid}")
     rows = site.rows(
         """SELECT m.id, m.outcome, o.id, o.state, o.attempts, o.attempted_at, o.settled_at, o.reconciled, o.provider_id
