@@ -122,7 +122,10 @@ def backup(args: argparse.Namespace) -> int:
             print_json(backup_document(made))
             return 0
         print(made.path)
-        say(f"{size(made.bytes)}, {counted(made.jobs, 'job')}, {counted(made.messages, 'message')}; checked")
+        say(
+            f"{size(made.bytes)}, {counted(made.rows['jobs'], 'job')}, "
+            f"{counted(made.rows['messages'], 'message')}; checked"
+        )
         return 0
 
     return run_async(main(load_settings(args.config).options))

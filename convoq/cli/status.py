@@ -190,9 +190,6 @@ def _tally(counts: dict[str, int], names: Sequence[str]) -> str:
 
 
 def _waiting(snapshot: Snapshot) -> str:
-    overview = snapshot.overview
-    if not overview.waiting or overview.waiting_since is None:
+    if not snapshot.waiting:
         return "nobody"
-    return (
-        f"{counted(overview.waiting, 'message')}, the oldest for {age((snapshot.now - overview.waiting_since) / 1000)}"
-    )
+    return f"{counted(snapshot.waiting, 'message')}, the oldest for {age(snapshot.longest_waiting)}"

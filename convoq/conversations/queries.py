@@ -111,7 +111,7 @@ class Overview:
 
     statuses: dict[str, int] = field(default_factory=dict)
     owners: dict[str, int] = field(default_factory=dict)  #: of those that are not closed
-    waiting: int = 0  #: messages of people that nobody has dealt with yet
+    waiting: int = 0  #: recorded messages of people that have no outcome yet
     waiting_since: int | None = None  #: the oldest of them
     pending: dict[str, int] = field(default_factory=dict)  #: parts of ours by state: ready, sending, ambiguous
     failed: int = 0  #: parts that were never sent, since the time that was asked for
@@ -341,7 +341,6 @@ def _overview(tx: Transaction, since: int) -> Overview:
         if status != Status.CLOSED:
             owners[owner] += number
     recorded = tx.execute(WAITING_RECORDED).fetchone()
-    unrecorded = tx.execute(WAITING_UNRECORDED).fetchone()
     (failed,) = tx.execute(
         "SELECT count(*) FROM outbox WHERE state = 'failed' AND settled_at >= ?", (since,)
     ).fetchone()
@@ -349,8 +348,8 @@ def _overview(tx: Transaction, since: int) -> Overview:
     return Overview(
         statuses=dict(statuses),
         owners=dict(owners),
-        waiting=recorded[0] + unrecorded[0],
-        waiting_since=min(filter(None, (recorded[1], unrecorded[1])), default=None),
+        waiting=recorded[0],
+        waiting_since=recorded[1],
         pending=dict(tx.execute(PENDING).fetchall()),
         failed=failed,
         undelivered=undelivered,
@@ -361,11 +360,6 @@ def _overview(tx: Transaction, since: int) -> Overview:
 WAITING_RECORDED = f"""
     SELECT count(*), min(m.at) FROM conversations AS c JOIN messages AS m ON m.conversation_id = c.id
     WHERE c.status <> 'closed' AND {WAITS}
-"""
-# A message that no worker has taken up yet is only a job.
-WAITING_UNRECORDED = """
-    SELECT count(*), min(enqueued_at) FROM jobs
-    WHERE state = 'ready' AND kind = 'process_ai_response' AND claimed_at IS NULL
 """
 PENDING = "SELECT state, count(*) FROM outbox WHERE state IN ('ready', 'sending', 'ambiguous') GROUP BY state"
 UNDELIVERED = """

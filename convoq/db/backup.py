@@ -7,6 +7,7 @@ import os
 import secrets
 import sqlite3
 import time
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,14 +24,12 @@ class Backup(NamedTuple):
     path: Path
     bytes: int
     schema: int
-    jobs: int
-    messages: int
+    rows: Mapping[str, int]  #: by table
 
 
 class _Contents(NamedTuple):
     schema: int
-    jobs: int
-    messages: int
+    rows: Mapping[str, int]
 
 
 async def back_up(database: Database, path: Path) -> Backup:
@@ -75,9 +74,12 @@ def _copy(source: sqlite3.Connection, partial: Path) -> _Contents:
 
 def _contents(connection: sqlite3.Connection) -> _Contents:
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
-    (jobs,) = connection.execute("SELECT count(*) FROM jobs").fetchone()
-    (messages,) = connection.execute("SELECT count(*) FROM messages").fetchone()
-    return _Contents(schema, jobs, messages)
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return _Contents(schema, {name: _count(connection, name) for (name,) in tables})
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    return int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])  # noqa: S608 # the schema's own name
 
 
 def _check(partial: Path, wanted: _Contents) -> None:

@@ -198,7 +198,7 @@ def _anchor(connection: sqlite3.Connection) -> int:
     if row is not None and row[0] == boot:
         return int(row[1])
     # Never before the newest job: a machine that boots with a wrong date must not see its queue in the future.
-    newest = connection.execute("SELECT enqueued_at FROM jobs ORDER BY id DESC LIMIT 1").fetchone()
+    newest = connection.execute("SELECT enqueued_at FROM newest_job").fetchone()
     now = max(WallClock().now(), newest[0] if newest else 0)
     anchor = now - since_boot()
     connection.execute("REPLACE INTO clock (one, boot_id, anchor) VALUES (1, ?, ?)", (boot, anchor))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator, Mapping, Set
 
+from convoq.conversations.audit import sent_without_id, unanswered_by_lane, unsent_by_lane
+from convoq.queue.sqlite.audit import inconsistencies, reachable_lanes
 from convoq.text import counted
 
 MOST = 20  # findings of one kind that are worth reading
@@ -15,7 +18,8 @@ def examine(connection: sqlite3.Connection) -> list[str]:
     if damage:
         advice = "restore a backup, or save what can be read with sqlite3 .recover"
         return [*(" ".join(line.split()) for line in damage), advice]
-    return [*_broken_references(connection), *_stuck(connection)]
+    contradictions = [f"{counted(number, noun)} {words}" for number, noun, words in _contradictions(connection)]
+    return [*_broken_references(connection), *contradictions]
 
 
 def first_damage(connection: sqlite3.Connection) -> str | None:
@@ -29,47 +33,17 @@ def _broken_references(connection: sqlite3.Connection) -> list[str]:
     return [f"row {rowid} of {table} refers to a row of {parent} that is gone" for table, rowid, parent, _ in broken]
 
 
-def _stuck(connection: sqlite3.Connection) -> list[str]:
-    findings = []
-    for query, noun, words in INVARIANTS:
-        (number,) = connection.execute(query).fetchone()
-        if number:
-            findings.append(f"{counted(number, noun)} {words}")
-    return findings
+def _contradictions(connection: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:
+    """(how many, of what, what is wrong with them), none of them zero."""
+    yield from inconsistencies(connection)
+    reachable = reachable_lanes(connection)
+    if unanswered := _outside(unanswered_by_lane(connection), reachable):
+        yield unanswered, "message", "of a person waits for an answer that no job will write"
+    if unsent := _outside(unsent_by_lane(connection), reachable):
+        yield unsent, "part", "of a reply waits to be sent and no job will send it"
+    if nameless := sent_without_id(connection):
+        yield nameless, "part", "of a reply counts as sent without the provider's id"
 
 
-INVARIANTS = (
-    (
-        """SELECT count(*) FROM jobs AS j WHERE state = 'ready'
-           AND NOT EXISTS (SELECT 1 FROM lanes AS l WHERE l.id = j.lane_id AND l.lane = j.lane)""",
-        *("ready job", "without a lane: no worker will ever see it; cancel and retry it (convoq jobs cancel, retry)"),
-    ),
-    (
-        "SELECT count(*) FROM jobs WHERE state <> 'ready' AND finished_at IS NULL",
-        *("finished job", "without the time of its end: it will never be pruned; discard it (convoq jobs discard)"),
-    ),
-    (
-        "SELECT count(*) FROM lanes WHERE (receipt IS NULL) <> (worker IS NULL)",
-        *("lane", "half claimed: it has a receipt or a worker, but not both"),
-    ),
-    (
-        """SELECT count(*) FROM conversations AS c JOIN messages AS m ON m.conversation_id = c.id
-           WHERE c.status <> 'closed' AND m.id > c.answered_through AND m.direction = 'in' AND m.outcome IS NULL
-           AND NOT EXISTS (SELECT 1 FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id
-                           WHERE l.lane = c.lane AND j.state = 'ready')
-           AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.state = 'dead' AND j.lane = c.lane)""",
-        *("message", "of a person waits for an answer that no job will write"),
-    ),
-    (
-        """SELECT count(*) FROM outbox AS o JOIN conversations AS c ON c.id = o.conversation_id
-           WHERE o.state IN ('ready', 'sending', 'ambiguous')
-           AND NOT EXISTS (SELECT 1 FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id
-                           WHERE l.lane = c.lane AND j.state = 'ready')
-           AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.state = 'dead' AND j.lane = c.lane)""",
-        *("part", "of a reply waits to be sent and no job will send it"),
-    ),
-    (
-        "SELECT count(*) FROM outbox WHERE state = 'sent' AND provider_id IS NULL",
-        *("part", "of a reply counts as sent without the provider's id"),
-    ),
-)
+def _outside(by_lane: Mapping[str, int], reachable: Set[str]) -> int:
+    return sum(number for lane, number in by_lane.items() if lane not in reachable)

@@ -52,8 +52,8 @@ def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, An
         "conversations": {
             "by_status": {name: overview.statuses.get(name, 0) for name in ("active", "idle", "closed")},
             "by_owner": {name: overview.owners.get(name, 0) for name in ("ai", "human", "nobody")},
-            "waiting": overview.waiting,
-            "waiting_since": iso_time(overview.waiting_since),
+            "waiting": snapshot.waiting,
+            "waiting_since": iso_time(snapshot.waiting_since),
         },
         "sends": {
             **{name: overview.pending.get(name, 0) for name in ("ready", "sending", "ambiguous")},
@@ -109,8 +109,8 @@ def backup_document(backup: Backup) -> dict[str, Any]:
         "path": str(backup.path),
         "bytes": backup.bytes,
         "schema": backup.schema,
-        "jobs": backup.jobs,
-        "messages": backup.messages,
+        "jobs": backup.rows["jobs"],
+        "messages": backup.rows["messages"],
     }
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from convoq.jobs import ProcessAiResponse
 from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
+from convoq.queue.base import KindStats
 from convoq.text import age, counted
 
 if TYPE_CHECKING:
@@ -43,9 +45,24 @@ class Snapshot:
         return max((kind.oldest_wait for kind in self.stats.kinds.values()), default=0.0)
 
     @property
+    def waiting(self) -> int:
+        """Messages of people that have no answer yet, those included that are only a job so far."""
+        return self.overview.waiting + self._unrecorded.unstarted
+
+    @property
+    def waiting_since(self) -> int | None:
+        """When the oldest of them was accepted."""
+        moments = (self.overview.waiting_since, self._unrecorded.unstarted_since)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    @property
+    def _unrecorded(self) -> KindStats:
+        return self.stats.kinds.get(ProcessAiResponse.kind, KindStats())
+
+    @property
     def longest_waiting(self) -> float:
         """Seconds that the oldest unanswered message has waited, also while its job is deferred."""
-        since = self.overview.waiting_since
+        since = self.waiting_since
         return 0.0 if since is None else max(0, self.now - since) / 1000
 
     @property

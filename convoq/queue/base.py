@@ -125,6 +125,8 @@ class KindStats:
     running: int = 0
     dead: int = 0
     oldest_wait: float = 0.0  #: seconds that the oldest due job has waited
+    unstarted: int = 0  #: ready or scheduled ones that no worker has ever claimed
+    unstarted_since: int | None = None  #: when the oldest of those was enqueued: ms on the queue's clock
 
 
 @dataclass(frozen=True, slots=True)

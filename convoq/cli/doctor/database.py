@@ -18,6 +18,7 @@ from convoq.text import age, counted, size
 
 if TYPE_CHECKING:
     from convoq.db import Database
+    from convoq.queue.base import JobAdmin
     from convoq.settings import Options
 
 LARGEST_CHECKED: Final = 512_000_000  # bytes; quick_check of more takes minutes
@@ -27,7 +28,7 @@ LONGEST_WAIT: Final = 2.0  # seconds for one write
 
 async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
     """Fills `seen` with the roles that run."""
-    from convoq.cli.session import open_existing
+    from convoq.cli.session import open_jobs
 
     path = options.database.path.absolute()
     for finding in _file(path):
@@ -37,14 +38,14 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
     yield _schema(path)
     started = monotonic()
     try:
-        async with open_existing(options) as database:
+        async with open_jobs(options) as (database, jobs):
             await database.write(lambda _: None)
             yield _writing(path, monotonic() - started)
             yield await _sound(database)
             yield _clocks(database)
             async for finding in _processes(database, seen):
                 yield finding
-            yield await _dead_letters(database)
+            yield await _dead_letters(jobs)
     except ConvoqError as error:
         yield fail("opening", str(error))
 
@@ -163,10 +164,10 @@ def _role(health: RoleHealth) -> Finding:
             return warn(role, "not running", f"convoq {role}, or systemctl start convoq-{role}")
 
 
-async def _dead_letters(database: Database) -> Finding:
-    dead = await database.read(
-        lambda connection: connection.execute("SELECT count(*) FROM jobs WHERE state = 'dead'").fetchone()[0]
-    )
+async def _dead_letters(jobs: JobAdmin) -> Finding:
+    from convoq.queue.base import JobFilter, State
+
+    dead = await jobs.count(JobFilter(states=(State.DEAD,)))
     if dead:
         detail = f"{counted(dead, 'job')} failed for good"
         return warn("dead letters", detail, "convoq jobs list --state dead")

@@ -22,7 +22,8 @@ STATS = f"""
            sum(NOT {RUNNING} AND (l.receipt IS NOT NULL OR l.due_at <= :now)),
            sum(NOT {RUNNING} AND l.receipt IS NULL AND l.due_at > :now),
            sum({RUNNING}),
-           min(CASE WHEN NOT {RUNNING} AND (l.receipt IS NOT NULL OR l.due_at <= :now) THEN {WAITING_SINCE} END)
+           min(CASE WHEN NOT {RUNNING} AND (l.receipt IS NOT NULL OR l.due_at <= :now) THEN {WAITING_SINCE} END),
+           sum(j.claimed_at IS NULL), min(CASE WHEN j.claimed_at IS NULL THEN j.enqueued_at END)
     FROM jobs AS j JOIN lanes AS l ON l.id = j.lane_id WHERE j.state = 'ready' GROUP BY j.kind
 """
 
@@ -30,10 +31,16 @@ STATS = f"""
 def stats(tx: Transaction, now: int) -> Stats:
     dead = dict(tx.execute("SELECT kind, count(*) FROM jobs WHERE state = 'dead' GROUP BY kind").fetchall())
     kinds = {kind: KindStats(dead=number) for kind, number in dead.items()}
-    for kind, ready, scheduled, running, oldest in tx.execute(STATS, {"now": now}):
+    for kind, ready, scheduled, running, oldest, unstarted, since in tx.execute(STATS, {"now": now}):
         wait = 0.0 if oldest is None else max(0, now - oldest) / 1000
         kinds[kind] = KindStats(
-            ready=ready, scheduled=scheduled, running=running, dead=dead.get(kind, 0), oldest_wait=wait
+            ready=ready,
+            scheduled=scheduled,
+            running=running,
+            dead=dead.get(kind, 0),
+            oldest_wait=wait,
+            unstarted=unstarted,
+            unstarted_since=since,
         )
     return Stats(dict(sorted(kinds.items())))
 

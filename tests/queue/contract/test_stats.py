@@ -29,7 +29,7 @@ async def test_stats_of_an_empty_queue_are_empty(engine: Engine) -> None:
     assert await of_kind(engine) == KindStats()
 
 
-async def test_stats_count_each_kind_by_where_its_jobs_stand(engine: Engine) -> None:
+async def test_stats_count_each_kind_by_where_its_jobs_stand(engine: Engine, clock: ManualClock) -> None:
     await put(engine, job(1, key="a"), job(2, key="b"), job(3, key="c"), job(4, key="c"))
     for claim in await take(engine):
         if claim.lane == "a":
@@ -37,8 +37,10 @@ async def test_stats_count_each_kind_by_where_its_jobs_stand(engine: Engine) -> 
         elif claim.lane == "b":
             await engine.nack(claim, delay=60.0)
     await put(engine, job(5), job(6, delay=60.0), job(7, kind="send"))
-    assert await of_kind(engine) == KindStats(ready=1, scheduled=2, running=2, dead=1)
-    assert await of_kind(engine, "send") == KindStats(ready=1)
+    assert await of_kind(engine) == KindStats(
+        ready=1, scheduled=2, running=2, dead=1, unstarted=2, unstarted_since=clock.now()
+    )
+    assert await of_kind(engine, "send") == KindStats(ready=1, unstarted=1, unstarted_since=clock.now())
 
 
 async def test_jobs_behind_a_live_claim_are_ready_and_not_running(engine: Engine) -> None:
@@ -75,9 +77,10 @@ async def test_a_job_whose_lease_ran_out_is_ready_and_not_running(engine: Engine
 
 async def test_a_delayed_job_is_ready_once_its_time_has_come(engine: Engine, clock: ManualClock) -> None:
     await put(engine, job(delay=10.0))
-    assert await of_kind(engine) == KindStats(scheduled=1)
+    enqueued_at = clock.now()
+    assert await of_kind(engine) == KindStats(scheduled=1, unstarted=1, unstarted_since=enqueued_at)
     clock.advance(10.0)
-    assert await of_kind(engine) == KindStats(ready=1)
+    assert await of_kind(engine) == KindStats(ready=1, unstarted=1, unstarted_since=enqueued_at)
 
 
 async def test_done_and_cancelled_jobs_are_in_no_number(engine: Engine) -> None:
