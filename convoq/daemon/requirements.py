@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from convoq.ai.endpoints import endpoint_problems
 from convoq.errors import ConfigError
 from convoq.monitoring.roles import Role
 from convoq.settings.options import DEFAULT_PERSONA, Options, TwilioSettings
@@ -33,6 +32,8 @@ def missing_for(options: Options, role: Role, *, environ: Mapping[str, str] = os
         case "serve":
             return list(_serve(options))
         case "work":
+            from convoq.ai.endpoints import endpoint_problems  # it brings the room of the AI with it
+
             return [*_work(options.twilio), *_model(options), *endpoint_problems(options.ai, options.personas, environ)]
         case "schedule":
             return []

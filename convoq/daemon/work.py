@@ -112,7 +112,7 @@ async def _handlers(loaded: Loaded, responder: Responder, storage: Storage, stac
             jobs.SendMessage.kind: send_message(recorder, delivery, channels),
             jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation),
             jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation),
-            jobs.Housekeeping.kind: upkeep.housekeeping(job_admin, database, options.queue),
+            jobs.Housekeeping.kind: upkeep.housekeeping(job_admin, database.checkpoint, options.queue),
             **custom,
         }
     )

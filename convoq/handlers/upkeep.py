@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from convoq.conversations.lifecycle import Lifecycle
-from convoq.db import Database
 from convoq.handlers.base import Handler, Work
 from convoq.logs import log
 from convoq.queue.base import JobAdmin
@@ -36,12 +35,12 @@ def process_expired(lifecycle: Lifecycle, timing: ConversationSettings) -> Handl
     return handler
 
 
-def housekeeping(jobs: JobAdmin, database: Database, settings: QueueSettings) -> Handler:
-    """Prunes finished jobs past their retention, then truncates the log."""
+def housekeeping(jobs: JobAdmin, tidy: Callable[[], Awaitable[None]], settings: QueueSettings) -> Handler:
+    """Prunes finished jobs past their retention, then has the store tidy itself up."""
 
     async def handler(_: Work) -> None:
         pruned = await _in_batches(lambda: jobs.prune(older_than=settings.retention, limit=BATCH))
-        await database.checkpoint()
+        await tidy()
         log.info("housekeeping.done", pruned=pruned)
 
     return handler

@@ -225,7 +225,7 @@ async def open_house(
             SendMessage.kind: send_message(recorder, delivery, channels),
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing),
             ProcessExpired.kind: upkeep.process_expired(lifecycle, timing),
-            Housekeeping.kind: upkeep.housekeeping(engine, database, QueueSettings(retention=100)),
+            Housekeeping.kind: upkeep.housekeeping(engine, database.checkpoint, QueueSettings(retention=100)),
         }
         try:
             yield House(
