@@ -17,7 +17,7 @@ from benchmarks.rounds import interleave
 from benchmarks.stats import percentile
 from convoq.db import Database, Unit
 from convoq.db.writer import Settle, always
-from convoq.handlers.base import Handlers, Work
+from convoq.handlers.base import ClaimContext, Handlers
 from convoq.jobs import ProcessAiResponse
 from convoq.queue.base import JobFilter, State
 from convoq.queue.service import QueueService
@@ -138,5 +138,5 @@ class TimedDatabase(Database):
         return {"p99_ms": percentile(self._took, 0.99) * 1000, "max_ms": max(self._took) * 1000}
 
 
-async def _do_nothing(_: Work) -> None:
+async def _do_nothing(_: ClaimContext) -> None:
     """Its claim is acknowledged as a whole."""

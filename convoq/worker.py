@@ -11,20 +11,26 @@ from time import monotonic
 from structlog.contextvars import bound_contextvars
 
 from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost, Snooze
-from convoq.handlers.base import Handlers, Work
+from convoq.handlers.base import ClaimContext, Handlers
 from convoq.logs import log
 from convoq.queue.base import Claim
 from convoq.queue.service import QueueService
 
 UNKNOWN_KIND_DELAY = 60.0  # an older worker in a rolling upgrade: a newer one will know the kind
-CARE_INTERVAL = 0.5  # seconds between two looks for dead workers and stuck handlers
-STUBBORN_GRACE = 10.0  # seconds a handler may take to end after it was cancelled
-LAST_GRACE = 5.0  # the same at a stop: with the closing it is within what systemd allows after the drain
 SUSPECT_CRASHES = 2  # starts whose worker died, from which on a job may be what kills it
-SUSPECT_PAUSE = 1.0
-UNAVAILABLE_PAUSE = 1.0  # seconds before a database that failed is asked again
-RECHECK = 30.0  # seconds an idle worker waits at most before it looks again
-DRAIN_HORIZON = 30.0  # `--drain` also waits for what is due this soon; less than any pause that only time can end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerTimings:
+    """How often a worker looks after itself, and how long it waits for what; all in seconds."""
+
+    maintenance: float = 0.5  #: between two looks at leases, dead workers and stuck handlers
+    unavailable: float = 1.0  #: before a database that failed is asked again
+    recheck: float = 30.0  #: an idle worker waits at most so long before it looks again
+    suspect: float = 1.0  #: a job that may kill its worker is deferred so long while another one runs
+    cancel_grace: float = 10.0  #: a handler may take so long to end after it was cancelled
+    stop_grace: float = 5.0  #: the same at a stop: with the closing it is within what systemd allows after the drain
+    drain_horizon: float = 30.0  #: `--drain` waits for what is due this soon; less than pauses that only time can end
 
 
 class WorkerStuck(ConvoqError):
@@ -35,7 +41,7 @@ class WorkerStuck(ConvoqError):
 class _Run:
     """One claim being handled."""
 
-    work: Work
+    context: ClaimContext
     started: float
     task: asyncio.Task[None] | None = None
     handled: bool = False  #: the handler has ended; what came of it is being recorded
@@ -57,6 +63,7 @@ class Worker:
         concurrency: int,
         deadline: float,
         drain_timeout: float,
+        timings: WorkerTimings | None = None,
     ) -> None:
         self._queue = queue
         self._handlers = handlers
@@ -64,9 +71,10 @@ class Worker:
         self._concurrency = concurrency
         self._deadline = deadline
         self._drain_timeout = drain_timeout
+        self._timings = timings or WorkerTimings()
         self._runs: set[_Run] = set()
         self._changed = asyncio.Event()  # a slot is free, there may be work, or it is time to stop
-        self._listening: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[object] | None = None
         self._draining = False
         self._failure: BaseException | None = None
 
@@ -82,7 +90,7 @@ class Worker:
         """
         self._draining = drain
         await self._queue.register(self._name)
-        beside = [self._beside(self._take_care(stopping)), self._beside(self._notice_stop(stopping))]
+        spawned = [self._spawn(self._maintain(stopping)), self._spawn(stopping.wait())]
         try:
             while not stopping.is_set() and self._failure is None:
                 self._changed.clear()
@@ -92,23 +100,20 @@ class Worker:
                 await self._changed.wait()
         finally:
             await self._finish(at_once)
-            await _cancel([*beside, self._listening])
+            await _cancel([*spawned, self._listening])
         if self._failure is not None:
             raise self._failure
 
-    def _beside(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+    def _spawn(self, coroutine: Coroutine[object, object, object]) -> asyncio.Task[object]:
         """A task beside the loop: its end wakes the loop, its failure ends the worker."""
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._beside_ended)
+        task = asyncio.create_task(coroutine)
+        task.add_done_callback(self._spawned_ended)
         return task
 
-    def _beside_ended(self, task: asyncio.Task[None]) -> None:
+    def _spawned_ended(self, task: asyncio.Task[object]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None and self._failure is None:
             self._failure = error
         self._changed.set()
-
-    async def _notice_stop(self, stopping: asyncio.Event) -> None:
-        await stopping.wait()
 
     # --- Claiming
 
@@ -121,27 +126,27 @@ class Worker:
             claims = await self._queue.claim(free, worker=self._name)
         except DatabaseUnavailable as error:
             log.warning("claim.failed", error=str(error))
-            await asyncio.sleep(UNAVAILABLE_PAUSE)
+            await asyncio.sleep(self._timings.unavailable)
             self._changed.set()
             return 0
         for claim in claims:
-            if _is_suspect(claim) and any(_is_suspect(run.work.claim) for run in self._runs):
-                await self._put_off(claim)
+            if _is_suspect(claim) and any(_is_suspect(run.context.claim) for run in self._runs):
+                await self._defer(claim)
             else:
                 self._start(claim)
         if self.busy < self._concurrency and (self._listening is None or self._listening.done()):
-            self._listening = self._beside(self._listen())
+            self._listening = self._spawn(self._listen())
         return len(claims)
 
-    async def _put_off(self, claim: Claim) -> None:
+    async def _defer(self, claim: Claim) -> None:
         """One suspect at a time: else the one that kills its worker takes the others down with it, again and again."""
         try:
-            await self._queue.put_off(claim, SUSPECT_PAUSE)
+            await self._queue.defer(claim, self._timings.suspect)
         except (LeaseLost, DatabaseUnavailable) as error:
             log.warning("claim.not_put_off", error=str(error))
 
     def _start(self, claim: Claim) -> None:
-        run = _Run(Work(claim, self._queue), monotonic())
+        run = _Run(ClaimContext(claim, self._queue), monotonic())
         self._runs.add(run)
         run.task = asyncio.create_task(self._handle(run))
         run.task.add_done_callback(lambda task: self._ended(run, task))
@@ -156,53 +161,53 @@ class Worker:
     async def _listen(self) -> None:
         """Ends when there may be work; one wait serves any number of claims that come before."""
         try:
-            await self._queue.wait(RECHECK)
+            await self._queue.wait(self._timings.recheck)
         except DatabaseUnavailable as error:
             log.warning("wait.failed", error=str(error))
-            await asyncio.sleep(UNAVAILABLE_PAUSE)
+            await asyncio.sleep(self._timings.unavailable)
 
     async def _is_drained(self) -> bool:
         try:
             next_due = await self._queue.next_due()
         except DatabaseUnavailable:
             return False
-        return next_due is None or next_due > DRAIN_HORIZON
+        return next_due is None or next_due > self._timings.drain_horizon
 
     # --- Handling
 
     async def _handle(self, run: _Run) -> None:
-        work = run.work
-        first = work.claim.jobs[0]
+        context = run.context
+        first = context.claim.jobs[0]
         with bound_contextvars(job_id=first.id, kind=first.kind, attempt=first.attempt):
-            error = await self._outcome(work)
+            error = await self._outcome(context)
             run.handled = True
             self._changed.set()
             try:
                 if error is None:
-                    await work.finish()
+                    await context.finish()
                     return
                 with suppress(DatabaseUnavailable):  # what was not written runs again; this job's end is another matter
-                    await work.acked()
+                    await context.acked()
                 if isinstance(error, asyncio.CancelledError):
-                    await self._queue.release(work.claim)
+                    await self._queue.release(context.claim)
                 else:
-                    await self._queue.fail(work.claim, error, work.running)
+                    await self._queue.fail(context.claim, error, context.running)
             except LeaseLost:
                 log.warning("job.lease_lost")
             except DatabaseUnavailable as unavailable:
                 # Its lease runs out, or this process ends: either way the job is claimed again.
                 log.error("job.outcome_unrecorded", error=str(unavailable))
 
-    async def _outcome(self, work: Work) -> Exception | asyncio.CancelledError | None:
+    async def _outcome(self, context: ClaimContext) -> Exception | asyncio.CancelledError | None:
         """None, or what the handler raised."""
-        handler = self._handlers.get(work.claim.kind) or _unknown_kind
+        handler = self._handlers.get(context.claim.kind) or _unknown_kind
         try:
             async with asyncio.timeout(self._deadline):
-                await handler(work)
+                await handler(context)
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 return error
-            # Nobody cancelled us: it comes from a task of the handler's own, and a retry at once would never end.
+            # Not our cancellation: it comes from a task of the handler's own, and a retry at once would never end.
             failure = RuntimeError("the handler awaited something that was cancelled")
             failure.__cause__ = error
             return failure
@@ -212,13 +217,13 @@ class Worker:
             return error
         return None
 
-    # --- Taking care
+    # --- Maintenance
 
-    async def _take_care(self, stopping: asyncio.Event) -> None:
+    async def _maintain(self, stopping: asyncio.Event) -> None:
         """Renews leases, takes over from dead workers, and notices handlers that cannot be stopped."""
         extended = monotonic()
         while True:
-            await asyncio.sleep(CARE_INTERVAL)
+            await asyncio.sleep(self._timings.maintenance)
             try:
                 if monotonic() - extended >= self._queue.lease / 3:
                     await self._extend()
@@ -231,21 +236,21 @@ class Worker:
             self._notice_stuck()
 
     async def _extend(self) -> None:
-        runs = {run.work.claim.receipt: run for run in self._runs}
-        for claim in await self._queue.extend([run.work.claim for run in runs.values()]):
+        runs = {run.context.claim.receipt: run for run in self._runs}
+        for claim in await self._queue.extend([run.context.claim for run in runs.values()]):
             run = runs[claim.receipt]
             if run in self._runs and not run.handled and run.task is not None:  # one that has ended is no loss
                 run.task.cancel()
 
     def _notice_stuck(self) -> None:
-        limit = monotonic() - self._deadline - STUBBORN_GRACE
+        limit = monotonic() - self._deadline - self._timings.cancel_grace
         for run in self._runs:
             if run.started < limit:
                 self._give_up(run)
 
     def _give_up(self, run: _Run) -> None:
         if self._failure is None:
-            log.error("handler.stuck", kind=run.work.claim.kind, job_id=run.work.claim.jobs[0].id)
+            log.error("handler.stuck", kind=run.context.claim.kind, job_id=run.context.claim.jobs[0].id)
             self._failure = WorkerStuck()
             self._changed.set()
 
@@ -264,7 +269,7 @@ class Worker:
             if not run.handled and run.task is not None:  # what a handler has done is recorded in any case
                 run.task.cancel()
         if self._runs:
-            await asyncio.wait(self._tasks(), timeout=LAST_GRACE)
+            await asyncio.wait(self._tasks(), timeout=self._timings.stop_grace)
         for run in self._runs:
             self._give_up(run)
 
@@ -276,8 +281,8 @@ def _is_suspect(claim: Claim) -> bool:
     return any(job.crashes >= SUSPECT_CRASHES for job in claim.jobs)
 
 
-async def _unknown_kind(work: Work) -> None:
-    log.warning("job.unknown_kind", kind=work.claim.kind)
+async def _unknown_kind(context: ClaimContext) -> None:
+    log.warning("job.unknown_kind", kind=context.claim.kind)
     raise Snooze(UNKNOWN_KIND_DELAY, "no handler for this kind here")
 
 
@@ -286,7 +291,7 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _cancel(tasks: Iterable[asyncio.Task[None] | None]) -> None:
+async def _cancel(tasks: Iterable[asyncio.Task[object] | None]) -> None:
     running = [task for task in tasks if task is not None]
     for task in running:
         task.cancel()

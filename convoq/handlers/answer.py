@@ -17,7 +17,7 @@ from convoq.conversations.records import Draft, Message, ModelUsage, Turn
 from convoq.conversations.states import Outcome, Owner
 from convoq.conversations.turns import Turns
 from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
-from convoq.handlers.base import Work, channel_of
+from convoq.handlers.base import ClaimContext, channel_of
 from convoq.handlers.outbox import Delivery
 from convoq.jobs import ProcessAiResponse
 from convoq.logs import log
@@ -54,56 +54,56 @@ class AnswerHandler:
         self._clock = clock
         self._alarmed_at: int | None = None
 
-    async def __call__(self, work: Work) -> None:
+    async def __call__(self, context: ClaimContext) -> None:
         try:
-            await self._take_turn(work)
+            await self._take_turn(context)
         except (Snooze, LeaseLost, DatabaseUnavailable):
             raise
         except Exception as error:
             # The queue will bury these: so that their rows say why nobody answered, and later messages are not held up.
-            spent = [job.id for job in work.running if _is_last(job, error)]
-            await self._turns.give_up(spent, work.fence)
+            spent = [job.id for job in context.running if _is_last(job, error)]
+            await self._turns.give_up(spent, context.fence)
             raise
 
-    async def _take_turn(self, work: Work) -> None:
-        conversation_id = await self._record(work, work.claim.jobs)
+    async def _take_turn(self, context: ClaimContext) -> None:
+        conversation_id = await self._record(context, context.claim.jobs)
         # What an earlier try had committed goes out before anything new is thought of.
-        await self._delivery.run(conversation_id, work.fence)
-        while newer := await work.absorb():  # a long burst is more than one claim holds
-            conversation_id = await self._record(work, newer)
+        await self._delivery.run(conversation_id, context.fence)
+        while newer := await context.absorb():  # a long burst is more than one claim holds
+            conversation_id = await self._record(context, newer)
         superseded = 0
-        while newer := await self._answer(work, conversation_id, last_chance=superseded >= MOST_SUPERSEDED):
+        while newer := await self._answer(context, conversation_id, last_chance=superseded >= MOST_SUPERSEDED):
             superseded += 1
-            conversation_id = await self._record(work, newer)
-        await self._delivery.run(conversation_id, work.fence)
+            conversation_id = await self._record(context, newer)
+        await self._delivery.run(conversation_id, context.fence)
 
-    async def _record(self, work: Work, jobs: Sequence[Job]) -> int:
+    async def _record(self, context: ClaimContext, jobs: Sequence[Job]) -> int:
         received = []
         for job in jobs:
-            work.running = (job,)  # one that holds no message takes no neighbour with it
+            context.running = (job,)  # one that holds no message takes no neighbour with it
             payload = ProcessAiResponse.model_validate_json(job.payload)
             channel = channel_of(self._channels, payload.channel)
             received.append(Received(channel.parse_inbound(payload.form), job.id, job.enqueued_at))
-        work.running = work.claim.jobs
-        return await self._recorder.record(received, work.fence)
+        context.running = context.claim.jobs
+        return await self._recorder.record(received, context.fence)
 
-    async def _answer(self, work: Work, conversation_id: int, *, last_chance: bool) -> tuple[Job, ...]:
+    async def _answer(self, context: ClaimContext, conversation_id: int, *, last_chance: bool) -> tuple[Job, ...]:
         """Commits the answer to what waits, or returns the newer messages that it must cover too."""
-        turn = await self._turns.turn(conversation_id, {job.id for job in work.claim.jobs})
+        turn = await self._turns.turn(conversation_id, {job.id for job in context.claim.jobs})
         if not turn.waiting:
             return ()
         if (outcome := self._gate(turn)) is not None:
-            await self._turns.conclude(turn, outcome, work.fence)
+            await self._turns.conclude(turn, outcome, context.fence)
             log.info("turn.concluded", conversation_id=conversation_id, outcome=outcome)
             return ()
         draft = await self._turns.draft(turn)
         if draft is None:
             self._wait_for_quiet(turn)
-            draft = await self._ask(turn, work)
-        if not last_chance and (newer := await work.absorb()):
+            draft = await self._ask(turn, context)
+        if not last_chance and (newer := await context.absorb()):
             log.info("draft.superseded", conversation_id=conversation_id, newer=len(newer))
             return newer
-        return await self._commit(turn, draft, work, last_chance=last_chance)
+        return await self._commit(turn, draft, context, last_chance=last_chance)
 
     def _gate(self, turn: Turn) -> Outcome | None:
         """Why no AI may answer this turn."""
@@ -125,7 +125,7 @@ class AnswerHandler:
         if wait > 0:
             raise Snooze(wait / 1000, "the person may still be writing")
 
-    async def _ask(self, turn: Turn, work: Work) -> Draft:
+    async def _ask(self, turn: Turn, context: ClaimContext) -> Draft:
         """Has the responder write the answer and saves it."""
         lines = tuple(_line(message) for message in await self._turns.history(turn))
         contact = turn.conversation.contact
@@ -133,7 +133,7 @@ class AnswerHandler:
         async def record(call: ModelCall) -> None:
             await self._turns.record_usage(turn, _usage(call))
 
-        context = ReplyContext(
+        prompt = ReplyContext(
             conversation_id=turn.conversation.id,
             persona=self._persona_of(turn.conversation.our_address),
             channel=contact.channel,
@@ -144,7 +144,7 @@ class AnswerHandler:
             record=record,
         )
         try:
-            reply = await self._responder.reply(context)
+            reply = await self._responder.reply(prompt)
         except AccountRefused as error:
             raise self._held(error, turn) from error
         except RetryLater as error:
@@ -153,7 +153,7 @@ class AnswerHandler:
                 raise Snooze(error.delay, str(error)) from error
             raise
         draft = Draft(reply.text, reply.model)
-        await self._turns.save_draft(turn, draft, work.fence)
+        await self._turns.save_draft(turn, draft, context.fence)
         log.info("reply.drafted", conversation_id=turn.conversation.id, answers=len(turn.waiting), model=reply.model)
         return draft
 
@@ -167,13 +167,13 @@ class AnswerHandler:
             return Snooze(error.delay, str(error))
         return Unrecoverable(f"{error} (still so after 24 hours)")
 
-    async def _commit(self, turn: Turn, draft: Draft, work: Work, *, last_chance: bool) -> tuple[Job, ...]:
+    async def _commit(self, turn: Turn, draft: Draft, context: ClaimContext, *, last_chance: bool) -> tuple[Job, ...]:
         parts = channel_of(self._channels, turn.conversation.contact.channel).split(draft.text)
-        if await self._turns.commit_reply(turn, draft.text, parts, work.fence, even_if_newer=last_chance):
+        if await self._turns.commit_reply(turn, draft.text, parts, context.fence, even_if_newer=last_chance):
             log.info("reply.committed", conversation_id=turn.conversation.id, parts=len(parts))
             return ()
         # Somebody wrote, or took the conversation over, between the look and the commit: both mean look again.
-        return await work.absorb() or work.claim.jobs
+        return await context.absorb() or context.claim.jobs
 
 
 def _is_last(job: Job, error: Exception) -> bool:

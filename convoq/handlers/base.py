@@ -15,7 +15,7 @@ from convoq.queue.service import QueueService
 LONGEST_TURN = 0.001  # seconds of a handler after which the event loop has its turn
 
 
-class Work:
+class ClaimContext:
     """A claim in the hands of a handler."""
 
     def __init__(self, claim: Claim, queue: QueueService) -> None:
@@ -68,7 +68,7 @@ class Work:
         await self.acked()
 
 
-Handler = Callable[[Work], Awaitable[None]]
+Handler = Callable[[ClaimContext], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +93,12 @@ def channel_of(channels: Mapping[str, Channel], name: str) -> Channel:
 def each(run: Callable[[Job], Awaitable[None]]) -> Handler:
     """A handler that takes a claim's jobs one by one, in order; none is started before the one ahead has ended well."""
 
-    async def handler(work: Work) -> None:
-        for job in work.claim.jobs:
-            work.running = (job,)
+    async def handler(context: ClaimContext) -> None:
+        for job in context.claim.jobs:
+            context.running = (job,)
             started = monotonic()
             await run(job)
-            work.done_soon(job)
+            context.done_soon(job)
             if monotonic() - started > LONGEST_TURN:
                 await asyncio.sleep(0)  # one that never awaits would keep its ack and the lease from being written
 

@@ -11,7 +11,7 @@ from convoq.conversations.recording import Announcement, Recorder
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.states import Owner
 from convoq.errors import RetryLater, Snooze, Unrecoverable
-from convoq.handlers.base import Handler, Work, channel_of, each
+from convoq.handlers.base import ClaimContext, Handler, channel_of, each
 from convoq.jobs import RecordDeliveryStatus, SendMessage
 from convoq.logs import log
 from convoq.queue.base import Fence, Job
@@ -155,9 +155,9 @@ def _outbound(row: OutboxRow) -> Outbound:
 def send_message(recorder: Recorder, delivery: Delivery, channels: Mapping[str, Channel]) -> Handler:
     """The handler of send_message: a message of our own, in its conversation's order, under the same rules."""
 
-    async def handler(work: Work) -> None:
-        for job in work.claim.jobs:
-            work.running = (job,)
+    async def handler(context: ClaimContext) -> None:
+        for job in context.claim.jobs:
+            context.running = (job,)
             payload = SendMessage.model_validate_json(job.payload)
             if not payload.body.strip():
                 raise Unrecoverable("the body is empty")
@@ -169,9 +169,9 @@ def send_message(recorder: Recorder, delivery: Delivery, channels: Mapping[str, 
                 parts=tuple(channel_of(channels, payload.channel).split(payload.body)),
                 source=f"job:{job.id}",
             )
-            conversation_id = await recorder.announce(announcement, work.fence)
-            await delivery.run(conversation_id, work.fence)
-            await work.done(job)
+            conversation_id = await recorder.announce(announcement, context.fence)
+            await delivery.run(conversation_id, context.fence)
+            await context.done(job)
 
     return handler
 

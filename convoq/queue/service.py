@@ -83,7 +83,7 @@ class QueueService:
         await self._queue.nack(claim, delay=0)
         log.info("job.released", kind=claim.kind, jobs=_ids(claim.jobs))
 
-    async def put_off(self, claim: Claim, delay: float) -> None:
+    async def defer(self, claim: Claim, delay: float) -> None:
         """The claim goes back unrun and is due again after `delay` seconds; costs no attempt. Raises LeaseLost."""
         await self._queue.nack(claim, delay=delay, reason="another job that may have killed its worker goes first")
         log.info("job.put_off", kind=claim.kind, jobs=_ids(claim.jobs), delay=delay)

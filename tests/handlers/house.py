@@ -19,7 +19,7 @@ from convoq.conversations.turns import Turns
 from convoq.db import Database
 from convoq.handlers import upkeep
 from convoq.handlers.answer import AnswerHandler
-from convoq.handlers.base import Handler, Handlers, Work
+from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
 from convoq.jobs import (
     PEOPLE,
@@ -146,7 +146,7 @@ class House:
         return len(claims)
 
     async def handle(self, claim: Claim) -> None:
-        await self.worker._handle(_Run(Work(claim, self.queue), 0.0))
+        await self.worker._handle(_Run(ClaimContext(claim, self.queue), 0.0))
 
     async def settle(self, *, patience: float = 86_400) -> None:
         """Handles until nothing is left; the clock goes on to whatever is due next."""

@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from convoq.db import Database
-from convoq.handlers.base import Handlers, Work
+from convoq.handlers.base import ClaimContext, Handlers
 from convoq.jobs import NewJob
 from convoq.queue.base import JobRecord, State
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import QueueSettings
-from convoq.worker import Worker
+from convoq.worker import Worker, WorkerTimings
 
+BRISK = WorkerTimings(maintenance=0.02, unavailable=0.1)
 SOON = 5.0  # seconds; nothing takes this long unless it is broken
 
-Handler = Callable[[Work], Awaitable[None]]
+Handler = Callable[[ClaimContext], Awaitable[None]]
 
 
 @dataclass
@@ -86,6 +87,7 @@ class House:
         drain: bool = False,
         lease: float = 30.0,
         name: str = "w",
+        timings: WorkerTimings = BRISK,
     ) -> AsyncIterator[Running]:
         engine = SqliteQueue(self.database)
         service = QueueService(engine, QueueSettings(backoff_base=600, backoff_cap=600), random=lambda: 1.0)
@@ -97,6 +99,7 @@ class House:
             concurrency=concurrency,
             deadline=deadline,
             drain_timeout=drain_timeout,
+            timings=timings,
         )
         stopping, at_once = asyncio.Event(), asyncio.Event()
         task = asyncio.create_task(worker.run(stopping, at_once=at_once, drain=drain))
@@ -122,8 +125,8 @@ class Gate:
         self.started: list[str] = []
         self.cancelled = asyncio.Event()
 
-    async def __call__(self, work: Work) -> None:
-        self.started += [job.id for job in work.claim.jobs]
+    async def __call__(self, context: ClaimContext) -> None:
+        self.started += [job.id for job in context.claim.jobs]
         self.inside += 1
         self.most = max(self.most, self.inside)
         self.entered.release()
@@ -141,4 +144,4 @@ class Gate:
                 await self.entered.acquire()
 
 
-async def nothing(_: Work) -> None: ...
+async def nothing(_: ClaimContext) -> None: ...

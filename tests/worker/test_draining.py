@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convoq.handlers.base import Work
+from convoq.handlers.base import ClaimContext
 from convoq.queue.base import State
 from tests.worker.harness import House, nothing
 
@@ -36,7 +36,7 @@ async def test_drain_does_not_wait_for_what_is_due_much_later(house: House) -> N
 async def test_drain_waits_for_what_a_handler_enqueues(house: House) -> None:
     made: list[str] = []
 
-    async def more(_: Work) -> None:
+    async def more(_: ClaimContext) -> None:
         if len(made) < 5:
             made.extend(await house.put(None))
 

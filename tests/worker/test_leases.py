@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from convoq.errors import DatabaseUnavailable
-from convoq.handlers.base import Work
+from convoq.handlers.base import ClaimContext
 from convoq.queue.base import Claim, State
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.worker.harness import SOON, Gate, House
@@ -69,9 +69,9 @@ async def test_a_late_result_is_dropped(house: House, events: list[MutableMappin
 async def test_a_handler_that_finds_its_lease_lost_ends_quietly(
     house: House, events: list[MutableMapping[str, Any]]
 ) -> None:
-    async def find_out(work: Work) -> None:
+    async def find_out(context: ClaimContext) -> None:
         await steal(house)
-        await house.database.write(work.fence.check)
+        await house.database.write(context.fence.check)
 
     await house.put(None)
     thief = SqliteQueue(house.database)

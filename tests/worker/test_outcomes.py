@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from convoq.errors import DatabaseUnavailable, RetryLater, Snooze
-from convoq.handlers.base import Work, each
+from convoq.handlers.base import ClaimContext, each
 from convoq.queue.base import Claim, Job, State
 from tests.worker.harness import SOON, Gate, House, nothing
 
 
 async def test_a_failing_job_is_tried_again_later(house: House) -> None:
-    async def fail(_: Work) -> None:
+    async def fail(_: ClaimContext) -> None:
         raise RuntimeError("broken")
 
     [job_id] = await house.put(None)
@@ -50,7 +50,7 @@ async def test_a_handler_over_its_deadline_is_tried_again(house: House) -> None:
 
 
 async def test_a_handler_that_cancels_itself_has_failed(house: House) -> None:
-    async def cancel_itself(_: Work) -> None:
+    async def cancel_itself(_: ClaimContext) -> None:
         task = asyncio.create_task(asyncio.sleep(60))
         task.cancel()
         await task
@@ -82,9 +82,9 @@ async def test_an_outcome_that_cannot_be_written_does_not_end_the_worker(
 
 
 async def test_the_jobs_not_run_are_not_charged(house: House) -> None:
-    async def fail_at_second(work: Work) -> None:
-        await work.done(work.claim.jobs[0])
-        work.running = work.claim.jobs[:1]
+    async def fail_at_second(context: ClaimContext) -> None:
+        await context.done(context.claim.jobs[0])
+        context.running = context.claim.jobs[:1]
         raise RuntimeError("second")
 
     ids = await house.put("a", "a", "a")
@@ -137,8 +137,8 @@ async def test_an_unrecorded_job_does_not_hide_how_the_next_one_ended(
         acking.set_exception(DatabaseUnavailable("no room"))
         return acking
 
-    async def snooze(work: Work) -> None:
-        work.done_soon(work.claim.jobs[0])
+    async def snooze(context: ClaimContext) -> None:
+        context.done_soon(context.claim.jobs[0])
         raise Snooze(60, "not yet")
 
     ids = await house.put("a", "a")
@@ -155,7 +155,7 @@ async def test_a_stop_at_once_still_records_what_a_handler_has_done(house: House
         begun.set()
         go_on.wait(SOON)
 
-    async def end_behind_a_slow_write(_: Work) -> None:
+    async def end_behind_a_slow_write(_: ClaimContext) -> None:
         blocker.append(asyncio.create_task(house.database.write(block)))
         await asyncio.to_thread(begun.wait, SOON)
 
@@ -176,7 +176,7 @@ async def test_a_stop_at_once_still_records_what_a_handler_has_done(house: House
 
 @pytest.mark.parametrize(("outcome", "attempts"), [(Snooze(30), 0), (RetryLater(30), 1)], ids=["snooze", "retry"])
 async def test_an_outcome_as_a_value_delays_the_lane(house: House, outcome: Exception, attempts: int) -> None:
-    async def handler(_: Work) -> None:
+    async def handler(_: ClaimContext) -> None:
         raise outcome
 
     [job_id] = await house.put("lane")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from convoq.handlers.base import Work
+from convoq.handlers.base import ClaimContext
 from convoq.jobs import PEOPLE, UPKEEP
 from tests.worker.harness import Gate, House, nothing
 
@@ -47,9 +47,9 @@ async def test_no_more_is_claimed_than_there_are_slots(house: House) -> None:
 async def test_a_free_slot_is_filled_while_others_are_busy(house: House) -> None:
     gate = Gate()
 
-    async def first_waits(work: Work) -> None:
-        if work.claim.jobs[0].id == slow:
-            await gate(work)
+    async def first_waits(context: ClaimContext) -> None:
+        if context.claim.jobs[0].id == slow:
+            await gate(context)
 
     [slow] = await house.put(None)
     async with house.working(first_waits, concurrency=2):
@@ -60,8 +60,8 @@ async def test_a_free_slot_is_filled_while_others_are_busy(house: House) -> None
 async def test_one_lane_is_handled_in_order_by_any_number_of_workers(house: House) -> None:
     seen: list[str] = []
 
-    async def note(work: Work) -> None:
-        for job in work.claim.jobs:
+    async def note(context: ClaimContext) -> None:
+        for job in context.claim.jobs:
             seen.append(job.id)
             await asyncio.sleep(0.001)
 
@@ -74,8 +74,8 @@ async def test_one_lane_is_handled_in_order_by_any_number_of_workers(house: Hous
 async def test_people_come_before_upkeep(house: House) -> None:
     seen: list[str] = []
 
-    async def note(work: Work) -> None:
-        seen.append(work.claim.jobs[0].id)
+    async def note(context: ClaimContext) -> None:
+        seen.append(context.claim.jobs[0].id)
 
     [upkeep] = await house.put(None, priority=UPKEEP)
     [person] = await house.put(None, priority=PEOPLE)

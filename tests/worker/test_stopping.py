@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
-from convoq import worker as worker_module
-from convoq.handlers.base import Work
+from convoq.handlers.base import ClaimContext
 from convoq.queue.base import State
 from convoq.worker import WorkerStuck
-from tests.worker.harness import Gate, House, nothing
+from tests.worker.harness import BRISK, Gate, House, nothing
 
 
 async def test_a_stop_lets_running_handlers_finish(house: House) -> None:
@@ -81,6 +81,9 @@ async def test_an_idle_worker_stops_at_once(house: House) -> None:
         await asyncio.wait_for(running.stop(), 1)
 
 
+IMPATIENT = replace(BRISK, cancel_grace=0.05, stop_grace=0.05)
+
+
 class Stubborn:
     """A handler that takes no notice of being cancelled."""
 
@@ -88,7 +91,7 @@ class Stubborn:
         self.entered = asyncio.Event()
         self.let_go = asyncio.Event()
 
-    async def __call__(self, _: Work) -> None:
+    async def __call__(self, _: ClaimContext) -> None:
         self.entered.set()
         while not self.let_go.is_set():
             with suppress(asyncio.CancelledError):
@@ -96,9 +99,7 @@ class Stubborn:
 
 
 @pytest.fixture
-async def stubborn(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stubborn]:
-    for grace in ("STUBBORN_GRACE", "LAST_GRACE"):
-        monkeypatch.setattr(worker_module, grace, 0.05)
+async def stubborn() -> AsyncIterator[Stubborn]:
     stubborn = Stubborn()
     yield stubborn
     stubborn.let_go.set()
@@ -109,14 +110,14 @@ async def test_a_handler_that_goes_on_after_its_deadline_has_the_process_replace
     house: House, stubborn: Stubborn
 ) -> None:
     await house.put(None)
-    async with house.working(stubborn, deadline=0.05, drain_timeout=0.05) as running:
+    async with house.working(stubborn, deadline=0.05, drain_timeout=0.05, timings=IMPATIENT) as running:
         with pytest.raises(WorkerStuck):
             await running.ended()
 
 
 async def test_a_handler_that_goes_on_after_a_stop_has_the_process_replaced(house: House, stubborn: Stubborn) -> None:
     await house.put(None)
-    async with house.working(stubborn, drain_timeout=0.05) as running:
+    async with house.working(stubborn, drain_timeout=0.05, timings=IMPATIENT) as running:
         await stubborn.entered.wait()
         running.stopping.set()
         with pytest.raises(WorkerStuck):

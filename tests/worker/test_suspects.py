@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
-from convoq import worker as worker_module
 from convoq.queue.sqlite.backend import SqliteQueue
-from tests.worker.harness import Gate, House
+from tests.worker.harness import BRISK, Gate, House
 
 
 async def crash(house: House, starts: int) -> None:
@@ -19,26 +18,22 @@ async def crash(house: House, starts: int) -> None:
         await house.engine.recover()
 
 
-async def test_jobs_whose_workers_died_run_one_at_a_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "SUSPECT_PAUSE", 0.02)
+async def test_jobs_whose_workers_died_run_one_at_a_time(house: House) -> None:
     gate = Gate()
     ids = await house.put(None, None, None)
     await crash(house, 2)
-    async with house.working(gate, concurrency=3):
+    async with house.working(gate, concurrency=3, timings=replace(BRISK, suspect=0.02)):
         await gate.holds(1)
         gate.open.set()
         await house.until_done(*ids)
     assert gate.most == 1
 
 
-async def test_a_job_that_waits_for_another_suspect_is_not_charged_for_it(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker_module, "SUSPECT_PAUSE", 0.02)
+async def test_a_job_that_waits_for_another_suspect_is_not_charged_for_it(house: House) -> None:
     gate = Gate()
     ids = await house.put(None, None)
     await crash(house, 2)
-    async with house.working(gate, concurrency=2):
+    async with house.working(gate, concurrency=2, timings=replace(BRISK, suspect=0.02)):
         await gate.holds(1)
         gate.open.set()
         await house.until_done(*ids)

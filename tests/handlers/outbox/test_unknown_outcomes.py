@@ -6,7 +6,7 @@ import pytest
 
 from convoq.channels.base import Outbound, Sent
 from convoq.conversations.records import OutboxRow
-from convoq.handlers.base import Work
+from convoq.handlers.base import ClaimContext
 from convoq.loopback.faults import TwilioFault, error, garbage, hang, reset, slow
 from tests.handlers.house import RECONCILE_AFTER, REQUEST_TIMEOUT, House
 
@@ -105,7 +105,7 @@ async def test_a_process_that_died_while_sending_leaves_a_part_that_is_looked_fo
 
     house.channel.send = then_die  # type: ignore[method-assign,assignment] # see above
     with pytest.raises(BaseExceptionGroup):
-        await house.handlers["process_ai_response"](Work(claim, house.queue))
+        await house.handlers["process_ai_response"](ClaimContext(claim, house.queue))
     assert await house.outbox_states() == ["sending"]
     house.clock.advance(61)
     await house.settle()
@@ -125,7 +125,7 @@ async def test_a_send_of_a_dead_process_that_is_taken_late_is_not_sent_again(
     job_id = await house.hear("hello")
     [claim] = await house.queue.claim(1, worker="dead")
     with pytest.raises(BaseExceptionGroup):
-        await house.handlers["process_ai_response"](Work(claim, house.queue))
+        await house.handlers["process_ai_response"](ClaimContext(claim, house.queue))
     monkeypatch.setattr(house.channel, "send", send)
     await house.queue.release(claim)
     house.clock.advance(REQUEST_TIMEOUT)
