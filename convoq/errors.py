@@ -25,13 +25,13 @@ class DatabaseRefused(ConvoqError):
 
 
 class DatabaseUnavailable(ConvoqError):
-    """The database could not be written just now: locked by somebody else, full, or failing."""
+    """The database could not be written just now: locked by another program, full, or failing."""
 
     exit_code = 75
 
 
 class LeaseLost(ConvoqError):
-    """The claim is no longer ours: its lease ran out and somebody else may hold the lane."""
+    """The claim is no longer ours: its lease ran out and another worker may hold the lane."""
 
 
 # What a handler may raise to say how its job ends. Anything else it raises means: retry with backoff.

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict
 
-# Claim order: people who wait before jobs that nobody waits for. Every backend claims lower numbers first.
+# Claim order: people who wait before upkeep. Every engine claims lower numbers first.
 PEOPLE: Final = 0
 NORMAL: Final = 1
 UPKEEP: Final = 2
@@ -77,7 +77,7 @@ class Payload(BaseModel):
 
 
 class ProcessAiResponse(Payload):
-    """A message somebody wrote to us: the webhook's form exactly as received, in its order."""
+    """A message that a person wrote to us: the webhook's form exactly as received, in its order."""
 
     kind: ClassVar[str] = "process_ai_response"
     channel: str = "twilio"
@@ -104,13 +104,13 @@ class SendMessage(Payload):
 
 
 class ProcessIdle(Payload):
-    """Mark conversations idle in which nobody has written for a while."""
+    """Mark conversations idle that have been silent for a while."""
 
     kind: ClassVar[str] = "process_idle"
 
 
 class ProcessExpired(Payload):
-    """Close conversations in which nobody has written for a long while."""
+    """Close conversations that have been silent for a long while."""
 
     kind: ClassVar[str] = "process_expired"
 

@@ -16,7 +16,7 @@ class Owner(enum.StrEnum):
 
 
 class Status(enum.StrEnum):
-    """Where the conversation stands, whoever answers."""
+    """Where the conversation stands, apart from who answers."""
 
     ACTIVE = "active"
     IDLE = "idle"

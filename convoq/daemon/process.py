@@ -82,7 +82,7 @@ async def open_storage(options: Options) -> AsyncIterator[Storage]:
 
 
 def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What asyncio could hand to nobody: an event like any other, not a traceback between the log's lines."""
+    """What asyncio has no caller for: an event like any other, not a traceback between the log's lines."""
     log.error("loop.error", message=context.get("message"), error=repr(context.get("exception")))
 
 

@@ -48,6 +48,6 @@ def started() -> None:
 
 
 def _import(module: str) -> None:
-    # Whoever needs it waits for this import, and is told himself when it fails.
+    # A module that needs it waits for this import, and raises for itself when it fails.
     with suppress(Exception):
         import_module(module)

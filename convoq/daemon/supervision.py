@@ -34,7 +34,7 @@ class Stop:
         self._grace = grace
         self.requested = asyncio.Event()
         self.at_once = asyncio.Event()
-        self.error: ConvoqError | None = None  #: why it stopped, when nobody asked it to
+        self.error: ConvoqError | None = None  #: why it stopped by itself
 
     def request(self) -> None:
         """Ends the process in order; asked again, at once. It ends within the grace, whatever still holds it."""

@@ -44,7 +44,7 @@ class Connection(aiosqlite.Connection):
         return result
 
     def post(self, function: Callable[[], None]) -> None:
-        """Runs it on the thread without anybody waiting for its end."""
+        """Runs it on the thread; its end is not waited for."""
         self._tx.put_nowait((None, function))
 
 

@@ -121,14 +121,14 @@ class Database:
             return await self._reader.run(_data_version)
 
     async def checkpoint(self) -> None:
-        """Moves the log into the database and truncates it, unless somebody reads from it just now."""
+        """Moves the log into the database and truncates it, unless a reader is in it just now."""
         self._refuse_if_closed()
         with self._explained():
             await self._writer.checkpoint()
 
     async def close(self) -> None:
         """Ends the connections; what was written before is committed."""
-        opened, self._open = self._open, []  # from here on nobody is let in any more
+        opened, self._open = self._open, []  # from here on every verb is refused
         try:
             for connection in reversed(opened):
                 await connection.close()
@@ -151,7 +151,7 @@ class Database:
             self._open.append(self._writer)
             await self._reader
             self._open.append(self._reader)
-            # On the reader, so that nobody waits at the gate for it.
+            # On the reader, so that no other process waits at the gate for it.
             await self._reader.run(self._check_soundness)
         self._identity = Identity(self.path)
 

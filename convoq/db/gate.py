@@ -35,7 +35,7 @@ class Gate:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Closing it again does nothing: the descriptor's number may be somebody else's by then."""
+        """Closing it again does nothing: the descriptor's number may be reused by then."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

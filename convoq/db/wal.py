@@ -26,7 +26,7 @@ class Use:
         with _lock:
             status = path.stat()
             self._file: tuple[int, int] | None = (status.st_dev, status.st_ino)
-            # Looking drops the locks that SQLite holds on the file in this process; whoever holds some has looked.
+            # Looking drops SQLite's locks on the file in this process; a connection that holds some has looked already.
             if not _uses[self._file]:
                 _refuse_foreign_log(path)
             _uses[self._file] += 1

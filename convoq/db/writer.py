@@ -18,7 +18,7 @@ T = TypeVar("T")
 Unit = Callable[[sqlite3.Connection], T]
 Settle = Callable[[T | Exception], None]
 
-MAX_BATCH = 512  # units a transaction, so that nobody behind the gate waits for a whole flood
+MAX_BATCH = 512  # units a transaction, so that no process behind the gate waits for a whole flood
 
 
 class _Waiting(NamedTuple):
@@ -33,7 +33,7 @@ def always() -> bool:
 
 
 def settle(future: asyncio.Future[T], result: T | Exception) -> None:
-    """Tells the one who waits, if somebody still does."""
+    """Sets the result, unless the future was cancelled meanwhile."""
     if future.done():
         return
     if isinstance(result, Exception):
@@ -73,7 +73,7 @@ class Writer:
         if durable:
             self._thread.post(self._drain)
         else:
-            # Nobody waits for its fsync: a moment later the ack has the claim that follows it in its transaction.
+            # No caller waits for its fsync: a moment later the ack has the claim that follows it in its transaction.
             self._loop.call_soon(self._thread.post, self._drain)
 
     async def checkpoint(self) -> None:
@@ -105,11 +105,11 @@ class Writer:
             batch = self._take()
             if batch:
                 results = self._commit(batch)
-                with suppress(RuntimeError):  # the loop is gone: nobody waits for the results any more
+                with suppress(RuntimeError):  # the loop is closed, and its callers with it
                     self._loop.call_soon_threadsafe(_settle_all, batch, results)
                 continue
             self._draining = False
-            # Somebody may have come between the look and the flag: look once more.
+            # A unit may have come between the look and the flag: look once more.
             if not self._inbox:
                 return
             self._draining = True
@@ -182,7 +182,7 @@ def _alone(connection: sqlite3.Connection, unit: Unit[Any]) -> Any:
         result = unit(connection)
     except Exception as error:
         if is_environmental(error):
-            raise  # SQLite may have undone everything, so nobody's unit stands
+            raise  # SQLite may have undone everything, so no unit stands
         connection.execute("ROLLBACK TO unit")
         result = error
     connection.execute("RELEASE unit")
@@ -195,7 +195,7 @@ def _settle_all(batch: list[_Waiting], results: list[Any]) -> None:
 
 
 def _truncate_log(connection: sqlite3.Connection) -> None:
-    """Moves the log into the database and truncates it, unless somebody reads from it just now."""
+    """Moves the log into the database and truncates it, unless a reader is in it just now."""
     connection.execute("PRAGMA busy_timeout = 50")
     with suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -60,7 +60,7 @@ class AnswerHandler:
         except (Snooze, LeaseLost, DatabaseUnavailable):
             raise
         except Exception as error:
-            # The queue will bury these: so that their rows say why nobody answered, and later messages are not held up.
+            # The queue will bury these: their rows say why there is no answer, and later messages are not held up.
             spent = [job.id for job in context.running if _is_last(job, error)]
             await self._turns.give_up(spent, context.fence)
             raise
@@ -158,7 +158,7 @@ class AnswerHandler:
         return draft
 
     def _held(self, error: AccountRefused, turn: Turn) -> Snooze | Unrecoverable:
-        """Nobody's message is lost to a key that somebody corrects or an account that somebody tops up meanwhile."""
+        """A key is corrected and an account topped up: until then the message is held, not lost."""
         now = self._clock.now()
         if self._alarmed_at is None or now - self._alarmed_at >= ALARM_PAUSE_MS:
             self._alarmed_at = now
@@ -172,7 +172,7 @@ class AnswerHandler:
         if await self._turns.commit_reply(turn, draft.text, parts, context.fence, even_if_newer=last_chance):
             log.info("reply.committed", conversation_id=turn.conversation.id, parts=len(parts))
             return ()
-        # Somebody wrote, or took the conversation over, between the look and the commit: both mean look again.
+        # A message came, or a person took over, between the look and the commit: both mean look again.
         return await context.absorb() or context.claim.jobs
 
 

@@ -56,7 +56,7 @@ class ClaimContext:
     async def acked(self) -> None:
         """Returns when every job that is done is on record. Raises LeaseLost."""
         if self._acking:
-            # Whoever is cancelled while he waits here does not cancel what was done.
+            # asyncio.wait, not gather: cancelling the waiter must not cancel the acks.
             await asyncio.wait(self._acking)
         acking, self._acking = self._acking, []
         for one in acking:

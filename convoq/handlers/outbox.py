@@ -20,7 +20,7 @@ WINDOW_MS = 24 * 3_600_000  # WhatsApp takes free text only this long after the 
 SHORTEST_PAUSE = 1.0  # seconds between two tries; it grows with the time that the message has waited
 LONGEST_PAUSE = 60.0
 ACCOUNT_PAUSE = 60.0  # seconds between two tries while our account is refused
-LATE_SHARE = 0.5  # of reconcile_after: whoever was stopped this long before its request must not send any more
+LATE_SHARE = 0.5  # of reconcile_after: a process stopped this long before its request must not send any more
 
 
 class Delivery:
@@ -109,7 +109,7 @@ class Delivery:
                 raise self._later(row, f"unknown whether it was sent: {error}", at_least=self._reconcile_after)
             case Failure.ACCOUNT:
                 await self._outbox.mark_ready(row, fence, because=str(error))
-                # Nobody's message is at fault, so no attempt is spent; the error stands in the log each time.
+                # No message is at fault, so no attempt is spent; the error stands in the log each time.
                 log.error("account.refused", code=error.code, error=str(error))
                 raise Snooze(ACCOUNT_PAUSE, str(error))
             case Failure.NOT_SENT | Failure.WAIT:
@@ -138,7 +138,7 @@ class Delivery:
 
     def _unknowable(self, row: OutboxRow) -> float:
         """Seconds from the attempt on in which the channel may still come to have the part."""
-        # `ambiguous`: the attempt is over. `sending`: whoever made it died or was stopped, but its request may live on.
+        # `ambiguous`: the attempt is over. `sending`: its worker died or was stopped, but its request may live on.
         return self._reconcile_after + (self._request_timeout if row.state == "sending" else 0.0)
 
     def _later(self, row: OutboxRow, reason: str, *, at_least: float) -> Snooze | RetryLater:

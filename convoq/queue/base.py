@@ -242,7 +242,7 @@ class JobAdmin(Protocol):
         ...
 
     async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:
-        """Ready jobs that nobody runs become cancelled. A running one is left alone."""
+        """Ready jobs that are not running become cancelled. A running one is left alone."""
         ...
 
     async def discard(self, where: JobFilter, *, limit: int = 500) -> int:

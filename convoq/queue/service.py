@@ -95,7 +95,7 @@ class QueueService:
         retries: after the delay that RetryLater asks for, or with exponential backoff and full jitter.
         """
         if isinstance(error, DatabaseUnavailable):
-            # A locked file or a full disk is no job's fault: nobody's message is buried for it.
+            # A locked file or a full disk is no job's fault: no message is buried for it.
             error = Snooze(self._settings.backoff_base, str(error))
         if isinstance(error, Snooze):
             await self._queue.nack(claim, delay=error.delay, reason=_reason(str(error)))
@@ -127,7 +127,7 @@ class QueueService:
         try:
             await self._bury(claim, spent, f"started {spent[0].max_attempts} times, and no start came to an end")
         except (LeaseLost, DatabaseUnavailable) as error:
-            # Whoever claims the lane next buries it; the other claims are good and must not go down with this one.
+            # The next claim of the lane buries it; the other claims are good and must not go down with this one.
             log.warning("burial.failed", kind=claim.kind, jobs=_ids(spent), error=str(error))
             return None
         left = [job for job in claim.jobs if job not in spent]

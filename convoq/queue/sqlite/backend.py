@@ -8,30 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
-from typing import NamedTuple
 
 from convoq.db import Database
 from convoq.db.transaction import Transaction
-from convoq.errors import LeaseLost
-from convoq.jobs import PRIORITIES, NewJob
+from convoq.jobs import NewJob
 from convoq.queue.base import Claim, Enqueued, Fence, Job, JobFilter, JobRecord, Stats
-from convoq.queue.sqlite import dedup, listing
+from convoq.queue.sqlite import dedup, lanes, listing
 from convoq.queue.sqlite.enqueue import EnqueueBatcher
 from convoq.queue.sqlite.liveness import Liveness, Notifier, is_alive, known_workers, remove_dead
 
-LARGEST_CLAIM = 32  # jobs a claim; the rest of a longer burst comes with absorb() or the next claim
-ALONE_FROM_ATTEMPT = 3  # a job that failed this often is claimed without its neighbours
 NET_INTERVAL = 0.5  # seconds between two looks for work whose wake-up was lost
-
-
-class _Holder(NamedTuple):
-    """The worker that claims, and where the receipts of its claims come from."""
-
-    worker: str
-    receipts: Iterator[str]
 
 
 class SqliteQueue:
@@ -69,53 +58,20 @@ class SqliteQueue:
     async def claim(self, limit: int, *, lease: float, worker: str) -> list[Claim]:
         now = self._database.clock.now()
         until = now + round(lease * 1000)
-        holder = _Holder(worker, self._receipts)
-
-        def unit(tx: Transaction) -> list[Claim]:
-            claims: list[Claim] = []
-            for priority in PRIORITIES:
-                due = tx.execute(DUE_LANES, (priority, now, limit - len(claims))).fetchall()
-                claims += filter(None, (_claim_lane(tx, lane_id, lane, now, until, holder) for lane_id, lane in due))
-                if len(claims) == limit:
-                    break
-            return claims
-
-        return await self._database.write(unit, durable=False)
+        holder = lanes.Holder(worker, self._receipts)
+        return await self._database.write(lanes.claim_due, limit, now, until, holder, durable=False)
 
     async def absorb(self, claim: Claim) -> Claim:
-        now = self._database.clock.now()
-
-        def unit(tx: Transaction) -> Claim:
-            lane_id = _require(tx, claim)
-            # Taken by an earlier absorb() whose caller never heard of it: ours, and paid for.
-            known = _charged_behind(tx, lane_id, claim)
-            claim_now = claim.with_jobs([*claim.jobs, *known])
-            newer = _newer(tx, lane_id, claim_now)
-            _charge(tx, newer, now, claim.receipt)
-            return claim_now.with_jobs([*claim_now.jobs, *newer])
-
-        return await self._database.write(unit, durable=False)
+        return await self._database.write(lanes.absorb, claim, self._database.clock.now(), durable=False)
 
     async def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
         until = self._database.clock.now() + round(lease * 1000)
-
-        def unit(tx: Transaction) -> list[Claim]:
-            return [claim for claim in claims if not _renew(tx, claim, until)]
-
-        return await self._database.write(unit, durable=False)
+        return await self._database.write(lanes.extend, claims, until, durable=False)
 
     # --- Ending a claim
 
     def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> asyncio.Future[None]:
-        now = self._database.clock.now()
-
-        def unit(tx: Transaction) -> None:
-            lane_id = _require(tx, claim)
-            _finish(tx, claim, claim.jobs if jobs is None else jobs, "done", now)
-            if jobs is None or not _has_unfinished(tx, lane_id, claim):
-                _free_lane(tx, lane_id, now)
-
-        return self._database.submit(unit, durable=False)
+        return self._database.submit(lanes.ack, claim, jobs, self._database.clock.now(), durable=False)
 
     async def nack(
         self,
@@ -127,36 +83,18 @@ class SqliteQueue:
         reason: str | None = None,
     ) -> None:
         due_at = self._database.clock.now() + round(delay * 1000)
-        kept = {job.id for job in charged}
-        refunded = [(int(job.id), claim.receipt) for job in claim.jobs if job.id not in kept]
-
-        def unit(tx: Transaction) -> None:
-            lane_id = _require(tx, claim)
-            tx.executemany(REFUND, refunded)
-            if error is not None:
-                tx.executemany("UPDATE jobs SET error = ? WHERE id = ?", [(error, int(i)) for i in kept])
-            _free_lane(tx, lane_id, due_at, reason)
-
-        await self._database.write(unit, durable=False)
+        await self._database.write(lanes.nack, claim, due_at, charged, error, reason, durable=False)
         self._wake_soon()
 
     async def bury(self, claim: Claim, jobs: Sequence[Job], *, error: str) -> None:
-        now = self._database.clock.now()
-
-        def unit(tx: Transaction) -> None:
-            lane_id = _require(tx, claim)
-            _finish(tx, claim, jobs, "dead", now, error)
-            if not _has_unfinished(tx, lane_id, claim):
-                _free_lane(tx, lane_id, now)
-
-        await self._database.write(unit)
+        await self._database.write(lanes.bury, claim, jobs, error, self._database.clock.now())
 
     def fence(self, claim: Claim) -> Fence:
         def check(tx: Transaction) -> None:
-            _require(tx, claim)
+            lanes.require_lane(tx, claim)
 
         def has_newer(tx: Transaction) -> bool:
-            return bool(_newer(tx, _require(tx, claim), claim))
+            return bool(lanes.newer_jobs(tx, lanes.require_lane(tx, claim), claim))
 
         return Fence(check, has_newer)
 
@@ -167,19 +105,13 @@ class SqliteQueue:
 
     async def recover(self) -> int:
         directory = self._database.run_directory
-        holders = await self._database.read(lambda tx: tx.execute(CLAIM_HOLDERS).fetchall())
+        holders = await self._database.read(lambda tx: tx.execute(lanes.HOLDERS).fetchall())
         names = {worker for (worker,) in holders} | set(known_workers(directory))
         names.discard(self._liveness.name if self._liveness is not None else "")
         gone = [name for name in names if not is_alive(directory, name)]
         if not gone:
             return 0
-        now = self._database.clock.now()
-
-        def unit(tx: Transaction) -> int:
-            tx.executemany(COUNT_CRASHES, [(name,) for name in gone])
-            return sum(tx.execute(FREE_LANES_OF_WORKER, (now, name)).rowcount for name in gone)
-
-        freed = await self._database.write(unit, durable=False)
+        freed = await self._database.write(lanes.free_lanes_of, gone, self._database.clock.now(), durable=False)
         for name in gone:
             remove_dead(directory, name)
         return freed
@@ -197,7 +129,7 @@ class SqliteQueue:
                 return
 
     async def next_due(self) -> float | None:
-        due_at = await self._database.read(_next_due)
+        due_at = await self._database.read(lanes.next_due)
         return None if due_at is None else max(0.0, (due_at - self._database.clock.now()) / 1000)
 
     async def _woken(self, seconds: float) -> bool:
@@ -255,130 +187,9 @@ class SqliteQueue:
 
     async def prune(self, *, older_than: float, limit: int = 500) -> int:
         now = self._database.clock.now()
-
-        def unit(tx: Transaction) -> int:
-            dedup.prune(tx, now, limit)
-            return listing.prune(tx, now - round(older_than * 1000), limit)
-
-        return await self._database.write(unit, durable=False)
+        return await self._database.write(_prune, now, round(older_than * 1000), limit, durable=False)
 
 
-DUE_LANES = "SELECT id, lane FROM lanes WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
-CLAIM_HOLDERS = "SELECT DISTINCT worker FROM lanes WHERE receipt IS NOT NULL"
-COUNT_CRASHES = """
-    UPDATE jobs SET crashes = crashes + 1 WHERE id IN
-    (SELECT j.id FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id AND j.receipt = l.receipt AND j.state = 'ready'
-     WHERE l.worker = ? AND l.receipt IS NOT NULL)
-"""
-FREE_LANE = "UPDATE lanes SET due_at = ?, reason = ?, receipt = NULL, worker = NULL WHERE id = ?"
-FREE_LANES_OF_WORKER = """
-    UPDATE lanes SET due_at = min(due_at, ?), receipt = NULL, worker = NULL
-    WHERE worker = ? AND receipt IS NOT NULL
-"""
-FRONT = """
-    SELECT id, kind, payload, attempt, max_attempts, enqueued_at, crashes FROM jobs
-    WHERE lane_id = ? AND state = 'ready' AND id > ? ORDER BY id LIMIT ?
-"""
-
-CHARGED_BEHIND = """
-    SELECT id, kind, payload, attempt, max_attempts, enqueued_at, crashes FROM jobs
-    WHERE lane_id = ? AND state = 'ready' AND id > ? AND receipt = ? ORDER BY id
-"""
-REFUND = "UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready' AND receipt = ?"
-FINISH = """
-    UPDATE jobs SET state = ?, finished_at = ?, error = coalesce(?, error)
-    WHERE id = ? AND state = 'ready' AND receipt = ?
-"""
-
-
-def _claim_lane(tx: Transaction, lane_id: int, lane: str, now: int, until: int, holder: _Holder) -> Claim | None:
-    jobs = _front(tx, lane_id)
-    if not jobs:
-        tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
-        return None
-    receipt = next(holder.receipts)
-    tx.execute(
-        "UPDATE lanes SET due_at = ?, reason = NULL, receipt = ?, worker = ? WHERE id = ?",
-        (until, receipt, holder.worker, lane_id),
-    )
-    _charge(tx, jobs, now, receipt)
-    return Claim(lane, receipt, tuple(jobs))
-
-
-def _front(
-    tx: Transaction, lane_id: int, *, after: int = 0, kind: str | None = None, limit: int = LARGEST_CLAIM
-) -> list[Job]:
-    """The ready jobs at the lane's front that go into one claim, as they will be once charged."""
-    jobs: list[Job] = []
-    for row in tx.execute(FRONT, (lane_id, after, limit)):
-        job = Job(str(row[0]), row[1], row[2], row[3] + 1, *row[4:])
-        if job.kind != (kind or job.kind) or (job.attempt >= ALONE_FROM_ATTEMPT and (jobs or after)):
-            break
-        kind = job.kind
-        jobs.append(job)
-        if job.attempt >= ALONE_FROM_ATTEMPT:
-            break
-    return jobs
-
-
-def _newer(tx: Transaction, lane_id: int, claim: Claim) -> list[Job]:
-    """What absorb() would take; nothing for a claim that is to be alone."""
-    if claim.jobs[0].attempt >= ALONE_FROM_ATTEMPT:
-        return []
-    return _front(tx, lane_id, after=int(claim.jobs[-1].id), kind=claim.kind)
-
-
-def _charged_behind(tx: Transaction, lane_id: int, claim: Claim) -> list[Job]:
-    rows = tx.execute(CHARGED_BEHIND, (lane_id, int(claim.jobs[-1].id), claim.receipt))
-    return [Job(str(row[0]), *row[1:]) for row in rows]
-
-
-def _charge(tx: Transaction, jobs: Iterable[Job], now: int, receipt: str) -> None:
-    tx.executemany(
-        "UPDATE jobs SET attempt = attempt + 1, claimed_at = ?, receipt = ? WHERE id = ?",
-        [(now, receipt, int(job.id)) for job in jobs],
-    )
-
-
-def _require(tx: Transaction, claim: Claim) -> int:
-    """The id of the lane that the claim still holds."""
-    query = "SELECT id FROM lanes WHERE lane = ? AND receipt = ?"
-    held: tuple[int] | None = tx.execute(query, (claim.lane, claim.receipt)).fetchone()
-    if held is None:
-        raise LeaseLost
-    return held[0]
-
-
-def _renew(tx: Transaction, claim: Claim, until: int) -> bool:
-    renewed = tx.execute(
-        "UPDATE lanes SET due_at = ? WHERE lane = ? AND receipt = ?", (until, claim.lane, claim.receipt)
-    )
-    return renewed.rowcount == 1
-
-
-def _finish(tx: Transaction, claim: Claim, jobs: Iterable[Job], state: str, now: int, error: str | None = None) -> None:
-    tx.executemany(FINISH, [(state, now, error, int(job.id), claim.receipt) for job in jobs])
-
-
-def _has_unfinished(tx: Transaction, lane_id: int, claim: Claim) -> bool:
-    rows = tx.execute(
-        "SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' AND receipt = ? LIMIT 1", (lane_id, claim.receipt)
-    )
-    return rows.fetchone() is not None
-
-
-def _free_lane(tx: Transaction, lane_id: int, due_at: int, reason: str | None = None) -> None:
-    """Ends the lane's claim: it is due again at `due_at` if jobs remain, else it goes."""
-    if tx.execute("SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' LIMIT 1", (lane_id,)).fetchone():
-        tx.execute(FREE_LANE, (due_at, reason, lane_id))
-    else:
-        tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
-
-
-def _next_due(tx: Transaction) -> int | None:
-    """The earliest due_at of all lanes: one index look-up for each priority."""
-    found = [
-        tx.execute("SELECT min(due_at) FROM lanes WHERE priority = ?", (priority,)).fetchone()[0]
-        for priority in PRIORITIES
-    ]
-    return min((due_at for due_at in found if due_at is not None), default=None)
+def _prune(tx: Transaction, now: int, older_than: int, limit: int) -> int:
+    dedup.prune(tx, now, limit)
+    return listing.prune(tx, now - older_than, limit)

@@ -83,7 +83,7 @@ def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
 
 
 def cancel(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
-    """Ready jobs that nobody runs; a lane left without jobs goes."""
+    """Ready jobs that are not running; a lane left without jobs goes."""
     rows = _choose(tx, where, f"j.state = 'ready' AND NOT {RUNNING}", limit, now)
     for job_id, lane, _ in rows:
         tx.execute("UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ?", (now, job_id))
@@ -102,7 +102,7 @@ def discard(tx: Transaction, where: JobFilter, limit: int) -> int:
 
 
 def prune(tx: Transaction, ended_before: int, limit: int) -> int:
-    """Done and cancelled jobs; dead letters stay until somebody discards them."""
+    """Done and cancelled jobs; dead letters stay until they are discarded."""
     deleted = 0
     for state in (State.DONE, State.CANCELLED):
         deleted += tx.execute(

@@ -1,0 +1,196 @@
+"""Lanes in the SQLite file, a transaction a verb: who may run their jobs, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from convoq.db.transaction import Transaction
+from convoq.errors import LeaseLost
+from convoq.jobs import PRIORITIES
+from convoq.queue.base import Claim, Job
+
+LARGEST_CLAIM = 32  # jobs a claim; the rest of a longer burst comes with absorb() or the next claim
+ALONE_FROM_ATTEMPT = 3  # a job that failed this often is claimed without its neighbours
+
+
+class Holder(NamedTuple):
+    """The worker that claims, and where the receipts of its claims come from."""
+
+    worker: str
+    receipts: Iterator[str]
+
+
+def claim_due(tx: Transaction, limit: int, now: int, until: int, holder: Holder) -> list[Claim]:
+    claims: list[Claim] = []
+    for priority in PRIORITIES:
+        due = tx.execute(DUE_LANES, (priority, now, limit - len(claims))).fetchall()
+        claims += filter(None, (_claim_lane(tx, lane_id, lane, now, until, holder) for lane_id, lane in due))
+        if len(claims) == limit:
+            break
+    return claims
+
+
+def absorb(tx: Transaction, claim: Claim, now: int) -> Claim:
+    lane_id = require_lane(tx, claim)
+    # Taken by an earlier absorb() that was cancelled before its caller heard of it: ours, and paid for.
+    known = _charged_behind(tx, lane_id, claim)
+    claim_now = claim.with_jobs([*claim.jobs, *known])
+    newer = newer_jobs(tx, lane_id, claim_now)
+    _charge(tx, newer, now, claim.receipt)
+    return claim_now.with_jobs([*claim_now.jobs, *newer])
+
+
+def extend(tx: Transaction, claims: Sequence[Claim], until: int) -> list[Claim]:
+    return [claim for claim in claims if not _renew(tx, claim, until)]
+
+
+def ack(tx: Transaction, claim: Claim, jobs: Sequence[Job] | None, now: int) -> None:
+    lane_id = require_lane(tx, claim)
+    _finish(tx, claim, claim.jobs if jobs is None else jobs, "done", now)
+    if jobs is None or not _has_unfinished(tx, lane_id, claim):
+        _free_lane(tx, lane_id, now)
+
+
+def nack(
+    tx: Transaction, claim: Claim, due_at: int, charged: Sequence[Job], error: str | None, reason: str | None
+) -> None:
+    lane_id = require_lane(tx, claim)
+    kept = {job.id for job in charged}
+    tx.executemany(REFUND, [(int(job.id), claim.receipt) for job in claim.jobs if job.id not in kept])
+    if error is not None:
+        tx.executemany("UPDATE jobs SET error = ? WHERE id = ?", [(error, int(job_id)) for job_id in kept])
+    _free_lane(tx, lane_id, due_at, reason)
+
+
+def bury(tx: Transaction, claim: Claim, jobs: Sequence[Job], error: str, now: int) -> None:
+    lane_id = require_lane(tx, claim)
+    _finish(tx, claim, jobs, "dead", now, error)
+    if not _has_unfinished(tx, lane_id, claim):
+        _free_lane(tx, lane_id, now)
+
+
+def free_lanes_of(tx: Transaction, workers: Sequence[str], now: int) -> int:
+    tx.executemany(COUNT_CRASHES, [(name,) for name in workers])
+    return sum(tx.execute(FREE_LANES_OF_WORKER, (now, name)).rowcount for name in workers)
+
+
+DUE_LANES = "SELECT id, lane FROM lanes WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
+HOLDERS = "SELECT DISTINCT worker FROM lanes WHERE receipt IS NOT NULL"
+COUNT_CRASHES = """
+    UPDATE jobs SET crashes = crashes + 1 WHERE id IN
+    (SELECT j.id FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id AND j.receipt = l.receipt AND j.state = 'ready'
+     WHERE l.worker = ? AND l.receipt IS NOT NULL)
+"""
+FREE_LANE = "UPDATE lanes SET due_at = ?, reason = ?, receipt = NULL, worker = NULL WHERE id = ?"
+FREE_LANES_OF_WORKER = """
+    UPDATE lanes SET due_at = min(due_at, ?), receipt = NULL, worker = NULL
+    WHERE worker = ? AND receipt IS NOT NULL
+"""
+FRONT = """
+    SELECT id, kind, payload, attempt, max_attempts, enqueued_at, crashes FROM jobs
+    WHERE lane_id = ? AND state = 'ready' AND id > ? ORDER BY id LIMIT ?
+"""
+
+CHARGED_BEHIND = """
+    SELECT id, kind, payload, attempt, max_attempts, enqueued_at, crashes FROM jobs
+    WHERE lane_id = ? AND state = 'ready' AND id > ? AND receipt = ? ORDER BY id
+"""
+REFUND = "UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready' AND receipt = ?"
+FINISH = """
+    UPDATE jobs SET state = ?, finished_at = ?, error = coalesce(?, error)
+    WHERE id = ? AND state = 'ready' AND receipt = ?
+"""
+
+
+def _claim_lane(tx: Transaction, lane_id: int, lane: str, now: int, until: int, holder: Holder) -> Claim | None:
+    jobs = _front(tx, lane_id)
+    if not jobs:
+        tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
+        return None
+    receipt = next(holder.receipts)
+    tx.execute(
+        "UPDATE lanes SET due_at = ?, reason = NULL, receipt = ?, worker = ? WHERE id = ?",
+        (until, receipt, holder.worker, lane_id),
+    )
+    _charge(tx, jobs, now, receipt)
+    return Claim(lane, receipt, tuple(jobs))
+
+
+def _front(
+    tx: Transaction, lane_id: int, *, after: int = 0, kind: str | None = None, limit: int = LARGEST_CLAIM
+) -> list[Job]:
+    """The ready jobs at the lane's front that go into one claim, as they will be once charged."""
+    jobs: list[Job] = []
+    for row in tx.execute(FRONT, (lane_id, after, limit)):
+        job = Job(str(row[0]), row[1], row[2], row[3] + 1, *row[4:])
+        if job.kind != (kind or job.kind) or (job.attempt >= ALONE_FROM_ATTEMPT and (jobs or after)):
+            break
+        kind = job.kind
+        jobs.append(job)
+        if job.attempt >= ALONE_FROM_ATTEMPT:
+            break
+    return jobs
+
+
+def newer_jobs(tx: Transaction, lane_id: int, claim: Claim) -> list[Job]:
+    """What absorb() would take; nothing for a claim that is to be alone."""
+    if claim.jobs[0].attempt >= ALONE_FROM_ATTEMPT:
+        return []
+    return _front(tx, lane_id, after=int(claim.jobs[-1].id), kind=claim.kind)
+
+
+def _charged_behind(tx: Transaction, lane_id: int, claim: Claim) -> list[Job]:
+    rows = tx.execute(CHARGED_BEHIND, (lane_id, int(claim.jobs[-1].id), claim.receipt))
+    return [Job(str(row[0]), *row[1:]) for row in rows]
+
+
+def _charge(tx: Transaction, jobs: Iterable[Job], now: int, receipt: str) -> None:
+    tx.executemany(
+        "UPDATE jobs SET attempt = attempt + 1, claimed_at = ?, receipt = ? WHERE id = ?",
+        [(now, receipt, int(job.id)) for job in jobs],
+    )
+
+
+def require_lane(tx: Transaction, claim: Claim) -> int:
+    """The id of the lane that the claim still holds."""
+    query = "SELECT id FROM lanes WHERE lane = ? AND receipt = ?"
+    held: tuple[int] | None = tx.execute(query, (claim.lane, claim.receipt)).fetchone()
+    if held is None:
+        raise LeaseLost
+    return held[0]
+
+
+def _renew(tx: Transaction, claim: Claim, until: int) -> bool:
+    renewed = tx.execute(
+        "UPDATE lanes SET due_at = ? WHERE lane = ? AND receipt = ?", (until, claim.lane, claim.receipt)
+    )
+    return renewed.rowcount == 1
+
+
+def _finish(tx: Transaction, claim: Claim, jobs: Iterable[Job], state: str, now: int, error: str | None = None) -> None:
+    tx.executemany(FINISH, [(state, now, error, int(job.id), claim.receipt) for job in jobs])
+
+
+def _has_unfinished(tx: Transaction, lane_id: int, claim: Claim) -> bool:
+    rows = tx.execute(
+        "SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' AND receipt = ? LIMIT 1", (lane_id, claim.receipt)
+    )
+    return rows.fetchone() is not None
+
+
+def _free_lane(tx: Transaction, lane_id: int, due_at: int, reason: str | None = None) -> None:
+    """Ends the lane's claim: it is due again at `due_at` if jobs remain, else it goes."""
+    if tx.execute("SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' LIMIT 1", (lane_id,)).fetchone():
+        tx.execute(FREE_LANE, (due_at, reason, lane_id))
+    else:
+        tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
+
+
+def next_due(tx: Transaction) -> int | None:
+    """The earliest due_at of all lanes: one index look-up for each priority."""
+    found = [
+        tx.execute("SELECT min(due_at) FROM lanes WHERE priority = ?", (priority,)).fetchone()[0]
+        for priority in PRIORITIES
+    ]
+    return min((due_at for due_at in found if due_at is not None), default=None)
