@@ -19,7 +19,7 @@ from convoq.db import Database, Unit
 from convoq.db.writer import Settle, always
 from convoq.handlers.base import ClaimContext, Handlers
 from convoq.jobs import ProcessAiResponse
-from convoq.queue.base import JobFilter, State
+from convoq.queue.base import JobFilter, JobState
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings.options import QueueSettings
@@ -91,7 +91,7 @@ async def enqueue(*, directory: str, seconds: float) -> dict[str, object]:
         started = time.perf_counter()
         await flat_out(queue.enqueue, prepared, producers=PRODUCERS, seconds=seconds)
         elapsed = time.perf_counter() - started
-        finished = await backend.count(JobFilter(states=(State.DONE,)))
+        finished = await backend.count(JobFilter(states=(JobState.DONE,)))
         enqueued = await backend.count(JobFilter())
         waits = database.waits()
         await backend.close()

@@ -12,7 +12,7 @@ from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.states import Outcome
 from convoq.monitoring.documents import last_line
 from convoq.monitoring.transcripts import is_unanswered
-from convoq.queue.base import JobRecord, State
+from convoq.queue.base import JobRecord, JobState
 from convoq.text import age, counted, harmless, local_time, mask_address, masked
 
 NAMES = {"contact": "person", "ai": "AI", "operator": "operator", "system": "convoq"}
@@ -128,9 +128,9 @@ def _unanswered(line: Line, job: JobRecord | None) -> str:
         failed = line.message.outcome is Outcome.FAILED
         return f"not answered: {name} failed and was discarded" if failed else "waits for its answer"
     match job.state:
-        case State.DEAD:
+        case JobState.DEAD:
             return f"not answered: {last_line(job.error)} ({name} failed for good: convoq jobs retry {job.id})"
-        case State.CANCELLED:
+        case JobState.CANCELLED:
             return f"not answered: {name} was cancelled (convoq jobs retry {job.id})"
     cause = job.reason or last_line(job.error)
     return f"waits for its answer ({name}: {cause})" if cause else f"waits for its answer ({name})"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from convoq.cli.terminal.output import colored
 from convoq.cli.terminal.table import print_table
 from convoq.monitoring.documents import last_line, parsed, priority_name
-from convoq.queue.base import JobRecord, State
+from convoq.queue.base import JobRecord, JobState
 from convoq.text import age, harmless, local_time, masked
 
 COLORS = {"running": "green", "dead": "red", "scheduled": "yellow"}
@@ -16,7 +16,7 @@ COLORS = {"running": "green", "dead": "red", "scheduled": "yellow"}
 
 def standing(record: JobRecord, now: int) -> str:
     """The job's state in an operator's words: a ready one may be running or wait for its time."""
-    if record.state is not State.READY:
+    if record.state is not JobState.READY:
         return str(record.state)
     if record.running:
         return "running"
@@ -87,7 +87,7 @@ def _facts(record: JobRecord, now: int) -> Iterator[tuple[str, str]]:
         yield "claimed", moment(record.claimed_at)
     if record.running and record.worker:
         yield "worker", record.worker
-    elif record.state is State.READY and record.due_at is not None:
+    elif record.state is JobState.READY and record.due_at is not None:
         yield "due", moment(record.due_at)
         if waits := _waits(record, now):
             yield "because", waits

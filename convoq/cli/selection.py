@@ -42,13 +42,13 @@ def is_narrowed(args: argparse.Namespace) -> bool:
 
 def job_filter(args: argparse.Namespace, *, states: Sequence[str] | None = None) -> JobFilter:
     """`states` are meant where the arguments name none."""
-    from convoq.queue.base import JobFilter, State
+    from convoq.queue.base import JobFilter, JobState
 
     chosen = getattr(args, "state", None) or states
     return JobFilter(
         ids=given_ids(args) or None,
         kinds=tuple(args.kind) if args.kind else None,
-        states=tuple(map(State, chosen)) if chosen else None,
+        states=tuple(map(JobState, chosen)) if chosen else None,
         ordering_key=args.lane,
         text=args.text,
     )

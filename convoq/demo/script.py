@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from convoq.ai.offline import NOTICE
@@ -65,9 +66,7 @@ class Script:
         self._title("The same message again, and messages that Twilio did not send")
         first = self._site.accepted[1]
         again = (await self._site.deliver(self._ben, first.text, first.sid)).status
-        jobs = await self._site.read(
-            "SELECT count(*) FROM jobs WHERE kind = 'process_ai_response' AND instr(payload, ?)", first.sid
-        )
+        jobs = len(await self._site.jobs_of(first))
         self._event("delivered again", f"{again}, and stands in the queue {_times(jobs)}")
         self._promise("a duplicate is accepted once", f"{again}, queued {_times(jobs)}", again == 200 and jobs == 1)
         forged = (
@@ -86,7 +85,7 @@ class Script:
         site.switches.model.slow = LONG_DRAFT
         message = await site.write(self._chloe, text)
         await site.until_model_asked(asked + 1)
-        await site.until(CLAIMED, message.sid, otherwise="the message was not claimed")
+        await site.until(partial(site.is_running, message), otherwise="the message was not claimed")
         killed = await site.kill_worker()
         self._event("SIGKILL", f"worker {killed} died while it wrote the reply")
         site.switches.model.slow = 0.0
@@ -94,7 +93,7 @@ class Script:
         await self._show_answer(self._chloe, (text,), before + 1)
         await self._rest(self._chloe)
         replies = len(site.sent_to(self._chloe)) - before
-        attempt = await site.read(ATTEMPT, message.sid)
+        attempt = (await site.jobs_of(message))[0].attempt
         self._promise(
             "a killed worker's message is answered once", f"{_times(replies)}, at start {attempt}",
             replies == 1 and attempt == 2,
@@ -108,7 +107,7 @@ class Script:
         site.twilio.delivery = ()
         site.twilio.fail_next(reset(accepted=True))
         message = await site.write(self._ben, text)
-        await site.until(RECONCILED, message.sid, otherwise="the lost answer was never cleared up")
+        await site.until(partial(site.is_reconciled, message), otherwise="the lost answer was never cleared up")
         site.twilio.delivery = delivery
         await self._show_answer(self._ben, (text,), before + 1)
         await self._rest(self._ben)
@@ -126,7 +125,9 @@ class Script:
         await site.answers_to(self._chloe, before + 1)
         self._event("SIGKILL", f"worker {await site.kill_worker()} died while it waited for Twilio's answer")
         self._event("started", f"worker {await site.start_worker()}")
-        await site.until(RECONCILED, message.sid, otherwise="the send of the killed worker was never cleared up")
+        await site.until(
+            partial(site.is_reconciled, message), otherwise="the send of the killed worker was never cleared up"
+        )
         site.twilio.delivery = delivery
         await self._rest(self._chloe)
         await self._show_answer(self._chloe, (text,), before + 1)
@@ -135,7 +136,7 @@ class Script:
 
     async def _settle(self) -> list[Promise]:
         """Stops the roles first: nothing may be sent any more when the records are compared."""
-        await self._site.until(IDLE, otherwise="the queue did not run empty")
+        await self._site.until(self._site.is_idle, otherwise="the queue did not run empty")
         codes = await self._site.stop()
         ended = all(code == 0 for code in codes.values())
         happened = "all three ended with 0" if ended else ", ".join(f"{role} {code}" for role, code in codes.items())
@@ -145,7 +146,9 @@ class Script:
 
     async def _rest(self, phone: Phone) -> None:
         """Returns once nothing of this phone is on its way: what would be sent twice has been by now."""
-        await self._site.until(RESTS, phone.lane, otherwise=f"{phone.owner}'s messages are still on their way")
+        await self._site.until(
+            partial(self._site.is_idle, phone.lane), otherwise=f"{phone.owner}'s messages are still on their way"
+        )
 
     async def _show_answer(self, phone: Phone, texts: tuple[str, ...], count: int) -> None:
         answers = await self._site.answers_to(phone, count)
@@ -171,16 +174,3 @@ class Script:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-CLAIMED = """
-    SELECT EXISTS (SELECT 1 FROM jobs AS j JOIN lanes AS l ON l.id = j.lane_id
-                   WHERE instr(j.payload, ?) AND j.state = 'ready' AND l.receipt IS NOT NULL)
-"""
-ATTEMPT = "SELECT attempt FROM jobs WHERE kind = 'process_ai_response' AND instr(payload, ?)"
-RECONCILED = """
-    SELECT EXISTS (SELECT 1 FROM messages AS m JOIN outbox AS o ON o.message_id = m.answered_by
-                   WHERE m.source = 'twilio:' || ? AND o.state = 'sent' AND o.reconciled)
-"""
-RESTS = "SELECT NOT EXISTS (SELECT 1 FROM lanes WHERE lane = ?)"
-IDLE = "SELECT NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'ready')"

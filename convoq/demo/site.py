@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self
 
 from convoq.channels.twilio.signature import sign
 from convoq.channels.twilio.webhooks import inbound_url
+from convoq.conversations.timeline import Timeline
 from convoq.db import Database
 from convoq.errors import ConvoqError
+from convoq.jobs import ProcessAiResponse
 from convoq.loopback import audit
 from convoq.loopback.audit import AcceptedMessage
 from convoq.loopback.environment import Account, environment, free_port, without_settings
@@ -20,8 +21,8 @@ from convoq.loopback.messages import Answer, TwilioMessage
 from convoq.loopback.people import Phone
 from convoq.loopback.process import RoleProcess, convoq, faulty_worker
 from convoq.loopback.switches import Switches
-
-T = TypeVar("T")
+from convoq.queue.base import JobFilter, JobRecord, JobState
+from convoq.queue.opening import open_queue
 
 STATE_TIMEOUT: Final = 15.0  # seconds that any one state may take to come about
 POLL_INTERVAL: Final = 0.02  # seconds
@@ -44,7 +45,6 @@ class Site:
         self._account = account
         self._directory = directory
         self._environ = environ
-        self._database: Database | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -52,7 +52,8 @@ class Site:
             await self._stack.enter_async_context(self.twilio)
             await self._stack.enter_async_context(self.switches)
             path = self._directory / "convoq.db"
-            self._database = await self._stack.enter_async_context(await Database.open(path))
+            self.database = await self._stack.enter_async_context(await Database.open(path))
+            self.jobs = (await self._stack.enter_async_context(open_queue(self.database))).jobs
             environ = self._settings(path)
             commands = {
                 "serve": convoq("serve"), "schedule": convoq("schedule"), "work": faulty_worker(self.switches.url),
@@ -100,17 +101,27 @@ class Site:
     def sent_to(self, phone: Phone) -> list[TwilioMessage]:
         return [message for message in self.twilio.messages if message.to == phone.address]
 
-    async def read(self, query: str, *values: object) -> Any:
-        """The first value that a query of the database yields."""
-        return await self._read(lambda connection: connection.execute(query, values).fetchone()[0])
+    async def jobs_of(self, message: TwilioMessage | AcceptedMessage) -> list[JobRecord]:
+        """The jobs that carry this message."""
+        return await self.jobs.list(JobFilter(kinds=(ProcessAiResponse.kind,), text=message.sid))
 
-    async def until(self, query: str, *values: object, otherwise: str) -> None:
-        """Returns once the query yields something true. Raises DemoFailed with `otherwise`."""
+    async def is_running(self, message: TwilioMessage) -> bool:
+        return any(job.running for job in await self.jobs_of(message))
+
+    async def is_reconciled(self, message: TwilioMessage) -> bool:
+        """Whether a part of its answer was found by asking Twilio."""
+        answers, _ = await Timeline(self.database).answers()
+        return any(answer.reconciled for answer in answers if answer.source.endswith(message.sid))
+
+    async def is_idle(self, lane: str | None = None) -> bool:
+        """Whether no job is left to run, of this lane or at all."""
+        return not await self.jobs.count(JobFilter(ordering_key=lane, states=(JobState.READY,)))
+
+    async def until(self, holds: Callable[[], Awaitable[bool]], *, otherwise: str) -> None:
+        """Returns once it holds. Raises DemoFailed with `otherwise`."""
         try:
             async with asyncio.timeout(STATE_TIMEOUT):
-                while True:
-                    if await self.read(query, *values):
-                        return
+                while not await holds():  # noqa: ASYNC110 # other processes change it: it can only be looked at
                     await asyncio.sleep(POLL_INTERVAL)
         except TimeoutError:
             raise DemoFailed(otherwise) from None
@@ -139,7 +150,7 @@ class Site:
         return {role: await process.stop() for role, process in self.processes.items()}
 
     async def audit(self) -> audit.AuditResult:
-        record = await self._read(audit.read_record)
+        record = await audit.read_record(self.database, self.jobs)
         return audit.audit(self.accepted, record, self.twilio.messages)
 
     async def _until(self, holds: Callable[[], bool], otherwise: str) -> None:
@@ -147,11 +158,6 @@ class Site:
             await self.twilio.wait_for(lambda _: holds(), STATE_TIMEOUT)
         except TimeoutError:
             raise DemoFailed(f"{otherwise} within {STATE_TIMEOUT:g} s") from None
-
-    async def _read(self, unit: Callable[[sqlite3.Connection], T]) -> T:
-        if self._database is None:
-            raise RuntimeError("the site is not open")
-        return await self._database.read(unit)
 
     def _settings(self, path: Path) -> dict[str, str]:
         """The environment of the processes: nothing of the user's own configuration reaches them."""

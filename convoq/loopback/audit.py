@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
+from convoq.conversations.timeline import Timeline
+from convoq.db import Database
+from convoq.jobs import ProcessAiResponse
 from convoq.loopback.messages import TwilioMessage
+from convoq.queue.base import JobAdmin, JobFilter, JobRecord, JobState
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,36 +112,32 @@ def _disordered(
             latest[promise.address] = max(own)
 
 
-def read_record(connection: sqlite3.Connection) -> DatabaseRecord:
-    """The database's side as it stands now."""
-    entries = {}
-    for key, state in connection.execute(UNRECORDED):
-        sid = _sid(key)
-        entries[sid] = MessageRecord(sid=sid, dead=state == "dead")
-    for source, outcome, dead, references, unsettled, sent in connection.execute(RECORDED):
-        sid = _sid(source)
-        entries[sid] = MessageRecord(
-            sid=sid, outcome=outcome, dead=bool(dead), references=tuple((references or "").split()),
-            unsettled=unsettled, sent=sent,
+async def read_record(database: Database, jobs: JobAdmin) -> DatabaseRecord:
+    """The database's side as it stands now.
+
+    The jobs are read first: what is recorded meanwhile is then seen twice, and what is in neither was never accepted.
+    """
+    waiting = [job async for job in _unfinished(jobs)]
+    dead = {job.id for job in waiting if job.state is JobState.DEAD}
+    answers, unprompted = await Timeline(database).answers()
+    entries = {_sid(job.dedup_key): MessageRecord(sid=_sid(job.dedup_key), dead=job.id in dead)
+               for job in waiting if job.dedup_key is not None}  # fmt: skip
+    for answer in answers:
+        entries[_sid(answer.source)] = MessageRecord(
+            sid=_sid(answer.source), outcome=answer.outcome, dead=answer.outcome is None and answer.job_id in dead,
+            references=answer.references, unsettled=answer.unsettled, sent=answer.sent,
         )  # fmt: skip
-    return DatabaseRecord(entries, frozenset(row[0] for row in connection.execute(UNPROMPTED)))
+    return DatabaseRecord(entries, unprompted)
 
 
-UNRECORDED = """
-    SELECT dedup_key, state FROM jobs
-    WHERE kind = 'process_ai_response' AND state IN ('ready', 'dead') AND dedup_key IS NOT NULL
-"""
-RECORDED = """
-    SELECT m.source, m.outcome, coalesce(m.outcome IS NULL AND j.state = 'dead', 0), group_concat(o.reference, ' '),
-           coalesce(sum(o.state IN ('ready', 'sending', 'ambiguous')), 0), coalesce(sum(o.state = 'sent'), 0)
-    FROM messages AS m
-    LEFT JOIN outbox AS o ON o.message_id = m.answered_by
-    LEFT JOIN jobs AS j ON j.id = CAST(m.job_id AS INTEGER)
-    WHERE m.direction = 'in' GROUP BY m.id ORDER BY m.id
-"""
-UNPROMPTED = """
-    SELECT o.reference FROM outbox AS o JOIN messages AS m ON m.id = o.message_id WHERE m.author <> 'ai'
-"""
+async def _unfinished(jobs: JobAdmin) -> AsyncIterator[JobRecord]:
+    """The jobs of messages that are still to be run, or failed for good; newest first."""
+    where = JobFilter(kinds=(ProcessAiResponse.kind,), states=(JobState.READY, JobState.DEAD))
+    before = None
+    while page := await jobs.list(where, before=before):
+        for job in page:
+            yield job
+        before = page[-1].id
 
 
 def _sid(key: str) -> str:

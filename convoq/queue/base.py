@@ -33,7 +33,7 @@ class Enqueuer(Protocol):
         ...
 
 
-class State(enum.StrEnum):
+class JobState(enum.StrEnum):
     """Where a job stands. A job whose lane is under a claim is still `ready`: its lease may run out."""
 
     READY = "ready"
@@ -88,7 +88,7 @@ class JobFilter:
 
     ids: tuple[str, ...] | None = None
     kinds: tuple[str, ...] | None = None
-    states: tuple[State, ...] | None = None
+    states: tuple[JobState, ...] | None = None
     ordering_key: str | None = None
     text: str | None = None  #: somewhere in the payload or the error
 
@@ -101,7 +101,7 @@ class JobRecord:
     ordering_key: str | None  #: None: the job has a lane of its own
     kind: str
     payload: str
-    state: State
+    state: JobState
     attempt: int
     max_attempts: int
     priority: int

@@ -32,7 +32,7 @@ from convoq.jobs import (
     conversation_key,
 )
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
-from convoq.queue.base import Claim, JobFilter, JobRecord, State
+from convoq.queue.base import Claim, JobFilter, JobRecord, JobState
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
@@ -175,7 +175,7 @@ class House:
         return found
 
     async def dead(self) -> list[JobRecord]:
-        return await self.engine.list(JobFilter(states=(State.DEAD,)))
+        return await self.engine.list(JobFilter(states=(JobState.DEAD,)))
 
     async def due_in(self) -> float | None:
         return await self.engine.next_due()

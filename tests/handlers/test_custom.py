@@ -11,7 +11,7 @@ import pytest
 from convoq.errors import ConfigError
 from convoq.handlers.custom import load_custom
 from convoq.jobs import NewJob, raw_job
-from convoq.queue.base import State
+from convoq.queue.base import JobState
 from tests.handlers.house import ANA, ANA_SMS, OUR_SMS, House
 
 MODULE = """
@@ -143,7 +143,7 @@ async def test_a_job_is_handed_over_as_it_was_enqueued(house: House, shop: Path)
     job_id = await put(house, "note", order=7, name="Ana", nested={"a": [1, None]})
     await house.settle()
     assert seen() == [(job_id, "shop.note", 1, {"order": 7, "name": "Ana", "nested": {"a": [1, None]}})]
-    assert (await house.job(job_id)).state is State.DONE
+    assert (await house.job(job_id)).state is JobState.DONE
 
 
 async def test_jobs_of_one_key_run_one_by_one_in_order(house: House, shop: Path) -> None:

@@ -24,7 +24,7 @@ from convoq.monitoring.documents import (
 from convoq.monitoring.findings import fail, ok
 from convoq.monitoring.processes import ProcessRecord
 from convoq.monitoring.snapshot import Alert, Snapshot
-from convoq.queue.base import JobRecord, KindStats, State, Stats
+from convoq.queue.base import JobRecord, JobState, KindStats, Stats
 from convoq.scheduler.entries import ScheduleEntry, next_runs
 from tests.clock import ManualClock
 
@@ -38,7 +38,7 @@ T1 = "1970-01-01T00:00:01.500Z"
 def job(**more: Any) -> JobRecord:
     fields: dict[str, Any] = {
         "id": "7", "ordering_key": f"twilio|{OURS}|{ANA}", "kind": "greet", "payload": '{"n":1}',
-        "state": State.DEAD, "attempt": 8, "max_attempts": 8, "priority": 0, "enqueued_at": 0, "claimed_at": 1500,
+        "state": JobState.DEAD, "attempt": 8, "max_attempts": 8, "priority": 0, "enqueued_at": 0, "claimed_at": 1500,
         "finished_at": 1500, "due_at": None, "running": False, "worker": None, "dedup_key": f"in:{ANA}",
         "error": f"Traceback:\n  a line\nValueError: no {ANA}", "reason": f"waits for {ANA}",
     }  # fmt: skip

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 
 from convoq.errors import LeaseLost
 from convoq.jobs import NORMAL, PEOPLE, UPKEEP, NewJob
-from convoq.queue.base import Claim, Enqueued, Job, JobFilter, KindStats, State
+from convoq.queue.base import Claim, Enqueued, Job, JobFilter, JobState, KindStats
 from tests.clock import ManualClock
 from tests.queue.conftest import ENGINES, Engine, Opened
 
@@ -56,7 +56,7 @@ class ModelJob:
     lane: str
     kind: str
     priority: int
-    state: State = State.READY
+    state: JobState = JobState.READY
     attempt: int = 0
     finished_at: int | None = None
 
@@ -221,14 +221,14 @@ class QueueMachine(RuleBasedStateMachine):
         claim = self.newest[receipt]
         some = self.some(data, claim)
         if self.verb(receipt, acked(self.engine(which), claim, some)):
-            self.end(claim, claim.jobs if some is None else some, State.DONE)
+            self.end(claim, claim.jobs if some is None else some, JobState.DONE)
 
     @rule(which=engines, receipt=claims, data=st.data())
     def bury(self, which: int, receipt: str, data: st.DataObject) -> None:
         claim = self.newest[receipt]
         some = self.some(data, claim) or claim.jobs
         if self.verb(receipt, self.engine(which).bury(claim, some, error="buried")):
-            self.end(claim, some, State.DEAD)
+            self.end(claim, some, JobState.DEAD)
 
     @rule(which=engines, receipt=claims, delay=st.sampled_from([0.0, 0.0, 20.0]), data=st.data())
     def nack(self, which: int, receipt: str, delay: float, data: st.DataObject) -> None:
@@ -290,10 +290,10 @@ class QueueMachine(RuleBasedStateMachine):
         lane = self.lanes.get(job.lane)
         if lane is not None and job.id in lane.claimed and lane.due_at <= self.clock.now():
             return  # the contract leaves open whether a job whose lease ran out may be cancelled under its late worker
-        cancelled = job.state is State.READY and lane is not None and job.id not in lane.claimed
+        cancelled = job.state is JobState.READY and lane is not None and job.id not in lane.claimed
         assert self.run(self.engine(which).cancel(JobFilter(ids=(job.id,)))) == cancelled
         if cancelled and lane is not None:
-            job.state, job.finished_at = State.CANCELLED, self.clock.now()
+            job.state, job.finished_at = JobState.CANCELLED, self.clock.now()
             lane.jobs.remove(job.id)
             self.close_if_empty(job.lane)
 
@@ -301,10 +301,10 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     def retry_dead(self, which: int, data: st.DataObject) -> None:
         job = self.jobs[data.draw(st.sampled_from(sorted(self.jobs)), label="job")]
-        revived = job.state in (State.DEAD, State.CANCELLED)
+        revived = job.state in (JobState.DEAD, JobState.CANCELLED)
         assert self.run(self.engine(which).retry_dead(JobFilter(ids=(job.id,)))) == revived
         if revived:
-            job.state, job.attempt, job.finished_at = State.READY, 0, None
+            job.state, job.attempt, job.finished_at = JobState.READY, 0, None
             self.line_up(job, self.clock.now())
 
     @rule(which=engines, older_than=st.sampled_from([5.0, 100.0]))
@@ -313,7 +313,7 @@ class QueueMachine(RuleBasedStateMachine):
         old = [
             job.id
             for job in self.jobs.values()
-            if job.state in (State.DONE, State.CANCELLED) and (job.finished_at or 0) < horizon
+            if job.state in (JobState.DONE, JobState.CANCELLED) and (job.finished_at or 0) < horizon
         ]
         assert self.run(self.engine(which).prune(older_than=older_than)) == len(old)
         for job_id in old:
@@ -349,7 +349,7 @@ class QueueMachine(RuleBasedStateMachine):
         [lane] = [lane for lane in self.lanes.values() if lane.receipt == claim.receipt]
         return lane
 
-    def end(self, claim: Claim, jobs: Sequence[Job], state: State) -> None:
+    def end(self, claim: Claim, jobs: Sequence[Job], state: JobState) -> None:
         lane = self.lane_of(claim)
         for each in jobs:
             if each.id in lane.claimed:
@@ -377,7 +377,7 @@ class QueueMachine(RuleBasedStateMachine):
         }
         expected = {}
         for job in self.jobs.values():
-            lane = self.lanes[job.lane] if job.state is State.READY else None
+            lane = self.lanes[job.lane] if job.state is JobState.READY else None
             running = lane is not None and job.id in lane.claimed and lane.due_at > now
             due_at = lane.due_at if lane is not None else None
             expected[job.id] = (job.kind, job.state, job.attempt, running, due_at, job.finished_at)
@@ -405,8 +405,8 @@ class QueueMachine(RuleBasedStateMachine):
         for job in self.jobs.values():
             if job.kind != kind:
                 continue
-            dead += job.state is State.DEAD
-            if job.state is not State.READY:
+            dead += job.state is JobState.DEAD
+            if job.state is not JobState.READY:
                 continue
             lane = self.lanes[job.lane]
             waits = lane.due_at > self.clock.now()
@@ -425,7 +425,7 @@ class QueueMachine(RuleBasedStateMachine):
                 came.setdefault(self.jobs[claim.jobs[0].id].lane, []).extend(each.id for each in claim.jobs)
                 self.run(acked(self.engine(0), claim))
         assert came == expected
-        assert self.run(self.engine(1).count(JobFilter(states=(State.READY,)))) == 0
+        assert self.run(self.engine(1).count(JobFilter(states=(JobState.READY,)))) == 0
 
 
 @pytest.mark.parametrize("name", list(ENGINES))

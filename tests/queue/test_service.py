@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from convoq.db import Database
 from convoq.errors import LeaseLost, RetryLater, Snooze, Unrecoverable
 from convoq.jobs import NewJob
-from convoq.queue.base import Claim, JobRecord, State
+from convoq.queue.base import Claim, JobRecord, JobState
 from convoq.queue.service import LONGEST_ERROR, QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import QueueSettings
@@ -109,7 +109,7 @@ async def test_retry_later_costs_an_attempt(house: House, clock: ManualClock) ->
         assert claim.jobs[0].attempt == attempt
         await house.service.fail(claim, RetryLater(1), claim.jobs)
         clock.advance(1)
-    assert (await house.record(job_id)).state is State.DEAD
+    assert (await house.record(job_id)).state is JobState.DEAD
 
 
 async def test_snooze_costs_no_attempt(house: House, clock: ManualClock) -> None:
@@ -133,7 +133,7 @@ async def test_snooze_on_the_last_attempt_buries_nothing(house: House, clock: Ma
     [job_id] = await house.put(None, max_attempts=1)
     claim = await house.claim()
     await house.service.fail(claim, Snooze(5), claim.jobs)
-    assert (await house.record(job_id)).state is State.READY
+    assert (await house.record(job_id)).state is JobState.READY
 
 
 async def test_a_release_costs_no_attempt_and_no_wait(house: House) -> None:
@@ -157,16 +157,16 @@ async def test_the_last_attempt_buries(house: House, clock: ManualClock) -> None
     for _ in range(SETTINGS.max_attempts):
         clock.advance(100)
         claim = await house.claim()
-        assert (await house.record(job_id)).state is State.READY
+        assert (await house.record(job_id)).state is JobState.READY
         await house.service.fail(claim, BROKEN, claim.jobs)
-    assert (await house.record(job_id)).state is State.DEAD
+    assert (await house.record(job_id)).state is JobState.DEAD
 
 
 async def test_a_jobs_own_limit_goes_before_the_queues(house: House) -> None:
     [job_id] = await house.put(None, max_attempts=1)
     claim = await house.claim()
     await house.service.fail(claim, BROKEN, claim.jobs)
-    assert (await house.record(job_id)).state is State.DEAD
+    assert (await house.record(job_id)).state is JobState.DEAD
 
 
 async def test_unrecoverable_buries_on_the_first_attempt(house: House) -> None:
@@ -174,14 +174,14 @@ async def test_unrecoverable_buries_on_the_first_attempt(house: House) -> None:
     claim = await house.claim()
     await house.service.fail(claim, Unrecoverable("no such order"), claim.jobs)
     record = await house.record(job_id)
-    assert (record.state, record.error) == (State.DEAD, "no such order")
+    assert (record.state, record.error) == (JobState.DEAD, "no such order")
 
 
 async def test_a_burial_takes_no_neighbour_with_it(house: House) -> None:
     ids = await house.put("a", "a", "a")
     claim = await house.claim()
     await house.service.fail(claim, Unrecoverable("bad"), claim.jobs[:1])
-    assert [(await house.record(job_id)).state for job_id in ids] == [State.DEAD, State.READY, State.READY]
+    assert [(await house.record(job_id)).state for job_id in ids] == [JobState.DEAD, JobState.READY, JobState.READY]
     assert [(job.id, job.attempt) for job in (await house.claim()).jobs] == [(ids[1], 1), (ids[2], 1)]
 
 
@@ -192,7 +192,7 @@ async def test_a_job_that_killed_its_worker_on_every_start_is_buried_unrun(house
         clock.advance(31)
     assert await house.service.claim(10, worker="w") == []
     record = await house.record(job_id)
-    assert (record.state, record.error) == (State.DEAD, "started 2 times, and no start came to an end")
+    assert (record.state, record.error) == (JobState.DEAD, "started 2 times, and no start came to an end")
 
 
 async def test_what_stands_behind_a_spent_job_is_claimed_next(house: House, clock: ManualClock) -> None:
@@ -221,7 +221,7 @@ async def test_a_spent_claim_that_is_lost_meanwhile_is_left_alone(
     monkeypatch.setattr(house.engine, "claim", claim_and_oversleep)
     claims = await house.service.claim(10, worker="w")
     assert [job.id for claim in claims for job in claim.jobs] == [good]
-    assert (await house.record(spent)).state is State.READY
+    assert (await house.record(spent)).state is JobState.READY
 
 
 # --- Late workers

@@ -11,7 +11,7 @@ from typing import Any
 from convoq.db import Database
 from convoq.handlers.base import ClaimContext, Handlers
 from convoq.jobs import NewJob
-from convoq.queue.base import JobRecord, State
+from convoq.queue.base import JobRecord, JobState
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import QueueSettings
@@ -69,7 +69,7 @@ class House:
 
     async def until_done(self, *job_ids: str) -> None:
         for job_id in job_ids:
-            await self.until(job_id, lambda record: record.state is State.DONE)
+            await self.until(job_id, lambda record: record.state is JobState.DONE)
 
     async def due_in(self) -> float:
         due = await self.engine.next_due()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convoq.handlers.base import ClaimContext
-from convoq.queue.base import State
+from convoq.queue.base import JobState
 from tests.worker.harness import House, nothing
 
 
@@ -11,7 +11,7 @@ async def test_drain_ends_when_nothing_is_left(house: House) -> None:
     ids = await house.put(*[None] * 20)
     async with house.working(nothing, drain=True) as running:
         await running.ended()
-    assert {(await house.record(job_id)).state for job_id in ids} == {State.DONE}
+    assert {(await house.record(job_id)).state for job_id in ids} == {JobState.DONE}
 
 
 async def test_drain_ends_on_an_empty_queue(house: House) -> None:
@@ -23,14 +23,14 @@ async def test_drain_waits_for_what_is_due_soon(house: House) -> None:
     [job_id] = await house.put(None, delay=0.3)
     async with house.working(nothing, drain=True) as running:
         await running.ended()
-    assert (await house.record(job_id)).state is State.DONE
+    assert (await house.record(job_id)).state is JobState.DONE
 
 
 async def test_drain_does_not_wait_for_what_is_due_much_later(house: House) -> None:
     [job_id] = await house.put(None, delay=3600)
     async with house.working(nothing, drain=True) as running:
         await running.ended()
-    assert (await house.record(job_id)).state is State.READY
+    assert (await house.record(job_id)).state is JobState.READY
 
 
 async def test_drain_waits_for_what_a_handler_enqueues(house: House) -> None:
@@ -43,4 +43,4 @@ async def test_drain_waits_for_what_a_handler_enqueues(house: House) -> None:
     await house.put(None)
     async with house.working(more, drain=True) as running:
         await running.ended()
-    assert {(await house.record(job_id)).state for job_id in made} == {State.DONE}
+    assert {(await house.record(job_id)).state for job_id in made} == {JobState.DONE}

@@ -10,7 +10,7 @@ import pytest
 
 from convoq.errors import DatabaseUnavailable
 from convoq.handlers.base import ClaimContext
-from convoq.queue.base import Claim, State
+from convoq.queue.base import Claim, JobState
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.worker.harness import SOON, Gate, House
 
@@ -46,7 +46,7 @@ async def test_a_lost_lease_ends_the_handler_and_leaves_the_new_holder_alone(hou
             await gate.cancelled.wait()
         await running.stop()
         record = await house.record(job_id)
-    assert (record.state, record.attempt, record.running, record.worker) == (State.READY, 2, True, "thief")
+    assert (record.state, record.attempt, record.running, record.worker) == (JobState.READY, 2, True, "thief")
     await house.engine.ack(stolen)
     await thief.close()
 
@@ -61,7 +61,7 @@ async def test_a_late_result_is_dropped(house: House, events: list[MutableMappin
         await steal(house)
         gate.open.set()
         await running.stop()
-    assert (await house.record(job_id)).state is State.READY
+    assert (await house.record(job_id)).state is JobState.READY
     assert [event["event"] for event in events if event["log_level"] != "debug"][-1] == "job.lease_lost"
     await thief.close()
 

@@ -14,7 +14,7 @@ import pytest
 
 from convoq.errors import DatabaseUnavailable, RetryLater, Snooze
 from convoq.handlers.base import ClaimContext, each
-from convoq.queue.base import Claim, Job, State
+from convoq.queue.base import Claim, Job, JobState
 from tests.worker.harness import SOON, Gate, House, nothing
 
 
@@ -26,7 +26,7 @@ async def test_a_failing_job_is_tried_again_later(house: House) -> None:
     async with house.working(fail) as running:
         record = await house.until(job_id, lambda record: record.error is not None)
         assert not running.task.done()
-    assert (record.state, record.attempt) == (State.READY, 1)
+    assert (record.state, record.attempt) == (JobState.READY, 1)
     assert "RuntimeError: broken" in (record.error or "")
     assert await house.due_in() > 500
 
@@ -35,7 +35,7 @@ async def test_a_job_of_an_unknown_kind_is_deferred(house: House) -> None:
     [job_id] = await house.put(None, kind="of.the.future")
     async with house.working(nothing):
         record = await house.until(job_id, lambda record: record.claimed_at is not None and not record.running)
-    assert (record.state, record.attempt) == (State.READY, 0)
+    assert (record.state, record.attempt) == (JobState.READY, 0)
     assert 50 < await house.due_in() <= 60
 
 
@@ -45,7 +45,7 @@ async def test_a_handler_over_its_deadline_is_tried_again(house: House) -> None:
     async with house.working(gate, deadline=0.05):
         record = await house.until(job_id, lambda record: record.error is not None)
     assert gate.cancelled.is_set()
-    assert (record.state, record.attempt) == (State.READY, 1)
+    assert (record.state, record.attempt) == (JobState.READY, 1)
     assert "TimeoutError" in (record.error or "")
 
 
@@ -58,7 +58,7 @@ async def test_a_handler_that_cancels_itself_has_failed(house: House) -> None:
     [job_id] = await house.put(None)
     async with house.working(cancel_itself):
         record = await house.until(job_id, lambda record: record.error is not None)
-    assert (record.state, record.attempt) == (State.READY, 1)
+    assert (record.state, record.attempt) == (JobState.READY, 1)
     assert await house.due_in() > 500
 
 
@@ -92,9 +92,9 @@ async def test_the_jobs_not_run_are_not_charged(house: House) -> None:
         await house.until(ids[1], lambda record: record.error is not None)
     records = [await house.record(job_id) for job_id in ids]
     assert [(record.state, record.attempt) for record in records] == [
-        (State.DONE, 1),
-        (State.READY, 1),
-        (State.READY, 0),
+        (JobState.DONE, 1),
+        (JobState.READY, 1),
+        (JobState.READY, 0),
     ]
 
 
@@ -171,7 +171,7 @@ async def test_a_stop_at_once_still_records_what_a_handler_has_done(house: House
         await running.ended()
     await asyncio.gather(*blocker)
     record = await house.record(job_id)
-    assert (record.state, record.attempt) == (State.DONE, 1)
+    assert (record.state, record.attempt) == (JobState.DONE, 1)
 
 
 @pytest.mark.parametrize(("outcome", "attempts"), [(Snooze(30), 0), (RetryLater(30), 1)], ids=["snooze", "retry"])

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from convoq.handlers.base import ClaimContext
-from convoq.queue.base import State
+from convoq.queue.base import JobState
 from convoq.worker import WorkerStuck
 from tests.worker.harness import BRISK, Gate, House, nothing
 
@@ -25,7 +25,7 @@ async def test_a_stop_lets_running_handlers_finish(house: House) -> None:
         assert not running.task.done()
         gate.open.set()
         await running.ended()
-    assert (await house.record(job_id)).state is State.DONE
+    assert (await house.record(job_id)).state is JobState.DONE
 
 
 async def test_a_stop_claims_nothing_more(house: House) -> None:
@@ -60,7 +60,7 @@ async def test_what_outlasts_the_drain_goes_back_without_an_attempt(house: House
         await gate.holds()
         await running.stop()
     record = await house.record(job_id)
-    assert (record.state, record.attempt, record.running) == (State.READY, 0, False)
+    assert (record.state, record.attempt, record.running) == (JobState.READY, 0, False)
     assert await house.due_in() == 0
 
 

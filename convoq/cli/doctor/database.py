@@ -165,9 +165,9 @@ def _role(health: RoleHealth) -> Finding:
 
 
 async def _dead_letters(jobs: JobAdmin) -> Finding:
-    from convoq.queue.base import JobFilter, State
+    from convoq.queue.base import JobFilter, JobState
 
-    dead = await jobs.count(JobFilter(states=(State.DEAD,)))
+    dead = await jobs.count(JobFilter(states=(JobState.DEAD,)))
     if dead:
         detail = f"{counted(dead, 'job')} failed for good"
         return warn("dead letters", detail, "convoq jobs list --state dead")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 from dataclasses import asdict
 from importlib import resources
 from typing import Any, Final
@@ -15,7 +14,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from convoq.db import Database
 from convoq.dev.page import timeline, view
 from convoq.dev.page.actions import LONGEST_TEXT, PhoneActions
-from convoq.dev.page.feed import Feed, State
+from convoq.dev.page.feed import Feed, PageState
 from convoq.dev.page.guard import RequestGuard, harden
 from convoq.dev.worker import WorkerSupervisor
 from convoq.errors import ConvoqError
@@ -23,6 +22,7 @@ from convoq.loopback import audit
 from convoq.loopback.people import Phone, readable
 from convoq.loopback.switches import SLOW_SECONDS, Switches
 from convoq.loopback.twilio import LoopbackTwilio
+from convoq.queue.base import JobAdmin, JobFilter, JobState
 
 _TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
@@ -35,6 +35,7 @@ class PhonePage:
         *,
         phones: tuple[Phone, ...],
         database: Database,
+        jobs: JobAdmin,
         twilio: LoopbackTwilio,
         switches: Switches,
         webhook_url: str,
@@ -44,6 +45,7 @@ class PhonePage:
     ) -> None:
         self._phones = phones
         self._database = database
+        self._jobs = jobs
         self._twilio = twilio
         self._switches = switches
         self._worker = worker
@@ -108,17 +110,13 @@ class PhonePage:
         )
         return web.Response(text=html, content_type="text/html")
 
-    async def _look(self) -> State:
+    async def _look(self) -> PageState:
         """Everything that the page shows, as plain data."""
         now = self._database.clock.now()
         notes, at_twilio = self._actions.notes, list(self._twilio.messages)
-
-        def unit(connection: sqlite3.Connection) -> tuple[list[timeline.Thread], audit.DatabaseRecord, int]:
-            threads = [timeline.read_thread(connection, phone.lane, now) for phone in self._phones]
-            (queued,) = connection.execute("SELECT count(*) FROM jobs WHERE state = 'ready'").fetchone()
-            return threads, audit.read_record(connection), queued
-
-        threads, record, queued = await self._database.read(unit)
+        threads = [await timeline.read_thread(self._database, self._jobs, phone.lane) for phone in self._phones]
+        queued = await self._jobs.count(JobFilter(states=(JobState.READY,)))
+        record = await audit.read_record(self._database, self._jobs)
         for inbound in (inbound for thread in threads for inbound in thread.inbound):
             self._history.observe(inbound, now)
         found = audit.audit(list(self._actions.accepted), record, at_twilio)

@@ -15,7 +15,7 @@ from convoq.db import Database
 from convoq.errors import DatabaseUnavailable
 from convoq.logs import log
 
-State = dict[str, Any]
+PageState = dict[str, Any]
 
 POLL: Final = 0.1  # seconds between two looks at the database, while a page is open
 PING: Final = 15.0  # seconds without news after which a stream shows that it is alive
@@ -25,12 +25,12 @@ RECONNECT: Final = 1000  # ms
 class Feed:
     """Server-sent events with the whole state, each time that it has changed. Polls while a page is connected."""
 
-    def __init__(self, database: Database, look: Callable[[], Awaitable[State]]) -> None:
+    def __init__(self, database: Database, look: Callable[[], Awaitable[PageState]]) -> None:
         self._database = database
         self._look = look
         self._run = secrets.token_hex(4)  # an id of an earlier run must not look like one of ours
         self._revision = 0
-        self._state: State = {}
+        self._state: PageState = {}
         self._nudged = asyncio.Event()
         self._news = asyncio.Event()
         self._closing = asyncio.Event()

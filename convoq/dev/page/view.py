@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from convoq.channels.twilio.errors import meaning
+from convoq.conversations.timeline import OutboundPart
 from convoq.dev.page.actions import Note
-from convoq.dev.page.timeline import InboundStep, OutboundPart, Thread
+from convoq.dev.page.timeline import InboundStep, Thread
 from convoq.loopback.audit import AuditResult
 from convoq.loopback.messages import TwilioMessage
 from convoq.loopback.people import Phone

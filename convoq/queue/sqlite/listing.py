@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convoq.db.transaction import Transaction
-from convoq.queue.base import JobFilter, JobRecord, KindStats, State, Stats
+from convoq.queue.base import JobFilter, JobRecord, JobState, KindStats, Stats
 from convoq.queue.sqlite.enqueue import JOIN_LANE, OWN_LANE
 
 # A job runs while the lease of the claim that charged it lives.
@@ -104,7 +104,7 @@ def discard(tx: Transaction, where: JobFilter, limit: int) -> int:
 def prune(tx: Transaction, ended_before: int, limit: int) -> int:
     """Done and cancelled jobs; dead letters stay until they are discarded."""
     deleted = 0
-    for state in (State.DONE, State.CANCELLED):
+    for state in (JobState.DONE, JobState.CANCELLED):
         deleted += tx.execute(
             """DELETE FROM jobs WHERE id IN
                (SELECT id FROM jobs WHERE state = ? AND state <> 'ready' AND finished_at < ? LIMIT ?)""",
@@ -160,5 +160,5 @@ def _record(row: tuple[object, ...]) -> JobRecord:
     fields = dict(zip(names, row, strict=True))
     lane = str(fields["ordering_key"])
     fields["ordering_key"] = None if lane.startswith(OWN_LANE) else lane
-    fields |= {"id": str(fields["id"]), "state": State(str(fields["state"])), "running": bool(fields["running"])}
+    fields |= {"id": str(fields["id"]), "state": JobState(str(fields["state"])), "running": bool(fields["running"])}
     return JobRecord(**fields)  # type: ignore[arg-type] # the columns' types are the table's, which is STRICT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convoq.dev.page.timeline import OutboundPart
+from convoq.conversations.timeline import OutboundPart
 from convoq.dev.page.view import _of_parts
 
 

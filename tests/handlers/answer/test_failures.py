@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from convoq.ai.base import AccountRefused, ReplyContext
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.jobs import NewJob
-from convoq.queue.base import JobFilter, State
+from convoq.queue.base import JobFilter, JobState
 from tests.handlers.house import ANA, BEN, OURS, House, about
 
 HOUR = 3600.0
@@ -29,7 +29,7 @@ async def test_after_an_hour_each_try_costs_an_attempt(house: House) -> None:
     house.clock.advance(HOUR)
     await house.settle()
     record = await house.job(job_id)
-    assert (record.state, record.attempt, record.error) == (State.DEAD, 12, "the model is down")
+    assert (record.state, record.attempt, record.error) == (JobState.DEAD, 12, "the model is down")
 
 
 async def test_the_answer_comes_as_soon_as_the_model_is_back(house: House) -> None:
@@ -45,7 +45,7 @@ async def test_a_refused_key_holds_messages_for_a_day_without_costing_attempts(h
     for _ in range(23):
         await house.step()
         record = await house.job(job_id)
-        assert (record.state, record.attempt, await house.due_in()) == (State.READY, 0, 3600)
+        assert (record.state, record.attempt, await house.due_in()) == (JobState.READY, 0, 3600)
         house.clock.advance(3600)
     house.responder.always = None
     await house.step()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convoq.loopback.faults import reset
-from convoq.queue.base import State
+from convoq.queue.base import JobState
 from tests.handlers.house import House
 
 
@@ -60,7 +60,7 @@ async def test_a_status_of_a_message_nobody_knows_is_done_and_changes_nothing(ho
     before = await house.rows("SELECT * FROM outbox")
     job_id = await house.report("SM" + "f" * 32, "delivered", reference="no such reference")
     await house.settle()
-    assert ((await house.job(job_id)).state, await house.rows("SELECT * FROM outbox")) == (State.DONE, before)
+    assert ((await house.job(job_id)).state, await house.rows("SELECT * FROM outbox")) == (JobState.DONE, before)
 
 
 async def test_a_status_of_another_message_with_our_reference_goes_not_astray(house: House) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convoq.loopback.faults import too_many
-from convoq.queue.base import JobFilter, State
+from convoq.queue.base import JobFilter, JobState
 from tests.handlers.house import ANA_SMS, OUR_SMS, House
 
 
@@ -37,7 +37,7 @@ async def test_after_an_hour_each_try_costs_an_attempt(house: House) -> None:
     job_id = await house.hear("hello")
     await house.settle()
     record = await house.job(job_id)
-    assert (record.state, record.attempt) == (State.DEAD, 12)
+    assert (record.state, record.attempt) == (JobState.DEAD, 12)
 
 
 async def test_a_dead_letter_that_is_retried_sends_what_was_drafted(house: House) -> None:

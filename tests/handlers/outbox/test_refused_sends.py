@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from convoq.loopback.faults import refused, slow, too_many
-from convoq.queue.base import State
+from convoq.queue.base import JobState
 from tests.handlers.house import ANA_SMS, OUR_SMS, House
 
 
@@ -43,7 +43,7 @@ async def test_a_message_that_is_refused_for_good_is_failed_with_its_code(house:
     job_id = await house.hear("hello")
     await house.settle()
     assert await house.rows("SELECT state, error_code FROM outbox") == [("failed", "63003")]
-    assert ((await house.job(job_id)).state, house.twilio.requests) == (State.DONE, 1)
+    assert ((await house.job(job_id)).state, house.twilio.requests) == (JobState.DONE, 1)
 
 
 async def test_no_later_part_follows_a_part_that_is_refused(house: House) -> None:

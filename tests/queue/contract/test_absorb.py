@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convoq.queue.base import State
+from convoq.queue.base import JobState
 from tests.clock import ManualClock
 from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
@@ -74,7 +74,7 @@ async def test_absorb_goes_on_after_a_part_was_acked(engine: Engine) -> None:
     more = await engine.absorb(claim)
     assert numbers(more)[-2:] == [2, 3]
     await engine.ack(more)
-    assert {each.state for each in await everything(engine)} == {State.DONE}
+    assert {each.state for each in await everything(engine)} == {JobState.DONE}
 
 
 async def test_absorb_keeps_the_lease_as_it_was(engine: Engine, clock: ManualClock) -> None:
@@ -95,7 +95,7 @@ async def test_absorbed_jobs_end_with_the_claim(engine: Engine) -> None:
     await engine.ack(more, more.jobs[:1])
     assert await take(engine) == []
     await engine.ack(more, more.jobs[1:])
-    assert {each.state for each in await everything(engine)} == {State.DONE}
+    assert {each.state for each in await everything(engine)} == {JobState.DONE}
 
 
 async def test_absorbed_jobs_get_their_attempt_back_with_a_snooze(engine: Engine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convoq.errors import LeaseLost
-from convoq.queue.base import State
+from convoq.queue.base import JobState
 from tests.clock import ManualClock
 from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
@@ -25,7 +25,7 @@ async def test_ack_finishes_all_jobs_of_the_claim(engine: Engine, clock: ManualC
     claim = await take_one(engine)
     clock.advance(2.0)
     await engine.ack(claim)
-    assert {(each.state, each.finished_at) for each in await everything(engine)} == {(State.DONE, clock.now())}
+    assert {(each.state, each.finished_at) for each in await everything(engine)} == {(JobState.DONE, clock.now())}
     clock.advance(DAY)
     assert await take(engine) == []
 
@@ -36,7 +36,7 @@ async def test_ack_of_some_keeps_the_claim(engine: Engine, clock: ManualClock) -
     await engine.ack(claim, claim.jobs[:1])
     assert await take(engine) == []
     assert await engine.extend([claim], lease=LEASE) == []
-    assert [each.state for each in await everything(engine)] == [State.READY, State.DONE]
+    assert [each.state for each in await everything(engine)] == [JobState.READY, JobState.DONE]
 
 
 async def test_ack_of_the_last_one_ends_the_claim(engine: Engine) -> None:
@@ -54,7 +54,7 @@ async def test_ack_of_none_finishes_nothing(engine: Engine) -> None:
     await put(engine, job(1, key="a"))
     claim = await take_one(engine)
     await engine.ack(claim, [])
-    assert [each.state for each in await everything(engine)] == [State.READY]
+    assert [each.state for each in await everything(engine)] == [JobState.READY]
     assert await engine.extend([claim], lease=LEASE) == []
 
 
@@ -74,7 +74,7 @@ async def test_ack_of_all_leaves_a_buried_job_buried(engine: Engine) -> None:
     claim = await take_one(engine)
     await engine.bury(claim, claim.jobs[:1], error="no")
     await engine.ack(claim)
-    assert [each.state for each in await everything(engine)] == [State.DONE, State.DEAD]
+    assert [each.state for each in await everything(engine)] == [JobState.DONE, JobState.DEAD]
 
 
 async def test_what_was_acked_does_not_come_back_after_the_lease(engine: Engine, clock: ManualClock) -> None:

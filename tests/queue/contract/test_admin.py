@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from convoq.jobs import NORMAL, PEOPLE, UPKEEP
-from convoq.queue.base import JobFilter, State
+from convoq.queue.base import JobFilter, JobState
 from tests.clock import ManualClock
 from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
@@ -40,7 +40,7 @@ async def test_a_retried_job_stands_in_its_old_place(engine: Engine) -> None:
     await put(engine, job(1, key="a"), job(2, key="a"))
     await bury_front(engine)
     await put(engine, job(3, key="a"))
-    assert await engine.retry_dead(JobFilter(states=(State.DEAD,))) == 1
+    assert await engine.retry_dead(JobFilter(states=(JobState.DEAD,))) == 1
     assert await takes_to_the_end(engine) == [1, 2, 3]
 
 
@@ -60,7 +60,7 @@ async def test_a_retried_job_is_ready_with_fresh_attempts(engine: Engine) -> Non
     await bury_front(engine)
     assert await engine.retry_dead(JobFilter(ids=(job_id,))) == 1
     got = await record(engine, job_id)
-    assert (got.state, got.attempt, got.finished_at, got.running) == (State.READY, 0, None, False)
+    assert (got.state, got.attempt, got.finished_at, got.running) == (JobState.READY, 0, None, False)
     assert attempts(await take_one(engine)) == [1]
 
 
@@ -132,7 +132,7 @@ async def test_a_cancelled_job_in_the_middle_blocks_nobody(engine: Engine) -> No
     ids = await put(engine, *[job(n, key="a") for n in range(3)])
     assert await engine.cancel(JobFilter(ids=(ids[1],))) == 1
     assert numbers(await take_one(engine)) == [0, 2]
-    assert (await record(engine, ids[1])).state is State.CANCELLED
+    assert (await record(engine, ids[1])).state is JobState.CANCELLED
 
 
 async def test_a_cancelled_job_at_the_front_lets_the_next_kind_come(engine: Engine) -> None:
@@ -155,7 +155,7 @@ async def test_a_job_behind_a_running_one_can_be_cancelled(engine: Engine) -> No
     claim = await take_one(engine)
     [behind] = await put(engine, job(2, key="a"))
     assert await engine.cancel(EVERYTHING) == 1
-    assert (await record(engine, behind)).state is State.CANCELLED
+    assert (await record(engine, behind)).state is JobState.CANCELLED
     await engine.ack(claim)
     assert await take(engine) == []
 
@@ -190,10 +190,10 @@ async def test_finished_jobs_are_not_cancelled(engine: Engine) -> None:
     assert await engine.cancel(EVERYTHING) == 1
     states = {names[each.id]: each.state for each in await everything(engine)}
     assert states == {
-        "dead": State.DEAD,
-        "done": State.DONE,
-        "cancelled": State.CANCELLED,
-        "ready": State.CANCELLED,
+        "dead": JobState.DEAD,
+        "done": JobState.DONE,
+        "cancelled": JobState.CANCELLED,
+        "ready": JobState.CANCELLED,
     }
 
 
@@ -209,7 +209,7 @@ async def test_discard_deletes_all_but_what_still_has_to_run(engine: Engine) -> 
 
 async def test_discard_keeps_to_its_filter(engine: Engine) -> None:
     names = await mixed(engine)
-    assert await engine.discard(JobFilter(states=(State.DEAD,))) == 1
+    assert await engine.discard(JobFilter(states=(JobState.DEAD,))) == 1
     assert {names[each.id] for each in await everything(engine)} == {"done", "cancelled", "ready"}
 
 
@@ -263,7 +263,7 @@ async def test_prune_keeps_dead_letters(engine: Engine, clock: ManualClock) -> N
     await bury_front(engine)
     clock.advance(3650 * DAY)
     assert await engine.prune(older_than=DAY) == 0
-    assert (await record(engine, job_id)).state is State.DEAD
+    assert (await record(engine, job_id)).state is JobState.DEAD
 
 
 async def test_prune_keeps_what_has_not_run(engine: Engine, clock: ManualClock) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convoq.queue.base import State
+from convoq.queue.base import JobState
 from tests.clock import ManualClock
 from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
@@ -24,7 +24,7 @@ async def test_a_buried_job_is_dead_with_its_error(engine: Engine, clock: Manual
     clock.advance(1.0)
     await engine.bury(claim, claim.jobs, error="cannot")
     got = await record(engine, job_id)
-    assert (got.state, got.error, got.finished_at, got.due_at) == (State.DEAD, "cannot", clock.now(), None)
+    assert (got.state, got.error, got.finished_at, got.due_at) == (JobState.DEAD, "cannot", clock.now(), None)
     clock.advance(DAY)
     assert await take(engine) == []
 
@@ -43,12 +43,12 @@ async def test_burial_of_some_keeps_the_claim(engine: Engine) -> None:
     await engine.bury(claim, claim.jobs[:1], error="cannot")
     assert await take(engine) == []
     await engine.ack(claim, claim.jobs[1:])
-    assert [each.state for each in await everything(engine)] == [State.DONE, State.DEAD]
+    assert [each.state for each in await everything(engine)] == [JobState.DONE, JobState.DEAD]
 
 
 async def test_burial_of_none_buries_nothing(engine: Engine) -> None:
     await put(engine, job(1, key="a"))
     claim = await take_one(engine)
     await engine.bury(claim, [], error="cannot")
-    assert [each.state for each in await everything(engine)] == [State.READY]
+    assert [each.state for each in await everything(engine)] == [JobState.READY]
     assert await engine.extend([claim], lease=LEASE) == []

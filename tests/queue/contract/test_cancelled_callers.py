@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Coroutine
 from typing import Any
 
-from convoq.queue.base import State
+from convoq.queue.base import JobState
 from tests.clock import ManualClock
 from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
@@ -67,13 +67,13 @@ async def test_a_cancelled_ack_ends_all_or_nothing(engine: Engine) -> None:
     for claim in claims:
         ended[claim.lane] = await cut_short(engine.ack(claim), chance)
     await put(engine, job(1000))
-    states: dict[str, list[State]] = {}
+    states: dict[str, list[JobState]] = {}
     for each in await everything(engine):
         states.setdefault(each.ordering_key or "", []).append(each.state)
     for claim in claims:
-        whole = [[State.DONE] * 2] if ended[claim.lane] else [[State.DONE] * 2, [State.READY] * 2]
+        whole = [[JobState.DONE] * 2] if ended[claim.lane] else [[JobState.DONE] * 2, [JobState.READY] * 2]
         assert states[claim.lane] in whole
-        if states[claim.lane] == [State.READY] * 2:
+        if states[claim.lane] == [JobState.READY] * 2:
             await engine.ack(claim)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convoq.queue.base import State
+from convoq.queue.base import JobState
 from tests.clock import ManualClock
 from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
@@ -91,5 +91,5 @@ async def test_a_late_ack_counts_when_nobody_took_the_lane(engine: Engine, clock
     claim = await take_one(engine)
     clock.advance(LEASE + 5.0)
     await engine.ack(claim)
-    assert (await record(engine, job_id)).state is State.DONE
+    assert (await record(engine, job_id)).state is JobState.DONE
     assert await take(engine) == []

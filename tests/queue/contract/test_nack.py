@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convoq.queue.base import State
+from convoq.queue.base import JobState
 from tests.clock import ManualClock
 from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
@@ -55,7 +55,7 @@ async def test_nack_gives_back_only_what_is_unfinished(engine: Engine) -> None:
     await engine.bury(claim, claim.jobs[1:2], error="no")
     await engine.nack(claim, delay=0.0, charged=claim.jobs)
     assert numbers(await take_one(engine)) == [3]
-    assert [each.state for each in await everything(engine)] == [State.READY, State.DEAD, State.DONE]
+    assert [each.state for each in await everything(engine)] == [JobState.READY, JobState.DEAD, JobState.DONE]
 
 
 async def test_nack_refunds_no_finished_job(engine: Engine) -> None:
@@ -79,4 +79,4 @@ async def test_nack_records_its_error(engine: Engine) -> None:
     claim = await take_one(engine)
     await engine.nack(claim, delay=5.0, charged=claim.jobs, error="boom: ünï 100 %")
     got = await record(engine, job_id)
-    assert (got.error, got.state, got.running) == ("boom: ünï 100 %", State.READY, False)
+    assert (got.error, got.state, got.running) == ("boom: ünï 100 %", JobState.READY, False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convoq.jobs import PEOPLE
-from convoq.queue.base import JobFilter, JobRecord, State
+from convoq.queue.base import JobFilter, JobRecord, JobState
 from tests.clock import ManualClock
 from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
@@ -27,7 +27,7 @@ async def test_a_record_tells_a_waiting_job_whole(engine: Engine, clock: ManualC
         ordering_key="a",
         kind="reply",
         payload='{"n": 1}',
-        state=State.READY,
+        state=JobState.READY,
         attempt=0,
         max_attempts=4,
         priority=PEOPLE,
@@ -60,7 +60,7 @@ async def test_a_record_tells_who_runs_a_job_since_when(engine: Engine, clock: M
     clock.advance(3.0)
     await take_one(engine, worker="worker-7")
     got = await record(engine, job_id)
-    assert (got.running, got.worker, got.claimed_at, got.state) == (True, "worker-7", clock.now(), State.READY)
+    assert (got.running, got.worker, got.claimed_at, got.state) == (True, "worker-7", clock.now(), JobState.READY)
 
 
 async def test_a_record_tells_when_a_delayed_job_is_due(engine: Engine, clock: ManualClock) -> None:
@@ -114,8 +114,8 @@ async def test_list_without_a_limit_shows_fifty(engine: Engine) -> None:
         (JobFilter(kinds=()), set()),
         (JobFilter(ids=()), set()),
         (JobFilter(states=()), set()),
-        (JobFilter(states=(State.DEAD,)), {"dead"}),
-        (JobFilter(states=(State.DONE, State.CANCELLED)), {"done", "cancelled"}),
+        (JobFilter(states=(JobState.DEAD,)), {"dead"}),
+        (JobFilter(states=(JobState.DONE, JobState.CANCELLED)), {"done", "cancelled"}),
         (JobFilter(ordering_key="a"), {"dead", "cancelled", "ready"}),
         (JobFilter(ordering_key="nowhere"), set()),
         (JobFilter(ordering_key="a", kinds=("send",)), {"ready"}),
@@ -124,7 +124,7 @@ async def test_list_without_a_limit_shows_fifty(engine: Engine) -> None:
         (JobFilter(text="%"), {"dead"}),
         (JobFilter(text="'"), set()),
         (JobFilter(text="4_"), set()),
-        (JobFilter(states=(State.READY,), text="error"), set()),
+        (JobFilter(states=(JobState.READY,), text="error"), set()),
     ],
     ids=str,
 )
