@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -11,6 +12,8 @@ from pathlib import Path
 import convoq
 
 PACKAGE = Path(convoq.__file__).parent
+TESTS = Path(__file__).parent
+QUEUE_SQL = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?:jobs|lanes|dedup|dedup_tail)\b")
 TRIALS = ("convoq.dev", "convoq.demo", "convoq.loopback")  #: what production must not need
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
@@ -84,3 +87,23 @@ def test_the_queues_ports_import_no_engine() -> None:
     drivers = ("sqlite3", "aiosqlite", "psycopg", "redis", "boto3", "botocore", "aiobotocore")
     assert "convoq.queue.sqlite" in engines
     assert [each.name for each in imports("convoq.queue.base") if is_in(each.name, *engines, *drivers)] == []
+
+
+def test_sql_on_the_queues_tables_stands_only_below_the_queue() -> None:
+    found = [
+        f"{path.relative_to(PACKAGE)}: {' '.join(match.group().split())}"
+        for path in [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.sql")]
+        if path.relative_to(PACKAGE).parts[0] not in ("queue", "migrations")
+        for match in QUEUE_SQL.finditer(path.read_text())
+    ]
+    assert not found, "\n".join(sorted(set(found)))
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    found = longer_than(400, PACKAGE) + longer_than(500, TESTS)
+    assert not found, "\n".join(found)
+
+
+def longer_than(most: int, directory: Path) -> list[str]:
+    lengths = [(path, len(path.read_text().splitlines())) for path in sorted(directory.rglob("*.py"))]
+    return [f"{path.relative_to(directory.parent)}: {length} lines" for path, length in lengths if length > most]
