@@ -32,13 +32,10 @@ async def start_server(options: Options, database: Database, queue: QueueService
     from convoq.api.app import create_app
     from convoq.api.health import StorageReadiness
     from convoq.api.server import serve as listen
-    from convoq.channels.twilio.webhooks import webhooks as twilio_webhooks
+    from convoq.channels.opening import open_webhooks
 
-    webhooks = [
-        *twilio_webhooks(options.twilio, options.server.public_url or ""),
-    ]
     app = create_app(
-        webhooks,
+        open_webhooks(options),
         enqueuer=queue,
         settings=options.server,
         readiness=StorageReadiness(database),

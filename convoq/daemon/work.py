@@ -68,7 +68,7 @@ async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder 
 async def _handlers(loaded: Loaded, responder: Responder, storage: Storage, stack: AsyncExitStack) -> Handlers:
     """Every kind's handler, with what it needs; closed by the stack."""
     from convoq import jobs
-    from convoq.channels.twilio.channel import TwilioChannel
+    from convoq.channels.opening import open_channels
     from convoq.conversations.lifecycle import Lifecycle
     from convoq.conversations.outbox import Outbox
     from convoq.conversations.recording import Recorder
@@ -82,13 +82,7 @@ async def _handlers(loaded: Loaded, responder: Responder, storage: Storage, stac
     database, queue, job_admin = storage
     options = loaded.options
     custom = load_custom(options.handlers, queue, base_dir=loaded.base_dir)
-    channels = {
-        TwilioChannel.name: await TwilioChannel.create(
-            options.twilio, public_url=options.server.public_url, clock=WallClock()
-        )
-    }
-    for channel in channels.values():
-        stack.push_async_callback(channel.close)
+    channels = await stack.enter_async_context(open_channels(options, WallClock()))
     recorder, lifecycle, outbox = Recorder(database), Lifecycle(database, job_admin.busy), Outbox(database)
     delivery = Delivery(
         outbox, channels, database.clock,

@@ -16,7 +16,7 @@ from typing import Final
 from convoq.demo.promises import Promise
 from convoq.demo.script import Script
 from convoq.demo.site import Site
-from convoq.demo.transcript import Transcript
+from convoq.demo.transcript import DemoOutput
 from convoq.errors import ConvoqError
 
 LONGEST: Final = 60.0  # seconds until the demo as a whole gives up
@@ -29,7 +29,7 @@ def run(*, verbose: bool = False) -> int:
     What the processes said stays in a directory that is named when something went wrong; `verbose` prints it all.
     """
     directory = Path(tempfile.mkdtemp(prefix="convoq-demo-"))
-    transcript = Transcript(sys.stdout)
+    transcript = DemoOutput(sys.stdout)
     try:
         code = asyncio.run(_interruptible(directory, transcript))
     except KeyboardInterrupt:
@@ -43,7 +43,7 @@ def run(*, verbose: bool = False) -> int:
     return code
 
 
-async def _interruptible(directory: Path, transcript: Transcript) -> int:
+async def _interruptible(directory: Path, transcript: DemoOutput) -> int:
     """SIGTERM and a closed terminal end it as Ctrl-C does: in order."""
     task = asyncio.ensure_future(_play(directory, transcript))
     loop = asyncio.get_running_loop()
@@ -56,7 +56,7 @@ async def _interruptible(directory: Path, transcript: Transcript) -> int:
         return INTERRUPTED
 
 
-async def _play(directory: Path, transcript: Transcript) -> int:
+async def _play(directory: Path, transcript: DemoOutput) -> int:
     began = monotonic()
     transcript.line(transcript.style("convoq demo", "bold") + " · no account, no key, no number, no tunnel")
     transcript.line(transcript.style("Three real processes; this one plays Twilio and the people.", "dim"))
@@ -81,7 +81,7 @@ async def _play(directory: Path, transcript: Transcript) -> int:
     return 0
 
 
-def _print_table(promises: list[Promise], transcript: Transcript) -> None:
+def _print_table(promises: list[Promise], transcript: DemoOutput) -> None:
     width = max(len(promise.what) for promise in promises)
     transcript.line()
     transcript.line(transcript.style(f"    {'promised':<{width}}   happened", "dim"))
@@ -92,7 +92,7 @@ def _print_table(promises: list[Promise], transcript: Transcript) -> None:
     transcript.line()
 
 
-def _print_logs(directory: Path, transcript: Transcript) -> None:
+def _print_logs(directory: Path, transcript: DemoOutput) -> None:
     for log in sorted(directory.glob("*.log")):
         transcript.line(transcript.style(f"\n{log.stem}:", "bold"))
         for line in log.read_text("utf-8", "replace").splitlines():

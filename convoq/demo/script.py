@@ -9,7 +9,7 @@ from convoq.ai.offline import NOTICE
 from convoq.demo import promises
 from convoq.demo.promises import Promise
 from convoq.demo.site import Site
-from convoq.demo.transcript import Transcript
+from convoq.demo.transcript import DemoOutput
 from convoq.loopback.faults import hang, reset
 from convoq.loopback.people import Phone, phones
 
@@ -21,7 +21,7 @@ BURST: Final = ("One more thing…", "do you cut beards too?", "and what does it
 class Script:
     """Plays the acts in order; each hands in the promises that it put to the test."""
 
-    def __init__(self, site: Site, transcript: Transcript) -> None:
+    def __init__(self, site: Site, transcript: DemoOutput) -> None:
         self._site = site
         self._transcript = transcript
         self._promises: list[Promise] = []

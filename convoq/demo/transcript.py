@@ -15,7 +15,7 @@ _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow":
 _CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
-class Transcript:
+class DemoOutput:
     """Everything printed through it is safe for a terminal, whatever people wrote."""
 
     def __init__(self, stream: TextIO, environ: Mapping[str, str] = os.environ) -> None:

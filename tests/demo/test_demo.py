@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from convoq.demo.transcript import Transcript
+from convoq.demo.transcript import DemoOutput
 
 RUN = "import sys; from convoq.demo.command import run; sys.exit(run())"
 BROKEN = """
@@ -76,12 +76,12 @@ class Terminal(StringIO):
 
 
 def test_colours_are_for_terminals_that_want_them() -> None:
-    assert "\x1b[1m" in Transcript(Terminal(), {}).style("x", "bold")
-    assert Transcript(Terminal(), {"NO_COLOR": "1"}).style("x", "bold") == "x"
-    assert Transcript(StringIO(), {}).style("x", "bold") == "x"
+    assert "\x1b[1m" in DemoOutput(Terminal(), {}).style("x", "bold")
+    assert DemoOutput(Terminal(), {"NO_COLOR": "1"}).style("x", "bold") == "x"
+    assert DemoOutput(StringIO(), {}).style("x", "bold") == "x"
 
 
 def test_what_people_wrote_cannot_steer_the_terminal() -> None:
     out = StringIO()
-    Transcript(out, {}).block("> ", "a\x1b[2Jb\x07", "")
+    DemoOutput(out, {}).block("> ", "a\x1b[2Jb\x07", "")
     assert out.getvalue() == "> a�[2Jb�\n"
