@@ -14,7 +14,7 @@ from benchmarks.child import BenchmarkFailed
 from benchmarks.figure import Bar, Column, Figure, Metrics, Outcome, Sample, Series, Setting, Size
 from benchmarks.rounds import fdatasync_ms, scratch
 from benchmarks.site import Role, Site
-from convoq.channels.twilio.webhooks import INBOUND_PATH
+from convoq.channels.twilio.webhooks import inbound_url
 from convoq.loopback.model import LoopbackModel
 from convoq.loopback.twilio import LoopbackTwilio
 
@@ -35,7 +35,10 @@ def idle(setting: Setting) -> Outcome:
             used = asyncio.run(_cpu_while_idle(directory, setting.size))
         series.rounds.append({name: Sample({"cpu_percent": value}, probed) for name, value in used.items()})
     bar = Bar(
-        text="idle, CPU of the three roles together", limit=1.0, unit="% of a core", values=_values(series, TOGETHER)
+        text="idle, CPU of the three roles together",
+        limit=1.0,
+        unit="% of a core",
+        values=series.values(TOGETHER, "cpu_percent"),
     )
     return Outcome(series, [Column("cpu_percent", "CPU, % of a core", 2)], [bar], {})
 
@@ -69,10 +72,6 @@ FIGURES: Final = (
         memory,
     ),
 )
-
-
-def _values(series: Series, name: str) -> list[float]:
-    return series.values(name, "cpu_percent")
 
 
 async def _cpu_while_idle(directory: Path, size: Size) -> dict[str, float]:
@@ -114,9 +113,7 @@ def _answering(twilio: LoopbackTwilio, model: LoopbackModel) -> dict[str, dict[s
 
 
 async def _turn(twilio: LoopbackTwilio, site: Site, number: int) -> None:
-    answer = await twilio.deliver(
-        site.public_url + INBOUND_PATH, from_=SENDER, to=OUR_ADDRESS, body=f"question {number}"
-    )
+    answer = await twilio.deliver(inbound_url(site.public_url), from_=SENDER, to=OUR_ADDRESS, body=f"question {number}")
     if answer.status != 200:
         raise BenchmarkFailed(f"a webhook was answered {answer.status}: {answer.text.strip()}")
     async with asyncio.timeout(LONGEST_TURN):

@@ -152,14 +152,12 @@ class Script:
 
     async def _show_answer(self, phone: Phone, texts: tuple[str, ...], count: int) -> None:
         answers = await self._site.answers_to(phone, count)
-        took = answers[count - 1].created - self._written_at(texts[-1])
+        written = next(one for one in reversed(self._site.twilio.received) if one.body == texts[-1])
+        took = answers[count - 1].created - written.created
         for text in texts:
             self._transcript.block(f"  {phone.owner:<6}{phone.channel:<9} → ", text, "", "bold")
         reply = answers[count - 1].body.replace(NOTICE, "").strip()
         self._transcript.block(f"  {'':<15} ← ", reply, f"{max(took, 0) / 1000:.2f} s")
-
-    def _written_at(self, text: str) -> int:
-        return next(message.created for message in reversed(self._site.twilio.received) if message.body == text)
 
     def _title(self, text: str) -> None:
         self._transcript.line()

@@ -209,7 +209,9 @@ class LoopbackTwilio(WebhookSender):
         answer = self._shown(message)  # as it was created: its delivery may move on before the answer is out
         self.messages.append(message)
         self._tell("message", message)
-        self._spawn(message)
+        reporting = asyncio.create_task(self._report(message, tuple(self.delivery)))
+        self._tasks.add(reporting)
+        reporting.add_done_callback(self._tasks.discard)
         return web.json_response(answer, status=201)
 
     def _problem(self, form: Mapping[str, str]) -> tuple[int, str] | None:
@@ -304,11 +306,6 @@ class LoopbackTwilio(WebhookSender):
         }
 
     # What becomes of a message.
-
-    def _spawn(self, message: TwilioMessage) -> None:
-        task = asyncio.create_task(self._report(message, tuple(self.delivery)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _report(self, message: TwilioMessage, delivery: Delivery) -> None:
         """Takes the message through its statuses and calls each back, one after the other."""

@@ -13,6 +13,7 @@ from aiohttp import web
 from twilio.request_validator import RequestValidator
 
 from convoq.channels.twilio.form import check_shape_inbound, check_shape_status
+from convoq.channels.twilio.webhooks import INBOUND_PATH, status_url
 from convoq.loopback.faults import hang, refused
 from convoq.loopback.twilio import AUTH_TOKEN, LoopbackTwilio
 
@@ -73,7 +74,7 @@ async def create(loopback: LoopbackTwilio, *, auth: str = AUTH_TOKEN, **form: st
 
 
 async def test_a_message_is_delivered_as_twilio_does(loopback: LoopbackTwilio, webhook: Webhook) -> None:
-    answer = await loopback.deliver(f"{webhook.url}/twilio/inbound?x=%20", from_=ANA, to=ME, body="ñ 🙂\0&=")
+    answer = await loopback.deliver(f"{webhook.url}{INBOUND_PATH}?x=%20", from_=ANA, to=ME, body="ñ 🙂\0&=")
     assert (answer.status, answer.text, answer.content_type, answer.tries) == (200, "<Response/>", "text/xml", 1)
     assert webhook.valid == [True]
     assert webhook.forms[0]["Body"] == "ñ 🙂\0&="
@@ -127,7 +128,7 @@ async def test_without_retries_a_failure_is_final(loopback: LoopbackTwilio, webh
 
 
 async def test_statuses_are_called_back_in_order(loopback: LoopbackTwilio, webhook: Webhook) -> None:
-    status, created = await create(loopback, StatusCallback=webhook.url + "/twilio/status?m=ref-1")
+    status, created = await create(loopback, StatusCallback=status_url(webhook.url, "ref-1"))
     await loopback.settled()
     assert (status, created["status"]) == (201, "queued")
     assert [form["MessageStatus"] for form in webhook.forms] == ["sent", "delivered"]

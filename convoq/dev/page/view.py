@@ -62,17 +62,15 @@ class ViewHistory:
     def observe(self, inbound: InboundStep, now: int) -> None:
         if inbound.claimed_at is not None:
             self.first_claims.setdefault(inbound.sid, inbound.claimed_at)
+        quiet_until = inbound.latest_at + self.quiet_window * 1000 + SLACK
         waits = inbound.outcome is None and not inbound.running
-        if waits and (inbound.due_at or 0) > max(now, self._quiet_until(inbound)):
+        if waits and (inbound.due_at or 0) > max(now, quiet_until):
             self.held_up.add(inbound.sid)
 
     def writes(self, inbound: InboundStep) -> bool:
         """Whether a worker is at the answer; before that it only looks whether the person has paused."""
         busy = inbound.running and inbound.outcome is None and inbound.drafted_at is None
         return busy and (inbound.claimed_at or 0) >= inbound.latest_at + self.quiet_window * 1000 - SLACK
-
-    def _quiet_until(self, inbound: InboundStep) -> float:
-        return inbound.latest_at + self.quiet_window * 1000 + SLACK
 
 
 def blank(kind: str) -> Item:
