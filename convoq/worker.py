@@ -15,6 +15,7 @@ from convoq.handlers.base import ClaimContext, Handlers
 from convoq.logs import log
 from convoq.queue.base import Claim
 from convoq.queue.service import QueueService
+from convoq.queue.shares import SlotShares
 
 UNKNOWN_KIND_DELAY = 60.0  # an older worker in a rolling upgrade: a newer one will know the kind
 SUSPECT_CRASHES = 2  # starts whose worker died, from which on a job may be what kills it
@@ -71,10 +72,12 @@ class Worker:
         self._concurrency = concurrency
         self._deadline = deadline
         self._drain_timeout = drain_timeout
+        self._shares = SlotShares(concurrency)
         self._timings = timings or WorkerTimings()
         self._runs: set[_Run] = set()
         self._changed = asyncio.Event()  # a slot is free, there may be work, or it is time to stop
         self._listening: asyncio.Task[object] | None = None
+        self._heard: tuple[int, ...] = ()  # the classes that it waits for
         self._draining = False
         self._failure: BaseException | None = None
 
@@ -123,7 +126,8 @@ class Worker:
         if free <= 0:
             return 0
         try:
-            claims = await self._queue.claim(free, worker=self._name)
+            room = self._shares.next(self._running_classes())
+            claims = await self._queue.claim(free, worker=self._name, background=room.background, first=room.first)
         except DatabaseUnavailable as error:
             log.warning("claim.failed", error=str(error))
             await asyncio.sleep(self._timings.unavailable)
@@ -134,9 +138,21 @@ class Worker:
                 await self._defer(claim)
             else:
                 self._start(claim)
-        if self.busy < self._concurrency and (self._listening is None or self._listening.done()):
-            self._listening = self._spawn(self._listen())
+        if self.busy < self._concurrency:
+            self._listen_for(self._shares.classes(self._running_classes()))
         return len(claims)
+
+    def _running_classes(self) -> list[int]:
+        return [run.context.claim.priority for run in self._runs if not run.handled]
+
+    def _listen_for(self, classes: tuple[int, ...]) -> None:
+        """One wait serves any number of claims that come before, as long as it waits for the right classes."""
+        if self._listening is not None and not self._listening.done():
+            if self._heard == classes:
+                return
+            self._listening.cancel()
+        self._heard = classes
+        self._listening = self._spawn(self._listen(classes))
 
     async def _defer(self, claim: Claim) -> None:
         """One suspect at a time: else the one that kills its worker takes the others down with it, again and again."""
@@ -158,10 +174,10 @@ class Worker:
         if self._failure is not None or self._draining or not run.handled:
             self._changed.set()
 
-    async def _listen(self) -> None:
-        """Ends when there may be work; one wait serves any number of claims that come before."""
+    async def _listen(self, classes: tuple[int, ...]) -> None:
+        """Ends when there may be work of these classes."""
         try:
-            await self._queue.wait(self._timings.recheck)
+            await self._queue.wait(self._timings.recheck, classes=classes)
         except DatabaseUnavailable as error:
             log.warning("wait.failed", error=str(error))
             await asyncio.sleep(self._timings.unavailable)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from convoq.db.transaction import Transaction
-from convoq.jobs import NewJob
+from convoq.jobs import NORMAL, PRIORITIES, NewJob
 
 
 class Enqueued(NamedTuple):
@@ -61,6 +61,7 @@ class Claim:
     lane: str
     receipt: str  #: proves the lease; another claim of the lane makes it void
     jobs: tuple[Job, ...]
+    priority: int = NORMAL  #: the class of the lane: that of its most urgent job
 
     @property
     def kind(self) -> str:
@@ -150,11 +151,14 @@ class Queue(Protocol):
         """
         ...
 
-    async def claim(self, limit: int, *, lease: float, worker: str) -> list[Claim]:
+    async def claim(
+        self, limit: int, *, lease: float, worker: str, background: int | None = None, first: int | None = None
+    ) -> list[Claim]:
         """Up to `limit` due lanes, urgent first, then longest due; each job in them is charged one attempt.
 
-        A claim carries the jobs at the front that share one kind. From the third attempt on, a job is claimed
-        alone, so that a poison message takes no neighbour with it, and absorb() adds none.
+        At most `background` of the lanes are less urgent than people's (None: no bound), and one lane of the class
+        `first` comes before all others. A claim carries the jobs at the front that share one kind. From the third
+        attempt on, a job is claimed alone, so that a poison message takes no neighbour with it, and absorb() adds none.
         """
         ...
 
@@ -209,12 +213,15 @@ class Queue(Protocol):
         """
         ...
 
-    async def wait(self, timeout: float) -> None:
-        """Returns when work may have become due, at the latest after `timeout` seconds. A hint, never a promise."""
+    async def wait(self, timeout: float, *, classes: Sequence[int] = PRIORITIES) -> None:
+        """Returns when work of these classes may have become due, at the latest after `timeout` seconds.
+
+        A hint, never a promise.
+        """
         ...
 
-    async def next_due(self) -> float | None:
-        """Seconds until the next lane is due or the next lease runs out (0: now); None when the queue is empty."""
+    async def next_due(self, *, classes: Sequence[int] = PRIORITIES) -> float | None:
+        """Seconds until the next lane of these classes is due or its lease runs out (0: now); None without any."""
         ...
 
     async def close(self) -> None: ...

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
-from convoq.jobs import NewJob
+from convoq.jobs import PRIORITIES, NewJob
 from convoq.logs import log
 from convoq.queue.base import Claim, Enqueued, Fence, Job, Queue
 from convoq.settings import QueueSettings
@@ -40,9 +40,14 @@ class QueueService:
             _log_enqueued(job, result)
         return results
 
-    async def claim(self, limit: int, *, worker: str) -> list[Claim]:
-        """Up to `limit` claims to run. Jobs that killed their worker on every start are buried unrun."""
-        claims = await self._queue.claim(limit, lease=self.lease, worker=worker)
+    async def claim(
+        self, limit: int, *, worker: str, background: int | None = None, first: int | None = None
+    ) -> list[Claim]:
+        """Up to `limit` claims to run. Jobs that killed their worker on every start are buried unrun.
+
+        `background` and `first` divide them among the classes, as Queue.claim says.
+        """
+        claims = await self._queue.claim(limit, lease=self.lease, worker=worker, background=background, first=first)
         return [kept for claim in claims if (kept := await self._without_spent(claim)) is not None]
 
     async def absorb(self, claim: Claim) -> Claim:
@@ -70,9 +75,9 @@ class QueueService:
         """Makes the lanes due that dead workers had claimed; how many."""
         return await self._queue.recover()
 
-    async def wait(self, timeout: float) -> None:
-        """Returns when work may have become due, at the latest after `timeout` seconds."""
-        await self._queue.wait(timeout)
+    async def wait(self, timeout: float, *, classes: Sequence[int] = PRIORITIES) -> None:
+        """Returns when work of these classes may have become due, at the latest after `timeout` seconds."""
+        await self._queue.wait(timeout, classes=classes)
 
     async def next_due(self) -> float | None:
         """Seconds until the next lane is due (0: now); None when the queue is empty."""

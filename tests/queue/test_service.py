@@ -212,8 +212,8 @@ async def test_a_spent_claim_that_is_lost_meanwhile_is_left_alone(
     [good] = await house.put(None)
     original = house.engine.claim
 
-    async def claim_and_oversleep(limit: int, *, lease: float, worker: str) -> list[Claim]:
-        claims = await original(limit, lease=lease, worker=worker)
+    async def claim_and_oversleep(limit: int, *, lease: float, **options: Any) -> list[Claim]:
+        claims = await original(limit, lease=lease, **options)
         clock.advance(31)
         await original(1, lease=lease, worker="another")  # takes the spent one, which is due longest
         return claims

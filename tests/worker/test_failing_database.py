@@ -39,7 +39,7 @@ async def test_a_look_that_fails_is_not_repeated_without_pause(house: House, mon
             claims += 1
             return await claim(limit, **options)
 
-        async def broken(timeout: float) -> None:
+        async def broken(timeout: float, **_: object) -> None:
             raise DatabaseUnavailable("disk")
 
         monkeypatch.setattr(running.engine, "claim", counted)
@@ -53,7 +53,7 @@ async def test_a_look_that_fails_is_not_repeated_without_pause(house: House, mon
 async def test_what_refuses_the_database_ends_the_worker(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     async with house.working(nothing) as running:
 
-        async def refused(timeout: float) -> None:
+        async def refused(timeout: float, **_: object) -> None:
             raise DatabaseRefused("damaged")
 
         monkeypatch.setattr(running.engine, "wait", refused)

@@ -27,7 +27,7 @@ async def test_a_job_that_comes_later_is_handled_at_once(house: House) -> None:
 
 async def test_no_more_claims_run_at_once_than_there_are_slots(house: House) -> None:
     gate = Gate()
-    ids = await house.put(*[None] * 7)
+    ids = await house.put(*[None] * 7, priority=PEOPLE)
     async with house.working(gate, concurrency=3) as running:
         await gate.holds(3)
         assert running.worker.busy == 3
@@ -38,7 +38,7 @@ async def test_no_more_claims_run_at_once_than_there_are_slots(house: House) -> 
 
 async def test_no_more_is_claimed_than_there_are_slots(house: House) -> None:
     gate = Gate()
-    ids = await house.put(*[None] * 5)
+    ids = await house.put(*[None] * 5, priority=PEOPLE)
     async with house.working(gate, concurrency=2):
         await gate.holds(2)
         assert [(await house.record(job_id)).running for job_id in ids].count(True) == 2
@@ -51,10 +51,10 @@ async def test_a_free_slot_is_filled_while_others_are_busy(house: House) -> None
         if context.claim.jobs[0].id == slow:
             await gate(context)
 
-    [slow] = await house.put(None)
+    [slow] = await house.put(None, priority=PEOPLE)
     async with house.working(first_waits, concurrency=2):
         await gate.holds()
-        await house.until_done(*await house.put(*[None] * 10))
+        await house.until_done(*await house.put(*[None] * 10, priority=PEOPLE))
 
 
 async def test_one_lane_is_handled_in_order_by_any_number_of_workers(house: House) -> None:

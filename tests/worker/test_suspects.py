@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from convoq.jobs import PEOPLE
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.worker.harness import BRISK, Gate, House
 
@@ -42,9 +43,9 @@ async def test_a_job_that_waits_for_another_suspect_is_not_charged_for_it(house:
 
 async def test_jobs_that_never_saw_a_worker_die_are_not_held_up_by_a_suspect(house: House) -> None:
     gate = Gate()
-    await house.put(None)
+    await house.put(None, priority=PEOPLE)
     await crash(house, 2)
-    await house.put(None, None)
+    await house.put(None, None, priority=PEOPLE)
     async with house.working(gate, concurrency=3):
         await gate.holds(3)
         gate.open.set()

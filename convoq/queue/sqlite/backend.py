@@ -14,7 +14,7 @@ from itertools import count
 
 from convoq.db import Database
 from convoq.db.transaction import Transaction
-from convoq.jobs import NewJob
+from convoq.jobs import PRIORITIES, NewJob
 from convoq.queue.base import Claim, Enqueued, Fence, Job, JobFilter, JobRecord, Stats
 from convoq.queue.sqlite import dedup, lanes, listing
 from convoq.queue.sqlite.enqueue import EnqueueBatcher
@@ -55,11 +55,14 @@ class SqliteQueue:
 
     # --- Claiming
 
-    async def claim(self, limit: int, *, lease: float, worker: str) -> list[Claim]:
+    async def claim(
+        self, limit: int, *, lease: float, worker: str, background: int | None = None, first: int | None = None
+    ) -> list[Claim]:
         now = self._database.clock.now()
         until = now + round(lease * 1000)
         holder = lanes.Holder(worker, self._receipts)
-        return await self._database.write(lanes.claim_due, limit, now, until, holder, durable=False)
+        room = lanes.Room(limit, limit if background is None else background, first)
+        return await self._database.write(lanes.claim_due, room, now, until, holder, durable=False)
 
     async def absorb(self, claim: Claim) -> Claim:
         return await self._database.write(lanes.absorb, claim, self._database.clock.now(), durable=False)
@@ -116,9 +119,9 @@ class SqliteQueue:
             remove_dead(directory, name)
         return freed
 
-    async def wait(self, timeout: float) -> None:
+    async def wait(self, timeout: float, *, classes: Sequence[int] = PRIORITIES) -> None:
         loop = asyncio.get_running_loop()
-        next_due = await self.next_due()
+        next_due = await self.next_due(classes=classes)
         deadline = loop.time() + (timeout if next_due is None else min(timeout, next_due))
         while (left := deadline - loop.time()) > 0:
             if await self._woken(min(left, NET_INTERVAL)):
@@ -128,8 +131,8 @@ class SqliteQueue:
                 self._seen = changes
                 return
 
-    async def next_due(self) -> float | None:
-        due_at = await self._database.read(lanes.next_due)
+    async def next_due(self, *, classes: Sequence[int] = PRIORITIES) -> float | None:
+        due_at = await self._database.read(lanes.next_due, classes)
         return None if due_at is None else max(0.0, (due_at - self._database.clock.now()) / 1000)
 
     async def _woken(self, seconds: float) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from convoq.db.transaction import Transaction
 from convoq.errors import LeaseLost
-from convoq.jobs import PRIORITIES
+from convoq.jobs import PEOPLE, PRIORITIES
 from convoq.queue.base import Claim, Job
 
 LARGEST_CLAIM = 32  # jobs a claim; the rest of a longer burst comes with absorb() or the next claim
@@ -21,14 +21,33 @@ class Holder(NamedTuple):
     receipts: Iterator[str]
 
 
-def claim_due(tx: Transaction, limit: int, now: int, until: int, holder: Holder) -> list[Claim]:
+class Room(NamedTuple):
+    """How many lanes a claim may take, and of which classes."""
+
+    limit: int
+    background: int  #: of those, at most so many of classes less urgent than people's
+    first: int | None  #: one lane of this class before all others
+
+
+def claim_due(tx: Transaction, room: Room, now: int, until: int, holder: Holder) -> list[Claim]:
     claims: list[Claim] = []
-    for priority in PRIORITIES:
-        due = tx.execute(DUE_LANES, (priority, now, limit - len(claims))).fetchall()
-        claims += filter(None, (_claim_lane(tx, lane_id, lane, now, until, holder) for lane_id, lane in due))
-        if len(claims) == limit:
-            break
+    background = room.background
+    for priority, most in _order(room):
+        most = min(most, room.limit - len(claims), room.limit if priority == PEOPLE else background)
+        if most <= 0:
+            continue
+        due = tx.execute(DUE_LANES, (priority, now, most)).fetchall()
+        found = [_claim_lane(tx, lane_id, lane, priority, now, until, holder) for lane_id, lane in due]
+        taken = [claim for claim in found if claim is not None]
+        background -= 0 if priority == PEOPLE else len(taken)
+        claims += taken
     return claims
+
+
+def _order(room: Room) -> list[tuple[int, int]]:
+    """The classes in the order in which they are served, each with how many of its lanes may be."""
+    by_urgency = [(priority, room.limit) for priority in PRIORITIES]
+    return by_urgency if room.first is None else [(room.first, 1), *by_urgency]
 
 
 def absorb(tx: Transaction, claim: Claim, now: int) -> Claim:
@@ -103,7 +122,9 @@ FINISH = """
 """
 
 
-def _claim_lane(tx: Transaction, lane_id: int, lane: str, now: int, until: int, holder: Holder) -> Claim | None:
+def _claim_lane(
+    tx: Transaction, lane_id: int, lane: str, priority: int, now: int, until: int, holder: Holder
+) -> Claim | None:
     jobs = _front(tx, lane_id)
     if not jobs:
         tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
@@ -114,7 +135,7 @@ def _claim_lane(tx: Transaction, lane_id: int, lane: str, now: int, until: int, 
         (until, receipt, holder.worker, lane_id),
     )
     _charge(tx, jobs, now, receipt)
-    return Claim(lane, receipt, tuple(jobs))
+    return Claim(lane, receipt, tuple(jobs), priority)
 
 
 def _front(
@@ -187,10 +208,10 @@ def _free_lane(tx: Transaction, lane_id: int, due_at: int, reason: str | None = 
         tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
 
 
-def next_due(tx: Transaction) -> int | None:
-    """The earliest due_at of all lanes: one index look-up for each priority."""
+def next_due(tx: Transaction, classes: Sequence[int]) -> int | None:
+    """The earliest due_at of their lanes: one index look-up for each class."""
     found = [
         tx.execute("SELECT min(due_at) FROM lanes WHERE priority = ?", (priority,)).fetchone()[0]
-        for priority in PRIORITIES
+        for priority in classes
     ]
     return min((due_at for due_at in found if due_at is not None), default=None)

@@ -83,3 +83,30 @@ async def test_the_limit_counts_lanes(engine: Engine) -> None:
     await put(engine, *[job(n, key=key) for key in "abc" for n in (1, 2)])
     assert [numbers(claim) for claim in await take(engine, 2)] == [[1, 2], [1, 2]]
     assert [claim.lane for claim in await take(engine, 2)] == ["c"]
+
+
+async def test_a_claim_takes_no_more_background_lanes_than_it_may(engine: Engine) -> None:
+    for n, priority in enumerate((UPKEEP, NORMAL, NORMAL, PEOPLE)):
+        await put(engine, job(n, priority=priority))
+    claims = await engine.claim(4, lease=60.0, worker="w", background=1)
+    assert [(numbers(claim), claim.priority) for claim in claims] == [([3], PEOPLE), ([1], NORMAL)]
+
+
+async def test_one_lane_of_the_class_that_is_first_comes_before_people(engine: Engine) -> None:
+    for n, priority in enumerate((UPKEEP, UPKEEP, PEOPLE)):
+        await put(engine, job(n, priority=priority))
+    claims = await engine.claim(2, lease=60.0, worker="w", first=UPKEEP)
+    assert [numbers(claim) for claim in claims] == [[0], [2]]
+
+
+async def test_a_class_that_is_first_and_has_nothing_due_leaves_its_place_to_the_others(engine: Engine) -> None:
+    await put(engine, job(1, priority=PEOPLE))
+    claims = await engine.claim(1, lease=60.0, worker="w", first=UPKEEP)
+    assert [numbers(claim) for claim in claims] == [[1]]
+
+
+async def test_what_is_due_next_may_be_asked_of_some_classes_alone(engine: Engine) -> None:
+    await put(engine, job(1, priority=NORMAL), job(2, priority=PEOPLE, delay=60.0))
+    assert await engine.next_due() == 0.0
+    assert await engine.next_due(classes=(PEOPLE,)) == 60.0
+    assert await engine.next_due(classes=(UPKEEP,)) is None

@@ -1,0 +1,43 @@
+"""How a worker divides its slots among the classes of jobs: people first, and nothing starves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+from typing import Final, NamedTuple
+
+from convoq.jobs import NORMAL, PEOPLE, PRIORITIES, UPKEEP
+
+PEOPLES_SHARE: Final = 4  # one slot in so many is kept free of everything that no person waits for
+# Of eight claims of a busy worker, one begins with a job of the user's own and one with upkeep.
+LEADS: Final = (None, None, None, NORMAL, None, None, None, UPKEEP)
+
+
+class ClassRoom(NamedTuple):
+    """What one claim may take, as Queue.claim understands it."""
+
+    background: int
+    first: int | None
+
+
+class SlotShares:
+    """Long jobs of the user's own never fill all slots, and a flood of any class leaves room for the others.
+
+    A worker with a single slot has nothing to divide but the order: a person then waits for the job that runs.
+    """
+
+    def __init__(self, concurrency: int) -> None:
+        kept = max(1, concurrency // PEOPLES_SHARE) if concurrency > 1 else 0
+        self._most_background = concurrency - kept
+        self._turn = count()
+
+    def next(self, running: Iterable[int]) -> ClassRoom:
+        """For the next claim, while jobs of these classes run."""
+        return ClassRoom(self._background(running), LEADS[next(self._turn) % len(LEADS)])
+
+    def classes(self, running: Iterable[int]) -> tuple[int, ...]:
+        """Those of which one more job may start: what is worth waiting for."""
+        return PRIORITIES if self._background(running) else (PEOPLE,)
+
+    def _background(self, running: Iterable[int]) -> int:
+        return max(0, self._most_background - sum(priority != PEOPLE for priority in running))
