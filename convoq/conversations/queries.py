@@ -14,7 +14,6 @@ from convoq.db import Database
 from convoq.db.transaction import Transaction
 
 DEAD_ENDS = ("failed", "undelivered")  #: what a channel says of a message that never arrived
-NEWEST_PARTS = 10_000  # how far back undelivered parts are looked for: there is no index for them
 REPLY_SAMPLE = 200  # replies that their times are taken from
 
 
@@ -217,7 +216,7 @@ def _condition(where: ConversationFilter) -> tuple[str, dict[str, object]]:
         clauses.append(WITH_TEXT)
         values["text"] = where.text
     if where.waiting:
-        clauses.append(f"EXISTS (SELECT 1 FROM messages AS m WHERE m.conversation_id = c.id AND {WAITS})")
+        clauses.append(WITH_WAITING)
     if where.failed:
         clauses.append(f"c.id IN ({FAILED})")
     return " AND ".join(clauses), values
@@ -225,6 +224,11 @@ def _condition(where: ConversationFilter) -> tuple[str, dict[str, object]]:
 
 # A message waits until it has an outcome; none up to answered_through can, which spares the long past.
 WAITS = "m.id > c.answered_through AND m.direction = 'in' AND m.outcome IS NULL"
+# The second term says it all; the first is what the index of the few that wait can find.
+WITH_WAITING = f"""
+    c.id IN (SELECT conversation_id FROM messages WHERE direction = 'in' AND outcome IS NULL)
+    AND EXISTS (SELECT 1 FROM messages AS m WHERE m.conversation_id = c.id AND {WAITS})
+"""
 WITH_TEXT = """
     EXISTS (SELECT 1 FROM messages AS m WHERE m.conversation_id = c.id
             AND (instr(m.body, :text) OR instr(m.description, :text)))
@@ -344,7 +348,7 @@ def _overview(tx: Transaction, since: int) -> Overview:
     (failed,) = tx.execute(
         "SELECT count(*) FROM outbox WHERE state = 'failed' AND settled_at >= ?", (since,)
     ).fetchone()
-    (undelivered,) = tx.execute(UNDELIVERED, (NEWEST_PARTS, since)).fetchone()
+    (undelivered,) = tx.execute(UNDELIVERED, (since,)).fetchone()
     return Overview(
         statuses=dict(statuses),
         owners=dict(owners),
@@ -362,10 +366,7 @@ WAITING_RECORDED = f"""
     WHERE c.status <> 'closed' AND {WAITS}
 """
 PENDING = "SELECT state, count(*) FROM outbox WHERE state IN ('ready', 'sending', 'ambiguous') GROUP BY state"
-UNDELIVERED = """
-    SELECT count(*) FROM (SELECT delivery, delivery_at FROM outbox ORDER BY id DESC LIMIT ?)
-    WHERE delivery IN ('failed', 'undelivered') AND delivery_at >= ?
-"""
+UNDELIVERED = "SELECT count(*) FROM outbox WHERE delivery IN ('failed', 'undelivered') AND delivery_at >= ?"
 # The source of a reply names the last message of its turn.
 REPLY_TIMES = """
     SELECT (o.settled_at - asked.at) / 1000.0

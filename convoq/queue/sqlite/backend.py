@@ -176,17 +176,26 @@ class SqliteQueue:
         return await self._database.read(listing.busy, ordering_keys)
 
     async def retry_dead(self, where: JobFilter, *, limit: int = 500) -> int:
-        now = self._database.clock.now()
-        revived = await self._database.write(listing.revive, where, now, limit)
+        found = await self._narrowed(where, listing.RETRYABLE, limit)
+        if not found.ids:
+            return 0
+        revived = await self._database.write(listing.revive, found, self._database.clock.now(), limit)
         self._wake_soon()
         return revived
 
     async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:
-        now = self._database.clock.now()
-        return await self._database.write(listing.cancel, where, now, limit)
+        found = await self._narrowed(where, listing.CANCELLABLE, limit)
+        if not found.ids:
+            return 0
+        return await self._database.write(listing.cancel, found, self._database.clock.now(), limit)
 
     async def discard(self, where: JobFilter, *, limit: int = 500) -> int:
-        return await self._database.write(listing.discard, where, limit)
+        found = await self._narrowed(where, listing.DISCARDABLE, limit)
+        return await self._database.write(listing.discard, found, limit) if found.ids else 0
+
+    async def _narrowed(self, where: JobFilter, also: str, limit: int) -> JobFilter:
+        # Beside the writers: a search by text or lane reads every job, and at the gate all processes would wait for it.
+        return await self._database.read(listing.narrow, where, also, limit, self._database.clock.now())
 
     async def prune(self, *, older_than: float, limit: int = 500) -> int:
         now = self._database.clock.now()

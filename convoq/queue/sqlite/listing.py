@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from convoq.db.transaction import Transaction
 from convoq.queue.base import JobFilter, JobRecord, JobState, KindStats, Stats
@@ -26,10 +27,15 @@ STATS = f"""
            sum(j.claimed_at IS NULL), min(CASE WHEN j.claimed_at IS NULL THEN j.enqueued_at END)
     FROM jobs AS j JOIN lanes AS l ON l.id = j.lane_id WHERE j.state = 'ready' GROUP BY j.kind
 """
+# That they are not ready is said in the words of an index that holds no ready job: SQLite does not conclude it.
+DEAD = "SELECT kind, count(*) FROM jobs WHERE state = 'dead' AND state <> 'ready' GROUP BY kind"
+RETRYABLE = "j.state IN ('dead', 'cancelled') AND j.state <> 'ready'"
+CANCELLABLE = f"j.state = 'ready' AND NOT {RUNNING}"
+DISCARDABLE = "j.state <> 'ready'"
 
 
 def stats(tx: Transaction, now: int) -> Stats:
-    dead = dict(tx.execute("SELECT kind, count(*) FROM jobs WHERE state = 'dead' GROUP BY kind").fetchall())
+    dead = dict(tx.execute(DEAD).fetchall())
     kinds = {kind: KindStats(dead=number) for kind, number in dead.items()}
     for kind, ready, scheduled, running, oldest, unstarted, since in tx.execute(STATS, {"now": now}):
         wait = 0.0 if oldest is None else max(0, now - oldest) / 1000
@@ -69,9 +75,14 @@ def busy(tx: Transaction, ordering_keys: Sequence[str]) -> set[str]:
     }
 
 
+def narrow(tx: Transaction, where: JobFilter, also: str, limit: int, now: int) -> JobFilter:
+    """The filter with the ids of the jobs that it finds, so that the transaction that changes them searches nothing."""
+    return replace(where, ids=tuple(str(job_id) for job_id, _, _ in _choose(tx, where, also, limit, now)))
+
+
 def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
     """Dead and cancelled jobs stand in their lane again, in their old place."""
-    rows = _choose(tx, where, "j.state IN ('dead', 'cancelled')", limit)
+    rows = _choose(tx, where, RETRYABLE, limit)
     for job_id, lane, priority in rows:
         tx.execute(JOIN_LANE, (lane, priority, now))
         tx.execute(
@@ -84,7 +95,7 @@ def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
 
 def cancel(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
     """Ready jobs that are not running; a lane left without jobs goes."""
-    rows = _choose(tx, where, f"j.state = 'ready' AND NOT {RUNNING}", limit, now)
+    rows = _choose(tx, where, CANCELLABLE, limit, now)
     for job_id, lane, _ in rows:
         tx.execute("UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ?", (now, job_id))
         tx.execute(
@@ -96,7 +107,7 @@ def cancel(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
 
 
 def discard(tx: Transaction, where: JobFilter, limit: int) -> int:
-    rows = _choose(tx, where, "j.state <> 'ready'", limit)
+    rows = _choose(tx, where, DISCARDABLE, limit)
     tx.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id, _, _ in rows])
     return len(rows)
 
@@ -138,6 +149,7 @@ def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:
         among("kind", where.kinds)
     if where.states is not None:
         among("state", where.states)
+        clauses += _index_terms(where.states)
     if where.ordering_key is not None:
         clauses.append("j.lane = :lane")
         values["lane"] = where.ordering_key
@@ -145,6 +157,13 @@ def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:
         clauses.append("(instr(j.payload, :text) OR instr(coalesce(j.error, ''), :text))")
         values["text"] = where.text
     return " AND ".join(clauses), values
+
+
+def _index_terms(states: Sequence[JobState]) -> list[str]:
+    """What makes an index of the few usable where only few can be meant; many are found faster in the order of ids."""
+    if set(states) == {JobState.READY}:
+        return ["j.state = 'ready'"]
+    return [] if {JobState.READY, JobState.DONE} & set(states) else ["j.state <> 'ready'"]
 
 
 def _number(job_id: str) -> int:

@@ -1,0 +1,28 @@
+"""A database that has been in use for a while: the same number of rows in each table that grows."""
+
+from __future__ import annotations
+
+import sqlite3
+
+ROWS = 3000
+LANE = "'twilio|whatsapp:+15550009999|whatsapp:+1666' || (1000000 + i)"
+TABLES = {
+    "contacts": "i, 'twilio', 'whatsapp:+1666' || (1000000 + i), NULL, i, i, NULL, NULL",
+    "conversations": f"i, i, 'whatsapp:+15550009999', {LANE}, 'ai', 'closed', 'expired', i, i, i, i, i, NULL",
+    "messages": "i, i, 'in', 'contact', 'twilio:' || i, '' || -i, 'hi', 'hi', '[]', i, 'answered', NULL",
+    "outbox": "i, 'r' || i, i, i, 0, 'hi', 'sent', 1, i, i, 'SM' || i, 0, NULL, NULL, 'delivered', 3, i",
+    "drafts": "i, i, i, '' || i, 'committed', 'hi', 'm', i",
+    "model_calls": "i, i, i, 'm', 'ok', 1, 1, 1, NULL, i",
+    "transitions": "i, i, i, 'contact', 'opened', NULL, 'ai', NULL, 'active'",
+    "jobs": f"i, {LANE}, i, 'x', '{{}}', 'done', 0, 1, 0, 8, i, i, i, NULL, NULL, NULL",
+    "dedup": "i, i, i, i",
+}
+
+
+def grow(connection: sqlite3.Connection) -> None:
+    """Fills the tables of an empty database; nothing of it waits."""
+    for table, row in TABLES.items():
+        connection.execute(
+            f"WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})"
+            f" INSERT INTO {table} SELECT {row} FROM n"
+        )

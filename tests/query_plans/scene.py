@@ -1,0 +1,160 @@
+"""All that roles and commands do with the database, once each, so that every statement is seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from convoq.conversations.queries import ConversationFilter, Reading
+from convoq.conversations.states import Owner, Status
+from convoq.conversations.timeline import Timeline
+from convoq.conversations.turns import Turns
+from convoq.db import Database
+from convoq.db.backup import back_up
+from convoq.errors import RetryLater, Unrecoverable
+from convoq.jobs import conversation_key, raw_job
+from convoq.loopback.faults import error, refused, reset, too_many
+from convoq.monitoring.audit import examine
+from convoq.monitoring.processes import Processes
+from convoq.monitoring.snapshot import take
+from convoq.queue.base import JobFilter, JobState
+from convoq.queue.sqlite.backend import SqliteQueue
+from convoq.scheduler.progress import SqlProgress
+from tests.clock import ManualClock
+from tests.handlers.house import ANA, BEN, OURS, House, open_house
+
+LANE = conversation_key("twilio", OURS, ANA)
+# A value for each field: a new one is a new way to search, and wants its own.
+JOB_FIELDS: dict[str, Any] = {
+    "ids": ("1", "2"), "kinds": ("x", "y"), "states": (JobState.DEAD,), "ordering_key": LANE, "text": "hello",
+}  # fmt: skip
+CONVERSATION_FIELDS: dict[str, Any] = {
+    "statuses": (Status.ACTIVE,), "owners": (Owner.AI,), "address": "+1555", "text": "hello", "waiting": True,
+    "failed": True,
+}  # fmt: skip
+
+
+async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> None:
+    """Everything, on a database at `path` that `before` has filled."""
+    clock = ManualClock()
+    async with await Database.open(path) as database:
+        await before(database)
+    async with await Database.open(path, clock=clock) as database, open_house(database, clock) as house:
+        await _converse(house)
+        await _fail(house)
+        await _die(house)
+        await _upkeep(house)
+        await _operate(house.engine)
+        await _read(house)
+        await _watch(database, house.engine)
+
+
+async def _converse(house: House) -> None:
+    async def interrupted(_: object) -> str:
+        await house.hear("and on Monday?")
+        return "yes"
+
+    house.responder.script = [interrupted]
+    await house.hear("open on Sunday?")
+    await house.settle()
+    await house.send("your table is ready")
+    await house.settle()
+    for message in house.twilio.messages:
+        await house.report(message.sid, "delivered", reference="none")
+    await house.settle()
+    for text in ("STOP", "are you there?", "START", "hello again"):
+        await house.hear(text)
+        await house.settle()
+    await house.hear("is it you?", sender=BEN)
+    await house.settle()
+    [(conversation_id,)] = await house.rows("SELECT max(id) FROM conversations")
+    for owner in (Owner.HUMAN, Owner.NOBODY, Owner.AI):
+        await house.change("UPDATE conversations SET owner = ? WHERE id = ?", owner, conversation_id)
+        await house.hear(f"to {owner}", sender=BEN)
+        await house.settle()
+
+
+async def _fail(house: House) -> None:
+    house.responder.script = [RetryLater(5, "busy"), Unrecoverable("never")]
+    job_id = await house.hear("is anybody there?")
+    await house.settle()
+    await house.engine.retry_dead(JobFilter(ids=(job_id,)))
+    await house.settle()
+    for fault in (too_many(), refused(63003), reset(), error(accepted=True), refused(21610)):
+        house.twilio.fail_next(fault)
+        await house.hear("once more", sender=BEN)
+        await house.settle()
+
+
+async def _die(house: House) -> None:
+    """A worker that is gone, one whose lease is renewed, and sends whose answers were lost."""
+    await house.queue.enqueue(raw_job("x", {}, ordering_key="k"))
+    [claim] = await house.engine.claim(5, lease=60, worker="gone")
+    await house.engine.extend([claim], lease=60)
+    await house.engine.recover()
+    [claim] = await house.engine.claim(5, lease=60, worker="late")
+    await house.queue.enqueue(raw_job("x", {}, ordering_key="k"))
+    claim = await house.engine.absorb(claim)
+    await house.engine.ack(claim, claim.jobs[:1])
+    await house.engine.nack(claim.with_jobs(claim.jobs[1:]), delay=0, charged=claim.jobs[1:], error="e", reason="r")
+    await house.engine.cancel(JobFilter(kinds=("x",)))
+
+
+async def _upkeep(house: House) -> None:
+    await house.upkeep("process_idle")
+    house.clock.advance(10 * 86_400)
+    for kind in ("process_idle", "process_expired", "housekeeping"):
+        await house.upkeep(kind)
+    await house.hear("me again")
+    await house.settle()
+
+
+async def _operate(engine: SqliteQueue) -> None:
+    assert {one.name for one in fields(JobFilter)} == JOB_FIELDS.keys()
+    filters = [JobFilter(**{name: value}) for name, value in JOB_FIELDS.items()]
+    filters += [JobFilter(), *(JobFilter(states=(state,)) for state in JobState)]
+    for where in filters:
+        await engine.list(where)
+        await engine.list(where, before="100")
+        await engine.count(where)
+        for change in (engine.cancel, engine.retry_dead, engine.discard):
+            await engine.enqueue([raw_job("x", {"text": "hello"}, ordering_key=LANE)], max_attempts=1)
+            await change(where)
+    await engine.busy([LANE])
+    await engine.next_due()
+
+
+async def _read(house: House) -> None:
+    reading = Reading(house.database)
+    assert {one.name for one in fields(ConversationFilter)} == CONVERSATION_FIELDS.keys()
+    for where in (ConversationFilter(**{name: value}) for name, value in CONVERSATION_FIELDS.items()):
+        await reading.find(where, before=(1 << 50, 1))
+        await reading.count(where)
+    await reading.find(ConversationFilter())
+    await reading.of_person(ANA)
+    await reading.get(1)
+    await reading.transcript(1)
+    await reading.transcript(1, before=3)
+    for conversation_id in (None, 1):
+        await reading.newest_lines(5, conversation_id=conversation_id)
+        await reading.lines_after(0, conversation_id=conversation_id)
+    await reading.newest_parts()
+    timeline = Timeline(house.database)
+    await timeline.thread(LANE, limit=5)
+    await timeline.answers()
+    await Turns(house.database).turn(1, [])
+
+
+async def _watch(database: Database, engine: SqliteQueue) -> None:
+    processes, progress = Processes(database), SqlProgress(database)
+    await processes.announce("a", "work", "fine")
+    await take(database, engine)
+    await processes.leave("a")
+    await progress.record("nightly", "every 60", 1)
+    await progress.last("nightly")
+    await database.check()
+    await database.read(examine)
+    await back_up(database, await asyncio.to_thread(database.path.with_suffix, ".copy"))
