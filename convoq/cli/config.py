@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def add_parser(subparsers: Any) -> None:
     """Adds `config` and its subcommands. Each sets `run`, which takes the arguments and returns the exit code."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
-        "config", help="check, show and explain the settings", description="Check, show and explain the settings."
-    )
+        "config", help="check, show and explain the settings", description="Check, show and explain the settings.",
+        epilog="example:\n  convoq config check",
+    )  # fmt: skip
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     checking = commands.add_parser(
         "check",
@@ -29,12 +30,29 @@ def add_parser(subparsers: Any) -> None:
     )
     checking.add_argument("roles", nargs="*", type=_role, metavar="ROLE", help="serve, schedule, work; default: all")
     checking.set_defaults(run=check)
-    showing = commands.add_parser("show", help="print the settings in force, secrets masked")
+    showing = commands.add_parser(
+        "show",
+        help="print the settings in force, secrets masked",
+        description="Prints every setting as this process would use it, as TOML. Secrets are shown as ***.",
+        epilog="example:\n  convoq config show --origin",
+    )
     showing.add_argument("--origin", action="store_true", help="say where each one comes from")
     showing.add_argument("--json", action="store_true", help="for programs")
     showing.set_defaults(run=show)
-    commands.add_parser("example", help="print convoq.toml with every option").set_defaults(run=example)
-    commands.add_parser("reference", help="print docs/configuration.md").set_defaults(run=reference)
+    writing = commands.add_parser(
+        "example",
+        help="print convoq.toml with every option",
+        description="Prints a convoq.toml that explains every option and sets none.",
+        epilog="example:\n  convoq config example > convoq.toml",
+    )
+    writing.set_defaults(run=example)
+    documenting = commands.add_parser(
+        "reference",
+        help="print docs/configuration.md",
+        description="Prints every option with its default, variable and credential, as Markdown.",
+        epilog="example:\n  convoq config reference > configuration.md",
+    )
+    documenting.set_defaults(run=reference)
 
 
 def _role(name: str) -> str:

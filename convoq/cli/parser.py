@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
+from convoq import __version__
 from convoq.text import harmless
 
 if TYPE_CHECKING:
@@ -53,8 +54,12 @@ _CHOICE: Final = re.compile(r"invalid choice: '(?P<given>.*)' \(choose from (?P<
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments, with `run` to call. Raises SystemExit after help (0) or a line about wrong usage (2)."""
-    return build_parser(argv).parse_args(argv)
+    """The arguments, with `run` to call. Raises SystemExit after help (0) or a line about wrong usage (2).
+
+    Without arguments it is help that is wanted. A group without its command (`convoq jobs`) stays wrong usage: in a
+    script that lost a word, nothing was done.
+    """
+    return build_parser(argv).parse_args(argv or ["-h"])
 
 
 class Parser(argparse.ArgumentParser):
@@ -68,8 +73,21 @@ class Parser(argparse.ArgumentParser):
             "--config", type=_path, metavar="FILE", default=argparse.SUPPRESS, help="the convoq.toml to read"
         )
 
+    def parse_known_args(self, *arguments: Any, **options: Any) -> Any:
+        # argparse lets only the root complain about what a subcommand does not know, so the wrong page was named.
+        namespace, unknown = super().parse_known_args(*arguments, **options)
+        if unknown:
+            self.error(self._unknown(unknown))
+        return namespace, unknown
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"convoq: {harmless(_suggest(message))}\nTry: {self.prog} -h\n")
+
+    def _unknown(self, arguments: Sequence[str]) -> str:
+        first = arguments[0].partition("=")[0]
+        meant = difflib.get_close_matches(first, self._option_string_actions, n=1, cutoff=0.7)
+        hint = f". Did you mean {meant[0]}?" if meant and first.startswith("-") else ""
+        return f"unrecognized arguments: {' '.join(arguments)}{hint}"
 
 
 class RootParser(Parser):
@@ -77,9 +95,14 @@ class RootParser(Parser):
 
     def format_help(self) -> str:
         width = max(len(command.name) for group in GROUPS.values() for command in group)
-        lines = ["usage: convoq [--config FILE] COMMAND ...", "", self.description or ""]
+        lines = ["usage: convoq [-h] [--version] [--config FILE] COMMAND ...", "", self.description or ""]
         for title, commands in GROUPS.items():
             lines += ["", f"{title}:", *(f"  {command.name:<{width}}  {command.help}" for command in commands)]
+        options = self._get_formatter()
+        options.start_section("Options")
+        options.add_arguments(action for action in self._actions if action.option_strings)
+        options.end_section()
+        lines += ["", options.format_help().rstrip()]
         return "\n".join([*lines, "", self.epilog or "", ""])
 
 
@@ -90,8 +113,10 @@ def build_parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
         description="Answers the people who write to your Twilio number with an AI, and loses nothing.",
         epilog="`convoq COMMAND -h` explains a command and shows an example. Start with: convoq demo",
     )
+    parser.add_argument("--version", action="version", version=f"convoq {__version__}", help="print the version")
     parser.set_defaults(config=None)
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    # Without parser_class each subcommand would be a RootParser too, and show the root's page as its own.
+    subparsers = parser.add_subparsers(metavar="COMMAND", parser_class=Parser, required=True)
     # A command that isn't among the arguments can't be the one that was given.
     wanted = [command for group in GROUPS.values() for command in group if command.name in argv]
     for module in dict.fromkeys(command.module for command in wanted):

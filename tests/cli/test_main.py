@@ -12,11 +12,8 @@ import pytest
 
 from convoq import __version__
 from convoq.cli import main
-from convoq.cli.parser import GROUPS, build_parser
 from convoq.errors import ConvoqError, DatabaseUnavailable
 from tests.cli.scenes import TOKEN, Place, bury, job
-
-COMMANDS = [command for group in GROUPS.values() for command in group]
 
 
 def convoq(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -25,21 +22,6 @@ def convoq(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedPr
         [sys.executable, "-m", "convoq", *arguments],
         cwd=cwd, env={**clean, **environ}, capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
-
-
-def leaves(arguments: list[str]) -> list[list[str]]:
-    """Every command that can be run, as arguments."""
-    import argparse
-
-    parser = build_parser(arguments)
-    for name in arguments:
-        (action,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-        parser = action.choices[name]
-    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    return [leaf for name in nested[0].choices for leaf in leaves([*arguments, name])] if nested else [arguments]
-
-
-LEAVES = [leaf for command in COMMANDS for leaf in leaves([command.name])]
 
 
 def test_version_is_printed_without_loading_the_rest(tmp_path: Path) -> None:
@@ -99,11 +81,6 @@ def test_output_that_cannot_be_written_is_a_failure(place: Place) -> None:
     assert done.stderr == "convoq: cannot write the output: No space left on device\n"
 
 
-def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 2
-    assert capsys.readouterr().err.startswith("convoq: ")
-
-
 def test_a_mistyped_command_names_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["staus"]) == 2
     assert capsys.readouterr().err.splitlines()[0] == "convoq: there is no 'staus'. Did you mean 'status'?"
@@ -121,22 +98,6 @@ def test_a_hostile_argument_is_shown_escaped(capsys: pytest.CaptureFixture[str])
 
 def test_options_are_not_abbreviated() -> None:
     assert main(["--conf", "x", "version"]) == 2
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_the_help_page_of_a_command_says_what_the_list_says(
-    command: object, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["-h"]) == 0
-    assert f"  {getattr(command, 'name')}  " in capsys.readouterr().out.replace("   ", "  ")  # noqa: B009
-
-
-@pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf[0] != "config"], ids=" ".join)
-def test_every_help_page_has_an_example(leaf: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*leaf, "-h"]) == 0
-    page = capsys.readouterr().out
-    assert "example" in page
-    assert f"convoq {' '.join(leaf)}" in page.partition("example")[2] or leaf[0] == "enqueue"
 
 
 @pytest.mark.parametrize(
