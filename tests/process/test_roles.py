@@ -220,6 +220,26 @@ async def test_a_dead_workers_message_is_taken_over_within_two_seconds(site: Sit
     assert site.rows("SELECT attempt FROM jobs WHERE kind = 'process_ai_response'") == [(2,)]
 
 
+async def test_workers_whose_marks_are_removed_keep_their_claims_and_mark_themselves_again(
+    site: Site, slow_model: None
+) -> None:
+    await site.serve()
+    workers = [await start(site, "work") for _ in range(2)]
+    await site.say("hello")
+    await handling(site)
+    holding = site.rows("SELECT worker, receipt FROM lanes")
+    for mark in site.directory.glob("convoq.db.run/*.*"):
+        mark.unlink()
+    for worker in workers:
+        await site.until(lambda worker=worker: "worker.mark_restored" in events(worker), "it is marked again")  # type: ignore[misc]
+    assert site.rows("SELECT worker, receipt FROM lanes") == holding
+    assert not any("worker.recovered" in events(worker) for worker in workers)
+    [holder] = [worker for worker in workers if f"-{worker.pid}-" in holding[0][0]]
+    holder.kill()
+    await site.until(lambda: site.rows("SELECT attempt FROM jobs WHERE kind = 'process_ai_response'") == [(2,)],
+                     "the other worker takes over from the one that was killed")  # fmt: skip
+
+
 async def test_two_workers_answer_each_person_once(site: Site) -> None:
     await site.serve()
     for _ in range(2):

@@ -11,14 +11,17 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 
 from convoq.db import Database
 from convoq.db.transaction import Transaction
+from convoq.errors import DatabaseUnavailable
 from convoq.jobs import PRIORITIES, NewJob
+from convoq.logs import log
 from convoq.queue.base import Claim, Enqueued, Fence, Job, JobFilter, JobRecord, Stats
 from convoq.queue.sqlite import dedup, lanes, listing
 from convoq.queue.sqlite.enqueue import EnqueueBatcher
-from convoq.queue.sqlite.liveness import Liveness, Notifier, is_alive, known_workers, remove_dead
+from convoq.queue.sqlite.liveness import Liveness, Notifier, is_dead, known_workers, remove_dead
 
 NET_INTERVAL = 0.5  # seconds between two looks for work whose wake-up was lost
 
@@ -34,6 +37,7 @@ class SqliteQueue:
         prefix = secrets.token_hex(8)
         self._receipts = (f"{prefix}-{number:x}" for number in count(1))
         self._liveness: Liveness | None = None
+        self._unmarked = False  # the mark is gone and could not be put back
         self._waking: asyncio.Handle | None = None
         self._seen = -1
 
@@ -107,17 +111,30 @@ class SqliteQueue:
         self._liveness = Liveness(self._database.run_directory, worker)
 
     async def recover(self) -> int:
+        """Also puts back this worker's own mark where it is gone: unmarked, its death would be seen by no other."""
+        self._restore_mark()
         directory = self._database.run_directory
-        holders = await self._database.read(lambda tx: tx.execute(lanes.HOLDERS).fetchall())
-        names = {worker for (worker,) in holders} | set(known_workers(directory))
-        names.discard(self._liveness.name if self._liveness is not None else "")
-        gone = [name for name in names if not is_alive(directory, name)]
-        if not gone:
+        dead = [name for name in _known_workers(directory) if is_dead(directory, name)]
+        if not dead:
             return 0
-        freed = await self._database.write(lanes.free_lanes_of, gone, self._database.clock.now(), durable=False)
-        for name in gone:
+        freed = await self._database.write(lanes.free_lanes_of, dead, self._database.clock.now(), durable=False)
+        for name in dead:
             remove_dead(directory, name)
         return freed
+
+    def _restore_mark(self) -> None:
+        if self._liveness is None:
+            return
+        try:
+            restored = self._liveness.restore()
+        except OSError as error:
+            if not self._unmarked:
+                log.warning("worker.unmarked", directory=str(self._database.run_directory), error=str(error))
+            self._unmarked = True
+            return
+        self._unmarked = False
+        if restored:
+            log.warning("worker.mark_restored", directory=str(self._database.run_directory))
 
     async def wait(self, timeout: float, *, classes: Sequence[int] = PRIORITIES) -> None:
         loop = asyncio.get_running_loop()
@@ -151,9 +168,19 @@ class SqliteQueue:
             self._waking.cancel()
             self._wake()  # a producer that ends right after its enqueue still tells the workers
         if self._liveness is not None:
-            self._liveness.close()
-            self._liveness = None
+            liveness, self._liveness = self._liveness, None
+            keep_mark = True
+            try:
+                keep_mark = await self._holds_lanes(liveness.name)
+            finally:
+                liveness.close(keep_mark=keep_mark)
         self._notifier.close()
+
+    async def _holds_lanes(self, worker: str) -> bool:
+        try:
+            return worker in await self._database.read(lanes.holders)
+        except DatabaseUnavailable:
+            return True  # perhaps: the mark lets the others look
 
     # --- Operating
 
@@ -200,6 +227,13 @@ class SqliteQueue:
     async def prune(self, *, older_than: float, limit: int = 500) -> int:
         now = self._database.clock.now()
         return await self._database.write(_prune, now, round(older_than * 1000), limit, durable=False)
+
+
+def _known_workers(directory: Path) -> list[str]:
+    try:
+        return known_workers(directory)
+    except OSError:
+        return []  # the directory is gone, or no descriptor is left to read it: nothing is proven
 
 
 def _prune(tx: Transaction, now: int, older_than: int, limit: int) -> int:

@@ -89,13 +89,17 @@ def bury(tx: Transaction, claim: Claim, jobs: Sequence[Job], error: str, now: in
         _free_lane(tx, lane_id, now)
 
 
+def holders(tx: Transaction) -> set[str]:
+    """The workers under whose claims lanes are."""
+    return {worker for (worker,) in tx.execute("SELECT DISTINCT worker FROM lanes WHERE receipt IS NOT NULL")}
+
+
 def free_lanes_of(tx: Transaction, workers: Sequence[str], now: int) -> int:
     tx.executemany(COUNT_CRASHES, [(name,) for name in workers])
     return sum(tx.execute(FREE_LANES_OF_WORKER, (now, name)).rowcount for name in workers)
 
 
 DUE_LANES = "SELECT id, lane FROM lanes WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
-HOLDERS = "SELECT DISTINCT worker FROM lanes WHERE receipt IS NOT NULL"
 COUNT_CRASHES = """
     UPDATE jobs SET crashes = crashes + 1 WHERE id IN
     (SELECT j.id FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id AND j.receipt = l.receipt AND j.state = 'ready'
