@@ -8,6 +8,7 @@ from dataclasses import replace
 from convoq.channels.base import DeliveryStatus
 from convoq.conversations import rows
 from convoq.conversations.records import Conversation, OutboxRow
+from convoq.conversations.rules import Refusal, may_send
 from convoq.db import Database
 from convoq.db.transaction import Transaction
 from convoq.queue.base import Fence
@@ -23,10 +24,11 @@ class Outbox:
         """The oldest part not yet settled, of this conversation or an earlier one with the same person."""
         return await self._database.read(next_pending, conversation_id)
 
-    async def mark_sending(self, row: OutboxRow, fence: Fence) -> OutboxRow | None:
+    async def mark_sending(self, row: OutboxRow, fence: Fence) -> OutboxRow | Refusal | None:
         """Commits that a send is about to be tried, before it is; the row as it is now. Raises LeaseLost.
 
-        None when the row is not ready any more: a status has proven an earlier send meanwhile.
+        A Refusal when the rules forbid it at that moment: then the message's parts from this one on have failed. None
+        when the row is not ready any more: a status has proven an earlier send meanwhile.
         """
         return await self._database.write(mark_sending, row, self._database.clock.now(), fence)
 
@@ -70,8 +72,13 @@ def next_pending(tx: Transaction, conversation_id: int) -> tuple[OutboxRow, Conv
     return pending, rows.conversation(tx, pending.conversation_id)
 
 
-def mark_sending(tx: Transaction, row: OutboxRow, now: int, fence: Fence) -> OutboxRow | None:
+def mark_sending(tx: Transaction, row: OutboxRow, now: int, fence: Fence) -> OutboxRow | Refusal | None:
     fence.check(tx)
+    conversation = rows.conversation(tx, row.conversation_id)
+    refusal = may_send(conversation, author=row.author, committed_at=row.committed_at, now=now)
+    if refusal is not None:
+        fail_parts(tx, row, refusal.reason, refusal.code, now)
+        return refusal
     begun = tx.execute(
         """UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?
            WHERE id = ? AND state = 'ready' RETURNING attempts""",
@@ -107,6 +114,11 @@ def mark_ambiguous(tx: Transaction, row: OutboxRow, because: str, fence: Fence) 
 
 def mark_failed(tx: Transaction, row: OutboxRow, because: str, code: str | None, now: int, fence: Fence) -> None:
     fence.check(tx)
+    fail_parts(tx, row, because, code, now)
+
+
+def fail_parts(tx: Transaction, row: OutboxRow, because: str, code: str | None, now: int) -> None:
+    """This part and the message's later ones will never be sent."""
     tx.execute(
         """UPDATE outbox SET state = 'failed', error = ?, error_code = ?, settled_at = ?
            WHERE message_id = ? AND part >= ? AND state <> 'sent'""",

@@ -8,7 +8,8 @@ from convoq.conversations import rows
 from convoq.conversations.recording import add_outgoing
 from convoq.conversations.recording import conclude as set_outcome
 from convoq.conversations.records import Draft, Message, ModelUsage, Turn
-from convoq.conversations.states import Outcome, Owner
+from convoq.conversations.rules import may_write
+from convoq.conversations.states import Outcome
 from convoq.db import Database
 from convoq.db.transaction import Transaction
 from convoq.queue.base import Fence
@@ -58,8 +59,8 @@ class Turns:
     ) -> bool:
         """The reply, its outbox rows and the outcome of what it answers: all of it, or nothing.
 
-        False, and nothing written, when newer messages stand in the lane (unless `even_if_newer`) or the conversation
-        is no longer the AI's.
+        False, and nothing written, when newer messages stand in the lane (unless `even_if_newer`), the person has opted
+        out or is blocked, or the conversation is no longer the AI's.
         """
         now = self._database.clock.now()
         return await self._database.write(commit_reply, turn, text, parts, now, fence, even_if_newer)
@@ -118,7 +119,7 @@ def commit_reply(
     conversation_id = turn.conversation.id
     if not even_if_newer and fence.has_newer(tx):
         return False
-    if rows.conversation(tx, conversation_id).owner is not Owner.AI:
+    if may_write(rows.conversation(tx, conversation_id), author="ai") is not None:
         return False
     source = f"turn:{conversation_id}:{turn.through}"
     message_id = add_outgoing(tx, conversation_id, "ai", source, text, parts, now)

@@ -9,14 +9,13 @@ from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.recording import Announcement, Recorder
 from convoq.conversations.records import Conversation, OutboxRow
-from convoq.conversations.states import Owner
+from convoq.conversations.rules import Refusal
 from convoq.errors import RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, Handler, channel_of, each
 from convoq.jobs import RecordDeliveryStatus, SendMessage
 from convoq.logs import log
 from convoq.queue.base import Fence, Job
 
-WINDOW_MS = 24 * 3_600_000  # WhatsApp takes free text only this long after the person's last message
 SHORTEST_PAUSE = 1.0  # seconds between two tries; it grows with the time that the message has waited
 LONGEST_PAUSE = 60.0
 ACCOUNT_PAUSE = 60.0  # seconds between two tries while our account is refused
@@ -58,13 +57,11 @@ class Delivery:
                 await self._reconcile(channel, row, fence)
 
     async def _send(self, channel: Channel, row: OutboxRow, conversation: Conversation, fence: Fence) -> None:
-        if (refusal := self._refusal(row, conversation)) is not None:
-            code, reason = refusal
-            await self._outbox.mark_failed(row, fence, because=reason, code=code)
-            log.warning("reply.refused", conversation_id=conversation.id, code=code, reason=reason)
-            return
         sending = await self._outbox.mark_sending(row, fence)
         if sending is None:
+            return
+        if isinstance(sending, Refusal):
+            log.warning("reply.refused", conversation_id=conversation.id, code=sending.code, reason=sending.reason)
             return
         if self._clock.now() - (sending.attempted_at or 0) > self._late_ms:
             # Nothing was sent, so if the claim is still ours the part is simply ready again.
@@ -77,22 +74,6 @@ class Delivery:
         else:
             await self._outbox.mark_sent(sending, sent.provider_id)
             log.info("reply.sent", conversation_id=conversation.id, part=row.part, provider_id=sent.provider_id)
-
-    def _refusal(self, row: OutboxRow, conversation: Conversation) -> tuple[str, str] | None:
-        """Why this part must not go out now, as (code, reason)."""
-        if conversation.contact.opted_out_at is not None:
-            return "opted_out", "the person has opted out"
-        if conversation.contact.blocked_at is not None:
-            return "blocked", "the person is blocked"
-        if row.author == "ai" and conversation.owner is not Owner.AI:
-            return "not_owner", "a person has taken the conversation over"
-        if row.address.startswith("whatsapp:") and not self._window_open(conversation):
-            return "window", "more than 24 hours since the person's last message: WhatsApp takes no free text"
-        return None
-
-    def _window_open(self, conversation: Conversation) -> bool:
-        last = conversation.last_inbound_at
-        return last is not None and self._clock.now() - last < WINDOW_MS
 
     async def _failed(self, row: OutboxRow, conversation: Conversation, error: SendFailed, fence: Fence) -> None:
         """Writes down what the failure means for the row; raises what it means for the job."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from convoq.ai.base import ReplyContext
-from tests.handlers.house import House, about
+from convoq.conversations.records import OutboxRow
+from convoq.conversations.rules import Refusal
+from convoq.loopback.faults import too_many
+from convoq.queue.base import Fence
+from tests.handlers.house import ANA_SMS, OUR_SMS, House, about
 
 
 async def test_a_conversation_that_a_person_owns_gets_no_reply(house: House) -> None:
@@ -27,6 +33,65 @@ async def test_a_person_who_takes_over_while_a_reply_is_written_stops_it(house: 
     await house.hear("hello")
     await house.settle()
     assert (house.sent, await house.outcomes()) == ([], [("hello", "human")])
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("UPDATE contacts SET opted_out_at = 1", "opted_out"),
+        ("UPDATE contacts SET blocked_at = 1", "blocked"),
+        ("UPDATE conversations SET owner = 'human'", "not_owner"),
+        ("UPDATE conversations SET last_inbound_at = 0", "window"),
+    ],
+)
+async def test_the_rules_are_looked_at_in_the_transaction_that_marks_a_part_as_sending(
+    house: House, monkeypatch: pytest.MonkeyPatch, change: str, code: str
+) -> None:
+    mark_sending = house.outbox.mark_sending
+
+    async def changed_just_before(row: OutboxRow, fence: Fence) -> OutboxRow | Refusal | None:
+        await house.change(change)
+        return await mark_sending(row, fence)
+
+    monkeypatch.setattr(house.outbox, "mark_sending", changed_just_before)
+    await house.hear("hello")
+    await house.settle()
+    assert house.twilio.requests == 0
+    assert await house.rows("SELECT state, error_code FROM outbox") == [("failed", code)]
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        ("UPDATE contacts SET opted_out_at = 1", "opted_out"),
+        ("UPDATE contacts SET blocked_at = 1", "blocked"),
+        ("UPDATE conversations SET owner = 'human'", "human"),
+    ],
+)
+async def test_a_reply_that_may_not_be_given_any_more_is_not_committed(
+    house: House, monkeypatch: pytest.MonkeyPatch, change: str, outcome: str
+) -> None:
+    commit = house.turns.commit_reply
+
+    async def changed_just_before(*args: Any, **options: Any) -> bool:
+        await house.change(change)
+        return await commit(*args, **options)
+
+    monkeypatch.setattr(house.turns, "commit_reply", changed_just_before)
+    await house.hear("hello")
+    await house.settle()
+    assert await house.rows("SELECT 1 FROM messages WHERE direction = 'out'") == []
+    assert await house.outcomes() == [("hello", outcome)]
+
+
+async def test_an_answer_that_waited_for_a_day_is_stale(house: House) -> None:
+    house.twilio.fail_next(too_many("1"))
+    await house.hear("hello", sender=ANA_SMS, to=OUR_SMS)
+    await house.step()
+    house.clock.advance(86_400)
+    await house.settle()
+    assert house.sent == []
+    assert await house.rows("SELECT state, error_code FROM outbox") == [("failed", "stale")]
 
 
 async def test_a_person_who_takes_over_before_the_send_stops_it(house: House) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from convoq.channels.base import Outbound, Sent
 from convoq.conversations.records import OutboxRow
+from convoq.conversations.rules import Refusal
 from convoq.handlers.base import ClaimContext
 from convoq.loopback.faults import TwilioFault, error, garbage, hang, reset, slow
 from tests.handlers.house import RECONCILE_AFTER, REQUEST_TIMEOUT, House
@@ -151,7 +152,7 @@ async def test_a_process_that_slept_before_its_request_does_not_send_late(
 ) -> None:
     begin = house.outbox.mark_sending
 
-    async def oversleep(*args: object) -> OutboxRow | None:
+    async def oversleep(*args: object) -> OutboxRow | Refusal | None:
         begun = await begin(*args)  # type: ignore[arg-type] # handed through
         monkeypatch.setattr(house.outbox, "mark_sending", begin)
         house.clock.advance(30)
@@ -166,7 +167,7 @@ async def test_a_process_that_slept_before_its_request_does_not_send_late(
 async def test_who_lost_the_lane_while_asleep_sends_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     begin = house.outbox.mark_sending
 
-    async def oversleep(*args: object) -> OutboxRow | None:
+    async def oversleep(*args: object) -> OutboxRow | Refusal | None:
         begun = await begin(*args)  # type: ignore[arg-type] # handed through
         monkeypatch.setattr(house.outbox, "mark_sending", begin)
         house.clock.advance(90)

@@ -1,0 +1,46 @@
+"""Whether something may be said to a person now: asked wherever something is committed or about to go out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from convoq.conversations.records import Conversation
+from convoq.conversations.states import Owner
+
+#: WhatsApp takes free text only this long after the person's last message, and an answer is stale by then anywhere.
+WINDOW: Final = timedelta(hours=24)
+
+
+class Refusal(NamedTuple):
+    """Why it must not go out."""
+
+    code: str  #: stands in the part's error_code
+    reason: str
+
+
+def may_write(conversation: Conversation, *, author: str) -> Refusal | None:
+    """None: this author may write to the person, as far as the person and who answers decide that."""
+    contact = conversation.contact
+    if contact.opted_out_at is not None:
+        return Refusal("opted_out", "the person has opted out")
+    if contact.blocked_at is not None:
+        return Refusal("blocked", "the person is blocked")
+    if author == "ai" and conversation.owner is not Owner.AI:
+        return Refusal("not_owner", "a person has taken the conversation over")
+    return None
+
+
+def may_send(conversation: Conversation, *, author: str, committed_at: int, now: int) -> Refusal | None:
+    """None: it may go out. Times are ms on the queue's clock; `committed_at` is when the message was written down."""
+    if (refusal := may_write(conversation, author=author)) is not None:
+        return refusal
+    if conversation.contact.address.startswith("whatsapp:") and not _is_recent(conversation.last_inbound_at, now):
+        return Refusal("window", "more than 24 hours since the person's last message: WhatsApp takes no free text")
+    if author == "ai" and not _is_recent(committed_at, now):
+        return Refusal("stale", "the answer is more than 24 hours old")
+    return None
+
+
+def _is_recent(moment: int | None, now: int) -> bool:
+    return moment is not None and now - moment < WINDOW / timedelta(milliseconds=1)
