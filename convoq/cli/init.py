@@ -25,7 +25,7 @@ class Question(NamedTuple):
 QUESTIONS: Final = (
     Question("twilio.account_sid", "Twilio account SID (AC..., first page of console.twilio.com)"),
     Question("server.public_url", "The https address under which Twilio reaches this machine"),
-    Question("ai.model", 'Model, e.g. "openai:gpt-5-mini", or "offline"'),
+    Question("ai.model", 'Model, e.g. "openai:gpt-5-mini"'),
 )
 
 

@@ -39,6 +39,9 @@ def add_parser(subparsers: Any) -> None:
     )
     work.add_argument("--concurrency", type=int, metavar="N", help="conversations at a time (work.concurrency)")
     work.add_argument("--drain", action="store_true", help="end when nothing is due any more")
+    work.add_argument(
+        "--allow-offline", action="store_true", help='let the demo rules of model "offline" answer real people'
+    )
     work.set_defaults(run=run_role, role="work")
     _add_trials(subparsers)
 
@@ -86,7 +89,8 @@ def run_role(args: argparse.Namespace) -> int:
             "server.host": getattr(args, "host", None),
             "server.port": getattr(args, "port", None),
         }
-        return process.run_role(args.role, _role(args), args.config, overrides=overrides)
+        allowed = getattr(args, "allow_offline", False)
+        return process.run_role(args.role, _role(args), args.config, overrides=overrides, allow_offline=allowed)
 
 
 def _role(args: argparse.Namespace) -> Role:

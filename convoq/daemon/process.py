@@ -37,14 +37,20 @@ class Storage(NamedTuple):
 
 
 def run_role(
-    name: RoleName, role: Role, config: Path | None = None, *, overrides: Mapping[str, Any] | None = None
+    name: RoleName,
+    role: Role,
+    config: Path | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    allow_offline: bool = False,
 ) -> int:
     """Loads what the role needs and runs it until a signal or its own end; returns the process's exit code.
 
-    `overrides` are flags, as in settings.load. Raises ConvoqError with what kept it from starting or stopped it.
+    `overrides` are flags, as in settings.load; `allow_offline` lets a demo's rules answer real people.
+    Raises ConvoqError with what kept it from starting or stopped it.
     """
     loaded = load(config, overrides=overrides)
-    require(loaded.options, name)
+    require(loaded.options, name, allow_offline=allow_offline)
     logs.configure(loaded.options.log.level, loaded.options.log.format, name)
     try:
         run(role, loaded)

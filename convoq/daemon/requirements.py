@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from convoq.errors import ConfigError
 from convoq.monitoring.roles import Role
+from convoq.outbound import is_loopback
 from convoq.settings.options import DEFAULT_PERSONA, Options, TwilioSettings
 from convoq.settings.problems import Missing, RequirementUnmet, Unmet, Unusable
 
@@ -20,21 +21,30 @@ if TYPE_CHECKING:
 _FIRST_PAGE: Final = "on the first page of console.twilio.com"
 
 
-def require(options: Options, role: Role, *, environ: Mapping[str, str] = os.environ) -> None:
+def require(
+    options: Options, role: Role, *, environ: Mapping[str, str] = os.environ, allow_offline: bool = False
+) -> None:
     """Returns when the settings hold what the role needs. Raises ConfigError with a line for everything else."""
-    if unmet := missing_for(options, role, environ=environ):
+    if unmet := missing_for(options, role, environ=environ, allow_offline=allow_offline):
         raise ConfigError("\n".join(map(str, unmet)))
 
 
-def missing_for(options: Options, role: Role, *, environ: Mapping[str, str] = os.environ) -> list[Unmet]:
-    """What the role misses in the settings, and the models in them that cannot be asked."""
+def missing_for(
+    options: Options, role: Role, *, environ: Mapping[str, str] = os.environ, allow_offline: bool = False
+) -> list[Unmet]:
+    """What the role misses in the settings, and the models in them that cannot or must not be asked."""
     match role:
         case "serve":
             return list(_serve(options))
         case "work":
             from convoq.ai.endpoints import endpoint_problems  # it brings the room of the AI with it
 
-            return [*_work(options.twilio), *_model(options), *endpoint_problems(options.ai, options.personas, environ)]
+            return [
+                *_work(options.twilio),
+                *_model(options),
+                *([] if allow_offline else _offline(options)),
+                *endpoint_problems(options.ai, options.personas, environ),
+            ]
         case "schedule":
             return []
 
@@ -69,16 +79,28 @@ def _model(options: Options) -> Iterator[Missing]:
     own = {persona.name for persona in options.personas if persona.agent or persona.model}
     # A number that no persona is named for is answered by the default one.
     if options.ai.model is None and not own >= {DEFAULT_PERSONA, *(persona.name for persona in options.personas)}:
-        meaning = 'the model that writes the replies: "openai:gpt-5-mini", or "offline" to try convoq'
-        yield Missing(("ai", "model"), meaning)
+        yield Missing(("ai", "model"), 'the model that writes the replies: "openai:gpt-5-mini"')
 
 
-def check_role(loaded: Loaded, role: Role) -> list[Unmet]:
+def _offline(options: Options) -> Iterator[Unusable]:
+    """A demo's rules must not reach people by an oversight; at a Twilio on this machine there are none."""
+    from convoq.ai.endpoints import OFFLINE
+
+    if is_loopback(options.twilio.api_base_url):
+        return
+    named = [("ai.model", options.ai.model), *((f"personas.{one.name}.model", one.model) for one in options.personas)]
+    for setting, model in named:
+        if model == OFFLINE:
+            problem = f'{setting}: "{OFFLINE}" would answer people with the fixed rules of a demo'
+            yield Unusable(problem, 'Name a model, like "openai:gpt-5-mini", or mean it: convoq work --allow-offline')
+
+
+def check_role(loaded: Loaded, role: Role, *, allow_offline: bool = False) -> list[Unmet]:
     """Everything for which the role would refuse to start.
 
     For the worker the parts are asked that it is made of, so agents and handlers of the user's own are imported.
     """
-    unmet = missing_for(loaded.options, role)
+    unmet = missing_for(loaded.options, role, allow_offline=allow_offline)
     for check in _part_checks(loaded) if role == "work" else ():
         try:
             check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 import unicodedata
@@ -11,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from convoq.errors import ConfigError
 from convoq.jobs import BUILT_IN
+from convoq.outbound import is_loopback
 from convoq.plugins import REFERENCE
 from convoq.settings.options import DEFAULT_PERSONA, NumberSettings, Options, PersonaSettings, ScheduleSettings
 from convoq.settings.problems import dotted, nearest, quoted
@@ -108,17 +108,9 @@ def _wrong_url(url: str, *, secure: bool = False, bare: bool = False) -> str | N
         return "must not hold a query or fragment (? or #)"
     if bare and parts.path:
         return "must be scheme and host alone, without a path"
-    if secure and parts.scheme != "https" and not _is_loopback(parts):
+    if secure and parts.scheme != "https" and not is_loopback(url):
         return "must be https: http is for this machine alone"
     return None
-
-
-def _is_loopback(parts: SplitResult) -> bool:
-    host = parts.hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _pairs(options: Options) -> Iterator[Violation]:

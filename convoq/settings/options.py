@@ -146,7 +146,10 @@ class AiSettings(Section):
     """The model that writes the replies."""
 
     model: str | None = Field(default=None, examples=["openai:gpt-5-mini"])
-    """A model by name ("openai:gpt-5-mini", "anthropic:claude-sonnet-4-5", any name with a base_url), or "offline"."""
+    """A model by name ("openai:gpt-5-mini", "anthropic:claude-sonnet-4-5", any name with a base_url).
+
+    "offline" answers with the fixed rules of a demo: for `convoq dev`. Real people get those only from a worker
+    that was started with --allow-offline."""
 
     base_url: str | None = Field(default=None, examples=["http://127.0.0.1:11434/v1"])
     """An OpenAI-compatible endpoint, e.g. "http://127.0.0.1:11434/v1" for Ollama."""

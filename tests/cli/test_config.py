@@ -137,7 +137,7 @@ def test_example_and_reference_are_printed_as_they_are(config: Path, capsys: pyt
     assert capsys.readouterr().out == reference()
 
 
-TO_WORK = f"[twilio]\naccount_sid = 'AC{32 * 'a'}'\nauth_token = 't'\n"
+TO_WORK = f"[twilio]\naccount_sid = 'AC{32 * 'a'}'\nauth_token = 't'\napi_base_url = 'http://127.0.0.1:9'\n"
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,22 @@ def test_serve_without_its_secrets_ends_with_78_and_says_what_to_set(bare: Place
 
 
 @pytest.mark.process
+def test_work_answers_people_by_the_rules_of_a_demo_only_with_its_flag(bare: Place) -> None:
+    bare.configure(f'[twilio]\naccount_sid = "AC{32 * "a"}"\nauth_token = "{TOKEN}"\n[ai]\nmodel = "offline"\n')
+    work = ("work", "--drain", "--config", str(bare.config))
+
+    refused = convoq(*work, cwd=bare.directory)
+    allowed = convoq(*work, "--allow-offline", cwd=bare.directory)
+
+    assert (refused.returncode, refused.stderr) == (
+        78,
+        'convoq: ai.model: "offline" would answer people with the fixed rules of a demo. '
+        'Name a model, like "openai:gpt-5-mini", or mean it: convoq work --allow-offline\n',
+    )
+    assert allowed.returncode == 0
+
+
+@pytest.mark.process
 def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(place: Place) -> None:
     place.prepare(lambda database: bury(database, [job(number=n) for n in range(400)], error="x" * 300))
     command = f"{sys.executable} -m convoq --config {place.config} jobs list --limit 400 --full | head -1"

@@ -13,6 +13,7 @@ from convoq.settings.problems import Missing, dotted
 
 ACCOUNT = "AC" + 32 * "a"
 TWILIO = {"account_sid": ACCOUNT, "auth_token": "token"}
+MODEL = {"model": "llama", "base_url": "http://127.0.0.1/v1"}
 
 
 def missing(role: Any, environ: dict[str, str] | None = None, **values: Any) -> list[str]:
@@ -35,7 +36,7 @@ def test_one_of_several_tokens_is_enough_to_serve() -> None:
 
 def test_an_api_key_is_enough_to_send() -> None:
     twilio = {"account_sid": ACCOUNT, "api_key_sid": "SK" + 32 * "0", "api_key_secret": "s"}
-    assert missing("work", twilio=twilio, ai={"model": "offline"}) == []
+    assert missing("work", twilio=twilio, ai=MODEL) == []
 
 
 def test_bare_work_misses_account_token_and_model() -> None:
@@ -82,9 +83,10 @@ def test_a_key_for_several_providers_is_told() -> None:
 
 
 def test_personas_with_a_mind_of_their_own_need_no_model() -> None:
-    personas = [{"name": "a", "agent": "m:a"}, {"name": "default", "model": "offline"}]
-    assert missing("work", twilio=TWILIO, personas=personas) == []
-    assert missing("work", twilio=TWILIO, personas=[*personas, {"name": "c"}]) == ["ai.model"]
+    personas = [{"name": "a", "agent": "m:a"}, {"name": "default", "model": "llama"}]
+    ai = {"base_url": MODEL["base_url"]}
+    assert missing("work", twilio=TWILIO, ai=ai, personas=personas) == []
+    assert missing("work", twilio=TWILIO, ai=ai, personas=[*personas, {"name": "c"}]) == ["ai.model"]
 
 
 def test_numbers_that_only_the_default_persona_answers_need_a_model() -> None:
@@ -93,13 +95,34 @@ def test_numbers_that_only_the_default_persona_answers_need_a_model() -> None:
 
 def test_an_api_key_is_needed_whole_and_only_to_work() -> None:
     half = {"account_sid": TWILIO["account_sid"], "auth_token": "t", "api_key_sid": f"SK{32 * '0'}"}
-    assert missing("work", twilio=half, ai={"model": "offline"}) == ["twilio.api_key_secret"]
+    assert missing("work", twilio=half, ai=MODEL) == ["twilio.api_key_secret"]
     assert missing("schedule", twilio=half) == []
 
 
 def test_a_model_without_provider_or_endpoint_is_explained() -> None:
     [line] = missing("work", twilio=TWILIO, ai={"model": "gpt-5-mini"})
     assert line == 'ai.model: "gpt-5-mini" names no provider. Write it like "openai:gpt-5-mini", or set ai.base_url'
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"ai": {"model": "offline"}}, "ai.model"),
+        ({"ai": MODEL, "personas": [{"name": "shop", "model": "offline"}]}, "personas.shop.model"),
+    ],
+)
+def test_the_rules_of_a_demo_answer_people_only_where_that_is_allowed(settings: dict[str, Any], named: str) -> None:
+    options = Options.model_validate({"twilio": TWILIO, **settings})
+    assert [str(unmet) for unmet in missing_for(options, "work", environ={})] == [
+        f'{named}: "offline" would answer people with the fixed rules of a demo. '
+        'Name a model, like "openai:gpt-5-mini", or mean it: convoq work --allow-offline'
+    ]
+    assert missing_for(options, "work", environ={}, allow_offline=True) == []
+
+
+def test_the_rules_of_a_demo_answer_at_a_twilio_on_this_machine() -> None:
+    twilio = {**TWILIO, "api_base_url": "http://127.0.0.1:8025"}
+    assert missing("work", twilio=twilio, ai={"model": "offline"}) == []
 
 
 def test_require_raises_a_line_for_each() -> None:

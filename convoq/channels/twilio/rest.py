@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -14,12 +14,11 @@ from convoq.channels.base import Failure, SendFailed
 from convoq.channels.twilio.errors import Refused, Unreadable, send_failed
 from convoq.clock import Clock
 from convoq.errors import ConfigError
+from convoq.outbound import is_loopback
 from convoq.settings import TwilioSettings
 
 if TYPE_CHECKING:
     from convoq.channels.twilio.http import HttpClient
-
-_ON_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class TwilioRest:
@@ -89,7 +88,7 @@ def _check_base_url(base_url: str) -> None:
     url = urlsplit(base_url)
     if url.scheme == "https" and url.hostname:
         return
-    if url.scheme != "http" or url.hostname not in _ON_THIS_MACHINE:
+    if url.scheme != "http" or not is_loopback(base_url):
         raise ConfigError("twilio.api_base_url must start with https:// (http:// only on this machine)")
 
 

@@ -40,13 +40,14 @@ def _file(file: Path | None) -> Finding:
 
 
 def needs(loaded: Loaded, seen: Set[str]) -> Iterator[Finding]:
-    """What each role cannot do without. A role in `seen` runs, so it has its secrets: from elsewhere than we look."""
+    """What each role cannot do without. A role in `seen` runs, so it has its secrets, from elsewhere than we look,
+    and was started with the flags that it needs."""
     from convoq.daemon.requirements import check_role
     from convoq.monitoring.roles import ROLES
 
     reported: set[Unmet] = set()
     for role in ROLES:
-        found = [unmet for unmet in check_role(loaded, role) if unmet not in reported]
+        found = [unmet for unmet in check_role(loaded, role, allow_offline=role in seen) if unmet not in reported]
         reported.update(found)
         for unmet in found:
             yield _unmet(role, unmet, role in seen)

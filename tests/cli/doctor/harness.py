@@ -41,7 +41,7 @@ public_url = "{more.get("public_url", "https://bot.example.com")}"
 [twilio]
 account_sid = "{ACCOUNT_SID}"
 auth_token = "{more.get("token", AUTH_TOKEN)}"
-api_base_url = "{more.get("twilio", "https://api.twilio.com")}"
+api_base_url = "{more.get("twilio", "http://127.0.0.1:9")}"
 [ai]
 model = "{more.get("model", "offline")}"
 {more.get("ai", "")}

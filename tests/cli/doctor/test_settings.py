@@ -23,6 +23,17 @@ def test_every_mistake_in_the_settings_is_a_failure(
     assert "SQLite" in out
 
 
+def test_the_rules_of_a_demo_are_a_failure_until_a_worker_runs_that_was_allowed_them(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.configure(whole(twilio="https://api.twilio.com"))
+    needs = findings(place, capsys, code=1)["needs"]
+    assert (needs["level"], needs["detail"][:25]) == ("fail", 'work: ai.model: "offline"')
+
+    place.prepare(lambda database: Processes(database).announce("w", "work", "fine"))
+    assert findings(place, capsys, code=0)["needs"]["level"] == "ok"
+
+
 def test_what_a_role_misses_is_a_failure_but_a_secret_may_be_elsewhere(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
