@@ -115,7 +115,8 @@ def _disordered(
 async def read_record(database: Database, jobs: JobAdmin) -> DatabaseRecord:
     """The database's side as it stands now.
 
-    The jobs are read first: what is recorded meanwhile is then seen twice, and what is in neither was never accepted.
+    The jobs are read first: a message that is recorded meanwhile is then seen twice, and one that was accepted before
+    the call is in one of the two.
     """
     waiting = [job async for job in _unfinished(jobs)]
     dead = {job.id for job in waiting if job.state is JobState.DEAD}

@@ -113,13 +113,14 @@ class PhonePage:
     async def _look(self) -> PageState:
         """Everything that the page shows, as plain data."""
         now = self._database.clock.now()
-        notes, at_twilio = self._actions.notes, list(self._twilio.messages)
+        notes, accepted = self._actions.notes, list(self._actions.accepted)
         threads = [await timeline.read_thread(self._database, self._jobs, phone.lane) for phone in self._phones]
         queued = await self._jobs.count(JobFilter(states=(JobState.READY,)))
+        at_twilio = list(self._twilio.messages)
         record = await audit.read_record(self._database, self._jobs)
         for inbound in (inbound for thread in threads for inbound in thread.inbound):
             self._history.observe(inbound, now)
-        found = audit.audit(list(self._actions.accepted), record, at_twilio)
+        found = audit.audit(accepted, record, at_twilio)
         views = [
             view.phone_view(phone, thread, notes.get(phone, ()), at_twilio, self._history, now)
             for phone, thread in zip(self._phones, threads, strict=True)
