@@ -48,10 +48,9 @@ async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder 
 
     options = loaded.options
     async with open_storage(options) as storage, AsyncExitStack() as stack:
-        responder = await _responder(loaded, stack)
         worker = Worker(
             storage.queue,
-            await _handlers(loaded, wrap(responder, stack) if wrap else responder, storage, stack),
+            await _handlers(loaded, storage, stack, wrap),
             name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
             concurrency=options.work.concurrency,
             deadline=options.work.deadline,
@@ -65,7 +64,9 @@ async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder 
             await worker.run(stop.requested, at_once=stop.at_once, drain=drain)
 
 
-async def _handlers(loaded: Loaded, responder: Responder, storage: Storage, stack: AsyncExitStack) -> Handlers:
+async def _handlers(
+    loaded: Loaded, storage: Storage, stack: AsyncExitStack, wrap: WrapResponder | None
+) -> Handlers:
     """Every kind's handler, with what it needs; closed by the stack."""
     from convoq import jobs
     from convoq.channels.opening import open_channels
@@ -82,6 +83,9 @@ async def _handlers(loaded: Loaded, responder: Responder, storage: Storage, stac
     database, queue, job_admin = storage
     options = loaded.options
     custom = load_custom(options.handlers, queue, base_dir=loaded.base_dir)
+    responder = await _responder(loaded, stack)
+    if wrap is not None:
+        responder = wrap(responder, stack)
     channels = await stack.enter_async_context(open_channels(options, WallClock()))
     recorder, lifecycle, outbox = Recorder(database), Lifecycle(database, job_admin.busy), Outbox(database)
     delivery = Delivery(
