@@ -13,7 +13,7 @@ import convoq
 
 PACKAGE = Path(convoq.__file__).parent
 TESTS = Path(__file__).parent
-QUEUE_SQL = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?:jobs|lanes|dedup|dedup_tail)\b")
+QUEUE_SQL = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?:jobs|job_ids|lanes|dedup)\b")
 TRIALS = ("convoq.dev", "convoq.demo", "convoq.loopback")  #: what production must not need
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path

@@ -16,7 +16,7 @@ from convoq.db.connection import Connection, connect_reader
 from convoq.db.failures import damaged, explain
 from convoq.db.files import FreeSpace, Identity, prepare
 from convoq.db.gate import Gate
-from convoq.db.wal import Use
+from convoq.db.wal import WalGuard
 from convoq.db.writer import Settle, Unit, Writer, always, roll_back, settle
 from convoq.errors import DatabaseUnavailable
 
@@ -46,7 +46,7 @@ class Database:
         self._open: list[Writer | Connection] = []
         self._newest = migrations.known()[-1].version
         self._identity: Identity | None = None
-        self._use: Use | None = None
+        self._wal_guard: WalGuard | None = None
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock | None = None, min_free_mb: int = 0) -> Self:
@@ -134,8 +134,8 @@ class Database:
                 await connection.close()
         finally:
             self._gate.close()
-            if self._use is not None:
-                self._use.end()
+            if self._wal_guard is not None:
+                self._wal_guard.end()
 
     async def __aenter__(self) -> Self:
         return self
@@ -144,7 +144,7 @@ class Database:
         await self.close()
 
     async def _connect(self) -> None:
-        self._use = Use(self.path)
+        self._wal_guard = WalGuard(self.path)
         with self._explained():
             await self._writer.open(self._set_up)
             # The writer closes last: it checkpoints, which needs every reader gone.

@@ -16,7 +16,7 @@ _lock = Lock()
 _uses: Counter[tuple[int, int]] = Counter()
 
 
-class Use:
+class WalGuard:
     """This process's use of a database file, from before SQLite opens it until after it has closed it.
 
     Raises DatabaseRefused when the log beside the file certainly belongs to another one.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
-from types import NoneType
 from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
@@ -16,7 +15,7 @@ KeyPath = tuple[str | int, ...]  #: ("numbers", 0, "address") is the address of 
 
 ENV_PREFIX: Final = "CONVOQ_"
 
-#: Names with our prefix that are no settings: where the file is, and what only tests and `convoq dev` look at.
+#: Names with our prefix that are no settings: where the file is, and what only tests and a traceback need.
 RESERVED: Final = frozenset({"CONVOQ_CONFIG", "CONVOQ_CHROMIUM", "CONVOQ_DEBUG"})
 
 
@@ -37,10 +36,6 @@ def is_table(field: FieldInfo) -> bool:
 
 def is_secret(field: FieldInfo) -> bool:
     return field.annotation is SecretStr or SecretStr in typing.get_args(field.annotation)
-
-
-def is_optional(field: FieldInfo) -> bool:
-    return NoneType in typing.get_args(field.annotation)
 
 
 SECTIONS: Final[dict[str, type[BaseModel]]] = dict(_members(listed=False))
