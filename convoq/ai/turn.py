@@ -232,7 +232,10 @@ def halve(messages: list[ModelMessage], history_length: int) -> list[ModelMessag
     # An agent of the user's may have shortened the history itself.
     history_length = min(history_length, len(messages) - 1)
     if history_length < 1:
-        return [_halve_prompt(messages[0]), *messages[1:]]
+        first = messages[0]
+        if isinstance(first, ModelRequest):
+            first = replace(first, parts=[_halve_text(part) for part in first.parts])
+        return [first, *messages[1:]]
     keep_from = (history_length + 1) // 2
     # What remains has to begin with the contact's side again.
     keep_from += isinstance(messages[keep_from], ModelResponse)
@@ -246,12 +249,6 @@ def _with_system_prompt(messages: list[ModelMessage], dropped: ModelMessage) -> 
     if not system or not isinstance(first, ModelRequest):
         return messages
     return [replace(first, parts=[*system, *first.parts]), *messages[1:]]
-
-
-def _halve_prompt(message: ModelMessage) -> ModelMessage:
-    if not isinstance(message, ModelRequest):
-        return message
-    return replace(message, parts=[_halve_text(part) for part in message.parts])
 
 
 def _halve_text(part: ModelRequestPart) -> ModelRequestPart:

@@ -112,7 +112,8 @@ class WebhookHandler:
         if isinstance(refused, WebhookForged):
             held_back = self._forged.admit()
             if held_back is not None:
-                url = _printable(self._public_url + request.raw_path)
+                # One short ASCII line: the client chooses the path.
+                url = ascii(self._public_url + request.raw_path)[1:-1][:200]
                 log.warning("webhook.forged", verdict=refused.verdict, url=url, held_back=held_back)
             return
         held_back = self._malformed.admit()
@@ -127,8 +128,3 @@ def _refused(reason: str) -> web.Response:
 
 def _unavailable() -> web.Response:
     return web.Response(status=503, text="not stored, try again\n", headers={"Retry-After": RETRY_AFTER})
-
-
-def _printable(url: str) -> str:
-    """The URL as one short ASCII line: the client chooses its path."""
-    return ascii(url)[1:-1][:200]

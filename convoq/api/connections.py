@@ -189,7 +189,7 @@ class ConnectionServer(web.Server):
         """Closes connections that stall in their state for too long, until cancelled."""
         while True:
             await asyncio.sleep(self._limits.sweep_every)
-            self._abort_where(self._timed_out)
+            self._abort_where(lambda client: client.stalled_for(self._loop.time()) > self._timeouts[client.state])
 
     async def drain(self, timeout: float) -> None:
         """Lets open requests finish within `timeout`. Idle connections end at once, and in the end all do.
@@ -211,9 +211,6 @@ class ConnectionServer(web.Server):
         if idlers:
             min(idlers, key=lambda client: EVICTION_ORDER.index(client.state)).abort()
         return bool(idlers)
-
-    def _timed_out(self, connection: ClientConnection) -> bool:
-        return connection.stalled_for(self._loop.time()) > self._timeouts[connection.state]
 
     def _abort_where(self, condition: Callable[[ClientConnection], bool]) -> None:
         for connection in self._clients():

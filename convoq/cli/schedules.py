@@ -57,7 +57,16 @@ def list_entries(args: argparse.Namespace) -> int:
     if args.json:
         print_json(schedules_document((entry, runs[entry.name]) for entry in entries))
         return 0
-    rows = [(entry.name, _spec(entry), entry.kind, entry.missed, *_shown(runs[entry.name][:1])) for entry in entries]
+    rows = [
+        (
+            entry.name,
+            f"every {age(entry.every or 0)}" if entry.cron is None else f"{entry.cron} {entry.timezone}",
+            entry.kind,
+            entry.missed,
+            *_shown(runs[entry.name][:1]),
+        )
+        for entry in entries
+    ]
     print_table(("NAME", "WHEN", "KIND", "MISSED", "NEXT", "IN"), rows, right=("IN",))
     return 0
 
@@ -97,12 +106,6 @@ def _runs(entry: ScheduleEntry, count: int, clock: Clock) -> list[datetime]:
     from convoq.scheduler.entries import next_runs as runs_of
 
     return runs_of(entry, count, queue_clock=clock, wall_clock=WallClock())
-
-
-def _spec(entry: ScheduleEntry) -> str:
-    if entry.cron is not None:
-        return f"{entry.cron} {entry.timezone}"
-    return f"every {age(entry.every or 0)}"
 
 
 def _shown(runs: Sequence[datetime]) -> tuple[str, str]:

@@ -64,9 +64,7 @@ async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder 
             await worker.run(stop.requested, at_once=stop.at_once, drain=drain)
 
 
-async def _handlers(
-    loaded: Loaded, storage: Storage, stack: AsyncExitStack, wrap: WrapResponder | None
-) -> Handlers:
+async def _handlers(loaded: Loaded, storage: Storage, stack: AsyncExitStack, wrap: WrapResponder | None) -> Handlers:
     """Every kind's handler, with what it needs; closed by the stack."""
     from convoq import jobs
     from convoq.channels.opening import open_channels

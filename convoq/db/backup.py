@@ -75,11 +75,11 @@ def _copy(source: sqlite3.Connection, partial: Path) -> _Contents:
 def _contents(connection: sqlite3.Connection) -> _Contents:
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
     tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    return _Contents(schema, {name: _count(connection, name) for (name,) in tables})
-
-
-def _count(connection: sqlite3.Connection, table: str) -> int:
-    return int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])  # noqa: S608 # the schema's own name
+    rows = {
+        name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 # the schema's own name
+        for (name,) in tables
+    }
+    return _Contents(schema, rows)
 
 
 def _check(partial: Path, wanted: _Contents) -> None:

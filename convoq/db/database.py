@@ -118,7 +118,8 @@ class Database:
         """A number that differs whenever another connection has committed since. Raises DatabaseUnavailable."""
         self._refuse_if_closed()
         with self._explained():
-            return await self._reader.run(_data_version)
+            [version] = await self._reader.run(lambda reader: reader.execute("PRAGMA data_version").fetchone())
+        return int(version)
 
     async def checkpoint(self) -> None:
         """Moves the log into the database and truncates it, unless a reader is in it just now."""
@@ -185,10 +186,6 @@ def _snapshot(connection: sqlite3.Connection, unit: Callable[[sqlite3.Connection
         return unit(connection, *args)
     finally:
         roll_back(connection)
-
-
-def _data_version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _anchor(connection: sqlite3.Connection) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Self
 
 from aiohttp import web
@@ -54,8 +55,8 @@ class LoopbackModel:
 
     async def start(self) -> None:
         app = web.Application(client_max_size=8 * 1024 * 1024)
-        app.router.add_post("/v1/chat/completions", self._openai)
-        app.router.add_post("/v1/messages", self._anthropic)
+        app.router.add_post("/v1/chat/completions", partial(self._answer, dialect=OpenAi()))
+        app.router.add_post("/v1/messages", partial(self._answer, dialect=Anthropic()))
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
@@ -86,12 +87,6 @@ class LoopbackModel:
         """Returns once that many requests have arrived in all."""
         async with self._arrived:
             await self._arrived.wait_for(lambda: len(self.requests) >= count)
-
-    async def _openai(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer(request, OpenAi())
-
-    async def _anthropic(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer(request, Anthropic())
 
     async def _answer(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         body = await request.json()

@@ -19,18 +19,17 @@ def examine(connection: sqlite3.Connection) -> list[str]:
         advice = "restore a backup, or save what can be read with sqlite3 .recover"
         return [*(" ".join(line.split()) for line in damage), advice]
     contradictions = [f"{counted(number, noun)} {words}" for number, noun, words in _contradictions(connection)]
-    return [*_broken_references(connection), *contradictions]
+    broken = [
+        f"row {rowid} of {table} refers to a row of {parent} that is gone"
+        for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchmany(MOST)
+    ]
+    return [*broken, *contradictions]
 
 
 def first_damage(connection: sqlite3.Connection) -> str | None:
     """The first damage that a quick look at each page finds: seconds for a file of a gigabyte."""
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     return None if verdict == "ok" else " ".join(str(verdict).split())
-
-
-def _broken_references(connection: sqlite3.Connection) -> list[str]:
-    broken = connection.execute("PRAGMA foreign_key_check").fetchmany(MOST)
-    return [f"row {rowid} of {table} refers to a row of {parent} that is gone" for table, rowid, parent, _ in broken]
 
 
 def _contradictions(connection: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:

@@ -51,7 +51,9 @@ class Processes:
 
     async def leave(self, process_id: str) -> None:
         """This process has ended in order."""
-        await self._database.write(_delete, process_id, durable=False)
+        await self._database.write(
+            lambda tx: tx.execute("DELETE FROM processes WHERE id = ?", (process_id,)), durable=False
+        )
 
     async def seen(self) -> list[ProcessRecord]:
         """Those that run, and those of the last day that did not end in order and were not started again."""
@@ -67,10 +69,6 @@ ProcessRow = tuple[str, str, str, int, str, int, int, str]  # in the order of SE
 def _announce(tx: Transaction, row: ProcessRow, forget_before: int) -> None:
     tx.execute(ANNOUNCE, row)
     tx.execute("DELETE FROM processes WHERE seen_at < ?", (forget_before,))
-
-
-def _delete(tx: Transaction, process_id: str) -> None:
-    tx.execute("DELETE FROM processes WHERE id = ?", (process_id,))
 
 
 def _record(row: ProcessRow, booted_at: int) -> ProcessRecord:

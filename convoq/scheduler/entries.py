@@ -41,7 +41,9 @@ class ScheduleEntry:
             object.__setattr__(self, "times", self._times())
             self.job(0)
         except ValidationError as error:
-            raise ConfigError(f'schedule "{self.name}": bad payload for {self.kind}: {_describe(error)}') from error
+            details = error.errors(include_url=False, include_input=False)  # a payload may hold personal data
+            said = "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg'].lower()}" for detail in details)
+            raise ConfigError(f'schedule "{self.name}": bad payload for {self.kind}: {said}') from error
         except ValueError as error:
             raise ConfigError(f'schedule "{self.name}": {error}') from error
 
@@ -93,8 +95,3 @@ def next_runs(entry: ScheduleEntry, count: int, *, queue_clock: Clock, wall_cloc
         now = queue_clock.now()
         slots, ahead, zone = entry.times.after(now), wall_clock.now() - now, zone_named(entry.timezone)
     return [datetime.fromtimestamp((slot + ahead) / 1000, zone) for slot in islice(slots, count)]
-
-
-def _describe(error: ValidationError) -> str:
-    details = error.errors(include_url=False, include_input=False)  # a payload may hold personal data
-    return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg'].lower()}" for detail in details)

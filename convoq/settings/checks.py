@@ -66,7 +66,8 @@ def _texts(value: object, path: KeyPath) -> Iterator[Violation]:
     elif isinstance(value, SecretStr):
         yield from _text(value.get_secret_value(), path, str.isspace, "spaces or line breaks")
     elif isinstance(value, str | Path):
-        yield from _text("" if value == Path() else str(value), path, _is_control, "control characters")
+        text = "" if value == Path() else str(value)
+        yield from _text(text, path, lambda char: unicodedata.category(char) == "Cc", "control characters")
 
 
 def _text(text: str, path: KeyPath, forbidden: Callable[[str], bool], what: str) -> Iterator[Violation]:
@@ -76,10 +77,6 @@ def _text(text: str, path: KeyPath, forbidden: Callable[[str], bool], what: str)
         yield Violation(path, "must be UTF-8 text")
     elif any(forbidden(char) for char in text):
         yield Violation(path, f"must not hold {what}")
-
-
-def _is_control(char: str) -> bool:
-    return unicodedata.category(char) == "Cc"
 
 
 def _addresses_of_services(options: Options) -> Iterator[Violation]:

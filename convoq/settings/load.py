@@ -71,7 +71,9 @@ def load(
         read_flags(overrides or {}),
     ]
     origins = merged_origins(sources)
-    partial = _validate(_merge(sources))
+    # `sources` is no field: what the model is made of arrives in its hook.
+    merged = _Merged(sources=sources).model_extra  # type: ignore[call-arg]  # see above
+    partial = _validate(dict(merged or {}))
     problems = [problem for source in sources for problem in source.problems]
     problems += (Problem(origin_of(path, origins), path, message) for path, message in partial.errors)
     if not (sources[0].problems and not sources[0].values):
@@ -79,12 +81,9 @@ def load(
         doubtful = {problem.path for problem in problems if problem.path}
         problems += (Problem(origin_of(path, origins), path, message) for path, message in partial.violations(doubtful))
     if problems:
-        raise ConfigError("\n".join(map(str, sorted(problems, key=_file_order))))
+        problems.sort(key=lambda problem: (problem.origin.kind != "file", problem.origin.line))
+        raise ConfigError("\n".join(map(str, problems)))
     return Loaded(partial.options, file, origins)
-
-
-def _file_order(problem: Problem) -> tuple[bool, int]:
-    return problem.origin.kind != "file", problem.origin.line
 
 
 class _Merged(BaseSettings):
@@ -104,11 +103,6 @@ class _Merged(BaseSettings):
         # Its stock sources stop at the first bad value and cannot say on which line or in which variable it stands.
         sources: list[Source] = init_settings()["sources"]
         return tuple(InitSettingsSource(settings_cls, source.values) for source in reversed(sources))
-
-
-def _merge(sources: list[Source]) -> dict[str, Any]:
-    # Not a field: it is what the sources are made of.
-    return dict(_Merged(sources=sources).model_extra or {})  # type: ignore[call-arg]  # see above
 
 
 @dataclass(frozen=True, slots=True)

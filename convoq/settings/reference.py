@@ -107,7 +107,8 @@ def example() -> str:
         elif name in TABLE_LISTS:
             blocks.append(_sample_table(name, TABLE_LISTS[name]))
         else:
-            blocks.append(_sample_entries(name, field))
+            entries = [f"#{key_text(key)} = {toml_text(value)}" for key, value in _sample(field).items()]
+            blocks.append("\n".join([*_comment(_meaning(Options, name)), f"#[{name}]", *entries]) + "\n")
     return "\n".join(blocks)
 
 
@@ -124,11 +125,6 @@ def _sample_table(name: str, model: type[BaseModel]) -> str:
         lead = "# or " if (name, key) in _INSTEAD else "#"
         lines += [*_comment(_meaning(model, key)), f"{lead}{key} = {toml_text(_sample(field))}"]
     return "\n".join(lines) + "\n"
-
-
-def _sample_entries(name: str, field: FieldInfo) -> str:
-    entries = [f"#{key_text(key)} = {toml_text(value)}" for key, value in _sample(field).items()]
-    return "\n".join([*_comment(_meaning(Options, name)), f"#[{name}]", *entries]) + "\n"
 
 
 def _comment(text: str) -> list[str]:

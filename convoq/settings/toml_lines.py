@@ -97,7 +97,8 @@ class _Walk:
             case "[":
                 self._array(path)
             case "{":
-                self._inline_table(path)
+                while self._more("}"):
+                    self._pair(path)
             case _:
                 self._skip(_BARE)
 
@@ -107,10 +108,6 @@ class _Walk:
             self._note((*path, index))
             self._value((*path, index))
             index += 1
-
-    def _inline_table(self, path: KeyPath) -> None:
-        while self._more("}"):
-            self._pair(path)
 
     def _more(self, end: str) -> bool:
         """Steps over the opening bracket or a comma; False once over the closing bracket too."""

@@ -76,7 +76,10 @@ def _description(fields: Mapping[str, str], text: str, media: Sequence[Media]) -
     shown = [f"[{note}]" for note in notes]
     if text.strip():
         shown.append(text)
-    return "\n".join(shown) or f"[{_unreadable(fields)}]"
+    if shown:
+        return "\n".join(shown)
+    kind = fields.get("MessageType", "").lower()
+    return "[empty message]" if kind in {"", "text"} else f"[a message of the kind {_quoted(kind)}]"
 
 
 def _context(fields: Mapping[str, str]) -> list[str]:
@@ -153,11 +156,6 @@ def _filled_in(fields: Mapping[str, str]) -> list[str]:
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _unreadable(fields: Mapping[str, str]) -> str:
-    kind = fields.get("MessageType", "").lower()
-    return f"a message of the kind {_quoted(kind)}" if kind not in {"", "text"} else "empty message"
 
 
 def _joined(fields: Mapping[str, str], *names: str, separator: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import os
 from dataclasses import asdict
 from importlib import resources
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -24,6 +24,7 @@ from convoq.loopback.switches import SLOW_SECONDS, Switches
 from convoq.loopback.twilio import LoopbackTwilio
 from convoq.queue.base import JobAdmin, JobFilter, JobState
 
+_FILES: Final = resources.files("convoq.dev.page")
 _TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
@@ -56,14 +57,18 @@ class PhonePage:
         worker.on_change = self._feed.nudge
         self._guard = RequestGuard(0)
         self._runner: web.AppRunner | None = None
-        self._templates = Environment(loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined)
+        self._templates = Environment(
+            loader=FunctionLoader(lambda name: _FILES.joinpath("templates", name).read_text("utf-8")),
+            autoescape=True,
+            undefined=StrictUndefined,
+        )
 
     async def start(self, host: str, port: int) -> str:
         """Listens, and returns the address. Raises ConvoqError when it cannot."""
         self._guard = RequestGuard(port)
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=64 * 1024)
         app.on_response_prepare.append(harden)
-        app.on_shutdown.append(self._end_streams)
+        app.on_shutdown.append(lambda _: self._feed.close())  # ends the streams
         app.router.add_get("/", self._show)
         app.router.add_get("/events", self._feed.stream)
         app.router.add_get("/favicon.ico", _favicon)
@@ -90,9 +95,6 @@ class PhonePage:
     async def close(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
-
-    async def _end_streams(self, _: web.Application) -> None:
-        await self._feed.close()
 
     # --- What is shown
 
@@ -125,17 +127,18 @@ class PhonePage:
             view.phone_view(phone, thread, notes.get(phone, ()), at_twilio, self._history, now)
             for phone, thread in zip(self._phones, threads, strict=True)
         ]
+        worker = self._worker
         return {
             "counters": view.counters(found, queued),
-            "worker": self._worker_state(),
+            "worker": {
+                "state": worker.state,
+                "pid": str(worker.pid or ""),
+                "restarts": worker.restarts,
+                "news": worker.news,
+            },
             "faults": self._fault_state(),
             "phones": [asdict(one) for one in views],
         }
-
-    def _worker_state(self) -> dict[str, Any]:
-        worker = self._worker
-        pid = str(worker.pid or "")
-        return {"state": worker.state, "pid": pid, "restarts": worker.restarts, "news": worker.news}
 
     def _fault_state(self) -> dict[str, int]:
         """The model's are 0 or 1, those of sends say how many are still to come."""
@@ -203,8 +206,4 @@ async def _favicon(_: web.Request) -> web.Response:
 
 
 async def _read(*path: str) -> str:
-    return await asyncio.to_thread(resources.files("convoq.dev.page").joinpath(*path).read_text, "utf-8")
-
-
-def _template(name: str) -> str:
-    return resources.files("convoq.dev.page").joinpath("templates", name).read_text("utf-8")
+    return await asyncio.to_thread(_FILES.joinpath(*path).read_text, "utf-8")
