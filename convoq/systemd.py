@@ -40,12 +40,29 @@ def listen_sockets() -> list[socket.socket]:
 
     They are taken out of the environment and closed on exec, so that no child takes them for its own.
     """
-    count, owner = _number("LISTEN_FDS"), _number("LISTEN_PID")
+    offered = _offered()
     for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
         os.environ.pop(name, None)
-    if not count or owner != os.getpid():
-        return []
-    return [_adopted(fd) for fd in range(FIRST_FD, FIRST_FD + count)]
+    return [_adopted(fd) for fd in offered]
+
+
+def copy_listen_sockets() -> list[socket.socket]:
+    """Copies of what listen_sockets() returns, which leave it to be taken: for a start that may still fail."""
+    copies = []
+    for fd in _offered():
+        os.set_inheritable(fd, False)
+        copies.append(_adopted(os.dup(fd)))
+    return copies
+
+
+def has_listen_sockets() -> bool:
+    """Whether systemd opened sockets for this process that listen_sockets() has not taken yet."""
+    return bool(_offered())
+
+
+def _offered() -> range:
+    count, owner = _number("LISTEN_FDS"), _number("LISTEN_PID")
+    return range(FIRST_FD, FIRST_FD + count) if count and owner == os.getpid() else range(0)
 
 
 def _adopted(fd: int) -> socket.socket:

@@ -49,6 +49,16 @@ def create_app(
     return app
 
 
+def create_refusing_app() -> web.Application:
+    """Every request is answered 503: for a process that has nothing to store a webhook in."""
+
+    @web.middleware
+    async def refuse(request: web.Request, handler: object) -> web.StreamResponse:  # noqa: ARG001 - aiohttp's names
+        return _unavailable()
+
+    return web.Application(middlewares=[refuse])
+
+
 class WebhookHandler:
     """Enqueues webhooks: nothing unverified is enqueued, and nothing is answered 2xx that is not on disk."""
 

@@ -18,31 +18,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns its exit code. Whatever goes wrong is one line a problem, never a traceback."""
     _print_anything()
     try:
-        code = _run(sys.argv[1:] if argv is None else argv)
+        code, cause = _run(sys.argv[1:] if argv is None else argv)
     except BrokenPipeError:
         # The reader has seen enough (`convoq jobs list | head`).
-        code = 0
+        code, cause = 0, ""
     try:
         sys.stdout.flush()
     except OSError as error:
         _drop_output()
         if not isinstance(error, BrokenPipeError):
-            return _fail(f"cannot write the output: {error.strerror or error}", 1)
+            code, cause = _fail(f"cannot write the output: {error.strerror or error}", 1)
+    if code not in (0, INTERRUPTED) and "LISTEN_FDS" in os.environ:
+        _answer_503(cause or "the lines above say why", code)
     return code
 
 
-def _run(argv: Sequence[str]) -> int:
+def _run(argv: Sequence[str]) -> tuple[int, str]:
+    """The exit code, and what went wrong where that has been said in words of convoq's own."""
     from convoq.cli.parser import parse
 
     try:
         args = parse(argv)
-        return int(args.run(args) or 0)
+        return int(args.run(args) or 0), ""
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 0
+        return (ended.code if isinstance(ended.code, int) else 0), ""
     except ConvoqError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return INTERRUPTED, ""
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -53,12 +56,22 @@ def _run(argv: Sequence[str]) -> int:
         return _fail(f"internal error: {_name(error)} (run with CONVOQ_DEBUG=1 for the traceback)", 1)
 
 
-def _fail(message: str, code: int) -> int:
+def _answer_503(cause: str, code: int) -> None:
+    """Sockets that systemd handed over and no role has taken: none has started."""
+    from convoq import systemd
+
+    if systemd.has_listen_sockets():
+        from convoq.daemon.unstarted import answer_503
+
+        answer_503(cause, code)
+
+
+def _fail(message: str, code: int) -> tuple[int, str]:
     from convoq.text import harmless
 
     for line in message.splitlines():
         print(f"convoq: {harmless(line)}", file=sys.stderr)
-    return code
+    return code, message
 
 
 def _name(error: Exception) -> str:

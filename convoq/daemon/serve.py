@@ -23,6 +23,7 @@ async def serve(loaded: Loaded, stop: Stop) -> None:
         status = f"listening on {', '.join(server.addresses)}"
         try:
             async with supervised(database, "serve", stop, lambda: status, address=server.addresses[0]):
+                _take_over()
                 await stop.requested.wait()
         finally:
             await server.stop()
@@ -40,4 +41,10 @@ async def start_server(options: Options, database: Database, queue: QueueService
         settings=options.server,
         readiness=StorageReadiness(database),
     )
-    return await listen(app, options.server, sockets=systemd.listen_sockets())
+    return await listen(app, options.server, sockets=systemd.copy_listen_sockets())
+
+
+def _take_over() -> None:
+    """Started: the copies are listened on, and convoq.daemon.unstarted has no part in what comes from here on."""
+    for handed_over in systemd.listen_sockets():
+        handed_over.close()
