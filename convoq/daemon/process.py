@@ -51,7 +51,7 @@ def run_role(
     """
     loaded = load(config, overrides=overrides)
     require(loaded.options, name, allow_offline=allow_offline)
-    logs.configure(loaded.options.log.level, loaded.options.log.format, name)
+    logs.configure(loaded.options.log.level, loaded.options.log.format, name, shield_printing=True)
     try:
         run(role, loaded)
     except ConvoqError:

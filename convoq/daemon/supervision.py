@@ -6,12 +6,11 @@ import asyncio
 import os
 import secrets
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 
-from convoq import systemd
+from convoq import logs, systemd
 from convoq.daemon.startup import started
 from convoq.db import Database
 from convoq.errors import ConvoqError, DatabaseUnavailable
@@ -52,7 +51,7 @@ class Stop:
 def _end_process() -> None:
     """Something can neither be finished nor cut off, such as a wait for a lock of a frozen process."""
     log.error("stop.forced")
-    sys.stderr.flush()
+    logs.flush()
     os._exit(1)
 
 

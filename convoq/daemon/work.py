@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+from convoq import logs
 from convoq.clock import WallClock
 from convoq.daemon.process import Role, Storage, open_storage
 from convoq.daemon.supervision import Stop, supervised
@@ -37,7 +37,7 @@ def work(*, drain: bool = False, wrap: WrapResponder | None = None) -> Role:
         except WorkerStuck:
             # The handler that can't be cancelled can't be waited for either: only a new process helps.
             log.error("worker.replaced")
-            sys.stderr.flush()
+            logs.flush()
             os._exit(WorkerStuck.exit_code)
 
     return role

@@ -25,11 +25,13 @@ def configure(
     role: str | None = None,
     *,
     stream: TextIO | None = None,
+    shield_printing: bool = False,
 ) -> None:
-    """From here on every event of this process is one record on standard error.
+    """From here on every event of this process is one record on standard error, and waits for no reader.
 
     `level` is debug, info, warning or error; `format` is json, console, or auto (console on a terminal, JSON
-    elsewhere). `role` stands in every event. What libraries log goes the same way, from warnings on.
+    elsewhere). `role` stands in every event. What libraries log goes the same way, from warnings on. With
+    `shield_printing` neither does anything wait that is printed; it comes out verbatim, line by line.
     """
     stream = stream or sys.stderr
     console = format == "console" or (format == "auto" and stream.isatty())
@@ -42,14 +44,25 @@ def configure(
     ]
     if is_journal(stream):
         processors.append(add_priority)
-    structlog.configure(
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=LineWriter(stream),
-        cache_logger_on_first_use=False,
-    )
-    log.follow()
+
+    def notice(lost: int) -> str:
+        event: Any = {"event": "log.dropped", "records": lost}
+        for process in processors[1:]:  # the context is that of the event after it
+            event = process(None, "warning", event)
+        return str(event)
+
+    writer = LineWriter(stream, notice)
+    structlog.configure(processors=processors, logger_factory=writer, cache_logger_on_first_use=False)
+    set_level(level)
     _route_libraries()
+    if shield_printing:
+        writer.shield_printing()
+
+
+def set_level(level: str) -> None:
+    """From here on events below this level are not written."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    log.follow()
 
 
 class _Logger:

@@ -1,74 +1,66 @@
-"""Writes records to a stream: each in one piece, and never at the cost of the work that it tells of."""
+"""Writes events to a stream: each in one piece, and never at the cost of the work that it tells of."""
 
 from __future__ import annotations
 
 import io
 import os
-import select
+import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, TextIO
 
 from structlog.typing import WrappedLogger
 
-LONGEST_WAIT: Final = 0.1  # seconds for a slow reader of a stream that is set not to block
+from convoq.logs.bounded import BoundedWriter, printing_through
+from convoq.logs.output import open_output
 
 # Priorities as sd-daemon(3) wants them in front of a line.
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
 class LineWriter:
-    """Writes each record in one piece. A log that cannot be written must not fail the work that it tells of."""
+    """Writes each record in one piece. A log that is not read or can't be written neither holds up nor fails the work.
 
-    def __init__(self, stream: TextIO) -> None:
+    `notice` makes the record that says how many were dropped.
+    """
+
+    def __init__(self, stream: TextIO, notice: Callable[[int], str]) -> None:
         self._stream = stream
+        self._notice = notice
         self._lock = threading.Lock()
-        self._torn = False  # the last record is out in part
-        self._patient = True  # a full stream may be waited for
         # A wrapped stream may do more than the file below it, or have none.
-        self._put = self._put_bytes if type(stream) is io.TextIOWrapper else self._put_text
+        self._bounded = self._open(stream) if type(stream) is io.TextIOWrapper else None
 
     def __call__(self, *_: object) -> LineWriter:
         return self
 
     def write(self, record: str) -> None:
-        with self._lock:
-            try:  # noqa: SIM105  # suppress() costs half as much as the write
-                self._put(record + "\n")
-            except (OSError, ValueError):
-                pass
+        if self._bounded is not None:
+            self._bounded.write((record + "\n").encode(self._stream.encoding, "backslashreplace"))
+            return
+        with self._lock, suppress(OSError, ValueError):
+            self._stream.write(record + "\n")
+            self._stream.flush()
 
     debug = info = warning = error = critical = write
 
-    def _put_text(self, line: str) -> None:
-        self._stream.write(line)
-        self._stream.flush()
+    def shield_printing(self) -> None:
+        """From here on what this process prints is written as its events are: no print() waits for a reader."""
+        if self._bounded is not None and self._stream is sys.stderr:
+            printed = sys.stdout
+            sys.stderr = printing_through(self._bounded, self._stream)
+            if type(printed) is io.TextIOWrapper:
+                # Both in one file (2>&1, the journal) keep their order.
+                same = os.path.sameopenfile(printed.fileno(), self._stream.fileno())
+                writer = self._bounded if same else self._open(printed)
+                sys.stdout = printing_through(writer, printed)
 
-    def _put_bytes(self, line: str) -> None:
-        """In one os.write: once it returns, the record is out, even if the process is killed next."""
-        # fileno() each time: the number of a closed file may be the database's by now.
-        descriptor = self._stream.fileno()
-        data = line.encode(self._stream.encoding, "backslashreplace")
-        data = b"\n" + data if self._torn else data
-        left = data
-        try:
-            while left:
-                left = left[self._put_some(descriptor, left) :]
-        finally:
-            if len(left) < len(data):
-                self._torn = bool(left)
+    def _open(self, stream: TextIO) -> BoundedWriter:
+        def notice(lost: int) -> bytes:
+            return (self._notice(lost) + "\n").encode(stream.encoding, "backslashreplace")
 
-    def _put_some(self, descriptor: int, data: bytes) -> int:
-        try:
-            written = os.write(descriptor, data)
-        except BlockingIOError:  # O_NONBLOCK belongs to the open file: any process that shares it can set it
-            room = select.poll()
-            room.register(descriptor, select.POLLOUT)
-            room.poll(LONGEST_WAIT * 1000 if self._patient else 0)
-            # A reader that was too slow once is not waited for again before there is room.
-            self._patient = False
-            written = os.write(descriptor, data)
-        self._patient = True
-        return written
+        return BoundedWriter(open_output(stream), notice)
 
 
 def add_priority(_: WrappedLogger, method: str, rendered: Any) -> str:

@@ -67,11 +67,15 @@ class Site:
     async def serve(self) -> Process:
         """`convoq serve`, ready for webhooks when this returns."""
         process = await self.start("serve")
+        await self.until_ready(process)
+        return process
+
+    async def until_ready(self, process: Process | None = None) -> None:
+        """Returns once webhooks are taken in."""
         async with aiohttp.ClientSession() as session, asyncio.timeout(LONGEST_WAIT):
             while not await _is_ready(session, f"http://127.0.0.1:{self.port}/readyz"):
-                assert process.exit_code is None, process.output
+                assert process is None or process.exit_code is None, process.output
                 await asyncio.sleep(0.02)
-        return process
 
     async def say(self, text: str, *, sender: str = "whatsapp:+15551230001", **options: Any) -> Answer:
         """One message of a person to our number, as Twilio delivers it."""
