@@ -15,7 +15,7 @@ async def schedule(loaded: Loaded, stop: Stop) -> None:
     """Turns time into jobs, until the stop is requested."""
     async with (
         open_storage(loaded.options) as (database, queue, _),
-        supervised(database, "schedule", stop, lambda: "scheduling"),
+        supervised(database, "schedule", stop, lambda: "scheduling", config=loaded.config_path),
     ):
         await run_scheduler(loaded.options, database, queue, stop)
 

@@ -22,7 +22,9 @@ async def serve(loaded: Loaded, stop: Stop) -> None:
         server = await start_server(loaded.options, database, queue)
         status = f"listening on {', '.join(server.addresses)}"
         try:
-            async with supervised(database, "serve", stop, lambda: status, address=server.addresses[0]):
+            async with supervised(
+                database, "serve", stop, lambda: status, address=server.addresses[0], config=loaded.config_path
+            ):
                 _take_over()
                 await stop.requested.wait()
         finally:

@@ -70,7 +70,7 @@ def signals(stop: Stop) -> Iterator[None]:
 
 @asynccontextmanager
 async def supervised(
-    database: Database, role: str, stop: Stop, status: Callable[[], str], **details: str
+    database: Database, role: str, stop: Stop, status: Callable[[], str], **details: str | None
 ) -> AsyncIterator[None]:
     """Around a role's work: it is announced and ready inside, its watchdog is fed, its file is watched."""
     processes = Processes(database)
@@ -80,7 +80,7 @@ async def supervised(
     watching.add_done_callback(lambda task: _watch_ended(task, stop))
     systemd.notify(f"READY=1\nSTATUS={status()}")
     started()
-    log.info("role.started", role=role, **details)
+    log.info("role.started", role=role, database=str(database.path.absolute()), **details)
     try:
         yield
     finally:

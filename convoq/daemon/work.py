@@ -60,7 +60,7 @@ async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder 
         def status() -> str:
             return f"{options.work.concurrency} slots, {worker.busy} busy"
 
-        async with supervised(storage.database, "work", stop, status):
+        async with supervised(storage.database, "work", stop, status, config=loaded.config_path):
             await worker.run(stop.requested, at_once=stop.at_once, drain=drain)
 
 

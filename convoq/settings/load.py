@@ -20,6 +20,7 @@ from convoq.settings.schema import SECTIONS, TABLE_LISTS, KeyPath, value_at
 from convoq.settings.sources import (
     SEARCHED,
     Source,
+    defaults_beside,
     find_file,
     merged_origins,
     origin_of,
@@ -45,6 +46,11 @@ class Loaded:
         return origin if path in self.origins or origin.kind != "file" else DEFAULT
 
     @property
+    def config_path(self) -> str | None:
+        """The absolute path of the file, for the log."""
+        return str(self.file.absolute()) if self.file else None
+
+    @property
     def base_dir(self) -> Path:
         """Where the user's own modules are looked for: the directory of convoq.toml, else the working directory."""
         return self.file.absolute().parent if self.file else Path.cwd()
@@ -64,8 +70,10 @@ def load(
     problem there is.
     """
     file, named_by = find_file(config, environ, searched)
+    from_file = read_file(file, named_by) if file else Source()
     sources = [
-        read_file(file, named_by) if file else Source(),
+        defaults_beside(file) if file else Source(),
+        from_file,
         read_credentials(environ.get("CREDENTIALS_DIRECTORY")),
         read_environment(environ),
         read_flags(overrides or {}),
@@ -76,7 +84,7 @@ def load(
     partial = _validate(dict(merged or {}))
     problems = [problem for source in sources for problem in source.problems]
     problems += (Problem(origin_of(path, origins), path, message) for path, message in partial.errors)
-    if not (sources[0].problems and not sources[0].values):
+    if not (from_file.problems and not from_file.values):
         # Without the file there is no telling what fits together.
         doubtful = {problem.path for problem in problems if problem.path}
         problems += (Problem(origin_of(path, origins), path, message) for path, message in partial.violations(doubtful))

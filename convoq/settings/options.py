@@ -32,8 +32,9 @@ class DatabaseSettings(Section):
     """The one file that holds the queue and the conversations."""
 
     path: Path = Path("convoq.db")
-    """The SQLite file. Its directory belongs to convoq alone and is on a local disk. A relative path in convoq.toml
-    starts at the directory of convoq.toml, any other at the working directory."""
+    """The SQLite file. Its directory belongs to convoq alone and is on a local disk. A relative path in convoq.toml,
+    and the default, starts at the directory of convoq.toml; any other, and without a convoq.toml, at the working
+    directory."""
 
     min_free_mb: int = Field(default=64, ge=0)
     """Below this much free disk space (or 5 % of the disk, at most 1 GB) the webhook says 503; 0 switches that off."""

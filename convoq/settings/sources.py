@@ -83,6 +83,19 @@ def find_file(config: Path | None, environ: Mapping[str, str], searched: Sequenc
     return next((path for path in searched if os.path.lexists(path)), None), ""
 
 
+def defaults_beside(file: Path) -> Source:
+    """The defaults that are relative paths, beside the file: without an origin, because they are still defaults.
+
+    From the working directory the same --config would mean another database in each directory.
+    """
+    source = Source()
+    for path, setting in SETTINGS.items():
+        if isinstance(setting.default, Path):
+            section, option = map(str, path)
+            source.values.setdefault(section, {})[option] = str(file.absolute().parent / setting.default)
+    return source
+
+
 def read_file(path: Path, named_by: str) -> Source:
     """convoq.toml. What cannot be read or is no TOML is a problem of the source."""
     source = Source()

@@ -31,6 +31,22 @@ plugin = Plugin()
 """
 
 
+@pytest.mark.process
+@pytest.mark.parametrize("role", ["serve", "schedule", "work"])
+async def test_a_role_says_where_its_settings_and_its_database_lie(role: str, site: Site) -> None:
+    elsewhere = site.directory / "etc"
+    elsewhere.mkdir()
+    (elsewhere / "convoq.toml").write_text("")
+    del site.settings["CONVOQ_DATABASE__PATH"]
+
+    process = await site.start(role, "--config", "etc/convoq.toml")
+    await site.until(lambda: any(line["event"] == "role.started" for line in process.events), "the role has started")
+
+    (line,) = (line for line in process.events if line["event"] == "role.started")
+    assert line["config"] == str(elsewhere / "convoq.toml")
+    assert line["database"] == str(elsewhere / "convoq.db")
+
+
 async def begun(site: Site, role: str, *program: str) -> Process:
     process = await site.start(role, program=program)
     await site.until(lambda: any(line["event"] == "role.started" for line in process.events), "the role has started")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from convoq.settings import Options
 from convoq.settings.load import load
 from convoq.settings.reference import example, reference
 from convoq.settings.schema import SETTINGS, env_name
@@ -29,7 +28,9 @@ def test_the_file_is_what_the_models_say(file: str, text: str, command: str) -> 
 def test_the_example_as_it_is_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "convoq.toml"
     file.write_text(example())
-    assert load(file, environ={}).options == Options()
+    empty = tmp_path / "empty.toml"
+    empty.touch()
+    assert load(file, environ={}).options == load(empty, environ={}).options
 
 
 def test_the_example_with_every_option_taken_out_of_its_comment_loads(tmp_path: Path) -> None:

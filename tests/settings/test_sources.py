@@ -103,6 +103,25 @@ def test_a_mistake_in_the_environment_names_the_variable(place: Place, name: str
     assert place.problems(None, None, **{name: value}) == [f"{name}: {expected}"]
 
 
+def test_the_default_database_lies_beside_the_file_wherever_it_is_read(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.write("[database]\nmin_free_mb = 1\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+
+    for config in (place.file, Path("../convoq.toml")):
+        loaded = load(config, environ={})
+        assert loaded.options.database.path.resolve() == tmp_path / "convoq.db"
+        assert str(loaded.origin("database", "path")) == "default"
+
+
+def test_a_database_of_the_environment_beats_the_one_beside_the_file(place: Place) -> None:
+    place.write("")
+    assert place.load(CONVOQ_DATABASE__PATH="other.db").options.database.path == Path("other.db")
+
+
 def test_a_mistake_in_a_flag_is_told(place: Place) -> None:
     assert place.problems(overrides={"server.port": 99999}) == ["flag: server.port: must be at most 65535, not 99999"]
 
