@@ -15,6 +15,7 @@ from convoq.daemon.process import Role, Storage, open_storage
 from convoq.daemon.supervision import Stop, supervised
 from convoq.logs import log
 from convoq.settings.load import Loaded
+from convoq.settings.options import DEFAULT_PERSONA
 
 if TYPE_CHECKING:
     from convoq.ai.base import Responder
@@ -97,7 +98,7 @@ async def _handlers(loaded: Loaded, storage: Storage, stack: AsyncExitStack, wra
         delivery=delivery,
         channels=channels,
         responder=responder,
-        persona_of=lambda address: persona_by_address.get(address, "default"),
+        persona_of=lambda address: persona_by_address.get(address, DEFAULT_PERSONA),
         timing=options.conversation,
         clock=database.clock,
     )

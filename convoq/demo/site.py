@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, Self
 
+from convoq.ai.endpoints import OFFLINE
 from convoq.channels.twilio.signature import sign
 from convoq.channels.twilio.webhooks import inbound_url
 from convoq.conversations.timeline import Timeline
@@ -169,7 +170,7 @@ class Site:
             "server.host": "127.0.0.1",
             "server.port": self.url.rpartition(":")[2],
             "server.public_url": self.url,
-            "ai.model": "offline",
+            "ai.model": OFFLINE,
             "conversation.quiet_window": "0.4",
             "twilio.timeout": "1.5",
             "twilio.reconcile_after": "0.6",

@@ -17,6 +17,11 @@ from convoq.loopback.messages import Answer, TwilioMessage
 
 _INBOUND_BUDGET: Final = 15.0  # seconds that Twilio gives a webhook
 _STATUS_TRIES: Final = 6
+_SMS_FIELDS: Final = {
+    **{f"{side}{part}": "" for side in ("From", "To") for part in ("City", "State", "Zip")},
+    "FromCountry": "US",
+    "ToCountry": "US",
+}
 
 
 class WebhookSender:
@@ -88,7 +93,7 @@ class WebhookSender:
     ) -> list[tuple[str, str]]:
         """The form that Twilio sends for such a message, in Twilio's order."""
         form = {"SmsMessageSid": sid, "NumMedia": str(len(media)), "SmsSid": sid, "SmsStatus": "received"}
-        form |= _whatsapp_fields(from_, media) if from_.startswith("whatsapp:") else _sms_fields()
+        form |= _whatsapp_fields(from_, media) if from_.startswith("whatsapp:") else _SMS_FIELDS
         form |= {"Body": body, "To": to, "NumSegments": "1", "MessageSid": sid, "AccountSid": self.account_sid}
         for index, (url, content_type) in enumerate(media):
             form |= {f"MediaContentType{index}": content_type, f"MediaUrl{index}": url}
@@ -183,8 +188,3 @@ def _whatsapp_fields(from_: str, media: Sequence[tuple[str, str]]) -> dict[str, 
     fields = {"ProfileName": "Ana", "MessageType": kind, "ReferralNumMedia": "0"}
     digits = from_.removeprefix("whatsapp:+")
     return fields | {"WaId": digits} if digits.isdigit() else fields
-
-
-def _sms_fields() -> dict[str, str]:
-    sides = {f"{side}{part}": "" for side in ("From", "To") for part in ("City", "State", "Zip")}
-    return sides | {"FromCountry": "US", "ToCountry": "US"}

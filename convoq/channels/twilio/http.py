@@ -51,11 +51,13 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # twilio ships no type
         timeout: float | None = None,  # noqa: ARG002  the SDK's signature; the session's timeout is the one that holds
         allow_redirects: bool = False,  # noqa: ARG002  a redirect would carry the credentials elsewhere
     ) -> Any:
+        # In UTF-8: aiohttp's own Basic authentication is latin-1.
+        authorization = {"Authorization": f"Basic {b64encode(':'.join(auth).encode()).decode()}"} if auth else {}
         async with self._session.request(
             method,
             self._url(uri, params),
             data=_encoded(data).encode() if data else None,
-            headers={**(headers or {}), **({"Authorization": _basic(*auth)} if auth else {})},
+            headers={**(headers or {}), **authorization},
             allow_redirects=False,
         ) as response:
             text = await _read(response)
@@ -74,11 +76,6 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # twilio ships no type
 
 def _encoded(fields: Mapping[str, object]) -> str:
     return urlencode(list(fields.items()), doseq=True)
-
-
-def _basic(username: str, password: str) -> str:
-    """HTTP Basic authentication in UTF-8; aiohttp's own is latin-1."""
-    return "Basic " + b64encode(f"{username}:{password}".encode()).decode()
 
 
 async def _read(response: aiohttp.ClientResponse) -> str:

@@ -99,7 +99,7 @@ class TwilioWebhook:
 
 
 def _inbound_job(fields: Pairs, form: dict[str, str], _raw_path: str) -> NewJob:
-    return ProcessAiResponse(form=tuple(fields)).job(
+    return ProcessAiResponse(channel=CHANNEL, form=tuple(fields)).job(
         ordering_key=conversation_key(CHANNEL, form["To"], form["From"]),
         dedup_key=f"twilio:inbound:{form['AccountSid']}:{form['MessageSid']}",
         priority=PEOPLE,
@@ -108,7 +108,7 @@ def _inbound_job(fields: Pairs, form: dict[str, str], _raw_path: str) -> NewJob:
 
 def _status_job(fields: Pairs, form: dict[str, str], raw_path: str) -> NewJob:
     parts = ("twilio:status", form["AccountSid"], form["MessageSid"], form["MessageStatus"], form.get("ErrorCode", ""))
-    return RecordDeliveryStatus(form=tuple(fields), reference=reference_in(raw_path)).job(
+    return RecordDeliveryStatus(channel=CHANNEL, form=tuple(fields), reference=reference_in(raw_path)).job(
         ordering_key=f"status|{form['MessageSid']}",
         dedup_key=":".join(filter(None, parts)),
         priority=NORMAL,

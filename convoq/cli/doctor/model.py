@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.monitoring.findings import Finding, fail, note, ok, warn
+from convoq.settings.options import DEFAULT_PERSONA
 from convoq.text import age
 
 if TYPE_CHECKING:
@@ -61,20 +62,22 @@ def _context(record: Callable[[ModelCall], Awaitable[None]]) -> ReplyContext:
 
     line = ContextLine(author=Author.CONTACT, text="Please answer with the one word: ready", at=WallClock().now())
     return ReplyContext(
-        conversation_id=0, persona="default", channel="twilio", our_address="+10000000000", address="+10000000001",
-        contact_name=None, lines=(line,), record=record,
+        conversation_id=0, persona=DEFAULT_PERSONA, channel="twilio", our_address="+10000000000",
+        address="+10000000001", contact_name=None, lines=(line,), record=record,
     )  # fmt: skip
 
 
 def _asked(options: Options) -> AiSettings | Finding:
     """The settings with the model to ask; a finding where none can be asked."""
+    from convoq.ai.endpoints import OFFLINE
+
     named = [options.ai.model, *(persona.model for persona in options.personas)]
-    model = next((name for name in named if name and name != "offline"), None)
+    model = next((name for name in named if name and name != OFFLINE), None)
     if model is not None:
         return options.ai.model_copy(update={"model": model})
     if any(persona.agent for persona in options.personas):
         return note("model", "agents of your own answer: they are not asked here")
-    if "offline" in named:
+    if OFFLINE in named:
         detail = "the offline responder answers: rules that say they are a demo"
         return warn("model", detail, "set ai.model for real answers")
     return note("model", "none is set, so none was asked")

@@ -19,7 +19,7 @@ PageState = dict[str, Any]
 
 POLL: Final = 0.1  # seconds between two looks at the database, while a page is open
 PING: Final = 15.0  # seconds without news after which a stream shows that it is alive
-RECONNECT: Final = 1000  # ms
+RECONNECT_MS: Final = 1000
 
 
 class Feed:
@@ -46,7 +46,7 @@ class Feed:
         headers = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        await response.write(f"retry: {RECONNECT}\n\n".encode())
+        await response.write(f"retry: {RECONNECT_MS}\n\n".encode())
         self._enter()
         try:
             with suppress(ConnectionError):

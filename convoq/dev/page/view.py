@@ -15,7 +15,7 @@ from convoq.loopback.audit import AuditResult
 from convoq.loopback.messages import TwilioMessage
 from convoq.loopback.people import Phone
 
-SLACK = 100  # ms; a snooze ends a little after what it waits for
+SLACK_MS = 100  # a snooze ends a little after what it waits for
 _CODE = re.compile(r"\((\d+)\)$")
 STEPS = ("Received", "Claimed", "Drafted", "Sent", "Delivered")
 
@@ -62,7 +62,7 @@ class ViewHistory:
     def observe(self, inbound: InboundStep, now: int) -> None:
         if inbound.claimed_at is not None:
             self.first_claims.setdefault(inbound.sid, inbound.claimed_at)
-        quiet_until = inbound.latest_at + self.quiet_window * 1000 + SLACK
+        quiet_until = inbound.latest_at + self.quiet_window * 1000 + SLACK_MS
         waits = inbound.outcome is None and not inbound.running
         if waits and (inbound.due_at or 0) > max(now, quiet_until):
             self.held_up.add(inbound.sid)
@@ -70,7 +70,7 @@ class ViewHistory:
     def writes(self, inbound: InboundStep) -> bool:
         """Whether a worker is at the answer; before that it only looks whether the person has paused."""
         busy = inbound.running and inbound.outcome is None and inbound.drafted_at is None
-        return busy and (inbound.claimed_at or 0) >= inbound.latest_at + self.quiet_window * 1000 - SLACK
+        return busy and (inbound.claimed_at or 0) >= inbound.latest_at + self.quiet_window * 1000 - SLACK_MS
 
 
 def blank(kind: str) -> Item:
