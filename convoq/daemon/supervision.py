@@ -6,9 +6,9 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from time import monotonic
+from dataclasses import dataclass
 
 from convoq import logs, systemd
 from convoq.daemon.startup import started
@@ -17,10 +17,17 @@ from convoq.errors import ConvoqError, DatabaseUnavailable
 from convoq.logs import log
 from convoq.monitoring.processes import Processes
 
-CHECK_INTERVAL = 2.0  # seconds between two looks at the file
-ANNOUNCE_INTERVAL = 10.0
-LEAVE_TIMEOUT = 2.0
 AT_ONCE_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisionTimings:
+    """All in seconds."""
+
+    check: float = 2.0  #: between two looks at the file; at most half of what the watchdog allows
+    announce: float = 10.0  #: between two announcements
+    first_announcement: float = 2.0  #: a role is ready after its first announcement, or after so long without
+    leave: float = 2.0  #: the end may wait so long until the process is taken off the list
 
 
 class Stop:
@@ -70,14 +77,23 @@ def signals(stop: Stop) -> Iterator[None]:
 
 @asynccontextmanager
 async def supervised(
-    database: Database, role: str, stop: Stop, status: Callable[[], str], **details: str | None
+    database: Database,
+    role: str,
+    stop: Stop,
+    status: Callable[[], str],
+    *,
+    timings: SupervisionTimings | None = None,
+    **details: str | None,
 ) -> AsyncIterator[None]:
     """Around a role's work: it is announced and ready inside, its watchdog is fed, its file is watched."""
-    processes = Processes(database)
-    process_id = f"{role}-{secrets.token_hex(4)}"
-    await processes.announce(process_id, role, status())
-    watching = asyncio.create_task(_watch(database, processes, process_id, role, stop, status))
-    watching.add_done_callback(lambda task: _watch_ended(task, stop))
+    timings = timings or SupervisionTimings()
+    announcer = _Announcer(Processes(database), role, stop, status)
+    announcing = asyncio.create_task(announcer.run(timings.announce))
+    with suppress(TimeoutError):
+        await asyncio.wait_for(announcer.announced.wait(), timings.first_announcement)
+    watching = asyncio.create_task(_watch(database, stop, status, timings.check))
+    for task in (announcing, watching):
+        task.add_done_callback(lambda task: _supervision_ended(task, stop))
     systemd.notify(f"READY=1\nSTATUS={status()}")
     started()
     log.info("role.started", role=role, database=str(database.path.absolute()), **details)
@@ -85,39 +101,62 @@ async def supervised(
         yield
     finally:
         systemd.notify("STOPPING=1")
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        for task in (announcing, watching):
+            task.cancel()
+        await asyncio.gather(announcing, watching, return_exceptions=True)
         with suppress(ConvoqError, TimeoutError):
-            async with asyncio.timeout(LEAVE_TIMEOUT):
-                await processes.leave(process_id)
+            async with asyncio.timeout(timings.leave):
+                await announcer.leave()
         log.info("role.stopped", role=role)
 
 
-def _watch_ended(watching: asyncio.Task[None], stop: Stop) -> None:
+def _supervision_ended(task: asyncio.Task[None], stop: Stop) -> None:
     """Unwatched, a process could go on with a file that is not the right one any more."""
-    if not watching.cancelled() and (error := watching.exception()) is not None:
+    if not task.cancelled() and (error := task.exception()) is not None:
         log.error("watch.failed", error=repr(error))
         stop.fail(ConvoqError(f"the watch over the database failed: {error}"))
 
 
-async def _watch(
-    database: Database, processes: Processes, process_id: str, role: str, stop: Stop, status: Callable[[], str]
-) -> None:
-    """The watchdog is fed only after the loop ran and the database answered."""
-    announced = monotonic()
-    interval = min(CHECK_INTERVAL, systemd.watchdog_interval() or CHECK_INTERVAL)
+class _Announcer:
+    """Keeps this process on the list of those that run."""
+
+    def __init__(self, processes: Processes, role: str, stop: Stop, status: Callable[[], str]) -> None:
+        self._processes = processes
+        self._id = f"{role}-{secrets.token_hex(4)}"
+        self._role = role
+        self._stop = stop
+        self._status = status
+        self.announced = asyncio.Event()
+
+    async def run(self, interval: float) -> None:
+        # A task of its own: an announcement is a write, and waits for as long as another process holds the write gate.
+        while await _answered(self._processes.announce(self._id, self._role, self._status()), self._stop):
+            self.announced.set()
+            await asyncio.sleep(interval)
+
+    async def leave(self) -> None:
+        await self._processes.leave(self._id)
+
+
+async def _watch(database: Database, stop: Stop, status: Callable[[], str], interval: float) -> None:
+    """The watchdog is fed only after the loop ran and the database answered a read."""
+    interval = min(interval, systemd.watchdog_interval() or interval)
     while True:
         await asyncio.sleep(interval)
-        try:
-            await database.check()
-            if monotonic() - announced >= ANNOUNCE_INTERVAL:
-                announced = monotonic()
-                await processes.announce(process_id, role, status())
-        except DatabaseUnavailable as error:
-            # Locked or full for a while: this process is alive and waits like everybody else.
-            log.warning("database.unavailable", error=str(error))
-        except ConvoqError as error:
-            log.error("database.refused", error=str(error))
-            stop.fail(error)
+        if not await _answered(database.check(), stop):
             return
         systemd.notify(f"WATCHDOG=1\nSTATUS={status()}")
+
+
+async def _answered(request: Awaitable[None], stop: Stop) -> bool:
+    """Whether to go on after this request to the database. One that must not be used any more requests the stop."""
+    try:
+        await request
+    except DatabaseUnavailable as error:
+        # Locked or full for a while: this process is alive and waits like everybody else.
+        log.warning("database.unavailable", error=str(error))
+    except ConvoqError as error:
+        log.error("database.refused", error=str(error))
+        stop.fail(error)
+        return False
+    return True
