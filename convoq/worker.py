@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 from structlog.contextvars import bound_contextvars
 
 from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost, Snooze
-from convoq.handlers.base import ClaimContext, Handlers
+from convoq.handlers.base import ClaimContext, Handler, Handlers
+from convoq.handlers.tasks import JobCoroutine, JobScope
 from convoq.logs import log
 from convoq.queue.base import Claim
 from convoq.queue.service import QueueService
@@ -46,6 +47,10 @@ class _Run:
     started: float
     task: asyncio.Task[None] | None = None
     handled: bool = False  #: the handler has ended; what came of it is being recorded
+    scope: JobScope = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scope = JobScope(self.context.claim.kind, self.context.claim.jobs[0].id)
 
 
 class Worker:
@@ -164,7 +169,7 @@ class Worker:
     def _start(self, claim: Claim) -> None:
         run = _Run(ClaimContext(claim, self._queue), monotonic())
         self._runs.add(run)
-        run.task = asyncio.create_task(self._handle(run))
+        run.task = asyncio.create_task(JobCoroutine(self._handle(run), run.scope))
         run.task.add_done_callback(lambda task: self._ended(run, task))
 
     def _ended(self, run: _Run, task: asyncio.Task[None]) -> None:
@@ -195,7 +200,7 @@ class Worker:
         context = run.context
         first = context.claim.jobs[0]
         with bound_contextvars(job_id=first.id, kind=first.kind, attempt=first.attempt):
-            error = await self._outcome(context)
+            error = await self._outcome(run)
             run.handled = True
             self._changed.set()
             try:
@@ -214,24 +219,24 @@ class Worker:
                 # Its lease runs out, or this process ends: either way the job is claimed again.
                 log.error("job.outcome_unrecorded", error=str(unavailable))
 
-    async def _outcome(self, context: ClaimContext) -> Exception | asyncio.CancelledError | None:
+    async def _outcome(self, run: _Run) -> Exception | asyncio.CancelledError | None:
         """None, or what the handler raised."""
+        context, scope = run.context, run.scope
         handler = self._handlers.get(context.claim.kind) or _unknown_kind
-        try:
-            async with asyncio.timeout(self._deadline):
-                await handler(context)
-        except asyncio.CancelledError as error:
-            if _is_cancelled():
-                return error
-            # Not our cancellation: it comes from a task of the handler's own, and a retry at once would never end.
-            failure = RuntimeError("the handler awaited something that was cancelled")
-            failure.__cause__ = error
-            return failure
-        except SystemExit as error:
-            return RuntimeError(f"the handler called sys.exit({error.code})")
-        except Exception as error:  # noqa: BLE001 # what becomes of the job is decided by what came out of its handler
-            return error
-        return None
+        with scope:
+            try:
+                async with asyncio.timeout(self._deadline):
+                    await JobCoroutine(_run_handler(handler, context), scope)
+            except asyncio.CancelledError as error:
+                if _is_cancelled():
+                    return error
+                # Not our cancellation: it comes from a task of the handler's own; a retry at once would never end.
+                failure = RuntimeError("the handler awaited something that was cancelled")
+                failure.__cause__ = error
+                return scope.failure or failure
+            except Exception as error:  # noqa: BLE001 # what came out of the handler decides what becomes of the job
+                return scope.failure or error
+            return scope.failure
 
     # --- Maintenance
 
@@ -295,6 +300,11 @@ class Worker:
 
 def _is_suspect(claim: Claim) -> bool:
     return any(job.crashes >= SUSPECT_CRASHES for job in claim.jobs)
+
+
+async def _run_handler(handler: Handler, context: ClaimContext) -> None:
+    """Also what a handler raises before it returns its awaitable comes out of this coroutine."""
+    await handler(context)
 
 
 async def _unknown_kind(context: ClaimContext) -> None:

@@ -7,9 +7,10 @@ import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from convoq import logs
+from convoq.daemon.loop import RoleLoop
 from convoq.daemon.requirements import require
 from convoq.daemon.supervision import Stop, signals
 from convoq.db import Database
@@ -66,17 +67,18 @@ def run_role(
 def run(role: Role, loaded: Loaded) -> None:
     """Runs a role until a signal or its own end. Raises ConvoqError with what stopped it."""
 
-    async def main() -> None:
-        asyncio.get_running_loop().set_exception_handler(_log_stray)
+    async def main(loop: RoleLoop) -> None:
+        loop.set_exception_handler(_log_stray)
         _allow_many_files()
         options = loaded.options
         stop = Stop(grace=max(options.work.drain_timeout, options.server.drain_timeout) + CLOSING_TIME)
-        with signals(stop):
+        with signals(stop), loop.running_role():
             await role(loaded, stop)
         if stop.error is not None:
             raise stop.error
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=RoleLoop) as runner:
+        runner.run(main(cast(RoleLoop, runner.get_loop())))
 
 
 @asynccontextmanager

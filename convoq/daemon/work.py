@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import socket
@@ -45,8 +46,10 @@ def work(*, drain: bool = False, wrap: WrapResponder | None = None) -> Role:
 
 
 async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder | None) -> None:
+    from convoq.handlers.tasks import make_task
     from convoq.worker import Worker
 
+    asyncio.get_running_loop().set_task_factory(make_task)
     options = loaded.options
     async with open_storage(options) as storage, AsyncExitStack() as stack:
         worker = Worker(

@@ -9,6 +9,7 @@ from time import monotonic
 
 from convoq.channels.base import Channel
 from convoq.errors import Unrecoverable
+from convoq.handlers.tasks import task_failure
 from convoq.queue.base import Claim, Fence, Job
 from convoq.queue.service import QueueService
 
@@ -98,6 +99,8 @@ def each(run: Callable[[Job], Awaitable[None]]) -> Handler:
             context.running = (job,)
             started = monotonic()
             await run(job)
+            if (failure := task_failure()) is not None:
+                raise failure
             context.done_soon(job)
             if monotonic() - started > LONGEST_TURN:
                 await asyncio.sleep(0)  # one that never awaits would keep its ack and the lease from being written
