@@ -27,6 +27,11 @@ _WITH_BASE_URL: Final = {
     "vllm": COMPATIBLE,
 }
 
+_PUBLIC_URLS: Final = {
+    **dict.fromkeys(("openai", "openai-chat", "openai-responses"), "https://api.openai.com"),
+    "anthropic": "https://api.anthropic.com",
+}
+
 #: Providers that want a key, and the variables in which their own SDK looks for it.
 KEY_VARIABLES: Final = {"openai": ("OPENAI_API_KEY",), "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")}
 
@@ -179,3 +184,13 @@ def _with_key(endpoint: Endpoint, option: str | None, environ: Mapping[str, str]
         raise RequirementUnmet(Missing(("ai", option), meaning))
     meaning = f"the key for {label} ({endpoint.setting}), which ai.api_key is not for"
     raise RequirementUnmet(Missing((variable,), meaning))
+
+
+def model_urls(ai: AiSettings, personas: Sequence[PersonaSettings]) -> list[str]:
+    """Where the configured models are asked, as far as the settings or the provider's name tell."""
+    found: list[str] = []
+    named = [(ai.model, ai.base_url), (ai.fallback_model, ai.fallback_base_url)]
+    for model, base_url in [*named, *((persona.model, ai.base_url) for persona in personas)]:
+        if model is not None and not is_offline(model):
+            found.append(base_url or _PUBLIC_URLS.get(model.partition(":")[0], ""))
+    return [url for url in dict.fromkeys(found) if url]

@@ -100,7 +100,9 @@ def _status_failure(error: ModelHTTPError) -> ModelFailure:
 
 def _connection_failure(error: ModelConnectionError) -> ModelFailure:
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
-        return _permanent("its TLS certificate cannot be verified; check the base_url and the certificate")
+        return _permanent(
+            "its TLS certificate cannot be verified; check the base_url, or name its authority in SSL_CERT_FILE"
+        )
     return ModelFailure(outcome="retryable", reason=f"cannot be reached ({error.phase or 'connection'} failed)")
 
 

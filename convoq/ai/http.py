@@ -7,24 +7,49 @@ from typing import Final
 
 import httpx2
 
+from convoq.outbound import Proxy, check_environment, proxy_for, tls_context
+
 CONNECT_TIMEOUT: Final = 5.0
 
 # A long reply is a few kilobytes; what is larger by far is not one.
 LARGEST_ANSWER: Final = 2 * 1024 * 1024
+LIMITS: Final = httpx2.Limits(max_connections=256, max_keepalive_connections=32)
 
 
 def open_client(timeout: float) -> httpx2.AsyncClient:
     """A client whose answers are at most LARGEST_ANSWER bytes; more ends in httpx2.ReadError. The caller closes it.
 
-    The proxy variables of the environment are honoured, which a transport of our own would switch off.
+    Raises ConfigError when the environment names a proxy or certificates that cannot be used.
     """
+    check_environment()
     return httpx2.AsyncClient(
         timeout=httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT),
-        limits=httpx2.Limits(max_connections=256, max_keepalive_connections=32),
+        transport=_Transport(),
         # Unasked for, a compressed answer is refused: a few bytes of it could unfold into gigabytes.
         headers={"Accept-Encoding": "identity"},
         event_hooks={"response": [_limit_body]},
     )
+
+
+class _Transport(httpx2.AsyncBaseTransport):
+    """Sends each request the way that its address takes; httpx2's own reading of the environment knows no loopback."""
+
+    def __init__(self) -> None:
+        self._by_proxy: dict[Proxy | None, httpx2.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        proxy = proxy_for(str(request.url))
+        if proxy not in self._by_proxy:
+            self._by_proxy[proxy] = httpx2.AsyncHTTPTransport(
+                verify=tls_context(),
+                limits=LIMITS,
+                proxy=httpx2.Proxy(proxy.url, headers=list(proxy.headers)) if proxy else None,
+            )
+        return await self._by_proxy[proxy].handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for transport in self._by_proxy.values():
+            await transport.aclose()
 
 
 async def _limit_body(response: httpx2.Response) -> None:

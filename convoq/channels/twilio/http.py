@@ -14,6 +14,7 @@ from twilio.http.response import Response
 from yarl import URL
 
 from convoq.channels.twilio.errors import Refused, Unreadable
+from convoq.outbound import proxy_for, tls_context
 
 LARGEST_ANSWER: Final = 1 << 20  #: bytes
 _TWILIO: Final = "https://api.twilio.com/"
@@ -28,11 +29,14 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # twilio ships no type
     """
 
     def __init__(self, *, base_url: str, timeout: float) -> None:
+        """Raises ConfigError when the environment names a proxy or certificates that cannot be used."""
         # The SDK's own set-up is left out: it adds a logger that writes phone numbers.
         self.is_async = True
         self.timeout = timeout
         self._base_url = base_url.rstrip("/") + "/"
+        self._proxy = proxy_for(base_url)
         self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls_context()),
             timeout=aiohttp.ClientTimeout(total=timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -59,6 +63,8 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # twilio ships no type
             data=_encoded(data).encode() if data else None,
             headers={**(headers or {}), **authorization},
             allow_redirects=False,
+            proxy=self._proxy.url if self._proxy else None,
+            proxy_headers=self._proxy.headers if self._proxy else None,
         ) as response:
             text = await _read(response)
             if response.status >= 400:

@@ -14,7 +14,7 @@ from convoq.channels.base import Failure, SendFailed
 from convoq.channels.twilio.errors import Refused, Unreadable, send_failed
 from convoq.clock import Clock
 from convoq.errors import ConfigError
-from convoq.outbound import is_loopback
+from convoq.outbound import check_environment, is_loopback
 from convoq.settings import TwilioSettings
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class TwilioRest:
         account_sid, username, secret = _credentials(settings)
         _check_base_url(settings.api_base_url)
         client_class, http_class = await asyncio.to_thread(_import_sdk)  # 0.2 s that the event loop keeps
+        await asyncio.to_thread(check_environment)  # which reads the machine's authorities
         http = http_class(base_url=settings.api_base_url, timeout=settings.timeout)
         # An environment of its own: TWILIO_EDGE and TWILIO_REGION would send requests past api_base_url.
         client = client_class(username, secret, account_sid, http_client=http, environment={"TWILIO_EDGE": ""})
@@ -53,6 +54,9 @@ class TwilioRest:
             raise send_failed(refused, now=self._clock.now()) from refused
         except UnicodeEncodeError as error:
             raise SendFailed(Failure.PERMANENT, "the message is not valid Unicode") from error
+        except aiohttp.ClientHttpProxyError as error:
+            # It answered CONNECT, before anything for Twilio had left.
+            raise SendFailed(Failure.NOT_SENT, f"the proxy refused: HTTP {error.status} {error.message}") from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise SendFailed(Failure.NOT_SENT, f"Twilio could not be reached: {error_text(error)}") from error
         except (aiohttp.ClientError, TimeoutError) as error:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 async def examine(loaded: Loaded, *, offline: bool) -> AsyncIterator[Finding]:
     options = loaded.options
     yield await guarded("port", web.check_port(options.server.host, options.server.port))
+    yield await guarded("proxy", web.check_proxy(options))
     if offline:
         yield note("services", "public URL, Twilio and model were not asked (--offline)")
         return

@@ -8,12 +8,14 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 
+from convoq.ai.endpoints import model_urls
 from convoq.channels.twilio.webhooks import INBOUND_PATH, inbound_url
 from convoq.monitoring.findings import Finding, fail, note, ok
+from convoq.outbound import CA_FILE, check_environment, proxy_for, tls_context
 
 if TYPE_CHECKING:
     from convoq.settings import Options
@@ -68,12 +70,16 @@ async def _request(
     method: str, url: str, *, form: Sequence[tuple[str, str]] = (), headers: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
     """Status and the beginning of the answer. Redirects are not followed: Twilio's signature would not survive them."""
+    proxy = proxy_for(url)
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WEB_TIMEOUT)) as session,
+        aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=WEB_TIMEOUT), connector=aiohttp.TCPConnector(ssl=tls_context())
+        ) as session,
         session.request(
-            method, url, data=urlencode(form).encode() if form else None, headers=headers, allow_redirects=False
+            method, url, data=urlencode(form).encode() if form else None, headers=headers, allow_redirects=False,
+            proxy=proxy.url if proxy else None, proxy_headers=proxy.headers if proxy else None,
         ) as response,
-    ):
+    ):  # fmt: skip
         content = await response.content.read(4096)
         return response.status, content.decode("utf-8", "replace")
 
@@ -137,3 +143,15 @@ async def check_signature(options: Options) -> Finding:
         f"a signed request to {url} is answered {status}",
         "start convoq serve" if status in (502, 503, 504) else f"have the proxy pass {INBOUND_PATH} on unchanged",
     )
+
+
+async def check_proxy(options: Options) -> Finding:
+    """Which way Twilio and the model are asked; it is this command's environment that is looked at."""
+    check_environment()
+    ways: dict[str, dict[str, None]] = {}
+    for url in (options.twilio.api_base_url, *model_urls(options.ai, options.personas)):
+        proxy = proxy_for(url)
+        ways.setdefault(f"through {proxy}" if proxy else "directly", {})[urlsplit(url).hostname or url] = None
+    detail = "; ".join(f"{' and '.join(hosts)} {way}" for way, hosts in ways.items())
+    authorities = os.environ.get(CA_FILE)
+    return ok("proxy", f"{detail}; {CA_FILE} is {authorities}" if authorities else detail)

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,7 +115,7 @@ async def test_all_is_well_outside(bare: Place) -> None:
             await model.close()
 
     assert {name: finding.level for name, finding in found.items()} == {
-        **dict.fromkeys(("port", "public URL", "signature", "Twilio", NUMBER, "model"), Level.OK),
+        **dict.fromkeys(("port", "proxy", "public URL", "signature", "Twilio", NUMBER, "model"), Level.OK),
         "status URL": Level.NOTE,
     }
     assert "test-model answered in" in found["model"].detail
@@ -257,3 +258,34 @@ async def test_a_check_that_breaks_is_a_finding() -> None:
     finding = await guarded("port", broken())
 
     assert (finding.level, finding.detail) == (Level.FAIL, "LookupError: unforeseen")
+
+
+async def test_one_line_says_which_way_twilio_and_the_model_are_asked(
+    bare: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    local = 'base_url = "http://127.0.0.1:11434/v1"'
+    bare.configure(whole(twilio="https://api.twilio.com", model="llama", ai=local))
+    found = await way(bare)
+    assert (found.level, found.detail) == (Level.OK, "api.twilio.com and 127.0.0.1 directly")
+
+    monkeypatch.setenv("HTTPS_PROXY", "http://ann:s3cret@proxy.example.com:3128")
+    assert (await way(bare)).detail == (
+        "api.twilio.com through http://proxy.example.com:3128 (HTTPS_PROXY); 127.0.0.1 directly"
+    )
+    bare.configure(whole(twilio="https://api.twilio.com", model="openai:gpt-5-mini"))
+    assert (await way(bare)).detail == (
+        "api.twilio.com and api.openai.com through http://proxy.example.com:3128 (HTTPS_PROXY)"
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    found = await way(bare)
+    assert (found.level, found.detail) == (
+        Level.FAIL, f"SSL_CERT_FILE: {tmp_path / 'ca.pem'}: No such file or directory",
+    )  # fmt: skip
+
+
+async def way(place: Place) -> Finding:
+    loaded = load(place.config, environ={})
+    return {finding.name: finding async for finding in services.examine(loaded, offline=True)}["proxy"]
