@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ class Limits:
     request_time: float = 20.0  #: one request in all; more where the write's own deadline needs it
     linger_time: float = 3.0  #: for an answer to reach a client that is still sending
     connections: int = 1000
+    evictable_after: float = 1.0  #: in one state, at the limit: whoever means it has sent its request by then
     sweep_every: float = 1.0
 
 
@@ -60,13 +62,17 @@ EVICTION_ORDER: Final = (
 class ClientConnection(web.RequestHandler):
     """Observes how far its requests have come; nothing that a client sends makes it log a traceback."""
 
-    __slots__ = ("_head_begun", "_seen", "_seen_at", "_served", "task")
+    __slots__ = ("_head_begun", "_seen", "_seen_at", "_served", "noted", "noted_at", "task")
     _manager: ConnectionServer | None
     task: asyncio.Task[None] | None  #: what handles its requests, also after the client has gone
+    noted: ConnectionState | None  #: which of OpenConnections' lines it stands in, and since when
+    noted_at: float
 
     def __init__(self, manager: ConnectionServer, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(manager, loop=loop, **options)
         self.task = None
+        self.noted = None
+        self.noted_at = 0.0
         self._served = 0
         self._head_begun = False
         self._seen: tuple[int, ConnectionState] | None = None
@@ -110,6 +116,8 @@ class ClientConnection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._head_begun = self._waiting
+        if self._manager is not None:
+            self._manager.note(self)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -119,6 +127,8 @@ class ClientConnection(web.RequestHandler):
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)
         self._served += 1
+        if self._manager is not None:
+            self._manager.note(self)
         return finished
 
     def handle_error(
@@ -148,11 +158,55 @@ class ClientConnection(web.RequestHandler):
         return self._waiter is not None and not self._waiter.done() and not self._messages
 
 
+class OpenConnections:
+    """The connections that count, one line for each state, the longest in it first.
+
+    Finding the one to evict takes as long for thousands as for two: a connection is moved when its state changes, and
+    where that was not told (aiohttp waits for the next request on its own) when it comes to the front.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[ConnectionState, OrderedDict[ClientConnection, None]]
+        self._lines = {state: OrderedDict() for state in ConnectionState}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lines.values()))
+
+    def add(self, client: ClientConnection, now: float) -> None:
+        client.noted, client.noted_at = client.state, now
+        self._lines[client.noted][client] = None
+
+    def move(self, client: ClientConnection, now: float) -> None:
+        """Into the line of its state, if it stands in another one."""
+        state = client.state
+        if client.noted is not None and client.noted is not state:
+            self.remove(client)
+            client.noted, client.noted_at = state, now
+            self._lines[state][client] = None
+
+    def remove(self, client: ClientConnection) -> None:
+        if client.noted is not None:
+            del self._lines[client.noted][client]
+            client.noted = None
+
+    def longest(self, state: ConnectionState) -> ClientConnection | None:
+        """Who has been in this state for the longest."""
+        line = self._lines[state]
+        while line:
+            client = next(iter(line))
+            if client.state is state:
+                return client
+            self.move(client, client.noted_at)
+        return None
+
+
 class ConnectionServer(web.Server):
     """Makes the connections, bounds their number and the time of each state, and drains them on stop.
 
-    At the limit a new connection replaces one without a request in work, so clients that only hold connections open
-    cannot shut a channel out.
+    At the limit a new connection replaces one that has been without a request in work for a second, so clients that
+    only hold connections open cannot shut a channel out. A younger one is never replaced: the newcomer waits in the
+    kernel's queue, first come, first served, until one is old enough, however fast the evicted ones come back. Where
+    all have requests in work, it is refused.
     """
 
     def __init__(self, handler: Any, *, limits: Limits, **options: Any) -> None:
@@ -165,6 +219,8 @@ class ConnectionServer(web.Server):
             ConnectionState.LINGERING: limits.request_time,
             ConnectionState.IDLE: limits.idle_time,
         }
+        self._open = OpenConnections()
+        self._arriving = 0  # accepted, but without a protocol so far
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining = False
@@ -172,18 +228,39 @@ class ConnectionServer(web.Server):
     def __call__(self) -> ClientConnection:
         return ClientConnection(self, loop=self._loop, **self._kwargs)
 
+    def seconds_to_room(self) -> float:
+        """How long a newcomer has to wait; 0 also where it is of no use, because all have requests in work."""
+        if len(self._open) + self._arriving < self._limits.connections:
+            return 0.0
+        return min(self._waits(), default=0.0)
+
+    def expect(self) -> None:
+        """A connection has been accepted: it gets the place of another one, where there is none free."""
+        if len(self._open) + self._arriving >= self._limits.connections:
+            self._evict_one()
+        self._arriving += 1
+
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        if len(self._connections) >= self._limits.connections and not self._evict_one():
+        self._arriving -= 1
+        if len(self._open) >= self._limits.connections:
             transport.write(BUSY_ANSWER)
             handler.force_close()
+        elif isinstance(handler, ClientConnection):
+            self._open.add(handler, self._loop.time())
         super().connection_made(handler, transport)
         self._empty.clear()
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        if isinstance(handler, ClientConnection) and handler.task is not None:
-            handler.task.add_done_callback(lambda _: self._set_if_empty())
+        if isinstance(handler, ClientConnection):
+            self._open.remove(handler)
+            if handler.task is not None:
+                handler.task.add_done_callback(lambda _: self._set_if_empty())
         self._set_if_empty()
+
+    def note(self, client: ClientConnection) -> None:
+        """Its state may have changed."""
+        self._open.move(client, self._loop.time())
 
     async def sweep(self) -> None:
         """Closes connections that stall in their state for too long, until cancelled."""
@@ -206,11 +283,21 @@ class ConnectionServer(web.Server):
         self._abort_where(lambda _: True)
         await self._wait_until_empty(self._loop.time() + CANCEL_TIMEOUT)
 
-    def _evict_one(self) -> bool:
-        idlers = [client for client in self._clients() if client.connected and client.state in EVICTION_ORDER]
-        if idlers:
-            min(idlers, key=lambda client: EVICTION_ORDER.index(client.state)).abort()
-        return bool(idlers)
+    def _waits(self) -> Iterator[float]:
+        """For the first in each line, how long until it may be evicted."""
+        ripe = self._loop.time() - self._limits.evictable_after
+        for state in EVICTION_ORDER:
+            if (client := self._open.longest(state)) is not None:
+                yield max(0.0, client.noted_at - ripe)
+
+    def _evict_one(self) -> None:
+        ripe = self._loop.time() - self._limits.evictable_after
+        for state in EVICTION_ORDER:
+            client = self._open.longest(state)
+            if client is not None and client.noted_at <= ripe:
+                self._open.remove(client)
+                client.abort()
+                return
 
     def _abort_where(self, condition: Callable[[ClientConnection], bool]) -> None:
         for connection in self._clients():

@@ -15,10 +15,10 @@ from typing import Any, Final
 from aiohttp import web
 
 from convoq.api.connections import ConnectionServer, Limits
+from convoq.api.listener import Listener
 from convoq.errors import ConfigError, ConvoqError
 from convoq.settings import ServerSettings
 
-BACKLOG: Final = 4096
 TURNS_TO_ACCEPT: Final = 3  # of the event loop, from an accepted socket to a connection that drain() knows
 RESERVED_FILES: Final = 64  # descriptors that the rest of the process needs: database, log, sockets to wake others
 
@@ -47,12 +47,12 @@ async def serve(
 class RunningServer:
     """A listener at work, until its owner calls stop()."""
 
-    def __init__(self, runner: _Runner, listeners: list[asyncio.Server], *, drain_timeout: float) -> None:
+    def __init__(self, runner: _Runner, listeners: list[Listener], *, drain_timeout: float) -> None:
         self._runner = runner
         self._listeners = listeners
         self._drain_timeout = drain_timeout
         self._sweeping = asyncio.create_task(runner.connections.sweep())
-        names = [listening.getsockname() for listener in listeners for listening in listener.sockets]
+        names = [listener.address for listener in listeners]
         self.addresses: tuple[str, ...] = tuple(_format_address(name) for name in names)
         ports = [name[1] for name in names if isinstance(name, tuple)]
         self.port: int | None = ports[0] if ports else None  #: None: only Unix sockets
@@ -68,11 +68,8 @@ class RunningServer:
 
     async def _stop_listening(self) -> None:
         await asyncio.sleep(0)  # accepts what the kernel has queued: closing the listener would reset it
-        loop = asyncio.get_running_loop()
         for listener in self._listeners:
-            for listening in listener.sockets:
-                loop.remove_reader(listening.fileno())
-        # asyncio silently drops a connection whose listener closes before its protocol is made.
+            listener.pause()
         for _ in range(TURNS_TO_ACCEPT):
             await asyncio.sleep(0)
         for listener in self._listeners:
@@ -105,15 +102,12 @@ class _Runner(web.AppRunner):
 
 async def _listen(
     connections: ConnectionServer, settings: ServerSettings, sockets: Sequence[socket.socket]
-) -> list[asyncio.Server]:
-    loop = asyncio.get_running_loop()
-    if sockets:
-        return [await loop.create_server(connections, sock=listening, backlog=BACKLOG) for listening in sockets]
+) -> list[Listener]:
     where = f"{settings.host}:{settings.port}"
     try:
-        return [
-            await loop.create_server(connections, settings.host, settings.port, backlog=BACKLOG, reuse_address=True)
-        ]
+        listeners = [Listener(bound, connections) for bound in sockets or await _bind(settings)]
+        for listener in listeners:
+            listener.start()
     except PermissionError:
         raise ConfigError(f"cannot listen on {where}: not allowed; take a server.port above 1023") from None
     except OSError as error:
@@ -121,6 +115,19 @@ async def _listen(
             raise ConfigError(f"server.host: {settings.host!r} is no address of this machine") from None
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ConvoqError(f"cannot listen on {where}: {reason}; is another process there? (server.port)") from None
+    return listeners
+
+
+async def _bind(settings: ServerSettings) -> list[socket.socket]:
+    """A socket for each address that the host has. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    binding = await loop.create_server(
+        asyncio.Protocol, settings.host, settings.port, reuse_address=True, start_serving=False
+    )
+    try:
+        return [bound.dup() for bound in binding.sockets]
+    finally:
+        binding.close()
 
 
 def _fit_limits(limits: Limits, settings: ServerSettings) -> Limits:

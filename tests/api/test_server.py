@@ -121,13 +121,16 @@ async def test_request_is_not_cut_while_its_write_may_still_succeed() -> None:
 
 
 async def test_server_full_of_silent_clients_serves_a_new_one() -> None:
-    async with running(limits=Limits(connections=20)) as api, crowd(api, 60, b"POST /tw"):
+    async with running(limits=Limits(connections=20, evictable_after=0.1)) as api, crowd(api, 60, b"POST /tw"):
         for _ in range(5):
             assert (await api.ask(webhook(message()))).status == 200
 
 
 async def test_server_full_of_half_bodies_serves_a_new_client() -> None:
-    async with running(limits=Limits(connections=20)) as api, crowd(api, 30, webhook(message())[:-5]):
+    async with (
+        running(limits=Limits(connections=20, evictable_after=0.1)) as api,
+        crowd(api, 30, webhook(message())[:-5]),
+    ):
         assert (await api.ask(webhook(message()))).status == 200
 
 
@@ -269,7 +272,7 @@ async def test_host_that_is_not_ours_is_one_clear_line(host: str) -> None:
 
 async def test_connections_leave_files_for_the_rest_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (80, 80))
-    async with running() as api, crowd(api, 40, b"") as clients:
+    async with running(limits=Limits(evictable_after=0.1)) as api, crowd(api, 40, b"") as clients:
         assert all([await client.closed() for client in clients[:24]])
         assert (await api.ask(HEALTH)).status == 200
 
