@@ -92,9 +92,12 @@ async def _fail(house: House) -> None:
 async def _die(house: House) -> None:
     """A worker that is gone, one whose lease is renewed, and sends whose answers were lost."""
     await house.queue.enqueue(raw_job("x", {}, ordering_key="k"))
-    [claim] = await house.engine.claim(5, lease=60, worker="gone")
-    await house.engine.extend([claim], lease=60)
-    await house.engine.recover()
+    gone = SqliteQueue(house.database)
+    await gone.register("gone")
+    [claim] = await gone.claim(5, lease=60, worker="gone")
+    await gone.extend([claim], lease=60)
+    await gone.close()
+    assert await house.engine.recover() == 1
     [claim] = await house.engine.claim(5, lease=60, worker="late")
     await house.queue.enqueue(raw_job("x", {}, ordering_key="k"))
     claim = await house.engine.absorb(claim)
