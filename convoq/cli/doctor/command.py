@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from convoq.cli.doctor.units import UNIT_DIRECTORIES, doctor_command
 from convoq.cli.terminal.output import colored, print_json
 from convoq.monitoring.documents import doctor_document
 from convoq.monitoring.findings import Finding, Level, note
@@ -54,8 +56,10 @@ async def _run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-async def examine(config: Path | None, *, offline: bool) -> AsyncIterator[Finding]:
-    """Every check in turn; one that cannot be made for lack of settings is left out."""
+async def examine(
+    config: Path | None, *, offline: bool, unit_directories: Sequence[Path] = UNIT_DIRECTORIES
+) -> AsyncIterator[Finding]:
+    """Every check in turn; one that cannot be made for lack of settings is said to be left out."""
     from convoq.cli.doctor import database, machine, services, settings
 
     loaded, findings = settings.examine(config)
@@ -72,9 +76,12 @@ async def examine(config: Path | None, *, offline: bool) -> AsyncIterator[Findin
     async for finding in database.examine(loaded.options, seen):
         yield finding
     # In a thread, as the worker does it: a user's module may call asyncio.run while it is imported.
-    for finding in await asyncio.to_thread(lambda: list(settings.needs(loaded, seen))):
+    unmet = await asyncio.to_thread(settings.unmet_needs, loaded, seen)
+    as_unit = doctor_command(loaded, unit_directories)
+    for finding in settings.needs(unmet, seen, has_unit=as_unit is not None):
         yield finding
-    async for finding in services.examine(loaded, offline=offline):
+    secrets = [missing for missing in chain(*unmet.values()) if settings.is_secret(missing)]
+    async for finding in services.examine(loaded, secrets, offline=offline, as_unit=as_unit):
         yield finding
 
 

@@ -143,25 +143,26 @@ async def _processes(database: Database, seen: set[str]) -> AsyncIterator[Findin
 
     now = database.clock.now()
     records = await Processes(database).seen()
-    for role in ROLES:
-        health = judge_role(role, records, now=now)
-        if health.state is RoleState.RUNNING:
-            seen.add(role)
-        yield _role(health)
+    judged = [judge_role(role, records, now=now) for role in ROLES]
+    seen.update(health.role for health in judged if health.state is RoleState.RUNNING)
+    for health in judged:
+        yield _role(health, others_run=bool(seen))
 
 
-def _role(health: RoleHealth) -> Finding:
+def _role(health: RoleHealth, *, others_run: bool) -> Finding:
+    """What `convoq status` calls a problem is a failure, but for a convoq of which nothing was started yet."""
     role = health.role
     match health.state:
         case RoleState.RUNNING:
             return ok(role, f"{health.running} running, seen {age(health.silence)} ago")
         case RoleState.SILENT:
-            return warn(role, f"silent for {age(health.silence)}", "look at its log, or start it again")
+            return fail(role, f"silent for {age(health.silence)}", "look at its log, or start it again")
         case RoleState.GONE:
             detail = f"gone: its process {health.last_pid} was killed or crashed"
-            return warn(role, detail, "look at its log, and start it again")
+            return fail(role, detail, "look at its log, and start it again")
         case RoleState.UNSEEN:
-            return warn(role, "not running", f"convoq {role}, or systemctl start convoq-{role}")
+            fix = f"convoq {role}, or systemctl start convoq-{role}"
+            return fail(role, "not running, while others are", fix) if others_run else warn(role, "not running", fix)
 
 
 async def _dead_letters(jobs: JobAdmin) -> Finding:

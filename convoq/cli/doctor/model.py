@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.monitoring.findings import Finding, fail, note, ok, warn
 from convoq.settings.options import DEFAULT_PERSONA
+from convoq.settings.problems import Missing, RequirementUnmet
 from convoq.text import age
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ async def check_model(loaded: Loaded) -> Finding:
         return ai
     try:
         return ok("model", await _ask(ai, loaded.base_dir))
+    except RequirementUnmet as error:
+        if isinstance(error.unmet, Missing) and error.unmet.secret:
+            return note("model", f"{ai.model}: not asked: {error.unmet.headline} for this command")
+        raise
     except TimeoutError:
         return fail("model", f"{ai.model}: no answer within {MODEL_TIMEOUT:g} s", "look at ai.base_url")
     except (RetryLater, Unrecoverable) as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from convoq.cli.doctor.machine import user_name
 from convoq.errors import ConfigError
@@ -14,7 +14,7 @@ from convoq.monitoring.findings import Finding, fail, note, ok, warn
 
 if TYPE_CHECKING:
     from convoq.settings.load import Loaded
-    from convoq.settings.problems import Unmet
+    from convoq.settings.problems import Missing, Unmet
 
 
 def examine(config: Path | None) -> tuple[Loaded | None, list[Finding]]:
@@ -39,31 +39,41 @@ def _file(file: Path | None) -> Finding:
     return ok("settings", detail)
 
 
-def needs(loaded: Loaded, seen: Set[str]) -> Iterator[Finding]:
-    """What each role cannot do without. A role in `seen` runs, so it has its secrets, from elsewhere than we look,
-    and was started with the flags that it needs."""
+def unmet_needs(loaded: Loaded, seen: Set[str]) -> dict[str, list[Unmet]]:
+    """What each role cannot do without. Imports handlers and agents of the user's own, as the worker does."""
     from convoq.daemon.requirements import check_role
     from convoq.monitoring.roles import ROLES
 
+    return {role: check_role(loaded, role, allow_offline=role in seen) for role in ROLES}
+
+
+def needs(unmet_by_role: Mapping[str, Sequence[Unmet]], seen: Set[str], *, has_unit: bool) -> Iterator[Finding]:
+    """A role in `seen` runs, so it has its secrets: from elsewhere than we look."""
     reported: set[Unmet] = set()
-    for role in ROLES:
-        found = [unmet for unmet in check_role(loaded, role, allow_offline=role in seen) if unmet not in reported]
+    for role, unmet_of_role in unmet_by_role.items():
+        found = [unmet for unmet in unmet_of_role if unmet not in reported]
         reported.update(found)
         for unmet in found:
-            yield _unmet(role, unmet, role in seen)
+            yield _unmet(role, unmet, runs=role in seen, has_unit=has_unit)
     if not reported:
         yield ok("needs", "serve, schedule and work have all they need")
 
 
-def _unmet(role: str, unmet: Unmet, runs: bool) -> Finding:
-    from convoq.settings.problems import Unusable
-
-    if isinstance(unmet, Unusable) or not unmet.secret:
+def _unmet(role: str, unmet: Unmet, *, runs: bool, has_unit: bool) -> Finding:
+    if not is_secret(unmet):
         return fail("needs", f"{role}: {unmet.problem}", unmet.remedy)
     if runs:
         return note("needs", f"{role}: {unmet.headline} for this command; the running {role} has it")
     if os.environ.get("CREDENTIALS_DIRECTORY"):
         return fail("needs", f"{role}: {unmet.problem}", unmet.remedy)
-    return warn(
-        "needs", f"{role}: {unmet.problem}", f"{unmet.remedy} (fine if a systemd credential gives it to the unit)"
-    )
+    if has_unit:
+        # Nothing can be done about it from here: only the unit sees what it is given.
+        return note("needs", f"{role}: {unmet.headline} for this command; its unit may have it as a credential")
+    return warn("needs", f"{role}: {unmet.problem}", unmet.remedy)
+
+
+def is_secret(unmet: Unmet) -> TypeGuard[Missing]:
+    """Whether it is a secret, which the roles may have from where this command cannot look."""
+    from convoq.settings.problems import Missing
+
+    return isinstance(unmet, Missing) and unmet.secret

@@ -72,24 +72,36 @@ def test_a_wall_clock_that_was_set_is_a_warning(place: Place, capsys: pytest.Cap
     assert "2 h forward" in clocks["detail"]
 
 
-def test_silent_roles_and_dead_letters_are_warnings(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_silent_role_is_a_failure_as_in_status_and_dead_letters_are_a_warning(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     place.configure(whole())
     place.prepare(lambda database: Processes(database).announce("w", "work", "fine"))
     place.execute("UPDATE processes SET seen_at = seen_at - 100000")
     place.prepare(lambda database: bury(database, [job()]))
 
-    found = findings(place, capsys, code=0)
+    found = findings(place, capsys, code=1)
 
-    assert (found["work"]["level"], found["work"]["detail"]) == ("warn", "silent for 1 min")
+    assert (found["work"]["level"], found["work"]["detail"]) == ("fail", "silent for 1 min")
+    assert found["dead letters"]["level"] == "warn"
     assert found["dead letters"]["detail"] == "1 job failed for good"
 
 
-def test_a_killed_role_is_a_warning(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_role_is_a_failure_as_in_status(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.configure(whole())
     place.prepare(lambda database: Processes(database).announce("w", "work", "fine"))
     with subprocess.Popen(["true"]) as process:
         place.execute("UPDATE processes SET pid = ?", process.pid)
 
-    work = findings(place, capsys, code=0)["work"]
+    work = findings(place, capsys, code=1)["work"]
 
-    assert (work["level"], work["detail"]) == ("warn", f"gone: its process {process.pid} was killed or crashed")
+    assert (work["level"], work["detail"]) == ("fail", f"gone: its process {process.pid} was killed or crashed")
+
+
+def test_a_role_that_does_not_run_beside_others_is_a_failure(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.configure(whole())
+    assert findings(place, capsys)["work"]["level"] == "warn"
+
+    place.prepare(lambda database: announce(database, "serve", "schedule"))
+
+    assert findings(place, capsys, code=1)["work"]["detail"] == "not running, while others are"

@@ -29,6 +29,7 @@ from convoq.settings.load import load
 from tests.cli.doctor.harness import NUMBER, findings, free_port, whole
 from tests.cli.scenes import Place
 
+URLS = ("port", "public URL")
 WANTED = "https://bot.example.com/twilio/inbound#rc=5&rp=all&ct=2000&rt=4000"
 
 
@@ -198,6 +199,28 @@ async def test_a_number_that_the_account_lacks_is_a_failure(bare: Place) -> None
 
     assert found[NUMBER].level is Level.FAIL
     assert found[NUMBER].detail == "the account has no such number"
+
+
+async def test_what_cannot_be_asked_without_a_secret_is_said(bare: Place) -> None:
+    async with webhook_server(free_port()) as url:
+        text = whole(public_url=url, model="openai:gpt-5-mini").replace("auth_token", "#auth_token")
+        bare.configure(text)
+        found = await examined(bare)
+
+    assert {name: (finding.level, finding.detail) for name, finding in found.items() if name not in URLS} == {
+        "signature": (Level.NOTE, "not asked: twilio.auth_token is not set for this command"),
+        "Twilio": (Level.NOTE, "not asked: twilio.auth_token is not set for this command"),
+        "model": (Level.NOTE, "openai:gpt-5-mini: not asked: ai.api_key is not set for this command"),
+    }
+
+
+async def test_what_cannot_be_asked_without_a_setting_is_said(bare: Place) -> None:
+    bare.configure("[twilio]\napi_key_sid = 'SK" + 32 * "0" + "'\n")
+    found = await examined(bare)
+
+    assert found["public URL"].detail == "not asked: server.public_url is not set for this command"
+    assert "server.public_url and twilio.account_sid and twilio.auth_token are not" in found["signature"].detail
+    assert "twilio.account_sid and twilio.api_key_secret are not set" in found["Twilio"].detail
 
 
 async def test_a_model_that_refuses_is_a_failure(bare: Place) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from convoq.monitoring.processes import Processes
 from tests.cli.doctor.harness import findings, whole
-from tests.cli.scenes import Place
+from tests.cli.scenes import Place, announce
 
 
 def test_every_mistake_in_the_settings_is_a_failure(
@@ -30,7 +29,7 @@ def test_the_rules_of_a_demo_are_a_failure_until_a_worker_runs_that_was_allowed_
     needs = findings(place, capsys, code=1)["needs"]
     assert (needs["level"], needs["detail"][:25]) == ("fail", 'work: ai.model: "offline"')
 
-    place.prepare(lambda database: Processes(database).announce("w", "work", "fine"))
+    place.prepare(announce)
     assert findings(place, capsys, code=0)["needs"]["level"] == "ok"
 
 
@@ -40,8 +39,7 @@ def test_what_a_role_misses_is_a_failure_but_a_secret_may_be_elsewhere(
     place.configure(whole().replace("auth_token", "#auth_token"))
     assert findings(place, capsys, code=0)["needs"]["level"] == "warn"
 
-    place.prepare(lambda database: Processes(database).announce("s", "serve", "fine"))
-    place.prepare(lambda database: Processes(database).announce("w", "work", "fine"))
+    place.prepare(announce)
     assert findings(place, capsys, code=0)["needs"]["level"] == "note"
 
     place.configure(whole(model="openai:x", ai="api_key = 'k'") + "model = 'anthropic:y'\n")
