@@ -88,6 +88,12 @@ class WebhookHandler:
             except WebhookRefused as refused:
                 self._log_rejected(request, refused)
                 return web.Response(status=refused.status, text=f"{refused.reason}\n")
+            except web.HTTPException:
+                raise
+            except Exception:
+                # Until the job is stored the message is the channel's: a 503 makes it try again.
+                log.exception("webhook.failed")
+                return _unavailable()
             return await self._enqueue(verified, webhook.answer)
 
         return handle

@@ -125,8 +125,10 @@ def _unanswered(line: Line, job: JobRecord | None) -> str:
     """Whether an answer may still come, and if not, why and what brings it."""
     name = f"job {line.message.job_id}"
     if job is None:
-        failed = line.message.outcome is Outcome.FAILED
-        return f"not answered: {name} failed and was discarded" if failed else "waits for its answer"
+        return {
+            Outcome.FAILED: f"not answered: {name} failed and was discarded",
+            Outcome.CANCELLED: f"not answered: {name} was cancelled",
+        }.get(line.message.outcome, "waits for its answer")  # type: ignore[arg-type] # None waits
     match job.state:
         case JobState.DEAD:
             return f"not answered: {last_line(job.error)} ({name} failed for good: convoq jobs retry {job.id})"

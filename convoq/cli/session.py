@@ -70,9 +70,10 @@ async def open_queue(options: Options) -> AsyncIterator[tuple[Database, QueueSer
 @asynccontextmanager
 async def open_jobs(options: Options) -> AsyncIterator[tuple[Database, JobAdmin]]:
     """The same with its jobs, for commands that show or change them."""
+    from convoq.conversations.settling import settle
     from convoq.queue import opening
 
-    async with open_existing(options) as database, opening.open_queue(database) as opened:
+    async with open_existing(options) as database, opening.open_queue(database, settle) as opened:
         yield database, opened.jobs
 
 

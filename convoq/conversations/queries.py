@@ -140,16 +140,7 @@ class Reading:
 
     async def of_person(self, address: str, *, our_address: str | None = None, limit: int = 20) -> list[Conversation]:
         """The conversations with exactly this address, newest first."""
-
-        def unit(tx: Transaction) -> list[Conversation]:
-            found = tx.execute(
-                f"{rows.CONVERSATION} WHERE p.address = ?1 AND c.our_address = coalesce(?2, c.our_address)"
-                " ORDER BY c.id DESC LIMIT ?3",
-                (address, our_address, limit),
-            )
-            return [rows.to_conversation(row) for row in found]
-
-        return await self._database.read(unit)
+        return await self._database.read(_of_person, address, our_address, limit)
 
     async def transcript(
         self, conversation_id: int, *, limit: int = 200, before: int | None = None
@@ -167,12 +158,7 @@ class Reading:
 
     async def newest_parts(self, limit: int = 200) -> list[OutboxRow]:
         """The parts that were written last, oldest first: those whose state may still change."""
-
-        def unit(tx: Transaction) -> list[OutboxRow]:
-            found = tx.execute(f"{rows.OUTBOX} ORDER BY o.id DESC LIMIT ?", (limit,)).fetchall()
-            return [rows.to_outbox_row(row) for row in reversed(found)]
-
-        return await self._database.read(unit)
+        return await self._database.read(_newest_parts, limit)
 
     async def overview(self, *, since: int) -> Overview:
         """The state of the whole; failures are counted from `since` on."""
@@ -234,7 +220,7 @@ WITH_TEXT = """
             AND (instr(m.body, :text) OR instr(m.description, :text)))
 """
 FAILED = """
-    SELECT conversation_id FROM outbox WHERE state = 'failed'
+    SELECT conversation_id FROM outbox WHERE state = 'failed' AND error_code IS NOT 'cancelled'
     UNION SELECT conversation_id FROM outbox WHERE delivery IN ('failed', 'undelivered')
     UNION SELECT conversation_id FROM messages WHERE outcome = 'failed'
 """
@@ -335,6 +321,20 @@ CALLS = """
 
 def _named(record: type[SavedDraft | Transition | Call], row: Iterable[Any]) -> dict[str, Any]:
     return dict(zip(record.__slots__, row, strict=True))
+
+
+def _of_person(tx: Transaction, address: str, our_address: str | None, limit: int) -> list[Conversation]:
+    found = tx.execute(
+        f"{rows.CONVERSATION} WHERE p.address = ?1 AND c.our_address = coalesce(?2, c.our_address)"
+        " ORDER BY c.id DESC LIMIT ?3",
+        (address, our_address, limit),
+    )
+    return [rows.to_conversation(row) for row in found]
+
+
+def _newest_parts(tx: Transaction, limit: int) -> list[OutboxRow]:
+    found = tx.execute(f"{rows.OUTBOX} ORDER BY o.id DESC LIMIT ?", (limit,)).fetchall()
+    return [rows.to_outbox_row(row) for row in reversed(found)]
 
 
 def _overview(tx: Transaction, since: int) -> Overview:

@@ -65,7 +65,7 @@ def _record_one(tx: Transaction, received: Received, now: int) -> int:
     inbound = received.inbound
     source = f"{inbound.channel}:{inbound.provider_id}"
     known = tx.execute("SELECT conversation_id, outcome FROM messages WHERE source = ?", (source,)).fetchone()
-    if known is not None and known[1] not in (None, Outcome.FAILED):
+    if known is not None and known[1] not in (None, Outcome.FAILED, Outcome.CANCELLED):
         return int(known[0])
     contact_id = upsert_contact(tx, inbound.channel, inbound.address, inbound.profile_name, received.accepted_at)
     lane = conversation_key(inbound.channel, inbound.our_address, inbound.address)
@@ -77,6 +77,8 @@ def _record_one(tx: Transaction, received: Received, now: int) -> int:
         tx.execute(
             "UPDATE messages SET outcome = NULL, conversation_id = ? WHERE source = ?", (conversation_id, source)
         )
+        # Else upkeep, if it looked just before, would close the conversation under the turn that begins.
+        tx.execute("UPDATE conversations SET last_message_at = ? WHERE id = ?", (now, conversation_id))
         return conversation_id
     _insert_inbound(tx, conversation_id, source, received)
     if inbound.keyword is not None:
@@ -105,8 +107,8 @@ def _apply_keyword(tx: Transaction, conversation_id: int, contact_id: int, inbou
     if inbound.keyword is Keyword.STOP:
         tx.execute("UPDATE contacts SET opted_out_at = ? WHERE id = ?", (now, contact_id))
         waiting = rows.messages(tx, conversation_id, "m.outcome IS NULL AND m.direction = 'in'")
-        conclude(tx, waiting[:-1], Outcome.OPTED_OUT)
-        conclude(tx, waiting[-1:], Outcome.KEYWORD)
+        set_outcome(tx, waiting[:-1], Outcome.OPTED_OUT)
+        set_outcome(tx, waiting[-1:], Outcome.KEYWORD)
         closed = CloseReason.OPTED_OUT
         move(tx, conversation_id, Status.CLOSED, who="contact", why="STOP", now=now, reason=closed)
         return
@@ -163,7 +165,7 @@ def add_outgoing(
     return int(row[0])
 
 
-def conclude(tx: Transaction, messages: Sequence[Message], outcome: Outcome, answered_by: int | None = None) -> None:
+def set_outcome(tx: Transaction, messages: Sequence[Message], outcome: Outcome, answered_by: int | None = None) -> None:
     tx.executemany(
         "UPDATE messages SET outcome = ?, answered_by = ? WHERE id = ? AND outcome IS NULL",
         [(outcome, answered_by, message.id) for message in messages],

@@ -43,7 +43,8 @@ def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: i
     """The newest `limit` messages of ours, those that got an answer, and up to one those that got none on purpose."""
     found = tx.execute(
         f"""{MESSAGE} WHERE m.conversation_id = ?
-            AND (m.direction = 'out' OR m.outcome = 'answered' OR (m.id <= ? AND m.outcome <> 'failed'))
+            AND (m.direction = 'out' OR m.outcome = 'answered'
+                 OR (m.id <= ? AND m.outcome NOT IN ('failed', 'cancelled')))
             ORDER BY m.id DESC LIMIT ?""",
         (conversation_id, through, limit),
     ).fetchall()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from convoq.conversations import rows
-from convoq.conversations.recording import add_outgoing
-from convoq.conversations.recording import conclude as set_outcome
+from convoq.conversations.recording import add_outgoing, set_outcome
 from convoq.conversations.records import Draft, Message, ModelUsage, Turn
 from convoq.conversations.rules import may_write
 from convoq.conversations.states import Outcome
@@ -42,10 +41,6 @@ class Turns:
         """The turn's messages get no answer, and their rows say why."""
         await self._database.write(conclude, turn.waiting, outcome, fence)
 
-    async def give_up(self, job_ids: Collection[str], fence: Fence) -> None:
-        """These jobs go to the dead letters, and their messages' rows say so; a retry makes them wait again."""
-        await self._database.write(give_up, job_ids, fence)
-
     async def draft(self, turn: Turn) -> Draft | None:
         """The saved draft of this very turn."""
         return await self._database.read(find_draft, turn)
@@ -79,14 +74,6 @@ def find_turn(tx: Transaction, conversation_id: int, job_ids: Collection[str]) -
 def conclude(tx: Transaction, waiting: Sequence[Message], outcome: Outcome, fence: Fence) -> None:
     fence.check(tx)
     set_outcome(tx, waiting, outcome)
-
-
-def give_up(tx: Transaction, job_ids: Collection[str], fence: Fence) -> None:
-    fence.check(tx)
-    tx.executemany(
-        "UPDATE messages SET outcome = 'failed' WHERE job_id = ? AND direction = 'in' AND outcome IS NULL",
-        [(job_id,) for job_id in job_ids],
-    )
 
 
 def find_draft(tx: Transaction, turn: Turn) -> Draft | None:

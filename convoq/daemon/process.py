@@ -17,7 +17,7 @@ from convoq.db import Database
 from convoq.errors import ConvoqError
 from convoq.logs import log
 from convoq.monitoring.roles import Role as RoleName
-from convoq.queue.base import JobAdmin
+from convoq.queue.base import JobAdmin, Settle, settle_nothing
 from convoq.queue.opening import open_queue
 from convoq.queue.service import QueueService
 from convoq.settings import Options
@@ -82,10 +82,13 @@ def run(role: Role, loaded: Loaded) -> None:
 
 
 @asynccontextmanager
-async def open_storage(options: Options) -> AsyncIterator[Storage]:
-    """The store and its queue as the settings say, created and migrated where needed."""
+async def open_storage(options: Options, settle: Settle = settle_nothing) -> AsyncIterator[Storage]:
+    """The store and its queue as the settings say, created and migrated where needed.
+
+    `settle` is for a role that ends jobs otherwise than by running them.
+    """
     database = await Database.open(options.database.path, min_free_mb=options.database.min_free_mb)
-    async with database, open_queue(database) as opened:
+    async with database, open_queue(database, settle) as opened:
         yield Storage(database, QueueService(opened.queue, options.queue), opened.jobs)
 
 

@@ -46,12 +46,13 @@ def work(*, drain: bool = False, wrap: WrapResponder | None = None) -> Role:
 
 
 async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder | None) -> None:
+    from convoq.conversations.settling import settle
     from convoq.handlers.tasks import make_task
     from convoq.worker import Worker
 
     asyncio.get_running_loop().set_task_factory(make_task)
     options = loaded.options
-    async with open_storage(options) as storage, AsyncExitStack() as stack:
+    async with open_storage(options, settle) as storage, AsyncExitStack() as stack:
         worker = Worker(
             storage.queue,
             await _handlers(loaded, storage, stack, wrap),

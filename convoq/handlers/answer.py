@@ -16,7 +16,7 @@ from convoq.conversations.recording import Received, Recorder
 from convoq.conversations.records import Draft, Message, ModelUsage, Turn
 from convoq.conversations.states import Outcome, Owner
 from convoq.conversations.turns import Turns
-from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
+from convoq.errors import RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, channel_of
 from convoq.handlers.outbox import Delivery
 from convoq.jobs import ProcessAiResponse
@@ -55,17 +55,6 @@ class AnswerHandler:
         self._alarmed_at: int | None = None
 
     async def __call__(self, context: ClaimContext) -> None:
-        try:
-            await self._take_turn(context)
-        except (Snooze, LeaseLost, DatabaseUnavailable):
-            raise
-        except Exception as error:
-            # The queue will bury these: their rows say why there is no answer, and later messages are not held up.
-            spent = [job.id for job in context.running if _is_last(job, error)]
-            await self._turns.give_up(spent, context.fence)
-            raise
-
-    async def _take_turn(self, context: ClaimContext) -> None:
         conversation_id = await self._record(context, context.claim.jobs)
         # What an earlier try had committed goes out before anything new is thought of.
         await self._delivery.run(conversation_id, context.fence)
@@ -174,10 +163,6 @@ class AnswerHandler:
             return ()
         # A message came, or a person took over, between the look and the commit: both mean look again.
         return await context.absorb() or context.claim.jobs
-
-
-def _is_last(job: Job, error: Exception) -> bool:
-    return isinstance(error, Unrecoverable) or job.attempt >= job.max_attempts
 
 
 def _line(message: Message) -> ContextLine:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def is_unanswered(line: Line) -> bool:
     """Whether only its job can tell what becomes of this message."""
-    return line.message.direction == "in" and line.message.outcome in (None, Outcome.FAILED)
+    return line.message.direction == "in" and line.message.outcome in (None, Outcome.FAILED, Outcome.CANCELLED)
 
 
 async def unanswered_jobs(transcript: Transcript, jobs: JobAdmin) -> dict[str, JobRecord]:

@@ -83,6 +83,24 @@ class Fence:
     has_newer: Callable[[Transaction], bool]
 
 
+class Ending(enum.StrEnum):
+    """How jobs end otherwise than by running, and how an operator takes that back."""
+
+    BURIED = "buried"
+    CANCELLED = "cancelled"
+    DISCARDED = "discarded"
+    RETRIED = "retried"
+
+
+#: Settles what the jobs of these ids would have done; called in the transaction that ends them, where the queue shares
+#: the store's database, and before it elsewhere.
+Settle = Callable[[Transaction, Ending, Sequence[str]], None]
+
+
+def settle_nothing(tx: Transaction, ending: Ending, job_ids: Sequence[str]) -> None:
+    """For queues whose jobs have no effects elsewhere."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
     """Which jobs: every given condition holds."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from convoq.db import Database
-from convoq.queue.base import JobAdmin, Queue
+from convoq.queue.base import JobAdmin, Queue, Settle, settle_nothing
 from convoq.queue.sqlite.backend import SqliteQueue
 
 
@@ -19,9 +19,12 @@ class OpenQueue(NamedTuple):
 
 
 @asynccontextmanager
-async def open_queue(database: Database) -> AsyncIterator[OpenQueue]:
-    """The queue of this store, until the end of the block; what was enqueued has woken the workers by then."""
-    engine = SqliteQueue(database)
+async def open_queue(database: Database, settle: Settle = settle_nothing) -> AsyncIterator[OpenQueue]:
+    """The queue of this store, until the end of the block; what was enqueued has woken the workers by then.
+
+    `settle` is told of jobs that are buried, cancelled, discarded or retried.
+    """
+    engine = SqliteQueue(database, settle)
     try:
         yield OpenQueue(engine, engine)
     finally:

@@ -25,6 +25,8 @@ class Pigeon:
     def verify(self, request: WebhookRequest) -> VerifiedWebhook:
         if request.headers.get("x-pigeon") != "ring":
             raise WebhookForged("ringless", "no pigeon of ours")
+        if request.body == b"[]":
+            raise KeyError("a bug of the channel's")
         if request.body == b"{}":
             raise WebhookRefused(400, "the letter is missing")
         return VerifiedWebhook(NewJob(kind="letter", payload=request.body.decode()), {"pigeon": request.raw_path})
@@ -61,3 +63,10 @@ async def test_a_channels_refusals_are_answered_and_logged(events: Events) -> No
 async def test_only_the_channels_that_were_handed_in_are_served() -> None:
     async with running(webhooks=[PIGEON]) as api:
         assert (await api.ask(request(b"", path="/twilio/inbound"))).status == 404
+
+
+async def test_a_bug_in_a_channel_leaves_the_message_to_be_sent_again(events: Events, breaks_inside: None) -> None:
+    async with running(webhooks=[PIGEON]) as api:
+        reply = await api.ask(letter(b"[]"))
+        assert (reply.status, reply.body) == (503, b"not stored, try again\n")
+    assert [event["event"] for event in events] == ["webhook.failed"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from convoq.conversations.turns import Turns
+from convoq.conversations.settling import settle
 from convoq.db import Database
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.cli.scenes import ANA, Place, receive
@@ -87,9 +87,8 @@ def test_a_failed_part_says_why(place: Place, capsys: pytest.CaptureFixture[str]
 
 async def fail(database: Database, error: str) -> None:
     """The message's job ends in the dead letters, as the worker leaves it."""
-    backend = SqliteQueue(database)
+    backend = SqliteQueue(database, settle)
     [claim] = await backend.claim(1, lease=60, worker="w")
-    await Turns(database).give_up([job.id for job in claim.jobs], backend.fence(claim))
     await backend.bury(claim, claim.jobs, error=error)
     await backend.close()
 

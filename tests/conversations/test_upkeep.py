@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 
 import pytest
 
+from convoq.conversations.lifecycle import Lifecycle
 from convoq.conversations.states import ALLOWED, IllegalTransition, Status, check_transition
-from convoq.db import Database
 from convoq.errors import Snooze, Unrecoverable
 from convoq.handlers import upkeep
 from convoq.loopback.faults import too_many
 from convoq.queue.base import JobFilter
-from tests.clock import ManualClock
-from tests.handlers.house import ANA, BEN, TIMING, House, open_house
+from tests.handlers.house import ANA, BEN, TIMING, House
 
 IDLE, EXPIRED = TIMING.idle_after, TIMING.expire_after
-
-
-@pytest.fixture
-async def house(database: Database, clock: ManualClock) -> AsyncIterator[House]:
-    async with open_house(database, clock) as house:
-        yield house
 
 
 @pytest.fixture
@@ -198,6 +191,21 @@ async def test_a_message_accepted_before_it_became_idle_makes_it_active(met: Hou
     await met.change("UPDATE jobs SET enqueued_at = enqueued_at - 1 WHERE state = 'ready'")
     await met.settle()
     assert await statuses(met) == [("active", None)]
+
+
+async def test_a_dead_letter_that_is_retried_while_upkeep_looks_keeps_its_conversation_open(house: House) -> None:
+    house.responder.script = [Unrecoverable("wrong key"), Snooze(60, "busy")]
+    job_id = await house.hear("hello")
+    await house.settle()
+    house.clock.advance(EXPIRED)
+
+    async def retried_meanwhile(_: Sequence[str]) -> set[str]:
+        await house.engine.retry_dead(JobFilter(ids=(job_id,)))
+        await house.step()
+        return set()
+
+    assert await Lifecycle(house.database, retried_meanwhile).close_expired(silent_for=EXPIRED, limit=10) == 0
+    assert await statuses(house) == [("active", None)]
 
 
 async def test_a_conversation_that_was_opted_out_of_is_never_reopened(met: House) -> None:

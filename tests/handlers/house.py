@@ -15,6 +15,7 @@ from convoq.clock import WallClock
 from convoq.conversations.lifecycle import Lifecycle
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.recording import Recorder
+from convoq.conversations.settling import settle
 from convoq.conversations.turns import Turns
 from convoq.db import Database
 from convoq.handlers import upkeep
@@ -204,7 +205,7 @@ async def open_house(
             account_sid=ACCOUNT_SID, auth_token=SecretStr(AUTH_TOKEN), api_base_url=twilio.url, timeout=timeout
         )
         channel = await TwilioChannel.create(settings, public_url="http://127.0.0.1:9", clock=WallClock())
-        engine = SqliteQueue(database)
+        engine = SqliteQueue(database, settle)
         queue = QueueService(engine, QueueSettings(), random=lambda: 1.0)
         recorder, turns, lifecycle = Recorder(database), Turns(database), Lifecycle(database, engine.busy)
         channels, outbox, responder = {channel.name: channel}, Outbox(database), ScriptedResponder()

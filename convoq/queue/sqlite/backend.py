@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -18,7 +18,18 @@ from convoq.db.transaction import Transaction
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import PRIORITIES, NewJob
 from convoq.logs import log
-from convoq.queue.base import Claim, Enqueued, Fence, Job, JobFilter, JobRecord, Stats
+from convoq.queue.base import (
+    Claim,
+    Ending,
+    Enqueued,
+    Fence,
+    Job,
+    JobFilter,
+    JobRecord,
+    Settle,
+    Stats,
+    settle_nothing,
+)
 from convoq.queue.sqlite import dedup, lanes, listing
 from convoq.queue.sqlite.enqueue import EnqueueBatcher
 from convoq.queue.sqlite.liveness import Liveness, Notifier, is_dead, known_workers, remove_dead
@@ -29,8 +40,9 @@ NET_INTERVAL = 0.5  # seconds between two looks for work whose wake-up was lost
 class SqliteQueue:
     """The contract of queue.base on one SQLite file, for any number of processes of one machine."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, settle: Settle = settle_nothing) -> None:
         self._database = database
+        self._settle = settle
         self._batcher = EnqueueBatcher(database)
         self._notifier = Notifier(database.run_directory)
         # A random prefix per process plus a counter: unique like a random receipt, without one urandom call per claim.
@@ -94,7 +106,11 @@ class SqliteQueue:
         self._wake_soon()
 
     async def bury(self, claim: Claim, jobs: Sequence[Job], *, error: str) -> None:
-        await self._database.write(lanes.bury, claim, jobs, error, self._database.clock.now())
+        await self._database.write(self._bury, claim, jobs, error, self._database.clock.now())
+
+    def _bury(self, tx: Transaction, claim: Claim, jobs: Sequence[Job], error: str, now: int) -> None:
+        lanes.bury(tx, claim, jobs, error, now)
+        self._settle(tx, Ending.BURIED, [job.id for job in jobs])
 
     def fence(self, claim: Claim) -> Fence:
         def check(tx: Transaction) -> None:
@@ -206,7 +222,8 @@ class SqliteQueue:
         found = await self._narrowed(where, listing.RETRYABLE, limit)
         if not found.ids:
             return 0
-        revived = await self._database.write(listing.revive, found, self._database.clock.now(), limit)
+        now = self._database.clock.now()
+        revived = await self._database.write(self._end, Ending.RETRIED, listing.revive, found, now, limit)
         self._wake_soon()
         return revived
 
@@ -214,11 +231,19 @@ class SqliteQueue:
         found = await self._narrowed(where, listing.CANCELLABLE, limit)
         if not found.ids:
             return 0
-        return await self._database.write(listing.cancel, found, self._database.clock.now(), limit)
+        now = self._database.clock.now()
+        return await self._database.write(self._end, Ending.CANCELLED, listing.cancel, found, now, limit)
 
     async def discard(self, where: JobFilter, *, limit: int = 500) -> int:
         found = await self._narrowed(where, listing.DISCARDABLE, limit)
-        return await self._database.write(listing.discard, found, limit) if found.ids else 0
+        if not found.ids:
+            return 0
+        return await self._database.write(self._end, Ending.DISCARDED, listing.discard, found, limit)
+
+    def _end(self, tx: Transaction, ending: Ending, change: Callable[..., Sequence[str]], *values: object) -> int:
+        ids = change(tx, *values)
+        self._settle(tx, ending, ids)
+        return len(ids)
 
     async def _narrowed(self, where: JobFilter, also: str, limit: int) -> JobFilter:
         # Beside the writers: a search by text or lane reads every job, and at the gate all processes would wait for it.

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from convoq.db import Database
 from convoq.db.transaction import Transaction
@@ -16,8 +16,6 @@ from convoq.errors import DatabaseUnavailable
 from convoq.jobs import RESERVED, NewJob
 from convoq.queue.base import Enqueued
 from convoq.queue.sqlite import dedup
-
-OWN_LANE: Final = RESERVED  #: begins the lane of a job without an ordering key
 
 
 class _Call(NamedTuple):
@@ -37,7 +35,7 @@ class EnqueueBatcher:
         self._waiting: deque[_Call] = deque()
         self._submitted = False  # a unit is on its way that will take whatever waits by then
         # Lanes of jobs without a key: in order of their making, so that the index grows at its end.
-        self._lane_prefix = f"{OWN_LANE}{database.clock.now():x}-{secrets.token_hex(4)}-"
+        self._lane_prefix = f"{RESERVED}{database.clock.now():x}-{secrets.token_hex(4)}-"
         self._lane_number = count()
 
     def enqueue(self, jobs: Sequence[NewJob], max_attempts: int) -> asyncio.Future[list[Enqueued]]:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from convoq.db.transaction import Transaction
+from convoq.jobs import RESERVED
 from convoq.queue.base import JobFilter, JobRecord, JobState, KindStats, Stats
-from convoq.queue.sqlite.enqueue import JOIN_LANE, OWN_LANE
+from convoq.queue.sqlite.enqueue import JOIN_LANE
 
 # A job runs while the lease of the claim that charged it lives.
 RUNNING = "coalesce(j.receipt = l.receipt AND l.due_at > :now, 0)"
-WAITING_SINCE = f"CASE WHEN j.lane LIKE '{OWN_LANE}%' THEN max(j.enqueued_at, l.due_at) ELSE j.enqueued_at END"
+WAITING_SINCE = f"CASE WHEN j.lane LIKE '{RESERVED}%' THEN max(j.enqueued_at, l.due_at) ELSE j.enqueued_at END"
 
 RECORDS = f"""
     SELECT j.id, j.lane, j.kind, j.payload, j.state, j.attempt, j.max_attempts, j.priority, j.enqueued_at,
@@ -80,8 +81,8 @@ def narrow(tx: Transaction, where: JobFilter, also: str, limit: int, now: int) -
     return replace(where, ids=tuple(str(job_id) for job_id, _, _ in _choose(tx, where, also, limit, now)))
 
 
-def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
-    """Dead and cancelled jobs stand in their lane again, in their old place."""
+def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[str]:
+    """Dead and cancelled jobs stand in their lane again, in their old place; their ids."""
     rows = _choose(tx, where, RETRYABLE, limit)
     for job_id, lane, priority in rows:
         tx.execute(JOIN_LANE, (lane, priority, now))
@@ -90,11 +91,11 @@ def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
                receipt = NULL, lane_id = (SELECT id FROM lanes WHERE lanes.lane = jobs.lane) WHERE id = ?""",
             (job_id,),
         )
-    return len(rows)
+    return [str(job_id) for job_id, _, _ in rows]
 
 
-def cancel(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
-    """Ready jobs that are not running; a lane left without jobs goes."""
+def cancel(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[str]:
+    """Ready jobs that are not running; a lane left without jobs goes. Their ids."""
     rows = _choose(tx, where, CANCELLABLE, limit, now)
     for job_id, lane, _ in rows:
         tx.execute("UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ?", (now, job_id))
@@ -103,13 +104,13 @@ def cancel(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
                AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane_id = lanes.id AND state = 'ready')""",
             {"lane": lane},
         )
-    return len(rows)
+    return [str(job_id) for job_id, _, _ in rows]
 
 
-def discard(tx: Transaction, where: JobFilter, limit: int) -> int:
+def discard(tx: Transaction, where: JobFilter, limit: int) -> list[str]:
     rows = _choose(tx, where, DISCARDABLE, limit)
     tx.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id, _, _ in rows])
-    return len(rows)
+    return [str(job_id) for job_id, _, _ in rows]
 
 
 def prune(tx: Transaction, ended_before: int, limit: int) -> int:
@@ -178,6 +179,6 @@ def _record(row: tuple[object, ...]) -> JobRecord:
     )
     fields = dict(zip(names, row, strict=True))
     lane = str(fields["ordering_key"])
-    fields["ordering_key"] = None if lane.startswith(OWN_LANE) else lane
+    fields["ordering_key"] = None if lane.startswith(RESERVED) else lane
     fields |= {"id": str(fields["id"]), "state": JobState(str(fields["state"])), "running": bool(fields["running"])}
     return JobRecord(**fields)  # type: ignore[arg-type] # the columns' types are the table's, which is STRICT

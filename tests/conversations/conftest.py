@@ -1,0 +1,17 @@
+"""A queue and a store of its own for each test, with all that works on them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from convoq.db import Database
+from tests.clock import ManualClock
+from tests.handlers.house import House, open_house
+
+
+@pytest.fixture
+async def house(database: Database, clock: ManualClock) -> AsyncIterator[House]:
+    async with open_house(database, clock) as house:
+        yield house

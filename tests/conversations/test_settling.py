@@ -1,0 +1,137 @@
+"""Burial, cancel, discard and retry settle a job's messages and parts together with the job."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from convoq.errors import Snooze, Unrecoverable
+from convoq.loopback.faults import reset, too_many
+from convoq.monitoring.audit import examine
+from convoq.queue.base import JobFilter
+from tests.handlers.house import ANA, House
+
+
+@pytest.fixture
+async def met(house: House) -> AsyncIterator[House]:
+    """A person has written, so that WhatsApp takes free text, and nothing was said yet that could be confused."""
+    await house.hear("hello")
+    await house.settle()
+    yield house
+    assert await house.database.read(examine) == []
+
+
+def this(job_id: str) -> JobFilter:
+    return JobFilter(ids=(job_id,))
+
+
+async def test_a_cancelled_message_of_ours_does_not_go_out_with_the_persons_next_one(met: House) -> None:
+    met.twilio.fail_next(too_many("3600"))
+    job_id = await met.send("your table is gone")
+    await met.step()
+    assert await met.engine.cancel(this(job_id)) == 1
+    await met.hear("and on Monday?")
+    await met.settle()
+    assert met.sent == ["re: hello", "re: and on Monday?"]
+
+
+async def test_a_cancelled_message_of_ours_goes_out_once_when_it_is_retried(met: House) -> None:
+    met.twilio.fail_next(too_many("3600"))
+    job_id = await met.send("your table is ready")
+    await met.step()
+    await met.engine.cancel(this(job_id))
+    assert await met.engine.retry_dead(this(job_id)) == 1
+    await met.settle()
+    assert met.sent == ["re: hello", "your table is ready"]
+
+
+async def test_a_cancelled_turn_is_never_answered_and_holds_up_no_later_one(met: House) -> None:
+    met.responder.script = [Snooze(3600, "busy")]
+    job_id = await met.hear("never mind")
+    await met.step()
+    await met.engine.cancel(this(job_id))
+    await met.hear("are you open?")
+    await met.settle()
+    assert met.sent == ["re: hello", "re: are you open?"]
+    assert ("never mind", "cancelled") in await met.outcomes()
+
+
+async def test_a_cancelled_turn_is_answered_when_it_is_retried(met: House) -> None:
+    met.responder.script = [Snooze(3600, "busy")]
+    job_id = await met.hear("are you open?")
+    await met.step()
+    await met.engine.cancel(this(job_id))
+    await met.engine.retry_dead(this(job_id))
+    await met.settle()
+    assert met.sent == ["re: hello", "re: are you open?"]
+
+
+async def test_of_a_cancelled_turn_no_part_goes_out_that_was_committed(met: House) -> None:
+    met.twilio.fail_next(too_many("3600"))
+    job_id = await met.hear("are you open?")
+    await met.step()
+    assert await met.outbox_states() == ["sent", "ready"]
+    await met.engine.cancel(this(job_id))
+    await met.hear("hello?")
+    await met.settle()
+    assert met.sent == ["re: hello", "re: hello?"]
+
+
+async def test_a_part_whose_send_is_unknown_is_not_sent_again_after_a_cancel(met: House) -> None:
+    met.twilio.fail_next(reset(accepted=False))
+    job_id = await met.hear("are you open?")
+    await met.step()
+    assert await met.outbox_states() == ["sent", "ambiguous"]
+    await met.engine.cancel(this(job_id))
+    await met.hear("hello?")
+    await met.settle()
+    assert met.sent == ["re: hello", "re: hello?"]
+
+
+async def test_a_status_still_proves_a_part_that_was_cancelled_on_its_way(met: House) -> None:
+    met.twilio.fail_next(reset(accepted=True))
+    job_id = await met.hear("are you open?")
+    await met.step()
+    await met.engine.cancel(this(job_id))
+    [(reference,)] = await met.rows("SELECT reference FROM outbox WHERE error_code = 'cancelled'")
+    await met.report(met.twilio.messages[-1].sid, "delivered", reference=reference)
+    await met.settle()
+    assert await met.outbox_states() == ["sent", "sent"]
+
+
+async def test_a_retry_of_a_part_on_its_way_looks_before_it_sends_again(met: House) -> None:
+    met.twilio.fail_next(reset(accepted=True))
+    job_id = await met.hear("are you open?")
+    await met.step()
+    await met.engine.cancel(this(job_id))
+    await met.engine.retry_dead(this(job_id))
+    await met.settle()
+    assert met.sent == ["re: hello", "re: are you open?"]
+
+
+async def test_nothing_waits_any_more_for_a_dead_letter_that_was_discarded(met: House) -> None:
+    met.responder.script = [Unrecoverable("no such model")]
+    job_id = await met.hear("are you open?")
+    await met.settle()
+    assert await met.engine.discard(this(job_id)) == 1
+    assert ("are you open?", "failed") in await met.outcomes()
+
+
+async def test_a_job_whose_every_start_killed_its_worker_leaves_no_message_waiting(met: House) -> None:
+    job_id = await met.hear("are you open?")
+    met.responder.script = [Snooze(1, "later")]
+    await met.step()  # it is recorded
+    await met.change("UPDATE jobs SET attempt = max_attempts WHERE id = ?", job_id)
+    await met.settle()
+    assert [dead.id for dead in await met.dead()] == [job_id]
+    assert ("are you open?", "failed") in await met.outcomes()
+
+
+async def test_the_jobs_of_other_people_keep_their_messages_and_parts(met: House) -> None:
+    met.twilio.fail_next(too_many("60"))
+    await met.send("your table is ready", to=ANA)
+    await met.step()
+    await met.engine.cancel(JobFilter(ids=("4711",)))
+    await met.settle()
+    assert met.sent == ["re: hello", "your table is ready"]
