@@ -29,7 +29,7 @@ from convoq.settings.load import load
 from tests.cli.doctor.harness import NUMBER, findings, free_port, whole
 from tests.cli.scenes import Place
 
-URLS = ("port", "public URL")
+URLS = ("port", "proxy", "public URL")
 WANTED = "https://bot.example.com/twilio/inbound#rc=5&rp=all&ct=2000&rt=4000"
 
 
