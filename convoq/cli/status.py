@@ -29,7 +29,8 @@ def add_parser(subparsers: Any) -> None:
         help="the queue, the conversations and the processes at a glance",
         description="Shows what waits, what failed, and which processes were seen. With --exit-code it ends with 1\n"
         "when something is wrong, for monitoring: a role that is missing, gone or silent for "
-        f"{SILENT_AFTER:g} s, a job or a\nperson that waited too long, dead letters, a full disk.",
+        f"{SILENT_AFTER:g} s, a job or a\nperson that waited too long, dead letters, a log that a reader holds, a full "
+        "disk.",
         epilog="examples:\n  convoq status --watch\n  convoq status --exit-code --max-wait 120 --max-dead 5",
     )
     parser.add_argument(
@@ -127,7 +128,7 @@ def screen(snapshot: Snapshot, alerts: Sequence[Alert]) -> Iterator[str]:
     yield from _table(("ROLE", "HOST", "PID", "VERSION", "UP", "SEEN", "STATUS"), _processes(snapshot))
     yield ""
     yield colored("bold", "Database")
-    yield f"  {harmless(str(snapshot.path))}: {size(snapshot.database_bytes)}, log {size(snapshot.log_bytes)}"
+    yield f"  {harmless(str(snapshot.path))}: {size(snapshot.database_bytes)}, log {size(snapshot.log.bytes)}"
     yield ""
     for alert in alerts:
         yield f"{colored('red', 'problem')}  {harmless(str(alert))}"

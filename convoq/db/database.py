@@ -16,9 +16,11 @@ from convoq.db.connection import Connection, connect_reader
 from convoq.db.failures import damaged, explain
 from convoq.db.files import FreeSpace, Identity, prepare
 from convoq.db.gate import Gate
+from convoq.db.log_readers import END_READER, examine_log
 from convoq.db.wal import WalGuard
 from convoq.db.writer import Settle, Unit, Writer, always, roll_back, settle
 from convoq.errors import DatabaseUnavailable
+from convoq.logs import log
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -122,10 +124,17 @@ class Database:
         return int(version)
 
     async def checkpoint(self) -> None:
-        """Moves the log into the database and truncates it, unless a reader is in it just now."""
+        """Moves the log into the database and truncates it, unless a reader is in it just now.
+
+        Who keeps a large log from that is said in the log of this process.
+        """
         self._refuse_if_closed()
         with self._explained():
             await self._writer.checkpoint()
+        state = await examine_log(self.path)
+        if state.large:
+            holders = [str(reader) for reader in state.readers]
+            log.warning("database.log_held", bytes=state.bytes, holders=holders, remedy=END_READER)
 
     async def close(self) -> None:
         """Ends the connections; what was written before is committed."""

@@ -84,7 +84,8 @@ def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, An
         "database": {
             "path": str(snapshot.path),
             "bytes": snapshot.database_bytes,
-            "log_bytes": snapshot.log_bytes,
+            "log_bytes": snapshot.log.bytes,
+            "log_readers": [{"pid": reader.pid, "command": reader.command} for reader in snapshot.log.readers],
             "accepts": snapshot.accepts,
         },
     }

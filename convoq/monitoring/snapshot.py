@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 from convoq.jobs import ProcessAiResponse
 from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
 from convoq.queue.base import KindStats
-from convoq.text import age, counted
+from convoq.text import age, counted, size
 
 if TYPE_CHECKING:
     from convoq.conversations.queries import Overview
     from convoq.db import Database
+    from convoq.db.log_readers import LogState
     from convoq.monitoring.processes import ProcessRecord
     from convoq.queue.base import JobAdmin, Stats
 
@@ -29,7 +30,7 @@ class Snapshot:
     now: int
     path: Path
     database_bytes: int
-    log_bytes: int
+    log: LogState
     accepts: bool  #: whether the disk has room for more
     stats: Stats
     overview: Overview
@@ -83,26 +84,20 @@ class Snapshot:
 
 async def take(database: Database, jobs: JobAdmin) -> Snapshot:
     from convoq.conversations.queries import Reading
+    from convoq.db.log_readers import examine_log
     from convoq.monitoring.processes import Processes
 
     now = database.clock.now()
     return Snapshot(
         now=now,
         path=database.path,
-        database_bytes=_bytes(database.path),
-        log_bytes=_bytes(database.path.with_name(database.path.name + "-wal")),
+        database_bytes=database.path.stat().st_size,
+        log=await examine_log(database.path),
         accepts=database.accepts(),
         stats=await jobs.stats(),
         overview=await Reading(database).overview(since=now - DAY_MS),
         processes=await Processes(database).seen(),
     )
-
-
-def _bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +122,8 @@ class Alert:
 
 
 def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
+    from convoq.db.log_readers import END_READER, HELD_BY
+
     for role in limits.roles:
         yield from _role_alerts(judge_role(role, snapshot.processes, now=snapshot.now))
     if snapshot.oldest_wait > limits.max_wait:
@@ -136,6 +133,9 @@ def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
         yield Alert(detail=detail, remedy="convoq conversations list --waiting")
     if snapshot.dead > limits.max_dead:
         yield Alert(detail=counted(snapshot.dead, "dead letter"), remedy="convoq jobs list --state dead")
+    if snapshot.log.readers:
+        detail = f"the database's log has grown to {size(snapshot.log.bytes)}: {HELD_BY} {snapshot.log.holders}"
+        yield Alert(detail=detail, remedy=END_READER)
     if not snapshot.accepts:
         yield Alert(detail="the disk is nearly full: webhooks are answered 503 until there is room")
 

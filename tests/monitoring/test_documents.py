@@ -10,6 +10,7 @@ import pytest
 from convoq.conversations.queries import Call, Line, Overview, SavedDraft, Summary, Transcript, Transition
 from convoq.conversations.records import Contact, Conversation, Message, OutboxRow
 from convoq.conversations.states import CloseReason, Outcome, Owner, Status
+from convoq.db.log_readers import LogState
 from convoq.monitoring.documents import (
     conversations_document,
     delivery_event,
@@ -186,7 +187,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
         id="w", role="work", host="h", pid=7, version="1", started_at=0, seen_at=1500, status="busy"
     )
     snapshot = Snapshot(
-        now=1500, path=Path("/srv/convoq.db"), database_bytes=4096, log_bytes=0, accepts=True,
+        now=1500, path=Path("/srv/convoq.db"), database_bytes=4096, log=LogState(bytes=0, large=False), accepts=True,
         stats=Stats({"greet": KindStats(ready=1, dead=2, oldest_wait=1.5)}),
         overview=Overview(statuses={"active": 1}, owners={"ai": 1}, waiting=1, waiting_since=0, pending={"ready": 3},
                           reply_times=(1.0, 3.0)),
@@ -216,7 +217,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
             {"role": "work", "host": "h", "pid": 7, "version": "1", "started_at": T0, "seen_at": T1,
              "seen_seconds_ago": 0.0, "status": "busy", "gone": False},
         ],
-        "database": {"path": "/srv/convoq.db", "bytes": 4096, "log_bytes": 0, "accepts": True},
+        "database": {"path": "/srv/convoq.db", "bytes": 4096, "log_bytes": 0, "log_readers": [], "accepts": True},
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from convoq.conversations.queries import Overview
+from convoq.db.log_readers import LogReader, LogState
 from convoq.monitoring.snapshot import AlertLimits, Snapshot, find_alerts, take
 from convoq.queue.base import KindStats, Stats
 from convoq.queue.opening import open_queue
@@ -18,7 +19,8 @@ NOW = 1_000_000
 
 def snapshot(*, kind: KindStats | None = None, **more: Any) -> Snapshot:
     """Of a place with nothing to do."""
-    fields: dict[str, Any] = {"now": NOW, "path": Path("convoq.db"), "database_bytes": 0, "log_bytes": 0}
+    fields: dict[str, Any] = {"now": NOW, "path": Path("convoq.db"), "database_bytes": 0}
+    fields["log"] = LogState(bytes=0, large=False)
     stats = Stats({"greet": kind or KindStats()})
     return Snapshot(**{**fields, "accepts": True, "stats": stats, "overview": Overview(), "processes": (), **more})
 
@@ -54,6 +56,16 @@ def test_dead_letters_and_a_full_disk_call() -> None:
         "the disk is nearly full: webhooks are answered 503 until there is room",
     ]
     assert alerts(snapshot(kind=KindStats(dead=2)), max_dead=2) == []
+
+
+def test_who_holds_the_log_calls() -> None:
+    reader = LogReader(4711, "sqlite3 convoq.db")
+    assert alerts(snapshot(log=LogState(bytes=196_000_000, large=True, readers=(reader,)))) == [
+        "the database's log has grown to 196.0 MB: "
+        "it cannot be emptied past the open read transaction of process 4711 (sqlite3 convoq.db): "
+        "end its transaction or the process; the next housekeeping empties the log"
+    ]
+    assert alerts(snapshot(log=LogState(bytes=196_000_000, large=True))) == []
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
         async with open_jobs(options) as (database, jobs):
             await database.write(lambda _: None)
             yield _writing(path, monotonic() - started)
+            yield await _log(path)
             yield await _sound(database)
             yield _clocks(database)
             async for finding in _processes(database, seen):
@@ -66,15 +67,8 @@ def _file(path: Path) -> Iterator[Finding]:
             f"sudo -u {user_name(status.st_uid)} convoq doctor",
         )
         return
-    yield ok("database", f"{path}: {size(status.st_size)}, log {size(_log_size(path))}")
+    yield ok("database", f"{path}: {size(status.st_size)}")
     yield _permissions(path, status)
-
-
-def _log_size(path: Path) -> int:
-    try:
-        return path.with_name(path.name + "-wal").stat().st_size
-    except OSError:
-        return 0
 
 
 def _permissions(path: Path, status: os.stat_result) -> Finding:
@@ -111,6 +105,18 @@ def _writing(path: Path, waited: float) -> Finding:
         detail = f"a write had to wait {age(waited)}: another program holds the database, or the disk is slow"
         return warn("writing", detail, f"find who has it open: fuser -v {path}")
     return ok("writing", "nobody holds it up")
+
+
+async def _log(path: Path) -> Finding:
+    from convoq.db.log_readers import END_READER, HELD_BY, examine_log
+
+    state = await examine_log(path)
+    if state.readers:
+        return warn("log", f"{size(state.bytes)} and growing: {HELD_BY} {state.holders}", END_READER)
+    if state.large:
+        detail = f"{size(state.bytes)}, and no process that can be seen from here reads in it"
+        return note("log", detail, "the next housekeeping empties it; if not, look in other containers for a reader")
+    return ok("log", f"{size(state.bytes)}")
 
 
 async def _sound(database: Database) -> Finding:
