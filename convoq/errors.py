@@ -18,6 +18,12 @@ class ConfigError(ConvoqError):
     exit_code = 78
 
 
+class PlatformUnsupported(ConvoqError):
+    """This system lacks what convoq needs."""
+
+    exit_code = 78
+
+
 class DatabaseRefused(ConvoqError):
     """The database file must not be used: newer, corrupt, replaced or on a network filesystem."""
 

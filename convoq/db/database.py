@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar, TypeVarTuple
 
-from convoq.clock import BootClock, Clock, WallClock, boot_id, since_boot
+from convoq.clock import Boot, BootClock, Clock, WallClock
 from convoq.db import migrations
+from convoq.db.anchor import anchor
 from convoq.db.connection import Connection, connect_reader
 from convoq.db.failures import damaged, explain
 from convoq.db.files import FreeSpace, Identity, prepare
@@ -55,14 +56,15 @@ class Database:
         """Opens the file, creating and migrating it where needed.
 
         Raises DatabaseRefused when it must not be used (newer, damaged, on a network filesystem, beside the log of
-        another file), DatabaseUnavailable when it cannot be used just now.
+        another file), DatabaseUnavailable when it cannot be used just now, PlatformUnsupported.
         """
+        boot = Boot.current()  # first: where there is no such thing, nothing is left behind
         path, run_directory = prepare(path)
         database = cls(path, run_directory, clock or WallClock(), FreeSpace(path.parent, min_free_mb))
         try:
             await database._connect()
             if clock is None:
-                database.clock = BootClock(await database.write(_anchor))
+                database.clock = BootClock(await database.write(anchor, boot))
         except BaseException:
             await database.close()
             raise
@@ -195,17 +197,3 @@ def _snapshot(connection: sqlite3.Connection, unit: Callable[[sqlite3.Connection
         return unit(connection, *args)
     finally:
         roll_back(connection)
-
-
-def _anchor(connection: sqlite3.Connection) -> int:
-    """The anchor of the queue's clock; the first process after a boot sets it for all."""
-    boot = boot_id()
-    row = connection.execute("SELECT boot_id, anchor FROM clock").fetchone()
-    if row is not None and row[0] == boot:
-        return int(row[1])
-    # Never before the newest job: a machine that boots with a wrong date must not see its queue in the future.
-    newest = connection.execute("SELECT enqueued_at FROM newest_job").fetchone()
-    now = max(WallClock().now(), newest[0] if newest else 0)
-    anchor = now - since_boot()
-    connection.execute("REPLACE INTO clock (one, boot_id, anchor) VALUES (1, ?, ?)", (boot, anchor))
-    return anchor

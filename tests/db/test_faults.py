@@ -16,7 +16,6 @@ import pytest
 from convoq.clock import BootClock, since_boot
 from convoq.db import Database
 from convoq.db import connection as db_connection
-from convoq.db import database as db_database
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import NewJob
 from convoq.queue.sqlite.backend import SqliteQueue
@@ -232,7 +231,7 @@ async def test_the_queues_clock_starts_at_the_wall(tmp_path: Path) -> None:
 
 async def test_a_new_boot_gets_a_new_anchor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await anchor_of(tmp_path / "convoq.db")
-    monkeypatch.setattr(db_database, "boot_id", lambda: "another boot")
+    monkeypatch.setattr("convoq.clock.boot_id", lambda: "another boot")
     later = 4_000_000_000_000
     monkeypatch.setattr("convoq.clock.time.time_ns", lambda: later * 10**6)
     assert abs(await anchor_of(tmp_path / "convoq.db") + since_boot() - later) < 2000
@@ -247,7 +246,7 @@ async def test_a_boot_with_a_wrong_date_is_not_before_the_newest_job(
         record = await backend.get(job.job_id)
         await backend.close()
     assert record is not None
-    monkeypatch.setattr(db_database, "boot_id", lambda: "another boot")
+    monkeypatch.setattr("convoq.clock.boot_id", lambda: "another boot")
     monkeypatch.setattr("convoq.clock.time.time_ns", lambda: 0)
     async with await Database.open(tmp_path / "convoq.db") as database:
         assert 0 <= database.clock.now() - record.enqueued_at < 5000
