@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 
 FIRST_FD = 3  # sd_listen_fds(3): the handed-over descriptors start behind standard error
 
@@ -25,6 +26,17 @@ def notify(state: str) -> None:
     except (OSError, ValueError):
         # A service that cannot reach its supervisor still has people to answer; the watchdog notices silence.
         return
+
+
+def is_manager() -> bool:
+    """Whether systemd, or what stands in for it, started this very process and can ask it to reload."""
+    # INVOCATION_ID alone proves nothing: every shell of a terminal that systemd started has inherited one.
+    return bool(os.environ.get("NOTIFY_SOCKET")) or _number("SYSTEMD_EXEC_PID") == os.getpid()
+
+
+def monotonic_usec() -> int:
+    """The time that goes with "RELOADING=1"."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
 
 def watchdog_interval() -> float | None:

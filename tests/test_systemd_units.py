@@ -65,6 +65,11 @@ def test_a_unit_starts_its_role(role: str) -> None:
     assert values(role, "ExecStart") == [f"/opt/convoq/bin/convoq {role} --config /etc/convoq/convoq.toml"]
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_a_reload_is_a_hangup(role: str) -> None:
+    assert values(role, "ExecReload") == ["/bin/kill -HUP $MAINPID"]
+
+
 @pytest.mark.parametrize(
     ("role", "drain"), [("serve", ServerSettings().drain_timeout), ("work", WorkSettings().drain_timeout)]
 )

@@ -6,11 +6,13 @@ import asyncio
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from convoq import logs
+from convoq import logs, systemd
 from convoq.daemon.loop import RoleLoop
+from convoq.daemon.reload import Reload
 from convoq.daemon.requirements import require
 from convoq.daemon.supervision import Stop, signals
 from convoq.db import Database
@@ -26,7 +28,7 @@ from convoq.settings.load import Loaded, load
 CLOSING_TIME = 9.0  # seconds beyond the drain that closing may take; systemd kills after ten
 MOST_OPEN_FILES = 65_536
 
-Role = Callable[[Loaded, Stop], Awaitable[None]]
+Role = Callable[[Loaded, Stop, Reload], Awaitable[None]]
 
 
 class Storage(NamedTuple):
@@ -50,11 +52,13 @@ def run_role(
     `overrides` are flags, as in settings.load; `allow_offline` lets a demo's rules answer real people.
     Raises ConvoqError with what kept it from starting or stopped it.
     """
-    loaded = load(config, overrides=overrides)
-    require(loaded.options, name, allow_offline=allow_offline)
+    read = partial(load, config, overrides=overrides)
+    check = partial(require, role=name, allow_offline=allow_offline)
+    loaded = read()
+    check(loaded.options)
     logs.configure(loaded.options.log.level, loaded.options.log.format, name, shield_printing=True)
     try:
-        run(role, loaded)
+        _run(role, loaded, Reload(loaded, read=read, check=check))
     except ConvoqError:
         raise
     except Exception:  # this is the end of the process, and the log says why
@@ -64,7 +68,7 @@ def run_role(
     return 0
 
 
-def run(role: Role, loaded: Loaded) -> None:
+def _run(role: Role, loaded: Loaded, reload: Reload) -> None:
     """Runs a role until a signal or its own end. Raises ConvoqError with what stopped it."""
 
     async def main(loop: RoleLoop) -> None:
@@ -72,8 +76,8 @@ def run(role: Role, loaded: Loaded) -> None:
         _allow_many_files()
         options = loaded.options
         stop = Stop(grace=max(options.work.drain_timeout, options.server.drain_timeout) + CLOSING_TIME)
-        with signals(stop), loop.running_role():
-            await role(loaded, stop)
+        with signals(stop, hangup=reload.request if systemd.is_manager() else None), loop.running_role():
+            await role(loaded, stop, reload)
         if stop.error is not None:
             raise stop.error
 

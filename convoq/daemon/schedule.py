@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 from convoq.clock import WallClock
 from convoq.daemon.process import open_storage
+from convoq.daemon.reload import Reload
 from convoq.daemon.supervision import Stop, supervised
 from convoq.db import Database
 from convoq.queue.service import QueueService
+from convoq.scheduler.entries import ScheduleEntry, entries_from
+from convoq.scheduler.progress import SqlProgress
+from convoq.scheduler.scheduler import Scheduler
 from convoq.settings import Options
 from convoq.settings.load import Loaded
 
 
-async def schedule(loaded: Loaded, stop: Stop) -> None:
+async def schedule(loaded: Loaded, stop: Stop, reload: Reload) -> None:
     """Turns time into jobs, until the stop is requested."""
-    async with (
-        open_storage(loaded.options) as (database, queue, _),
-        supervised(database, "schedule", stop, lambda: "scheduling", config=loaded.config_path),
-    ):
-        await run_scheduler(loaded.options, database, queue, stop)
+    async with open_storage(loaded.options) as (database, queue, _):
+        scheduler = build_scheduler(loaded.options, database, queue)
+
+        async def prepare(new: Loaded) -> Callable[[], Awaitable[None]]:
+            return partial(_replace, scheduler, entries_from(new.options.schedules))
+
+        reload.prepare = prepare
+        async with supervised(
+            database, "schedule", stop, lambda: "scheduling", reload=reload, config=loaded.config_path
+        ):
+            await scheduler.run(stop.requested)
 
 
-async def run_scheduler(options: Options, database: Database, queue: QueueService, stop: Stop) -> None:
-    from convoq.scheduler.entries import entries_from
-    from convoq.scheduler.progress import SqlProgress
-    from convoq.scheduler.scheduler import Scheduler
+async def _replace(scheduler: Scheduler, entries: tuple[ScheduleEntry, ...]) -> None:
+    scheduler.replace(entries)
 
-    scheduler = Scheduler(
+
+def build_scheduler(options: Options, database: Database, queue: QueueService) -> Scheduler:
+    return Scheduler(
         queue,
         entries_from(options.schedules),
         SqlProgress(database),
         queue_clock=database.clock,
         wall_clock=WallClock(),
     )
-    await scheduler.run(stop.requested)

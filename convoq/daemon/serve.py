@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from convoq import systemd
 from convoq.daemon.process import open_storage
+from convoq.daemon.reload import Reload
 from convoq.daemon.supervision import Stop, supervised
 from convoq.db import Database
 from convoq.queue.service import QueueService
@@ -16,15 +17,16 @@ if TYPE_CHECKING:
     from convoq.api.server import RunningServer
 
 
-async def serve(loaded: Loaded, stop: Stop) -> None:
+async def serve(loaded: Loaded, stop: Stop, reload: Reload) -> None:
     """Verify, enqueue, answer, until the stop is requested."""
     async with open_storage(loaded.options) as (database, queue, _):
         server = await start_server(loaded.options, database, queue)
         status = f"listening on {', '.join(server.addresses)}"
         try:
             async with supervised(
-                database, "serve", stop, lambda: status, address=server.addresses[0], config=loaded.config_path
-            ):
+                database, "serve", stop, lambda: status, reload=reload,
+                address=server.addresses[0], config=loaded.config_path,
+            ):  # fmt: skip
                 _take_over()
                 await stop.requested.wait()
         finally:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 from convoq import logs, systemd
+from convoq.daemon.reload import Reload
 from convoq.daemon.startup import started
 from convoq.db import Database
 from convoq.errors import ConvoqError, DatabaseUnavailable
@@ -50,6 +51,11 @@ class Stop:
         self.requested.set()
         asyncio.get_running_loop().call_later(AT_ONCE_TIMEOUT if again else self._grace, _end_process)
 
+    def hang_up(self) -> None:
+        """The terminal is closed: the end in order, also when the kernel and the shell both say so."""
+        if not self.requested.is_set():
+            self.request()
+
     def fail(self, error: ConvoqError) -> None:
         self.error = self.error or error
         self.requested.set()
@@ -63,15 +69,18 @@ def _end_process() -> None:
 
 
 @contextmanager
-def signals(stop: Stop) -> Iterator[None]:
-    """SIGTERM and SIGINT request the stop."""
+def signals(stop: Stop, *, hangup: Callable[[], None] | None = None) -> Iterator[None]:
+    """SIGTERM and SIGINT request the stop, and so does SIGHUP unless it is for `hangup` or ignored, as by nohup."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.request)
+    handlers = {signal.SIGTERM: stop.request, signal.SIGINT: stop.request}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        handlers[signal.SIGHUP] = hangup or stop.hang_up
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in handlers:
             loop.remove_signal_handler(number)
 
 
@@ -82,28 +91,32 @@ async def supervised(
     stop: Stop,
     status: Callable[[], str],
     *,
+    reload: Reload | None = None,
     timings: SupervisionTimings | None = None,
     **details: str | None,
 ) -> AsyncIterator[None]:
-    """Around a role's work: it is announced and ready inside, its watchdog is fed, its file is watched."""
+    """Around a role's work: it is announced and ready inside, its watchdog is fed, its file is watched, and it
+    reloads its settings when it is asked to."""
     timings = timings or SupervisionTimings()
     announcer = _Announcer(Processes(database), role, stop, status)
     announcing = asyncio.create_task(announcer.run(timings.announce))
     with suppress(TimeoutError):
         await asyncio.wait_for(announcer.announced.wait(), timings.first_announcement)
-    watching = asyncio.create_task(_watch(database, stop, status, timings.check))
-    for task in (announcing, watching):
+    tasks = [announcing, asyncio.create_task(_watch(database, stop, status, timings.check))]
+    for task in tasks:
         task.add_done_callback(lambda task: _supervision_ended(task, stop))
     systemd.notify(f"READY=1\nSTATUS={status()}")
     started()
+    if reload is not None:
+        tasks.append(asyncio.create_task(reload.run()))
     log.info("role.started", role=role, database=str(database.path.absolute()), **details)
     try:
         yield
     finally:
         systemd.notify("STOPPING=1")
-        for task in (announcing, watching):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(announcing, watching, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(ConvoqError, TimeoutError):
             async with asyncio.timeout(timings.leave):
                 await announcer.leave()

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from convoq import logs
 from convoq.clock import WallClock
 from convoq.daemon.process import Role, Storage, open_storage
+from convoq.daemon.reload import Reload
 from convoq.daemon.supervision import Stop, supervised
 from convoq.logs import log
 from convoq.settings.load import Loaded
-from convoq.settings.options import DEFAULT_PERSONA
 
 if TYPE_CHECKING:
     from convoq.ai.base import Responder
+    from convoq.daemon.personas import CurrentPersonas
     from convoq.handlers.base import Handlers
 
 WrapResponder = Callable[["Responder", AsyncExitStack], "Responder"]
@@ -31,11 +32,11 @@ def work(*, drain: bool = False, wrap: WrapResponder | None = None) -> Role:
     `wrap` puts something around the configured responder; the stack that it is handed closes it.
     """
 
-    async def role(loaded: Loaded, stop: Stop) -> None:
+    async def role(loaded: Loaded, stop: Stop, reload: Reload) -> None:
         from convoq.worker import WorkerStuck
 
         try:
-            await _work(loaded, stop, drain=drain, wrap=wrap)
+            await _work(loaded, stop, reload, drain=drain, wrap=wrap)
         except WorkerStuck:
             # The handler that can't be cancelled can't be waited for either: only a new process helps.
             log.error("worker.replaced")
@@ -45,7 +46,7 @@ def work(*, drain: bool = False, wrap: WrapResponder | None = None) -> Role:
     return role
 
 
-async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder | None) -> None:
+async def _work(loaded: Loaded, stop: Stop, reload: Reload, *, drain: bool, wrap: WrapResponder | None) -> None:
     from convoq.conversations.settling import settle
     from convoq.handlers.tasks import make_task
     from convoq.worker import Worker
@@ -55,7 +56,7 @@ async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder 
     async with open_storage(options, settle) as storage, AsyncExitStack() as stack:
         worker = Worker(
             storage.queue,
-            await _handlers(loaded, storage, stack, wrap),
+            await _handlers(loaded, storage, stack, reload, wrap),
             name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
             concurrency=options.work.concurrency,
             deadline=options.work.deadline,
@@ -65,11 +66,13 @@ async def _work(loaded: Loaded, stop: Stop, *, drain: bool, wrap: WrapResponder 
         def status() -> str:
             return f"{options.work.concurrency} slots, {worker.busy} busy"
 
-        async with supervised(storage.database, "work", stop, status, config=loaded.config_path):
+        async with supervised(storage.database, "work", stop, status, reload=reload, config=loaded.config_path):
             await worker.run(stop.requested, at_once=stop.at_once, drain=drain)
 
 
-async def _handlers(loaded: Loaded, storage: Storage, stack: AsyncExitStack, wrap: WrapResponder | None) -> Handlers:
+async def _handlers(
+    loaded: Loaded, storage: Storage, stack: AsyncExitStack, reload: Reload, wrap: WrapResponder | None
+) -> Handlers:
     """Every kind's handler, with what it needs; closed by the stack."""
     from convoq import jobs
     from convoq.channels.opening import open_channels
@@ -86,23 +89,22 @@ async def _handlers(loaded: Loaded, storage: Storage, stack: AsyncExitStack, wra
     database, queue, job_admin = storage
     options = loaded.options
     custom = load_custom(options.handlers, queue, base_dir=loaded.base_dir)
-    responder = await _responder(loaded, stack)
-    if wrap is not None:
-        responder = wrap(responder, stack)
+    personas = await _personas(loaded, stack)
+    reload.prepare = personas.prepare
+    responder = wrap(personas.responder, stack) if wrap else personas.responder
     channels = await stack.enter_async_context(open_channels(options, WallClock()))
     recorder, lifecycle, outbox = Recorder(database), Lifecycle(database, job_admin.busy), Outbox(database)
     delivery = Delivery(
         outbox, channels, database.clock,
         reconcile_after=options.twilio.reconcile_after, request_timeout=options.twilio.timeout,
     )  # fmt: skip
-    persona_by_address = {number.address: number.persona for number in options.numbers}
     answer = AnswerHandler(
         recorder=recorder,
         turns=Turns(database),
         delivery=delivery,
         channels=channels,
         responder=responder,
-        persona_of=lambda address: persona_by_address.get(address, DEFAULT_PERSONA),
+        persona_of=personas.of,
         timing=options.conversation,
         clock=database.clock,
     )
@@ -119,11 +121,11 @@ async def _handlers(loaded: Loaded, storage: Storage, stack: AsyncExitStack, wra
     )
 
 
-async def _responder(loaded: Loaded, stack: AsyncExitStack) -> Responder:
-    """The configured responder, loaded and checked."""
-    from convoq.ai import build_responder
+async def _personas(loaded: Loaded, stack: AsyncExitStack) -> CurrentPersonas:
+    """The configured personas, loaded and checked."""
+    from convoq.daemon.personas import CurrentPersonas
 
-    responder = build_responder(loaded.options.ai, loaded.options.personas, base_dir=loaded.base_dir)
-    stack.push_async_callback(responder.close)
-    await responder.warm()
-    return responder
+    personas = CurrentPersonas(loaded)
+    stack.push_async_callback(personas.responder.close)
+    await personas.responder.warm()
+    return personas

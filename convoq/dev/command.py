@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -17,7 +16,7 @@ from convoq import logs
 from convoq.ai.endpoints import OFFLINE
 from convoq.daemon.process import open_storage
 from convoq.daemon.requirements import require
-from convoq.daemon.schedule import run_scheduler
+from convoq.daemon.schedule import build_scheduler
 from convoq.daemon.serve import start_server
 from convoq.daemon.supervision import Stop, signals, supervised
 from convoq.dev.page.app import PhonePage
@@ -63,7 +62,7 @@ def _database(kept: Path | None) -> Iterator[Path]:
 
 async def _main(config: Path | None, host: str, port: int, database: Path) -> None:
     stop = Stop(grace=GRACE)
-    with signals(stop), _stop_on_hangup(stop):
+    with signals(stop):  # also a closed terminal's: the worker is in another process group and does not get it
         async with AsyncExitStack() as stack:
             account = Account()
             twilio = await stack.enter_async_context(account.twilio())
@@ -126,7 +125,7 @@ async def _start(
     stack.push_async_callback(server.stop)
     for role in ("serve", "schedule"):
         await stack.enter_async_context(supervised(database, role, stop, lambda: "part of convoq dev"))
-    await stack.enter_async_context(_spawn(run_scheduler(options, database, queue, stop), stop))
+    await stack.enter_async_context(_spawn(build_scheduler(options, database, queue).run(stop.requested), stop))
     await stack.enter_async_context(_spawn(worker.run(), stop))
     stack.push_async_callback(worker.stop, WORKER_DRAIN + 2.0)
     return address
@@ -150,14 +149,3 @@ async def _spawn(work: Coroutine[object, object, None], stop: Stop) -> AsyncIter
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-@contextmanager
-def _stop_on_hangup(stop: Stop) -> Iterator[None]:
-    """SIGHUP of a closed terminal stops it in order: the worker is in another process group and does not get it."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, stop.request)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -48,14 +47,20 @@ class Scheduler:
         self._wall_clock = wall_clock
         self._known: dict[str, _EntryProgress] = {}
         self._failures: dict[str, int] = {}
+        self._replaced = asyncio.Event()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Enqueues slots as they come until `stopping` is set; a database that cannot be written is waited for."""
         log.info("scheduler.started", entries=list(self._entries))
         while not stopping.is_set():
+            self._replaced.clear()
             wait = await self.tick()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), wait)
+            await _any_set(stopping, self._replaced, timeout=wait)
+
+    def replace(self, entries: Iterable[ScheduleEntry]) -> None:
+        """From now on these are the entries. One whose spec stays goes on where it is; a new one starts now."""
+        self._entries = {entry.name: entry for entry in entries}
+        self._replaced.set()
 
     async def tick(self) -> float:
         """Enqueues what is due now and returns after how many seconds to come again, at most LONGEST_SLEEP.
@@ -72,7 +77,9 @@ class Scheduler:
     async def _advance(self, entry: ScheduleEntry) -> float:
         """Seconds until the entry's next slot, or until it should be tried again."""
         try:
-            known = self._known.get(entry.name) or await self._load(entry)
+            known = self._known.get(entry.name)
+            if known is None or known.entry is not entry:
+                known = await self._load(entry)
             await self._enqueue_due(known)
         except DatabaseUnavailable as error:
             return self._retry_after(entry, error)
@@ -154,6 +161,16 @@ class _EntryProgress:
         self.done_through = moment
         self.next_slot = next(self.entry.times.after(moment))
         self.pending_slot: int | None = None  #: chosen to run, but not yet in the queue
+
+
+async def _any_set(*events: asyncio.Event, timeout: float) -> None:
+    """Returns when one of the events is set, or after `timeout` seconds."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
 
 
 def _iso(moment: int) -> str:

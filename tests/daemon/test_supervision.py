@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import structlog
 
-from convoq.daemon.supervision import Stop, SupervisionTimings, supervised
+from convoq.daemon.supervision import Stop, SupervisionTimings, signals, supervised
 from convoq.db import Database
 from convoq.db.transaction import Transaction
 from convoq.monitoring.processes import Processes
@@ -153,3 +154,48 @@ async def test_a_file_that_is_replaced_stops_the_role(tmp_path: Path, opened: Da
                 await stop.requested.wait()
     assert "moved, replaced or deleted" in str(stop.error)
     assert "database.refused" in [event["event"] for event in logs]
+
+
+# --- Signals
+
+
+async def signalled(numbers: list[signal.Signals], stop: Stop, **options: Callable[[], None]) -> None:
+    """What these signals request, one after the other."""
+    heard = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, heard.set)
+    with signals(stop, **options):
+        for number in (*numbers, signal.SIGUSR1):
+            os.kill(os.getpid(), number)
+        await asyncio.wait_for(heard.wait(), LONGEST_WAIT)
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
+
+
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    previous = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, previous)
+
+
+async def test_a_second_sigterm_ends_at_once_but_the_shell_may_repeat_the_kernels_hangup() -> None:
+    terminated, hung_up = Stop(grace=60), Stop(grace=60)
+    await signalled([signal.SIGTERM], terminated)
+    await signalled([signal.SIGTERM], terminated)
+    await signalled([signal.SIGHUP], hung_up)
+    await signalled([signal.SIGHUP], hung_up)
+    assert (terminated.requested.is_set(), terminated.at_once.is_set()) == (True, True)
+    assert (hung_up.requested.is_set(), hung_up.at_once.is_set()) == (True, False)
+
+
+async def test_a_hangup_that_is_for_something_else_stops_nothing() -> None:
+    stop, reloads = Stop(grace=60), list[None]()
+    await signalled([signal.SIGHUP], stop, hangup=lambda: reloads.append(None))
+    assert (stop.requested.is_set(), reloads) == (False, [None])
+
+
+async def test_a_hangup_that_nohup_ignores_stays_ignored(hangups: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = Stop(grace=60)
+    await signalled([signal.SIGHUP], stop)
+    assert not stop.requested.is_set()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

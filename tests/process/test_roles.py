@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import sqlite3
 import time
@@ -322,3 +324,14 @@ async def test_the_watchdog_is_fed(site: Site, manager: tuple[socket.socket, str
     for _ in range(3):
         assert "STATUS=scheduling" in await heard(listener, "WATCHDOG=1")
     assert time.monotonic() - begun < 3
+
+
+async def test_systemd_hears_when_a_reload_begins_and_ends(site: Site, manager: tuple[socket.socket, str]) -> None:
+    listener, path = manager
+    process = await site.start("schedule", NOTIFY_SOCKET=path)
+    await heard(listener, "READY=1")
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGHUP)
+    begun = await heard(listener, "RELOADING=1")
+    assert 0 < int(begun.partition("MONOTONIC_USEC=")[2]) <= time.monotonic_ns() // 1000
+    await heard(listener, "READY=1")

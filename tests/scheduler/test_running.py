@@ -66,3 +66,36 @@ async def test_an_enqueued_slot_is_said_and_a_duplicate_only_whispered() -> None
     ]
     assert logs[0]["name"] == "report"
     assert logs[0]["slot"] == "2026-03-10T12:01:00+00:00"
+
+
+async def test_entries_that_are_replaced_take_effect_at_the_next_look_and_a_spec_that_stays_goes_on() -> None:
+    machine = Machine()
+    scheduler = machine.scheduler(every(60, payload={"version": 1}))
+    await scheduler.tick()
+    scheduler.replace([every(60, payload={"version": 2}), every(60, name="new")])
+    await scheduler.tick()
+    machine.pass_time(MINUTE)
+    await scheduler.tick()
+    assert {key: job.payload for key, job in machine.queue.jobs.items()} == {
+        f"schedule:report@{NOON + MINUTE}": '{"version":2}',
+        f"schedule:new@{NOON + MINUTE}": "{}",
+    }
+
+
+async def test_a_running_scheduler_looks_at_replaced_entries_at_once() -> None:
+    looked = asyncio.Event()
+
+    class Watched(MemoryProgress):
+        async def last(self, name: str) -> tuple[str, int] | None:
+            if name == "new":
+                looked.set()
+            return await super().last(name)
+
+    clock, stopping = RealClock(NOON), asyncio.Event()
+    scheduler = Scheduler(MemoryQueue(), [every(3600)], Watched(), queue_clock=clock, wall_clock=clock)
+    running = asyncio.create_task(scheduler.run(stopping))
+    await asyncio.sleep(0)
+    scheduler.replace([every(3600, name="new")])
+    await asyncio.wait_for(looked.wait(), 5)
+    stopping.set()
+    await asyncio.wait_for(running, 1)
