@@ -29,7 +29,7 @@ def build_model(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
             case "anthropic":
                 return _anthropic(endpoint, client)
             case _:
-                return _by_prefix(endpoint)
+                return _by_prefix(endpoint, client)
     except (UserError, ImportError, ValueError) as error:
         raise ConfigError(f'{endpoint.setting} "{endpoint.label}": {first_line(error)}') from error
 
@@ -70,7 +70,7 @@ def _anthropic(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
     return AnthropicModel(endpoint.name, provider=AnthropicProvider(anthropic_client=sdk))
 
 
-def _by_prefix(endpoint: Endpoint) -> Model[Any]:
+def _by_prefix(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
     try:
         infer_provider_class(endpoint.provider)
     except ValueError as error:
@@ -82,8 +82,13 @@ def _by_prefix(endpoint: Endpoint) -> Model[Any]:
     def provider_of(prefix: str) -> Provider[Any]:
         provider_class = infer_provider_class(prefix)
         accepted = inspect.signature(provider_class.__init__).parameters
-        key = _key(endpoint)
-        return provider_class(**{"api_key": key} if key and "api_key" in accepted else {})
+        options: dict[str, Any] = {}
+        if "api_key" in accepted and (key := _key(endpoint)):
+            options["api_key"] = key
+        # Some SDKs still want the client of the older httpx, which knows neither our proxies nor our limits.
+        if "http_client" in accepted and "httpx.AsyncClient" not in str(accepted["http_client"].annotation):
+            options["http_client"] = client
+        return provider_class(**options)
 
     return infer_model(f"{endpoint.provider}:{endpoint.name}", provider_of)
 

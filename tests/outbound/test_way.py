@@ -39,9 +39,13 @@ async def ask_twilio(url: str) -> str:
 
 
 async def ask_model(url: str) -> str:
+    return await ask_settings(AiSettings(model="m", base_url=f"{url}/v1", timeout=5))
+
+
+async def ask_settings(ai: AiSettings) -> str:
     async def record(_: ModelCall) -> None: ...
 
-    responder = build_responder(AiSettings(model="m", base_url=f"{url}/v1", timeout=5), (), base_dir=Path())
+    responder = build_responder(ai, (), base_dir=Path())
     context = ReplyContext(
         conversation_id=1, persona="default", channel="twilio", our_address="+1", address="+2", contact_name=None,
         lines=(ContextLine(author=Author.CONTACT, text="hello", at=0),), record=record,
@@ -98,6 +102,16 @@ async def test_this_machine_is_asked_directly(asked: tuple[Ask, int, str], monke
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
         assert await ask(f"http://127.0.0.1:{port}") == answer
+        assert proxy.asked == []
+
+
+async def test_a_model_that_only_its_providers_variable_places_on_this_machine_is_asked_directly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with LoopbackModel(lambda _: "hello yourself") as model, proxy_server(9) as proxy:
+        monkeypatch.setenv("OLLAMA_BASE_URL", model.base_url)
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        assert await ask_settings(AiSettings(model="ollama:m", timeout=5)) == "hello yourself"
         assert proxy.asked == []
 
 
