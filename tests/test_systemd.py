@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,21 +91,38 @@ def test_handed_over_sockets_are_taken_once_and_not_inherited(tmp_path: Path) ->
         ]
 
 
-def _as_systemd_would(listener: socket.socket, tmp_path: Path) -> str:
+TAKING = """
+taken, = systemd.listen_sockets()
+print(taken.getsockname()[1], f"inheritable={taken.get_inheritable()}", f"blocking={taken.getblocking()}")
+print(f"again={len(systemd.listen_sockets())}")
+print(f"environment={[name for name in os.environ if name.startswith('LISTEN_')]}")
+"""
+
+COPYING = """
+copy, = systemd.copy_listen_sockets()
+name = copy.getsockname()
+print(copy.get_inheritable(), copy.getblocking(), os.get_inheritable(3), systemd.has_listen_sockets())
+copy.close()
+taken, = systemd.listen_sockets()
+print(taken.getsockname() == name, systemd.has_listen_sockets())
+"""
+
+
+def test_a_copy_of_a_handed_over_socket_leaves_it_to_be_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert _as_systemd_would(listener, tmp_path, COPYING).splitlines() == ["False False False True", "True False"]
+
+
+def _as_systemd_would(listener: socket.socket, tmp_path: Path, program: str = TAKING) -> str:
     """Runs a child that finds the listener at descriptor 3, and returns what it saw."""
     child = tmp_path / "child.py"
-    child.write_text(
-        textwrap.dedent(f"""
-        import os
-        os.dup2({listener.fileno()}, 3, inheritable=True)
-        os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="convoq.socket")
-        from convoq import systemd
-        taken, = systemd.listen_sockets()
-        print(taken.getsockname()[1], f"inheritable={{taken.get_inheritable()}}", f"blocking={{taken.getblocking()}}")
-        print(f"again={{len(systemd.listen_sockets())}}")
-        print(f"environment={{[name for name in os.environ if name.startswith('LISTEN_')]}}")
-        """)
-    )
+    begin = f"""
+import os
+os.dup2({listener.fileno()}, 3, inheritable=True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="convoq.socket")
+from convoq import systemd
+"""
+    child.write_text(begin + program)
     done = subprocess.run(
         [sys.executable, str(child)],
         pass_fds=[listener.fileno()],

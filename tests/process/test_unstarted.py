@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from convoq.db import Database
 from tests.process.activation import Activated, activation, command
 
 pytestmark = pytest.mark.process
@@ -80,20 +78,6 @@ async def test_a_command_line_that_is_wrong_is_answered_503_too(activated: Activ
     await activated.start(*command("serve", "--prot", "80"), **SETTINGS)
     assert (await activated.ask()).startswith("HTTP/1.1 503 ")
     assert await activated.stop() == 2
-
-
-async def test_a_start_that_fails_once_it_listens_is_answered_503_too(activated: Activated) -> None:
-    path = activated.directory / "convoq.db"
-    await (await Database.open(path)).close()
-    outsider = sqlite3.connect(path)
-    outsider.execute(
-        "CREATE TRIGGER full BEFORE INSERT ON processes BEGIN SELECT RAISE(ABORT, 'no row of a process'); END"
-    )
-    outsider.close()
-    await activated.start(*command("serve"), **SETTINGS)
-    await activated.status()
-    assert (await activated.ask("/healthz")).startswith("HTTP/1.1 503 ")
-    assert await activated.stop() == 1
 
 
 HELD = """
