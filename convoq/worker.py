@@ -1,9 +1,9 @@
-"""The worker: claims by demand, keeps the leases, records how each claim ended, drains on stop."""
+"""The worker: claims by demand, has the leases kept, records how each claim ended, drains on stop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -13,6 +13,7 @@ from structlog.contextvars import bound_contextvars
 from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost, Snooze
 from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.tasks import JobCoroutine, JobScope
+from convoq.leases import KeeperTimings, LeaseKeeper
 from convoq.logs import log
 from convoq.queue.base import Claim
 from convoq.queue.service import QueueService
@@ -26,8 +27,10 @@ SUSPECT_CRASHES = 2  # starts whose worker died, from which on a job may be what
 class WorkerTimings:
     """How often a worker looks after itself, and how long it waits for what; all in seconds."""
 
-    maintenance: float = 0.5  #: between two looks at leases, dead workers and stuck handlers
+    maintenance: float = 0.5  #: between two looks at dead workers and stuck handlers
     unavailable: float = 1.0  #: before a database that failed is asked again
+    beat: float = 0.25  #: between two looks at the leases and the loop from the thread beside it
+    blocked: float = 1.0  #: a loop that does not answer for so long is reported
     recheck: float = 30.0  #: an idle worker waits at most so long before it looks again
     suspect: float = 1.0  #: a job that may kill its worker is deferred so long while another one runs
     cancel_grace: float = 10.0  #: a handler may take so long to end after it was cancelled
@@ -49,6 +52,10 @@ class _Run:
     handled: bool = False  #: the handler has ended; what came of it is being recorded
     scope: JobScope = field(init=False)
 
+    @property
+    def claim(self) -> Claim:
+        return self.context.claim
+
     def __post_init__(self) -> None:
         self.scope = JobScope(self.context.claim.kind, self.context.claim.jobs[0].id)
 
@@ -56,8 +63,9 @@ class _Run:
 class Worker:
     """Runs at most `concurrency` claims at a time.
 
-    A claim's lease is renewed from outside its handler for as long as the handler runs. `deadline` bounds one run of a
-    handler, `drain_timeout` what running handlers may take after a stop; both in seconds.
+    A claim's lease is renewed by a thread for as long as its handler runs, also if that blocks the loop. `deadline`
+    bounds one run of a handler, `drain_timeout` what running handlers may take after a stop; both in seconds.
+    `on_stuck` is called in that thread when a handler blocks the loop far beyond its deadline, and ends the process.
     """
 
     def __init__(
@@ -70,6 +78,7 @@ class Worker:
         deadline: float,
         drain_timeout: float,
         timings: WorkerTimings | None = None,
+        on_stuck: Callable[[], object] = lambda: None,
     ) -> None:
         self._queue = queue
         self._handlers = handlers
@@ -79,6 +88,8 @@ class Worker:
         self._drain_timeout = drain_timeout
         self._shares = SlotShares(concurrency)
         self._timings = timings or WorkerTimings()
+        self._on_stuck = on_stuck
+        self._patient_until = 0.0  # until then no handler is stuck: the loop was blocked, and it could not be cancelled
         self._runs: set[_Run] = set()
         self._changed = asyncio.Event()  # a slot is free, there may be work, or it is time to stop
         self._listening: asyncio.Task[object] | None = None
@@ -98,6 +109,7 @@ class Worker:
         """
         self._draining = drain
         await self._queue.register(self._name)
+        keeper = self._keep_leases()
         spawned = [self._spawn(self._maintain(stopping)), self._spawn(stopping.wait())]
         try:
             while not stopping.is_set() and self._failure is None:
@@ -109,6 +121,7 @@ class Worker:
         finally:
             await self._finish(at_once)
             await _cancel([*spawned, self._listening])
+            await keeper.stop()
         if self._failure is not None:
             raise self._failure
 
@@ -119,8 +132,8 @@ class Worker:
         return task
 
     def _spawned_ended(self, task: asyncio.Task[object]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None and self._failure is None:
-            self._failure = error
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
         self._changed.set()
 
     # --- Claiming
@@ -241,14 +254,13 @@ class Worker:
     # --- Maintenance
 
     async def _maintain(self, stopping: asyncio.Event) -> None:
-        """Renews leases, takes over from dead workers, and notices handlers that cannot be stopped."""
-        extended = monotonic()
+        """Takes over from dead workers, and notices handlers that cannot be stopped."""
         while True:
+            slept_at = monotonic()
             await asyncio.sleep(self._timings.maintenance)
+            if monotonic() - slept_at > self._timings.maintenance + self._timings.blocked:
+                self._patient_until = monotonic() + self._timings.cancel_grace
             try:
-                if monotonic() - extended >= self._queue.lease / 3:
-                    await self._extend()
-                    extended = monotonic()
                 if not stopping.is_set() and await self._queue.recover():
                     log.warning("worker.recovered")
                     self._changed.set()
@@ -256,17 +268,37 @@ class Worker:
                 log.warning("care.failed", error=str(error))
             self._notice_stuck()
 
-    async def _extend(self) -> None:
-        runs = {run.context.claim.receipt: run for run in self._runs}
-        for claim in await self._queue.extend([run.context.claim for run in runs.values()]):
-            run = runs[claim.receipt]
-            if run in self._runs and not run.handled and run.task is not None:  # one that has ended is no loss
+    def _keep_leases(self) -> LeaseKeeper:
+        timings = KeeperTimings(
+            beat=self._timings.beat,
+            retry=self._timings.maintenance,
+            blocked=self._timings.blocked,
+            longest_run=self._deadline + self._timings.cancel_grace,
+        )
+        return LeaseKeeper(
+            self._queue,
+            timings,
+            held=lambda: list(self._runs),  # one call in C: the loop can't change the set meanwhile
+            lost=self._cancel_lost,
+            failed=self._fail,
+            stuck=self._on_stuck,
+        )
+
+    def _cancel_lost(self, claims: Sequence[Claim]) -> None:
+        receipts = {claim.receipt for claim in claims}
+        for run in self._runs:  # one that has ended is no loss
+            if run.claim.receipt in receipts and not run.handled and run.task is not None:
                 run.task.cancel()
 
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._changed.set()
+
     def _notice_stuck(self) -> None:
-        limit = monotonic() - self._deadline - self._timings.cancel_grace
+        now = monotonic()
+        limit = now - self._deadline - self._timings.cancel_grace
         for run in self._runs:
-            if run.started < limit:
+            if run.started < limit and now >= self._patient_until:
                 self._give_up(run)
 
     def _give_up(self, run: _Run) -> None:

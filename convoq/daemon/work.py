@@ -8,7 +8,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from convoq import logs
 from convoq.clock import WallClock
@@ -38,12 +38,18 @@ def work(*, drain: bool = False, wrap: WrapResponder | None = None) -> Role:
         try:
             await _work(loaded, stop, reload, drain=drain, wrap=wrap)
         except WorkerStuck:
-            # The handler that can't be cancelled can't be waited for either: only a new process helps.
-            log.error("worker.replaced")
-            logs.flush()
-            os._exit(WorkerStuck.exit_code)
+            _replace_process()
 
     return role
+
+
+def _replace_process() -> NoReturn:
+    """The handler that can't be cancelled can't be waited for either: only a new process helps."""
+    from convoq.worker import WorkerStuck
+
+    log.error("worker.replaced")
+    logs.flush()
+    os._exit(WorkerStuck.exit_code)
 
 
 async def _work(loaded: Loaded, stop: Stop, reload: Reload, *, drain: bool, wrap: WrapResponder | None) -> None:
@@ -61,6 +67,7 @@ async def _work(loaded: Loaded, stop: Stop, reload: Reload, *, drain: bool, wrap
             concurrency=options.work.concurrency,
             deadline=options.work.deadline,
             drain_timeout=options.work.drain_timeout,
+            on_stuck=_replace_process,
         )
 
         def status() -> str:

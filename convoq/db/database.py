@@ -13,6 +13,7 @@ from typing import Self, TypeVar, TypeVarTuple
 from convoq.clock import Boot, BootClock, Clock, WallClock
 from convoq.db import migrations
 from convoq.db.anchor import anchor
+from convoq.db.blocking import BlockingWriter
 from convoq.db.connection import Connection, connect_reader
 from convoq.db.failures import damaged, explain
 from convoq.db.files import FreeSpace, Identity, prepare
@@ -45,6 +46,7 @@ class Database:
         self._space = space
         self._gate = Gate(run_directory / "gate")
         self._writer = Writer(path, self._gate)
+        self._blocking = BlockingWriter(path, Gate(run_directory / "gate"))
         self._reader = Connection(lambda: connect_reader(path))
         self._open: list[Writer | Connection] = []
         self._newest = migrations.known()[-1].version
@@ -78,6 +80,10 @@ class Database:
         power cut (not in a crash); that is for what may harmlessly happen again. Raises DatabaseUnavailable.
         """
         return await self.submit(unit, *args, durable=durable)
+
+    def write_blocking(self, unit: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
+        """As `write` with `durable=False`, but blocking: for a thread that must not depend on the event loop."""
+        return self._blocking.write(unit, *args)
 
     def submit(
         self, unit: Callable[[sqlite3.Connection, *Args], T], *args: *Args, durable: bool = True
@@ -142,12 +148,19 @@ class Database:
         """Ends the connections; what was written before is committed."""
         opened, self._open = self._open, []  # from here on every verb is refused
         try:
+            await self._close_blocking()
             for connection in reversed(opened):
                 await connection.close()
         finally:
             self._gate.close()
             if self._wal_guard is not None:
                 self._wal_guard.end()
+
+    async def _close_blocking(self) -> None:
+        if self._blocking.is_connected:
+            await asyncio.to_thread(self._blocking.close)  # it may have to wait for the gate
+        else:
+            self._blocking.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -184,8 +184,11 @@ class Queue(Protocol):
         """The claim with the jobs that newly stand behind its own, as long as they share its kind."""
         ...
 
-    async def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
-        """Renews each lease from now; returns the claims that were lost instead of raising."""
+    def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
+        """Renews each lease from now; returns the claims that were lost instead of raising.
+
+        Blocks: it is called in a thread, and works also while the event loop is blocked.
+        """
         ...
 
     def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> Awaitable[None]:

@@ -54,9 +54,9 @@ class QueueService:
         """The claim with the jobs that have newly come behind its own. Raises LeaseLost."""
         return await self._queue.absorb(claim)
 
-    async def extend(self, claims: Sequence[Claim]) -> list[Claim]:
-        """Renews the leases; returns the claims that are lost."""
-        return await self._queue.extend(claims, lease=self.lease)
+    def extend(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Renews the leases; returns the claims that are lost. Blocks: call it in a thread."""
+        return self._queue.extend(claims, lease=self.lease)
 
     def fence(self, claim: Claim) -> Fence:
         return self._queue.fence(claim)

@@ -95,7 +95,7 @@ async def _die(house: House) -> None:
     gone = SqliteQueue(house.database)
     await gone.register("gone")
     [claim] = await gone.claim(5, lease=60, worker="gone")
-    await gone.extend([claim], lease=60)
+    gone.extend([claim], lease=60)
     await gone.close()
     assert await house.engine.recover() == 1
     [claim] = await house.engine.claim(5, lease=60, worker="late")

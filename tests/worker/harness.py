@@ -17,7 +17,7 @@ from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import QueueSettings
 from convoq.worker import Worker, WorkerTimings
 
-BRISK = WorkerTimings(maintenance=0.02, unavailable=0.1)
+BRISK = WorkerTimings(maintenance=0.02, unavailable=0.1, beat=0.02)
 SOON = 5.0  # seconds; nothing takes this long unless it is broken
 
 Handler = Callable[[ClaimContext], Awaitable[None]]
@@ -88,6 +88,7 @@ class House:
         lease: float = 30.0,
         name: str = "w",
         timings: WorkerTimings = BRISK,
+        on_stuck: Callable[[], object] = lambda: None,
     ) -> AsyncIterator[Running]:
         engine = SqliteQueue(self.database)
         service = QueueService(engine, QueueSettings(backoff_base=600, backoff_cap=600), random=lambda: 1.0)
@@ -100,6 +101,7 @@ class House:
             deadline=deadline,
             drain_timeout=drain_timeout,
             timings=timings,
+            on_stuck=on_stuck,
         )
         stopping, at_once = asyncio.Event(), asyncio.Event()
         task = asyncio.create_task(worker.run(stopping, at_once=at_once, drain=drain))

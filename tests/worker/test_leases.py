@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -86,14 +87,14 @@ async def test_a_handler_that_finds_its_lease_lost_ends_quietly(
 async def test_a_renewal_that_failed_is_repeated_soon(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate()
     tried: list[float] = []
-    again = asyncio.Event()
+    again, loop = asyncio.Event(), asyncio.get_running_loop()
     async with house.working(gate, lease=3.0) as running:
 
-        async def extend(claims: Any, *, lease: float) -> list[Claim]:
-            tried.append(asyncio.get_running_loop().time())
+        def extend(claims: Any, *, lease: float) -> list[Claim]:
+            tried.append(time.monotonic())
             if len(tried) == 1:
                 raise DatabaseUnavailable("locked")
-            again.set()
+            loop.call_soon_threadsafe(again.set)
             return []
 
         monkeypatch.setattr(running.engine, "extend", extend)

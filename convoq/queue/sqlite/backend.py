@@ -83,9 +83,9 @@ class SqliteQueue:
     async def absorb(self, claim: Claim) -> Claim:
         return await self._database.write(lanes.absorb, claim, self._database.clock.now(), durable=False)
 
-    async def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
+    def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
         until = self._database.clock.now() + round(lease * 1000)
-        return await self._database.write(lanes.extend, claims, until, durable=False)
+        return self._database.write_blocking(lanes.extend, claims, until)
 
     # --- Ending a claim
 

@@ -121,5 +121,5 @@ async def expect_lost(engine: Engine, verb: Verb, claim: Claim) -> None:
     before = await everything(engine)
     with pytest.raises(LeaseLost):
         await verb(engine, claim)
-    assert await engine.extend([claim], lease=600.0) == [claim]
+    assert engine.extend([claim], lease=600.0) == [claim]
     assert await everything(engine) == before

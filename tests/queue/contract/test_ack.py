@@ -35,7 +35,7 @@ async def test_ack_of_some_keeps_the_claim(engine: Engine, clock: ManualClock) -
     claim = await take_one(engine)
     await engine.ack(claim, claim.jobs[:1])
     assert await take(engine) == []
-    assert await engine.extend([claim], lease=LEASE) == []
+    assert engine.extend([claim], lease=LEASE) == []
     assert [each.state for each in await everything(engine)] == [JobState.READY, JobState.DONE]
 
 
@@ -55,7 +55,7 @@ async def test_ack_of_none_finishes_nothing(engine: Engine) -> None:
     claim = await take_one(engine)
     await engine.ack(claim, [])
     assert [each.state for each in await everything(engine)] == [JobState.READY]
-    assert await engine.extend([claim], lease=LEASE) == []
+    assert engine.extend([claim], lease=LEASE) == []
 
 
 async def test_ack_of_all_after_ack_of_some_ends_the_claim(engine: Engine, clock: ManualClock) -> None:

@@ -51,4 +51,4 @@ async def test_burial_of_none_buries_nothing(engine: Engine) -> None:
     claim = await take_one(engine)
     await engine.bury(claim, [], error="cannot")
     assert [each.state for each in await everything(engine)] == [JobState.READY]
-    assert await engine.extend([claim], lease=LEASE) == []
+    assert engine.extend([claim], lease=LEASE) == []

@@ -48,7 +48,7 @@ async def test_extend_renews_the_lease_from_now(engine: Engine, clock: ManualClo
     await put(engine, job())
     claim = await take_one(engine, lease=30.0)
     clock.advance(20.0)
-    assert await engine.extend([claim], lease=30.0) == []
+    assert engine.extend([claim], lease=30.0) == []
     clock.advance(29.999)
     assert await take(engine) == []
     clock.advance(0.001)
@@ -62,16 +62,16 @@ async def test_extend_names_exactly_the_lost_claims(engine: Engine, clock: Manua
     await take(engine, 2)
     await put(engine, job(3, key="c"))
     [kept] = await take(engine)
-    assert await engine.extend([lost[0], kept, lost[1]], lease=LEASE) == lost
+    assert engine.extend([lost[0], kept, lost[1]], lease=LEASE) == lost
 
 
 async def test_extend_of_no_claims_is_nothing(engine: Engine) -> None:
-    assert await engine.extend([], lease=LEASE) == []
+    assert engine.extend([], lease=LEASE) == []
 
 
 async def test_extend_charges_nothing(engine: Engine) -> None:
     [job_id] = await put(engine, job())
-    await engine.extend([await take_one(engine)], lease=LEASE)
+    engine.extend([await take_one(engine)], lease=LEASE)
     assert (await record(engine, job_id)).attempt == 1
 
 
@@ -82,7 +82,7 @@ async def test_a_late_extend_holds_a_lane_that_nobody_took(engine: Engine, clock
     await put(engine, job())
     claim = await take_one(engine)
     clock.advance(LEASE + 5.0)
-    assert await engine.extend([claim], lease=LEASE) == []
+    assert engine.extend([claim], lease=LEASE) == []
     assert await take(engine) == []
 
 
