@@ -58,6 +58,7 @@ class SlowClient(asyncio.Protocol):
             try:
                 await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self.port)
             except OSError:
+                await asyncio.sleep(0)  # lets the others run: connecting may fail without a turn of the loop
                 continue
             return
 
