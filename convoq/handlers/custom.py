@@ -14,6 +14,7 @@ from convoq.errors import ConfigError
 from convoq.handlers.base import Handler, each
 from convoq.jobs import message_job, raw_job
 from convoq.plugins import AttributeMissing, load_plugin
+from convoq.prose import sendable
 from convoq.queue.base import Enqueued, Enqueuer, Job
 
 
@@ -40,6 +41,7 @@ class JobContext:
 
         (As long as it sends the same messages in every run: the job, the person and the text are the identity.)
         """
+        body = sendable(body)
         return await self._queue.enqueue(
             message_job(sender, to, body, dedup_key=f"job:{self.id}:{_fingerprint(to, body)}")
         )

@@ -37,6 +37,9 @@ async def greet(job):
     if job.attempt == 1:
         raise RuntimeError("after the send")
 
+async def greet_half(job):
+    await job.send(sender=job.payload["sender"], to=job.payload["to"], body="Good \\ud83d\\x00morning \\ud83d\\ude00")
+
 async def not_yet(job):
     raise Snooze(30)
 
@@ -180,6 +183,13 @@ async def test_a_handler_sends_once_however_often_it_runs(house: House, shop: Pa
     await put(house, "greet", sender=OUR_SMS, to=ANA_SMS)
     await house.settle()
     assert house.sent == ["Good morning"]
+
+
+async def test_what_a_handler_sends_is_repaired_where_it_cannot_be_encoded(house: House, shop: Path) -> None:
+    await use(house, shop, greet="greet_half")
+    await put(house, "greet", sender=OUR_SMS, to=ANA_SMS)
+    await house.settle()
+    assert house.sent == ["Good morning 😀"]
 
 
 async def test_what_a_handler_sends_keeps_to_the_rules(house: House, shop: Path) -> None:

@@ -53,7 +53,25 @@ async def test_a_long_message_of_our_own_is_split(house: House) -> None:
     assert "".join(house.sent[1:]) == "word " * 500
 
 
-@pytest.mark.parametrize("body", ["", "  \n"])
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        ("a\x00\x07b\x1b[1m", "ab"),
+        ("to \u202ethe left", "to the left"),
+        ("*as* _typed_ **here**", "*as* _typed_ **here**"),
+    ],
+)
+async def test_a_message_of_our_own_is_sent_as_typed_but_for_what_cannot_be_seen(
+    house: House, body: str, sent: str
+) -> None:
+    await house.hear("hello")
+    await house.settle()
+    await house.send(body)
+    await house.settle()
+    assert house.sent[1:] == [sent]
+
+
+@pytest.mark.parametrize("body", ["", "  \n", "\u200b\u200d", "\x00\x1b[0m"])
 async def test_an_empty_message_of_our_own_is_a_dead_letter(house: House, body: str) -> None:
     await house.hear("hello")
     await house.settle()
