@@ -25,14 +25,16 @@ from convoq.ai.base import Author, ModelCall, Reply, ReplyContext
 from convoq.ai.context import Window, pick_lines
 from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
-from convoq.ai.models import build_model
+from convoq.ai.models import build_model, keep_tags
 from convoq.ai.outage import SHORTEST, Outage
 from convoq.ai.persona import Persona
-from convoq.ai.prompt import clean_reply, end_at_sentence, frame, history_turns, pending_text
+from convoq.ai.prompt import frame, history_turns, pending_text
+from convoq.ai.reply import clean
 from convoq.ai.turn import Candidate, TurnModel
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
 from convoq.logs import log
 from convoq.plugins import load_plugin
+from convoq.prose import end_at_sentence
 from convoq.settings import AiSettings
 from convoq.text import first_line
 
@@ -98,7 +100,7 @@ class AgentResponder:
         ]
         model = self._turn_model(persona_agent, context, len(history))
         text, finish_reason = await self._run(persona_agent, model, context, window, history)
-        text = clean_reply(text)
+        text = clean(text)
         if not text:
             # Of an agent's own making: a model's empty answer was asked for once more before.
             raise RetryLater(SHORTEST, f"persona {context.persona}: its answer is empty")
@@ -189,7 +191,7 @@ class AgentResponder:
         if key not in self._built:
             self._built[key] = Candidate(
                 label=endpoint.label,
-                model=build_model(endpoint, self._client),
+                model=keep_tags(build_model(endpoint, self._client)),
                 outage=Outage(self._clock),
                 defaults=ModelSettings(max_tokens=self._ai.max_output_tokens),
             )
@@ -197,7 +199,7 @@ class AgentResponder:
 
     def _own_candidate(self, model: Any, where: str) -> Candidate:
         try:
-            built: Model[Any] = infer_model(model)
+            built: Model[Any] = keep_tags(infer_model(model))
         except (UserError, ImportError, ValueError) as error:
             raise ConfigError(f"{where}: its model cannot be used: {first_line(error)}") from error
         return Candidate(label=built.model_id, model=built, outage=Outage(self._clock))

@@ -36,7 +36,7 @@ class ModelCall:
     """
 
     model: str
-    outcome: str  #: ok, retryable, account, permanent, refused, empty, timeout, cancelled
+    outcome: str  #: ok, retryable, account, permanent, refused, empty, unusable, timeout, cancelled
     input_tokens: int = 0
     output_tokens: int = 0
     duration_ms: int = 0
@@ -59,9 +59,9 @@ class ReplyContext:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The exact text to send."""
+    """What a responder answers."""
 
-    text: str
+    text: str  #: Markdown; the gate of ai/reply.py cleans it, the channel renders it
     model: str
 
 

@@ -22,7 +22,7 @@ from pydantic_ai.exceptions import (
 )
 from pydantic_ai.messages import FilePart, ModelResponse, TextPart, ToolCallPart
 
-from convoq.ai.prompt import clean_reply
+from convoq.ai.reply import clean, quotes_instructions
 from convoq.text import first_line
 
 #: Statuses after which the same request may well succeed; every 5xx but 501 is one, too.
@@ -49,7 +49,7 @@ class ModelFailure:
     @property
     def transient(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.outcome in ("retryable", "timeout", "empty")
+        return self.outcome in ("retryable", "timeout", "empty", "unusable")
 
     @property
     def outage(self) -> bool:
@@ -113,21 +113,22 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def response_failure(response: ModelResponse) -> ModelFailure | None:
+def response_failure(response: ModelResponse, instructions: str = "") -> ModelFailure | None:
     """Why an answer is no use although the request went well; None when it is one."""
     if response.finish_reason == "content_filter":
         return ModelFailure(outcome="refused", reason="it refused to answer")
-    if response.state == "suspended" or any(map(_says_something, response.parts)):
+    if response.state == "suspended" or any(isinstance(part, ToolCallPart | FilePart) for part in response.parts):
+        return None
+    text = clean("".join(part.content for part in response.parts if isinstance(part, TextPart)))
+    if quotes_instructions(text, instructions):
+        return ModelFailure(outcome="unusable", reason="it printed its instructions instead of an answer")
+    if text:
         return None
     if response.finish_reason == "length":
         return ModelFailure(
             outcome="empty", reason="it spent all its tokens before it said anything; raise ai.max_output_tokens"
         )
     return ModelFailure(outcome="empty", reason="its answer is empty")
-
-
-def _says_something(part: object) -> bool:
-    return isinstance(part, ToolCallPart | FilePart) or (isinstance(part, TextPart) and bool(clean_reply(part.content)))
 
 
 def _overflow(reason: str) -> ModelFailure:

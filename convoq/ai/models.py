@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
 import httpx2
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
+from pydantic_ai.profiles import ModelProfile, merge_profile
 from pydantic_ai.providers import Provider, infer_provider_class
 
 from convoq.ai.endpoints import COMPATIBLE, Endpoint
@@ -16,6 +18,18 @@ from convoq.text import first_line
 
 # Servers that need no key still want the header to hold something.
 NO_KEY = "no-key-set"
+
+
+# Pydantic AI takes an unclosed <think> for text, without its tag, and one in a code span for a thought. Told to look
+# for tags that hardly any model writes, it leaves the text whole to the gate of ai/reply.py.
+_THINKING_TAGS: Final = ("<|begin_of_thought|>", "<|end_of_thought|>")
+
+
+def keep_tags(model: Model[Any]) -> Model[Any]:
+    """The same model, whose text comes as it was written."""
+    if isinstance(getattr(type(model), "profile", None), cached_property):
+        model.profile = merge_profile(model.profile, ModelProfile(thinking_tags=_THINKING_TAGS))
+    return model
 
 
 def build_model(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:

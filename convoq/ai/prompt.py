@@ -21,6 +21,9 @@ Stay with what concerns this business, and politely decline anything else."""
 
 COLLEAGUE_MARK: Final = "[colleague]"
 
+#: What stands above convoq's own part of the system prompt.
+FRAME_HEADING: Final = "How this conversation works:"
+
 MAX_NAME: Final = 60
 
 
@@ -34,7 +37,7 @@ class PromptTurn:
 
 def frame(context: ReplyContext, window: Window) -> str:
     """What holds for every persona: the channel, how messages arrive, and whose words are instructions."""
-    return "How this conversation works:\n" + "\n".join(f"- {rule}" for rule in _rules(context, window))
+    return f"{FRAME_HEADING}\n" + "\n".join(f"- {rule}" for rule in _rules(context, window))
 
 
 def _rules(context: ReplyContext, window: Window) -> Iterator[str]:
@@ -122,17 +125,3 @@ def _as_read(line: ContextLine) -> str:
             return f"{COLLEAGUE_MARK} {line.text}"
         case Author.AI:
             return line.text
-
-
-def clean_reply(text: str) -> str:
-    """What the model wrote, without the marks that it was told not to write."""
-    text = text.strip()
-    while text.lower().startswith(COLLEAGUE_MARK):
-        text = text[len(COLLEAGUE_MARK) :].lstrip()
-    return text
-
-
-def end_at_sentence(text: str) -> str:
-    """A reply that the token limit cut off: up to its last whole sentence, or with an ellipsis."""
-    ends = [match.end() for match in re.finditer(r"[.!?。！？…](?=\s|$)|[。！？]", text)]
-    return text[: ends[-1]] if ends and ends[-1] >= len(text) // 2 else text.rstrip() + " …"

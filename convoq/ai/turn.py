@@ -28,7 +28,7 @@ from convoq.ai.failures import ModelFailure, request_failure, response_failure
 from convoq.ai.outage import SHORTEST, Outage
 from convoq.errors import RetryLater, Unrecoverable
 
-EMPTY_ANSWERS: Final = 2
+MOST_USELESS: Final = 2  #: answers without use, the empty ones among them, that a candidate may give
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,8 +45,8 @@ class TurnModel(WrapperModel):
     """One turn's model for an agent: answers with the first candidate that does.
 
     Each request has `timeout` seconds, and none outlasts `ends_at` (seconds on `clock`). A context that overflows is
-    halved once, an empty answer asked for once more; then comes the next candidate. When none answers, raises
-    AccountRefused if a mended account would help, RetryLater if time may, else Unrecoverable with what to check.
+    halved once, an empty or unusable answer asked for once more; then comes the next candidate. When none answers,
+    raises AccountRefused if a mended account would help, RetryLater if time may, else Unrecoverable with what to check.
     `record` gets every request, cut off ones too.
     """
 
@@ -113,15 +113,15 @@ class TurnModel(WrapperModel):
         parameters: ModelRequestParameters,
     ) -> ModelResponse | ModelFailure:
         settings = _settings(candidate, model_settings)
-        empty, halved = 0, False
+        useless, halved = 0, False
         while self._clock() < self._ends_at:
             answer = await self._attempt(candidate, messages, settings, parameters)
             if isinstance(answer, ModelResponse):
                 return answer
             if answer.overflow and not halved:
                 messages, halved = halve(messages, self._history_length), True
-            elif answer.outcome == "empty" and empty + 1 < EMPTY_ANSWERS:
-                empty += 1
+            elif answer.outcome in ("empty", "unusable") and useless + 1 < MOST_USELESS:
+                useless += 1
             else:
                 return answer
         return ModelFailure(outcome="timeout", reason="no time was left to ask it")
@@ -141,7 +141,7 @@ class TurnModel(WrapperModel):
             async with asyncio.timeout(limit):
                 prepared = candidate.model.prepare_messages(messages, parameters)
                 response = await candidate.model.request(prepared, settings, parameters)
-            failure = response_failure(response)
+            failure = response_failure(response, _instructions(messages))
         except asyncio.CancelledError:
             await self._store(candidate, messages, None, started, ModelFailure(outcome="cancelled", reason="cancelled"))
             raise
@@ -214,6 +214,13 @@ def _tokens(
     # A request that was cut off is billed for what it was sent; one that was turned down is not.
     cut_off = failure is not None and failure.outcome in ("timeout", "cancelled")
     return (_estimate(messages) if cut_off else 0), 0
+
+
+def _instructions(messages: Sequence[ModelMessage]) -> str:
+    """The system prompt, wherever Pydantic AI keeps it."""
+    requests = [message for message in messages if isinstance(message, ModelRequest)]
+    parts = [part.content for request in requests for part in request.parts if isinstance(part, SystemPromptPart)]
+    return "\n".join([*parts, *(request.instructions or "" for request in requests[-1:])])
 
 
 def _estimate(messages: Sequence[ModelMessage]) -> int:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from convoq.ai.base import Author, ContextLine
 from convoq.ai.context import pick_lines
-from convoq.ai.prompt import PromptTurn, channel_name, clean_reply, end_at_sentence, frame, history_turns, pending_text
+from convoq.ai.prompt import PromptTurn, channel_name, frame, history_turns, pending_text
 from tests.ai.conftest import Conversation, said
 
 
@@ -77,22 +77,3 @@ def test_a_nameless_person_is_no_problem() -> None:
 )
 def test_channels_have_names(address: str, name: str) -> None:
     assert channel_name(address) == name
-
-
-def test_marks_are_taken_off() -> None:
-    assert clean_reply(" [Colleague] [colleague] ok ") == "ok"
-    assert clean_reply("My [colleague] says ok") == "My [colleague] says ok"
-
-
-@pytest.mark.parametrize(
-    ("text", "ended"),
-    [
-        ("One. Two is cut", "One. Two is cut …"),
-        ("One is long enough. Two", "One is long enough."),
-        ("これは長い文です。それは", "これは長い文です。"),
-        ("no end at all", "no end at all …"),
-        ("Version 1.5 is out and", "Version 1.5 is out and …"),
-    ],
-)
-def test_cut_off_replies_end_well(text: str, ended: str) -> None:
-    assert end_at_sentence(text) == ended

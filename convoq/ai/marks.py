@@ -1,0 +1,247 @@
+"""The marks of models and their templates in a text: reasoning, channels, turns, tool calls.
+
+One pass from left to right over every mark that is known; one inside code or quotation marks is what the text is
+about.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import Final
+from unicodedata import category
+
+_REASONING: Final = (
+    "think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad|inner_monologue|chain_of_thought"
+)
+_TOOLS: Final = (
+    "tool_calls?|tool_use|tool_code|tool_response|tool_results?|tool_outputs?|function_calls?|function_results?"
+    "|function_response|function(?==)|(?<=/)function|invoke|tools"
+)
+_ANSWERS: Final = "final|final_answer|answer|response"
+_MARK: Final = re.compile(
+    rf"<(?P<close>/?)\s*(?:\w{{1,20}}:)?(?:(?P<reasoning>{_REASONING})|(?P<tool>{_TOOLS})|(?P<answer>{_ANSWERS}))"
+    r"(?:\s[^<>\n]{0,80}=[^<>\n]{0,80}|=[^<>\n]{1,80}|\s*/?)>"
+    r"|(?P<reasoning_bracket>\[/?THINK\]|◁/?think▷)"
+    r"|<[|｜](?P<special>[\w▁./:-]{1,60})[|｜]?>|<(?P<special_close>[a-z_]{1,30})\|>"
+    r"|<(?P<plain>start_of_turn|end_of_turn|bos|eos|pad|unk|/s)>|<<(?P<sys>/?SYS)>>"
+    # Not the HTML that strikes a text through.
+    r"|(?P<bos>\A\s*<s>(?=(?:(?!</s>)[\s\S])*(?:</s>\s*)?\Z))"
+    r"|(?P<inst>\[/?INST\])|(?P<calls>\[/?TOOL_CALLS\]|\[TOOL_RESULTS\])",
+    re.IGNORECASE,
+)
+_ROLE: Final = re.compile(
+    r"\s*(assistant|model|user|human|system|developer|tool|ipython|environment)\b[^\S\n]*", re.IGNORECASE
+)
+_CHANNEL: Final = re.compile(r"\s*([A-Za-z_]*)")
+_SPAN: Final = re.compile(r"(?<!`)(`{1,2})(?!`)[^\n]{1,200}?(?<!`)\1(?!`)")
+_FENCE: Final = re.compile(r"[^\S\n]*(?:>[^\S\n]*)?(`{3,}|~{3,})(.*)")
+_OPENED: Final = re.compile(rf"<(?:\w{{1,20}}:)?(?:{_REASONING})\b", re.IGNORECASE)
+_WORD_BEFORE: Final = re.compile(r"[\w,] ")
+_WORD_AFTER: Final = re.compile(r" [^\W\dA-Z]")
+_QUOTES: Final = "\"'“”„«»‘’「」『』"
+
+_ENDS: Final = frozenset(
+    {"end", "im_end", "eot_id", "eom_id", "eot", "end_of_text", "endoftext", "end_of_turn", "end_of_sentence", "return"}
+    | {"eos", "/s", "turn_end"}
+)
+_ROLES: Final = frozenset({"user", "human", "system", "developer", "tool", "ipython", "environment"})
+_STARTS: Final = frozenset({"start", "im_start", "start_header_id", "start_of_turn", "turn"})
+
+
+class _Kind(Enum):
+    REASONING = auto()
+    REASONING_END = auto()
+    TOOL = auto()
+    TOOL_END = auto()
+    ANSWER = auto()
+    ANSWER_END = auto()
+    CHANNEL = auto()
+    START = auto()
+    END = auto()
+    NOTHING = auto()  #: a mark without a meaning of its own
+
+
+def without_marks(text: str) -> str:
+    """What stands outside of reasoning, tool calls and turns that are not the answer; empty where that is cut off."""
+    return _Scan(text).run()
+
+
+class _Scan:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._kept: list[str] = []
+        self._at = 0
+        self._hidden = False  # what follows is not for the person
+        self._broken_off = False  # in the middle of a sentence
+        self._answering = False  # inside <final>
+
+    def run(self) -> str:
+        code = list(code_spans(self._text))
+        starts = [start for start, _ in code]
+        for match in _MARK.finditer(self._text):
+            if match.start() < self._at or self._is_mentioned(match, code, starts):
+                continue
+            if self._take(match):
+                return "".join(self._kept)
+        if self._hidden:
+            return "" if self._broken_off else "".join(self._kept)
+        return "".join((*self._kept, self._text[self._at :]))
+
+    def _is_mentioned(self, match: re.Match[str], code: list[tuple[int, int]], starts: list[int]) -> bool:
+        """Whether the text speaks about the mark. Inside of reasoning nothing is told apart."""
+        if self._hidden:
+            return False
+        before, after = self._text[match.start() - 1 : match.start()], self._text[match.end() : match.end() + 1]
+        if before and after and before in _QUOTES and after in _QUOTES:
+            return True
+        if match["plain"] == "/s" and "<s>" in self._text[self._at : match.start()]:
+            return True
+        if not (match["reasoning"] or match["tool"]) and self._is_amid_words(match):
+            return True
+        span = bisect_right(starts, match.start()) - 1
+        if span < 0 or match.end() > code[span][1]:
+            return False
+        # A fence that began in the reasoning would hide the reasoning's end.
+        inside = self._text[code[span][0] : match.start()]
+        return not (match["reasoning"] and match["close"] and "\n" in inside) or _OPENED.search(inside) is not None
+
+    def _is_amid_words(self, match: re.Match[str]) -> bool:
+        before, after = self._text[max(0, match.start() - 2) : match.start()], self._text[match.end() : match.end() + 2]
+        return bool(_WORD_BEFORE.match(before) and _WORD_AFTER.match(after))
+
+    def _take(self, match: re.Match[str]) -> bool:
+        """Goes on behind the mark; True when the answer is complete."""
+        kind, name = _kind(match)
+        before = self._text[self._at : match.start()]
+        self._at = match.end()
+        if not self._hidden:
+            self._kept.append(before)
+        match kind:
+            case _Kind.REASONING | _Kind.TOOL if not self._hidden:
+                self._hide(before)
+            case _Kind.REASONING_END:
+                # Templates open the reasoning for the model: a lone end closes all that stands before it.
+                if not self._hidden:
+                    self._kept.clear()
+                self._hidden = False
+            case _Kind.TOOL_END:
+                self._hidden = False
+            case _Kind.ANSWER:
+                self._kept.clear()
+                self._hidden, self._answering = False, True
+            case _Kind.ANSWER_END if self._answering and not self._hidden:
+                return self._is_complete()
+            case _Kind.CHANNEL:
+                self._enter_channel()
+            case _Kind.START:
+                return self._start_turn(name)
+            case _Kind.END:
+                self._hidden = False
+                return self._is_complete()
+        return False
+
+    def _hide(self, before: str) -> None:
+        last = before.rstrip(" ")[-1:]
+        self._hidden = True
+        self._broken_off = last.isalnum() or last in (",", ";")
+
+    def _is_complete(self) -> bool:
+        if is_answer("".join(self._kept)):
+            return True
+        self._kept.clear()
+        return False
+
+    def _enter_channel(self) -> None:
+        name = _CHANNEL.match(self._text, self._at)
+        assert name is not None  # noqa: S101  # it matches nothing, too
+        self._at = name.end()
+        if name[1].lower() == "final":
+            self._kept.clear()
+            self._hidden = False
+        elif not self._hidden:
+            self._hide("")
+
+    def _start_turn(self, role: str) -> bool:
+        if self._is_complete():
+            return True
+        if not role and (found := _ROLE.match(self._text, self._at)):
+            role, self._at = found[1].lower(), found.end()
+        self._hidden = role in _ROLES
+        self._broken_off = False
+        return False
+
+
+def _kind(match: re.Match[str]) -> tuple[_Kind, str]:
+    closes = match["close"] == "/"
+    if match["reasoning"]:
+        return (_Kind.REASONING_END if closes else _Kind.REASONING), ""
+    if match["tool"]:
+        return (_Kind.TOOL_END if closes else _Kind.TOOL), ""
+    if match["answer"]:
+        return (_Kind.ANSWER_END if closes else _Kind.ANSWER), ""
+    if bracket := match["reasoning_bracket"]:
+        return (_Kind.REASONING_END if "/" in bracket else _Kind.REASONING), ""
+    if match["calls"]:
+        return (_Kind.TOOL_END if "/" in match["calls"] else _Kind.TOOL), ""
+    if inst := match["inst"]:
+        return (_Kind.NOTHING, "") if "/" in inst else (_Kind.START, "user")
+    if match["sys"] or match["bos"]:
+        return _Kind.NOTHING, ""
+    if match["special_close"]:
+        return _special(match["special_close"].lower() + "_end")
+    return _special((match["special"] or match["plain"]).lower().replace("▁", "_"))
+
+
+def _special(name: str) -> tuple[_Kind, str]:
+    """What <|name|> means, in any model's spelling."""
+    ends = name.startswith(("end", "/")) or name.endswith("end")
+    if "think" in name or "thought" in name:
+        return (_Kind.REASONING_END if ends else _Kind.REASONING), ""
+    if "tool" in name or "function" in name or name in ("python_tag", "call", "action_start", "action_end"):
+        if name == "tool":
+            return _Kind.START, name
+        return (_Kind.TOOL_END if ends else _Kind.TOOL), ""
+    if name == "channel":
+        return _Kind.CHANNEL, ""
+    if name == "channel_end":
+        return _Kind.REASONING_END, ""
+    if name in _ENDS:
+        return _Kind.END, ""
+    if name in _STARTS:
+        return _Kind.START, ""
+    if name in _ROLES or name in ("assistant", "model"):
+        return _Kind.START, name
+    return _Kind.NOTHING, ""
+
+
+def is_answer(text: str) -> bool:
+    """Whether there is a word, a number or a picture in it, not only punctuation and markup."""
+    return any(char.isalnum() or category(char) in ("So", "Sc") for char in text)
+
+
+def code_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where code stands: closed fences and spans on one line, by start and end, ascending."""
+    at = 0
+    for start, end in _fences(text):
+        yield from (match.span() for match in _SPAN.finditer(text, at, start))
+        yield start, end
+        at = end
+    yield from (match.span() for match in _SPAN.finditer(text, at))
+
+
+def _fences(text: str) -> Iterator[tuple[int, int]]:
+    if "```" not in text and "~~~" not in text:
+        return
+    opened: tuple[int, str] | None = None
+    at = 0
+    for line in text.splitlines(keepends=True):
+        if match := _FENCE.match(line):
+            if opened is None:
+                opened = (at, match[1])
+            elif match[1].startswith(opened[1]) and not match[2].strip():
+                yield opened[0], at + len(line)
+                opened = None
+        at += len(line)
