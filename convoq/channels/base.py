@@ -105,8 +105,14 @@ class Channel(Protocol):
         """Reads a verified delivery status. Raises Unrecoverable when it is none."""
         ...
 
-    def split(self, text: str) -> list[str]:
-        """The text in parts that the channel accepts; joined they are the text, nothing lost."""
+    def render(self, markdown: str, address: str) -> str:
+        """The text in the markup that is shown at this address. Once: what is rendered is no Markdown any more."""
+        ...
+
+    def split(self, text: str, *, most: int | None = None) -> list[str]:
+        """The text in parts that the channel accepts; joined they are the text, but for code fences, which each part
+        closes for itself. With `most`, what does not fit into that many parts is left out, from a sentence's end on.
+        """
         ...
 
     async def send(self, message: Outbound) -> Sent:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from convoq.ai.base import AccountRefused, Author, ContextLine, ModelCall, ReplyContext, Responder
+from convoq.ai.outage import SHORTEST
+from convoq.ai.reply import clean
 from convoq.channels.base import Channel
 from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.recording import Received, Recorder
@@ -141,7 +143,11 @@ class AnswerHandler:
             if timedelta(milliseconds=self._clock.now() - turn.waiting[0].at) < OUTAGE_PATIENCE:
                 raise Snooze(error.delay, str(error)) from error
             raise
-        draft = Draft(reply.text, reply.model)
+        # The user's own responder may answer anything, too.
+        text = clean(reply.text)
+        if not text:
+            raise RetryLater(SHORTEST, f"{reply.model}: its answer is empty")
+        draft = Draft(text, reply.model)
         await self._turns.save_draft(turn, draft, context.fence)
         log.info("reply.drafted", conversation_id=turn.conversation.id, answers=len(turn.waiting), model=reply.model)
         return draft
@@ -157,8 +163,10 @@ class AnswerHandler:
         return Unrecoverable(f"{error} (still so after 24 hours)")
 
     async def _commit(self, turn: Turn, draft: Draft, context: ClaimContext, *, last_chance: bool) -> tuple[Job, ...]:
-        parts = channel_of(self._channels, turn.conversation.contact.channel).split(draft.text)
-        if await self._turns.commit_reply(turn, draft.text, parts, context.fence, even_if_newer=last_chance):
+        contact = turn.conversation.contact
+        channel = channel_of(self._channels, contact.channel)
+        parts = channel.split(channel.render(draft.text, contact.address), most=self._timing.max_parts)
+        if await self._turns.commit_reply(turn, "".join(parts), parts, context.fence, even_if_newer=last_chance):
             log.info("reply.committed", conversation_id=turn.conversation.id, parts=len(parts))
             return ()
         # A message came, or a person took over, between the look and the commit: both mean look again.

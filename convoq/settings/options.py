@@ -214,6 +214,9 @@ class ConversationSettings(Section):
     max_wait: Annotated[float, Field(ge=0)] = 20.0
     """The longest that a person who keeps typing waits for an answer, in seconds."""
 
+    max_parts: int = Field(default=4, ge=1, le=20)
+    """The most messages that one answer of the AI may become; a longer one ends early, at a sentence."""
+
     idle_after: Seconds = 900.0
     """Seconds of silence after which a conversation counts as idle."""
 

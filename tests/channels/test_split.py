@@ -56,8 +56,8 @@ def cuts(parts: list[str]) -> list[int]:
 def test_parts_join_to_the_text(text: str, limit: int) -> None:
     parts = split(text, limit)
     joined = "".join(parts)
-    assert re.sub(r"\s+", "", joined) == re.sub(r"\s+", "", text)
-    if text.strip() and not re.search(rf"\s{{{limit // 2},}}", text):
+    assert re.sub(r"\s+|```", "", joined) == re.sub(r"\s+|```", "", text)
+    if text.strip() and "```" not in text and not re.search(rf"\s{{{limit // 2},}}", text):
         assert joined == text
 
 
@@ -165,3 +165,49 @@ def test_a_long_text_takes_linear_time() -> None:
 def test_a_limit_has_room_for_a_character() -> None:
     with pytest.raises(ValueError, match="2 or more"):
         split("x", 1)
+
+
+def test_a_fence_is_closed_in_each_part() -> None:
+    text = "Run this:\n```\n" + "echo one\n" * 12 + "```\nThat is all. " + "More words. " * 5
+    parts = split(text, 80)
+    assert len(parts) > 2
+    assert all(part.count("```") % 2 == 0 for part in parts)
+    assert all(units(part) <= 80 for part in parts)
+    assert "".join(parts).count("echo one") == 12
+
+
+@given(
+    text=st.lists(st.sampled_from(["```\n", "```", "code\n", "word. ", "😀"]), max_size=80).map("".join), limit=limits
+)
+def test_fences_are_closed_within_the_limit(text: str, limit: int) -> None:
+    parts = split(text, limit)
+    assert all(units(part) <= limit for part in parts)
+    if len(parts) > 1:
+        assert all(part.count("```") % 2 == 0 for part in parts)
+
+
+@given(text=texts, limit=limits, most=st.integers(min_value=1, max_value=3))
+def test_no_more_parts_than_asked_for(text: str, limit: int, most: int) -> None:
+    parts = split(text, limit, most=most)
+    assert len(parts) <= most
+    assert all(units(part) <= limit and part.strip() for part in parts)
+
+
+def test_a_text_that_is_too_long_ends_with_a_sentence() -> None:
+    parts = split("One sentence of a long story. " * 300, 100, most=4)
+    assert len(parts) == 4
+    assert parts[-1].endswith("story.")
+
+
+def test_a_text_without_a_sentence_ends_with_an_ellipsis() -> None:
+    assert split("word " * 300, 100, most=1)[0].endswith("word …")
+
+
+def test_code_that_is_too_long_is_closed() -> None:
+    parts = split("```\n" + "echo one\n" * 100 + "```", 100, most=2)
+    assert [part.count("```") for part in parts] == [2, 2]
+    assert parts[-1].endswith("…\n```")
+
+
+def test_what_fits_is_not_shortened() -> None:
+    assert split("Just. Right", most=1) == ["Just. Right"]

@@ -10,11 +10,16 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from convoq.channels.base import DeliveryStatus, Failure, Inbound, Outbound, SendFailed, Sent
+from convoq.channels.markdown import PLAIN, Markup, render
 from convoq.channels.twilio import inbound, split, status
 from convoq.channels.twilio.rest import TwilioRest, error_text
 from convoq.channels.twilio.webhooks import status_url
 from convoq.clock import Clock
+from convoq.logs import log
 from convoq.settings import TwilioSettings
+
+#: What WhatsApp shows as bold, italic, struck through and code. Twilio's other channels show text as it is.
+WHATSAPP: Final = Markup(bold="*", italic="_", strike="~", code="`", fence="```")
 
 _SID: Final = re.compile(r"(?:SM|MM)[0-9a-f]{32}", re.ASCII)
 _PAGE_SIZE: Final = 50
@@ -49,8 +54,15 @@ class TwilioChannel:
     def parse_status(self, form: Sequence[tuple[str, str]], reference: str | None) -> DeliveryStatus:
         return status.parse_status(form, reference)
 
-    def split(self, text: str) -> list[str]:
-        return split.split(text)
+    def render(self, markdown: str, address: str) -> str:
+        return render(markdown, WHATSAPP if address.startswith("whatsapp:") else PLAIN)
+
+    def split(self, text: str, *, most: int | None = None) -> list[str]:
+        parts = split.split(text)
+        if most is None or len(parts) <= most:
+            return parts
+        log.warning("message.shortened", parts=len(parts), kept=most)
+        return split.split(text, most=most)
 
     async def send(self, message: Outbound) -> Sent:
         """Asks Twilio once to send the message. Raises SendFailed, which says whether it may be asked again."""

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
+from convoq.prose import shorten
+
 LIMIT: Final = 1600  #: UTF-16 units that one message may have
+
+_FENCE: Final = "```"
+_OPENING: Final = "```\n"
+_LEAST_FENCED: Final = 10 * len(_OPENING)  # a limit below which fences would leave no room for the text
 
 # From the best place to cut to the worst: after a blank line, a line, a sentence, a word.
 _CUTS: Final = (
@@ -22,15 +28,25 @@ _WINDOW: Final = 3  # parts' worth of text that a cut looks at, so that a long t
 _FULL_ENOUGH: Final = 0.4  # a better place is not worth a part that is emptier than this
 
 
-def split(text: str, limit: int = LIMIT) -> list[str]:
-    """Parts of at most `limit` UTF-16 units; joined they are the text.
+def split(text: str, limit: int = LIMIT, *, most: int | None = None) -> list[str]:
+    """Parts of at most `limit` UTF-16 units; joined they are the text, but for fences that each part closes for itself.
 
     Every part has something to see, because Twilio refuses one that has not: a blank text has no parts, and of white
     space longer than a whole part only what fits beside words is kept. A grapheme or a URL is cut only when it does
-    not fit into one part.
+    not fit into one part. Of a text that takes more than `most` parts, so many are left, the last shortened to whole
+    sentences.
     """
     if limit < 2:
         raise ValueError("a part needs room for at least one character: limit must be 2 or more")
+    # Room for the two fences that a part may need besides its own.
+    fenced = _FENCE in text and limit >= _LEAST_FENCED
+    parts = _pieces(text, limit - 2 * len(_OPENING) if fenced else limit)
+    if most is not None and len(parts) > most:
+        parts = [*parts[: most - 1], shorten(parts[most - 1])]
+    return list(_closed_fences(parts)) if fenced and len(parts) > 1 else parts
+
+
+def _pieces(text: str, limit: int) -> list[str]:
     parts = []
     rest = text
     while len(rest) > limit or _units(rest) > limit:
@@ -39,6 +55,15 @@ def split(text: str, limit: int = LIMIT) -> list[str]:
         rest = rest[cut:]
     parts.append(rest)
     return [part for part in parts if part.strip()]
+
+
+def _closed_fences(parts: list[str]) -> Iterator[str]:
+    """A fence that is open where a part ends is closed there, and opened again in the next."""
+    is_open = False
+    for part in parts:
+        whole = _OPENING + part.lstrip("\n") if is_open else part
+        is_open = whole.count(_FENCE) % 2 == 1
+        yield f"{whole.rstrip()}\n{_FENCE}" if is_open else whole
 
 
 def _cut(text: str, limit: int) -> int:

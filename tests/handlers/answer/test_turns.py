@@ -147,4 +147,4 @@ async def test_the_next_answer_comes_after_the_last_part_of_this_one(house: Hous
     await house.hear("b")
     await house.settle()
     assert house.sent[-1] == "re: b"
-    assert "".join(house.sent[:-1]) == "long " * 800
+    assert "".join(house.sent[:-1]) == ("long " * 800).strip()

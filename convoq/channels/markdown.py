@@ -1,0 +1,258 @@
+"""Turns Markdown, which models write whatever they are told, into what a phone shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from convoq.prose import sendable
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_inline import StateInline
+    from markdown_it.token import Token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Markup:
+    """How a channel writes what Markdown says. An empty mark: it cannot, and the words stand alone."""
+
+    bold: str = ""
+    italic: str = ""
+    strike: str = ""
+    code: str = ""
+    fence: str = ""
+
+
+PLAIN: Final = Markup()
+
+# A text without any of these is the same in Markdown; most replies are.
+_MARKED: Final = re.compile(
+    r"[*_~`#|<>&\\\[\]]|^[^\S\n]*(?:[-+]|\d{1,9}[.)])[^\S\n]|^[^\S\n]|\n[^\S\n]*\n\s*\n|---", re.MULTILINE
+)
+_URL: Final = re.compile(r"\w*://[^\s<>()\[\]\"`]+[^\s<>()\[\]\"`.,;:!?'*_~]")
+_TAGS: Final = {"b": "bold", "strong": "bold", "i": "italic", "em": "italic", "s": "strike", "del": "strike"}
+_TAG: Final = re.compile(r"<(/?)(\w+)\s*/?>")
+_MARK_TOKENS: Final = {"strong": "bold", "em": "italic", "s": "strike"}
+
+
+def render(markdown: str, markup: Markup) -> str:
+    """The text in the channel's markup: headings, tables and lists become lines, a link its words and its URL.
+
+    What has something to see still has; a text that is not Markdown stays as it is. Renders once, not again what it
+    rendered.
+    """
+    if not _MARKED.search(markdown):
+        return markdown
+    rendered = "\n\n".join(_blocks(_parser().parse(markdown), markup)).strip("\n")
+    return sendable(rendered) or markdown  # again: &#8238; has become a character
+
+
+@lru_cache(maxsize=1)
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # late: only a worker renders
+
+    parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    # What people take for text: indented lines, a line of dashes below another, footnotes, angle brackets.
+    parser.disable(["code", "lheading", "reference", "html_block"])
+    parser.inline.ruler.before("newline", "bare_url", _bare_url)
+    # A URL as the model wrote it, not percent-encoded anew.
+    parser.normalizeLink = lambda url: url  # type: ignore[method-assign]
+    parser.normalizeLinkText = lambda link: link  # type: ignore[method-assign]
+    return parser
+
+
+def _bare_url(state: StateInline, silent: bool) -> bool:
+    """Keeps a URL that stands in the text whole: its underscores and stars are no emphasis."""
+    scheme = re.search(r"[a-zA-Z]+$", state.pending) if state.src.startswith("://", state.pos) else None
+    match = _URL.match(state.src, state.pos) if scheme else None
+    if match is None:
+        return False
+    if not silent:
+        state.pending += match[0]
+    state.pos = match.end()
+    return True
+
+
+def _blocks(tokens: Sequence[Token], markup: Markup) -> Iterator[str]:
+    """The blocks of one level, each as its lines."""
+    at = 0
+    while at < len(tokens):
+        end = _end(tokens, at)
+        block = _block(tokens[at], tokens[at + 1 : end], markup)
+        if block.strip():
+            yield block
+        at = end + 1
+
+
+def _end(tokens: Sequence[Token], start: int) -> int:
+    """Where the block that begins here is closed."""
+    depth = 0
+    for at in range(start, len(tokens)):
+        depth += tokens[at].nesting
+        if depth <= 0:
+            return at
+    return len(tokens) - 1
+
+
+def _block(opening: Token, inner: Sequence[Token], markup: Markup) -> str:
+    match opening.type:
+        case "fence":
+            return _fenced(opening.content.rstrip("\n"), markup)
+        case "heading_open":
+            return _marked(_inline(inner[0].children or (), _without_bold(markup)), markup.bold)
+        case "blockquote_open":
+            return "\n".join(f"> {line}".rstrip() for line in "\n\n".join(_blocks(inner, markup)).split("\n"))
+        case "bullet_list_open" | "ordered_list_open":
+            return _list(inner, markup)
+        case "table_open":
+            return _table(inner, markup)
+        case "hr":
+            return ""
+        case "inline":
+            return _inline(opening.children or (), markup)
+    return "\n\n".join(_blocks(inner, markup))
+
+
+def _fenced(code: str, markup: Markup) -> str:
+    return f"{markup.fence}\n{code}\n{markup.fence}" if markup.fence and markup.fence not in code else code
+
+
+def _without_bold(markup: Markup) -> Markup:
+    return Markup(italic=markup.italic, strike=markup.strike, code=markup.code, fence=markup.fence)
+
+
+def _list(inner: Sequence[Token], markup: Markup) -> str:
+    items, at, tight = [], 0, True
+    while at < len(inner):
+        end = _end(inner, at)
+        content = inner[at + 1 : end]
+        bullet = f"{inner[at].info}{inner[at].markup}" if inner[at].info else inner[at].markup.replace("*", "-")
+        tight = tight and not any(token.type == "paragraph_open" and not token.hidden for token in content)
+        lines = "\n".join(_blocks(content, markup)).split("\n")
+        items.append("\n".join([f"{bullet} {lines[0]}", *(f"  {line}" for line in lines[1:])]).rstrip())
+        at = end + 1
+    return "\n".join(items) if tight else "\n\n".join(items)
+
+
+def _table(inner: Sequence[Token], markup: Markup) -> str:
+    """A line a row, each cell after the heading of its column."""
+    rows: list[list[str]] = []
+    for token in inner:
+        if token.type == "tr_open":
+            rows.append([])
+        elif token.type == "inline":
+            rows[-1].append(" ".join(_inline(token.children or (), markup).split("\n")))
+    headings, *lines = rows
+    if not lines:
+        return ", ".join(filter(None, headings))
+    return "\n".join(", ".join(_cells(headings, line)) for line in lines)
+
+
+def _cells(headings: Sequence[str], cells: Sequence[str]) -> Iterator[str]:
+    for heading, cell in zip(headings, cells, strict=False):
+        if cell:
+            yield f"{heading.rstrip(':')}: {cell}" if heading else cell
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A mark whose end has not come yet, and what stands in it."""
+
+    token: Token
+    pieces: list[str]
+
+
+def _inline(tokens: Sequence[Token], markup: Markup) -> str:
+    """One paragraph's text. A mark is written only where the channel would read it as one."""
+    stack: list[_Opened] = []
+    pieces: list[str] = []
+    html = _paired_tags(tokens)
+    for at, token in enumerate(tokens):
+        if token.type.endswith("_open") or html.get(at) == "open":
+            stack.append(_Opened(token, pieces))
+            pieces = []
+        elif token.type.endswith("_close") or html.get(at) == "close":
+            opened, text = stack.pop(), "".join(pieces)
+            pieces = opened.pieces
+            pieces.append(_closed(opened.token, text, pieces, _following(tokens, at), markup))
+        else:
+            pieces.append(_leaf(token, markup))
+    return "".join(pieces)
+
+
+def _following(tokens: Sequence[Token], at: int) -> str:
+    following = tokens[at + 1] if at + 1 < len(tokens) else None
+    return following.content[:1] if following is not None and following.type == "text" else ""
+
+
+def _closed(token: Token, text: str, pieces: list[str], following: str, markup: Markup) -> str:
+    if token.type == "link_open":
+        return _link(text, str(token.attrs.get("href", "")))
+    name = _TAGS[_tag_name(token)] if token.type == "html_inline" else _MARK_TOKENS[token.tag]
+    before = pieces[-1][-1:] if pieces else ""
+    inside_word = before.isalnum() or following.isalnum()
+    if inside_word and token.markup == "*":
+        return f"*{text}*"  # a product of numbers, a footnote: no one stresses the middle of a word
+    return text if inside_word else _marked(text, getattr(markup, name))
+
+
+def _marked(text: str, mark: str) -> str:
+    """Each line for itself, and blanks outside: marks reach no further and stand at words."""
+    if not mark:
+        return text
+    return "\n".join(_marked_line(line, mark) for line in text.split("\n"))
+
+
+def _marked_line(line: str, mark: str) -> str:
+    core = line.strip()
+    if not core or mark in core:
+        return line
+    return line.replace(core, f"{mark}{core}{mark}", 1)
+
+
+def _link(text: str, url: str) -> str:
+    target = re.sub(r"^(?:mailto|tel):", "", url)
+    bare = re.sub(r"^https?://", "", target).rstrip("/")
+    if not target or target.startswith("#"):
+        return text
+    if text.rstrip("/") in (target.rstrip("/"), bare) or not text.strip():
+        return target
+    return f"{text} ({target})"
+
+
+def _leaf(token: Token, markup: Markup) -> str:
+    match token.type:
+        case "softbreak" | "hardbreak":
+            return "\n"
+        case "code_inline":
+            return f"{markup.code}{token.content}{markup.code}" if "`" not in token.content else token.content
+        case "image":
+            return _link(token.content, str(token.attrs.get("src", "")))
+        case "html_inline" if (tag := _TAG.fullmatch(token.content)) and tag[2].lower() == "br":
+            return "\n"
+    return token.content.replace("\xa0", " ")
+
+
+def _tag_name(token: Token) -> str:
+    tag = _TAG.fullmatch(token.content)
+    return tag[2].lower() if tag else ""
+
+
+def _paired_tags(tokens: Sequence[Token]) -> dict[int, str]:
+    """Which HTML tags open and which close a mark; one without its partner is what the text is about."""
+    pairs: dict[int, str] = {}
+    opened: tuple[int, str] | None = None
+    for at, token in enumerate(tokens):
+        if token.type != "html_inline":
+            opened = None if token.nesting else opened  # never across a mark of Markdown's
+        elif token.content.startswith("</"):
+            if opened and opened[1] == _tag_name(token):
+                pairs |= {opened[0]: "open", at: "close"}
+            opened = None
+        elif (name := _tag_name(token)) in _TAGS:
+            opened = (at, name)
+    return pairs

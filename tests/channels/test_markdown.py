@@ -1,0 +1,129 @@
+"""What a model writes as Markdown is shown by a phone as it was meant."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convoq.channels.markdown import PLAIN, render
+from convoq.channels.twilio.channel import WHATSAPP
+
+CASES = [
+    pytest.param(
+        "**bold**, *soft*, _soft_, ~~gone~~", "*bold*, _soft_, _soft_, ~gone~", "bold, soft, soft, gone", id="marks"
+    ),
+    pytest.param("***both***", "_*both*_", "both", id="both"),
+    pytest.param("__two\nlines__", "*two*\n*lines*", "two\nlines", id="lines"),
+    pytest.param("un**frig**able", "unfrigable", "unfrigable", id="inside a word"),
+    pytest.param("`a_b` and `**c**`", "`a_b` and `**c**`", "a_b and **c**", id="code"),
+    pytest.param("```python\nx = '**'\n```", "```\nx = '**'\n```", "x = '**'", id="fence"),
+    pytest.param("# Hours\nMo **9**", "*Hours*\n\nMo *9*", "Hours\n\nMo 9", id="heading"),
+    pytest.param("## **Hours**", "*Hours*", "Hours", id="bold heading"),
+    pytest.param("* one\n* two", "- one\n- two", "- one\n- two", id="bullets"),
+    pytest.param("1. a\n   - b\n2. c", "1. a\n  - b\n2. c", "1. a\n  - b\n2. c", id="nested"),
+    pytest.param("3) a\n4) b", "3) a\n4) b", "3) a\n4) b", id="numbers"),
+    pytest.param("[menu](https://ex.com/m)", "menu (https://ex.com/m)", "menu (https://ex.com/m)", id="link"),
+    pytest.param("[ex.com/m](https://ex.com/m)", "https://ex.com/m", "https://ex.com/m", id="link to itself"),
+    pytest.param("<https://ex.com/_a_>", "https://ex.com/_a_", "https://ex.com/_a_", id="autolink"),
+    pytest.param("[us](mailto:a@b.c) <a@b.c>", "us (a@b.c) a@b.c", "us (a@b.c) a@b.c", id="mail"),
+    pytest.param(
+        "![Map](https://ex.com/m.png)", "Map (https://ex.com/m.png)", "Map (https://ex.com/m.png)", id="image"
+    ),
+    pytest.param(
+        "| Plan | Price |\n|---|---:|\n| **S** | 10 |\n| L | |",
+        "Plan: *S*, Price: 10\nPlan: L",
+        "Plan: S, Price: 10\nPlan: L",
+        id="table",
+    ),
+    pytest.param("> said\n> so", "> said\n> so", "> said\n> so", id="quote"),
+    pytest.param("one\n\n---\n\ntwo", "one\n\ntwo", "one\n\ntwo", id="rule"),
+    pytest.param("<b>bold</b><br>next", "*bold*\nnext", "bold\nnext", id="html"),
+    pytest.param("a &amp; b&nbsp;c", "a & b c", "a & b c", id="entities"),
+    pytest.param(r"2 \* 3 \_x\_", "2 * 3 _x_", "2 * 3 _x_", id="escapes"),
+]
+
+
+@pytest.mark.parametrize(("markdown", "whatsapp", "sms"), CASES)
+def test_markdown_becomes_the_channels_markup(markdown: str, whatsapp: str, sms: str) -> None:
+    assert render(markdown, WHATSAPP) == whatsapp
+    assert render(markdown, PLAIN) == sms
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hello Ana. We open at 9.\n\nSee you!",
+        "5*3*2 = 30, 2 * 3 * 4 = 24, 20* and 30*",
+        "snake_case_name at https://ex.com/__init__/a*b*c",
+        "https://ex.com/a_b_?c=_d_&e=*f*",
+        "+34 600 11 22 33",
+        "+ 5 euros",
+        "- one\n- two",
+        "List<String> and <name> and 1 < 2 & 3 > 2",
+        "The <b> tag has no end here",
+        "[1]: https://ex.com/source",
+        "a | b",
+        "Total\n---",
+        "C:\\path\\new",
+        "[ ] open, [x] done",
+        "1986. What a year",
+        ":-) ;) <3",
+    ],
+)
+def test_what_is_not_markdown_stays(text: str) -> None:
+    expected = "Total" if text.startswith("Total") else text
+    assert render(text, WHATSAPP) == expected
+    assert render(text, PLAIN) == expected
+
+
+def test_a_character_that_is_spelled_out_is_looked_at_too() -> None:
+    assert render("pay &#8238;evil&#0;", PLAIN).isprintable()
+
+
+ATOMS = [
+    "**",
+    "*",
+    "_",
+    "~~",
+    "`",
+    "```\n",
+    "\n",
+    "\n\n",
+    "word",
+    " ",
+    "# ",
+    "- ",
+    "1. ",
+    "> ",
+    "|",
+    "|-|-|\n",
+    "[",
+    "](",
+    ")",
+]
+ATOMS += ["https://ex.com/_a_", "<b>", "</b>", "<br>", "&amp;", "&#8203;", "\\", "![", "    ", "😀"]
+
+
+@given(st.lists(st.sampled_from(ATOMS), max_size=40).map("".join) | st.text(max_size=60))
+def test_any_text_is_rendered_and_still_seen(text: str) -> None:
+    for markup in (WHATSAPP, PLAIN):
+        rendered = render(text, markup)
+        assert bool(rendered.strip()) == bool(text.strip())
+        assert "word" not in text or "word" in rendered
+
+
+@pytest.mark.parametrize("piece", ["[", "![[", "*a ", "`a", "<b>", "a|", "- ", "&", "https://", "~~a", "**a **"])
+def test_a_long_text_does_not_hold_the_others_up(piece: str) -> None:
+    began = time.process_time()
+    render(piece * (32_000 // len(piece)), WHATSAPP)
+    assert time.process_time() - began < 5
+
+
+def test_the_parser_is_loaded_when_it_is_needed() -> None:
+    code = "import sys, convoq.channels.twilio.channel; sys.exit('markdown_it' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
