@@ -81,10 +81,10 @@ def age(seconds: float) -> str:
 
 
 def local_time(ms: int) -> str:
-    """A moment in local time: 2026-11-22 15:04:01."""
+    """A moment in local time, with its zone: 2026-11-22 15:04:01 CET."""
     from datetime import datetime  # here and below: `convoq version` does without
 
-    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def iso_time(ms: int | None) -> str | None:

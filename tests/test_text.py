@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from convoq import text as text_module
 from convoq.cli.terminal.table import cell_width, lines, shorten
-from convoq.text import age, counted, harmless, iso_time, mask_address, masked, printable, size
+from convoq.text import age, counted, harmless, iso_time, local_time, mask_address, masked, printable, size
 
 CONTROLS = [chr(code) for code in [*range(0x20), *range(0x7F, 0xA0)]]
 BIDI = list("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -195,3 +196,13 @@ def test_a_shortened_text_never_takes_more_room(text: str, wide: int) -> None:
 @given(st.lists(st.tuples(st.text(max_size=30), st.text(max_size=30)), max_size=5), st.integers(20, 60))
 def test_no_line_is_wider_than_the_terminal(rows: list[tuple[str, str]], width: int) -> None:
     assert all(cell_width(line) <= width for line in lines(("ONE", "TWO"), rows, width=width))
+
+
+def test_a_local_time_says_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        assert local_time(1_795_633_175_000) == "2026-11-25 19:59:35 CET"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -3,9 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable
 from typing import Final
 
 MOST_DIGITS: Final = 18  # of an id: they all fit into SQLite's integers
+
+
+SINCE: Final = "from then on: 30min, 2h, 7d, or a local time like 2026-11-22 or 2026-11-22T15:04"
+
+_AGO: Final = re.compile(r"([0-9]{1,6})(s|min|h|d|w)")
+_MS: Final = {"s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+
+
+def moment(text: str) -> Callable[[int], int]:
+    """A moment in ms, as a function of now: the clock that counts is known once the database is open."""
+    if found := _AGO.fullmatch(text):
+        ago = int(found[1]) * _MS[found[2]]
+        return lambda now: now - ago
+    from datetime import datetime  # `convoq version` does without
+
+    try:
+        at = datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise argparse.ArgumentTypeError(
+            f"{shortened(text)} is neither a length of time (30min, 2h, 7d) nor a date (2026-11-22T15:04)"
+        ) from None
+    return lambda _: round(at.timestamp() * 1000)
 
 
 def positive(text: str) -> int:
@@ -23,6 +47,18 @@ def job_id(text: str) -> str:
 
 def conversation_id(text: str) -> int:
     return _row_id(text, "a conversation's id")
+
+
+def conversation(text: str) -> str:
+    """A conversation's id, or the person's address; which of them it is, the database tells."""
+    if text.isascii() and text.isdigit():
+        return str(conversation_id(text))
+    address = str(re.sub(r"[\s().-]", "", text))
+    if not re.fullmatch(r"[a-z]+:\S+|\+[0-9]+", address):
+        raise argparse.ArgumentTypeError(
+            f"{shortened(text)} is neither a conversation's id nor an address such as +15551230001"
+        )
+    return address
 
 
 def message_id(text: str) -> int:

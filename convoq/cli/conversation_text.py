@@ -36,7 +36,7 @@ def print_summaries(summaries: Sequence[Summary], *, now: int, full: bool) -> No
         )
         for summary in summaries
     ]
-    print_table(header, rows, right=("ID", "MESSAGES", "WAITING", "LAST"))
+    print_table(header, rows, right=("ID", "MESSAGES", "WAITING", "LAST"), ends=("PERSON",))
 
 
 def _shown_address(conversation: Conversation, full: bool) -> str:

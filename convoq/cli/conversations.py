@@ -6,15 +6,18 @@ import argparse
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from convoq.cli.arguments import conversation_id, message_id, positive
+from convoq.cli.arguments import SINCE, conversation, conversation_id, message_id, moment, positive
 from convoq.cli.terminal.output import print_json, print_raw, say
 from convoq.errors import ConvoqError
 
 if TYPE_CHECKING:
     from convoq.conversations.queries import ConversationFilter, Line, Reading
+    from convoq.conversations.records import Conversation
     from convoq.db import Database
     from convoq.settings import Options
 
+LEAST_DIGITS: Final = 5  # of a number that is looked for in addresses, where no conversation has it for an id
+MOST_DIGITS_OF_PHONE: Final = 15
 LOOK_INTERVAL: Final = 0.25  # seconds between two looks for what is new; a look that finds nothing costs microseconds
 
 
@@ -42,6 +45,7 @@ def _add_list(commands: Any) -> None:
     group.add_argument("--status", action="append", choices=("active", "idle", "closed"), help="with this status")
     group.add_argument("--owner", action="append", choices=("ai", "human", "nobody"), help="answered by")
     group.add_argument("--address", metavar="TEXT", help="with this in the person's address, e.g. 5551230001")
+    group.add_argument("--since", type=moment, metavar="WHEN", help=SINCE)
     group.add_argument("--text", metavar="TEXT", help="with this text in a message")
     group.add_argument("--waiting", action="store_true", help="with a message that waits for its answer")
     group.add_argument(
@@ -64,7 +68,7 @@ def _add_show(commands: Any) -> None:
         "shown in full; control characters in messages are shown escaped.",
         epilog="example:\n  convoq conversations show 12 --limit 20",
     )
-    showing.add_argument("id", type=conversation_id, metavar="ID")
+    showing.add_argument("id", type=conversation, metavar="ID", help="its id, or a person's number: their latest one")
     showing.add_argument("--limit", type=positive, default=200, metavar="N", help="the newest N (default: %(default)s)")
     showing.add_argument("--before", type=message_id, metavar="MESSAGE", help="those before this message")
     form = showing.add_mutually_exclusive_group()
@@ -86,7 +90,9 @@ def _add_tail(commands: Any) -> None:
         "with the numbers in them. With --json: one object a line.",
         epilog="example:\n  convoq conversations tail --json | jq .message.text",
     )
-    tailing.add_argument("id", nargs="?", type=conversation_id, metavar="ID", help="only this conversation")
+    tailing.add_argument(
+        "id", nargs="?", type=conversation, metavar="ID", help="only this one: its id, or a person's number"
+    )
     tailing.add_argument("--lines", "-n", type=int, default=10, metavar="N", help="start with N (default: %(default)s)")
     tailing.add_argument("--full", action="store_true", help="addresses in full")
     tailing.add_argument("--json", action="store_true", help="for programs, one object a line")
@@ -103,7 +109,7 @@ def list_conversations(args: argparse.Namespace) -> int:
         async with open_existing(options) as database:
             reading = Reading(database)
             before = await _place(reading, args.before)
-            found = await reading.find(_filter(args), limit=args.limit + 1, before=before)
+            found = await reading.find(_filter(args, database.clock.now()), limit=args.limit + 1, before=before)
             shown, more = found[: args.limit], len(found) > args.limit
             if args.json:
                 print_json(conversations_document(shown, more=more, full=args.full))
@@ -125,7 +131,7 @@ async def _place(reading: Reading, before: int | None) -> tuple[int, int] | None
     return conversation.last_message_at, conversation.id
 
 
-def _filter(args: argparse.Namespace) -> ConversationFilter:
+def _filter(args: argparse.Namespace, now: int) -> ConversationFilter:
     from convoq.conversations.queries import ConversationFilter
     from convoq.conversations.states import Owner, Status
 
@@ -134,9 +140,29 @@ def _filter(args: argparse.Namespace) -> ConversationFilter:
         owners=tuple(map(Owner, args.owner)) if args.owner else None,
         address=args.address,
         text=args.text,
+        since=None if args.since is None else args.since(now),
         waiting=args.waiting,
         failed=args.failed,
     )
+
+
+async def _resolve(reading: Reading, given: str) -> Conversation:
+    """The conversation with this id, else the latest one of the person with this number. Raises ConvoqError."""
+    from convoq.conversations.queries import ConversationFilter
+
+    found = await reading.get(int(given)) if given.isdigit() else None
+    if found is not None:
+        return found
+    if not LEAST_DIGITS <= len(given) <= MOST_DIGITS_OF_PHONE and given.isdigit():
+        raise ConvoqError(f"there is no conversation {given}")
+    summaries = await reading.find(ConversationFilter(address=given), limit=50)
+    people = list(dict.fromkeys(summary.conversation.contact.address for summary in summaries))
+    if not people:
+        raise ConvoqError(f"there is no conversation with {given}")
+    if len(people) > 1 and given not in people:
+        raise ConvoqError(f"{given} is in {len(people)} addresses: say which ({', '.join(people[:5])})")
+    wanted = given if given in people else people[0]
+    return next(one.conversation for one in summaries if one.conversation.contact.address == wanted)
 
 
 def show_conversation(args: argparse.Namespace) -> int:
@@ -148,7 +174,9 @@ def show_conversation(args: argparse.Namespace) -> int:
 
     async def main(options: Options) -> int:
         async with open_jobs(options) as (database, admin):
-            transcript = await Reading(database).transcript(args.id, limit=args.limit, before=args.before)
+            reading = Reading(database)
+            found = await _resolve(reading, args.id)
+            transcript = await reading.transcript(found.id, limit=args.limit, before=args.before)
             if transcript is None:
                 raise ConvoqError(f"there is no conversation {args.id}")
             jobs = await unanswered_jobs(transcript, admin)
@@ -170,9 +198,8 @@ def tail(args: argparse.Namespace) -> int:
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
-            if args.id is not None and await Reading(database).get(args.id) is None:
-                raise ConvoqError(f"there is no conversation {args.id}")
-            await _Tail(database, args.id, full=args.full, as_json=args.json).run(max(0, args.lines))
+            only = None if args.id is None else (await _resolve(Reading(database), args.id)).id
+            await _Tail(database, only, full=args.full, as_json=args.json).run(max(0, args.lines))
             return 0
 
     return run_async(main(load_settings(args.config).options))

@@ -8,19 +8,10 @@ from collections.abc import Iterator, Sequence
 from convoq.cli.terminal.output import colored
 from convoq.cli.terminal.table import print_table
 from convoq.monitoring.documents import last_line, parsed, priority_name
-from convoq.queue.base import JobRecord, JobState
+from convoq.queue.base import JobRecord, JobState, Standing
 from convoq.text import age, harmless, local_time, masked
 
 COLORS = {"running": "green", "dead": "red", "scheduled": "yellow"}
-
-
-def standing(record: JobRecord, now: int) -> str:
-    """The job's state in an operator's words: a ready one may be running or wait for its time."""
-    if record.state is not JobState.READY:
-        return str(record.state)
-    if record.running:
-        return "running"
-    return "scheduled" if record.due_at is not None and record.due_at > now else "ready"
 
 
 def print_jobs(records: Sequence[JobRecord], *, now: int, full: bool) -> None:
@@ -30,25 +21,25 @@ def print_jobs(records: Sequence[JobRecord], *, now: int, full: bool) -> None:
         (
             record.id,
             record.kind,
-            standing(record, now),
+            record.standing,
             f"{record.attempt}/{record.max_attempts}",
             age((now - record.enqueued_at) / 1000),
             _due(record, now),
             _shown(record.ordering_key or "", full),
-            _shown(f"waits: {waits}" if (waits := _waits(record, now)) else last_line(record.error), full),
+            _shown(f"waits: {waits}" if (waits := _waits(record)) else last_line(record.error), full),
         )
         for record in records
     ]
-    print_table(header, rows, right=("ID", "TRIES", "AGE"))
+    print_table(header, rows, right=("ID", "TRIES", "AGE"), ends=("LANE",))
 
 
-def _waits(record: JobRecord, now: int) -> str:
+def _waits(record: JobRecord) -> str:
     """Why a job waits whose time has not come."""
-    return (record.reason or "") if standing(record, now) == "scheduled" else ""
+    return (record.reason or "") if record.standing is Standing.SCHEDULED else ""
 
 
 def _due(record: JobRecord, now: int) -> str:
-    if standing(record, now) != "scheduled" or record.due_at is None:
+    if record.standing is not Standing.SCHEDULED or record.due_at is None:
         return ""
     return f"in {age((record.due_at - now) / 1000)}"
 
@@ -61,7 +52,7 @@ def print_job(record: JobRecord, *, now: int, apart: bool) -> None:
     """All about one job."""
     if apart:
         print()
-    state = standing(record, now)
+    state = record.standing
     print(colored("bold", f"Job {record.id}: {harmless(record.kind)}"), colored(COLORS.get(state, "dim"), state))
     for name, value in _facts(record, now):
         print(f"  {name:<9} {harmless(value)}")
@@ -89,7 +80,7 @@ def _facts(record: JobRecord, now: int) -> Iterator[tuple[str, str]]:
         yield "worker", record.worker
     elif record.state is JobState.READY and record.due_at is not None:
         yield "due", moment(record.due_at)
-        if waits := _waits(record, now):
+        if waits := _waits(record):
             yield "because", waits
     if record.finished_at is not None:
         yield "ended", moment(record.finished_at)

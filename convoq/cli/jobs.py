@@ -90,7 +90,7 @@ def _add_list(commands: Any) -> None:
         description="Lists jobs, newest first. Phone numbers are masked unless --full is given.",
         epilog="example:\n  convoq jobs list --state dead --limit 20",
     )
-    add_filters(listing, ("ready", "done", "dead", "cancelled"))
+    add_filters(listing, ("ready", "scheduled", "running", "done", "dead", "cancelled"))
     listing.add_argument("--limit", type=positive, default=50, metavar="N", help="at most N (default: %(default)s)")
     listing.add_argument("--before", type=job_id, metavar="ID", help="the page before this job")
     listing.add_argument("--full", action="store_true", help="phone numbers in full")
@@ -138,7 +138,9 @@ def list_jobs(args: argparse.Namespace) -> int:
     async def main(options: Options) -> int:
         async with open_jobs(options) as (database, jobs):
             # One more than is shown tells whether there are more.
-            found = await jobs.list(job_filter(args), limit=args.limit + 1, before=args.before)
+            found = await jobs.list(
+                job_filter(args, now=database.clock.now()), limit=args.limit + 1, before=args.before
+            )
             records, more = found[: args.limit], len(found) > args.limit
             if args.json:
                 print_json(jobs_document(records, more=more, full=args.full))
@@ -182,10 +184,11 @@ def change_jobs(args: argparse.Namespace) -> int:
     if not (is_narrowed(args) or args.all):
         raise UsageError(f"say which jobs: ids, a filter such as --kind, or --all (convoq jobs {verb.name} -h)")
     ids = given_ids(args)
-    where = job_filter(args, states=verb.states if ids else verb.default_states)
+    states = verb.states if ids else verb.default_states
 
     async def main(options: Options) -> int:
-        async with open_jobs(options) as (_, jobs):
+        async with open_jobs(options) as (database, jobs):
+            where = job_filter(args, now=database.clock.now(), states=states)
             count = await jobs.count(where)
             if args.dry_run:
                 print(f"{counted(count, 'job')} would be {verb.past}")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from convoq.cli.arguments import job_id
+from convoq.cli.arguments import SINCE, job_id, moment
 from convoq.cli.terminal.output import UsageError
 
 if TYPE_CHECKING:
@@ -16,11 +16,12 @@ MOST_IDS: Final = 1000  # that one command takes: one SQL variable each, of 3276
 
 
 def add_filters(parser: argparse.ArgumentParser, states: Sequence[str]) -> None:
-    """The options that choose jobs. Each may be given several times, except --lane and --text."""
+    """The options that choose jobs. Each may be given several times, except --lane, --text and --since."""
     group = parser.add_argument_group("which jobs (every given condition holds)")
     group.add_argument("--id", action="append", type=job_id, metavar="ID", dest="more_ids", help="this job")
     if states:
         group.add_argument("--state", action="append", choices=states, help="in this state")
+    group.add_argument("--since", type=moment, metavar="WHEN", help=SINCE)
     group.add_argument("--kind", action="append", metavar="KIND", help="of this kind, e.g. process_ai_response")
     group.add_argument("--lane", metavar="KEY", help="with this ordering key")
     group.add_argument("--text", metavar="TEXT", help="with this text in the payload or the error")
@@ -36,19 +37,23 @@ def given_ids(args: argparse.Namespace) -> tuple[str, ...]:
 
 def is_narrowed(args: argparse.Namespace) -> bool:
     """Whether anything at all chooses among the jobs."""
-    wanted = (given_ids(args), getattr(args, "state", None), args.kind, args.lane, args.text)
+    wanted = (given_ids(args), getattr(args, "state", None), args.kind, args.lane, args.text, args.since)
     return any(value is not None and value != () for value in wanted)
 
 
-def job_filter(args: argparse.Namespace, *, states: Sequence[str] | None = None) -> JobFilter:
-    """`states` are meant where the arguments name none."""
-    from convoq.queue.base import JobFilter, JobState
+def job_filter(args: argparse.Namespace, *, now: int, states: Sequence[str] | None = None) -> JobFilter:
+    """`states` are meant where the arguments name none; `now` is ms on the queue's clock."""
+    from convoq.queue.base import JobFilter, JobState, Standing
 
-    chosen = getattr(args, "state", None) or states
+    standings = tuple(map(Standing, getattr(args, "state", None) or ()))
+    of_standings = tuple(dict.fromkeys(standing.state for standing in standings))
+    split = JobState.READY in of_standings
     return JobFilter(
         ids=given_ids(args) or None,
         kinds=tuple(args.kind) if args.kind else None,
-        states=tuple(map(JobState, chosen)) if chosen else None,
+        states=of_standings or (tuple(map(JobState, states)) if states else None),
+        standings=standings if split else None,
+        since=None if args.since is None else args.since(now),
         ordering_key=args.lane,
         text=args.text,
     )

@@ -25,6 +25,7 @@ class ConversationFilter:
     owners: tuple[Owner, ...] | None = None
     address: str | None = None  #: somewhere in the person's address
     text: str | None = None  #: somewhere in a message
+    since: int | None = None  #: with a message then or later: ms on the queue's clock
     waiting: bool = False  #: a message waits for its answer
     failed: bool = False  #: a message was never answered, or a part of ours not sent or not delivered
 
@@ -201,6 +202,9 @@ def _condition(where: ConversationFilter) -> tuple[str, dict[str, object]]:
     if where.text is not None:
         clauses.append(WITH_TEXT)
         values["text"] = where.text
+    if where.since is not None:
+        clauses.append("c.last_message_at >= :since")
+        values["since"] = where.since
     if where.waiting:
         clauses.append(WITH_WAITING)
     if where.failed:

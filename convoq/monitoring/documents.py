@@ -162,6 +162,7 @@ def job_document(record: JobRecord, *, full: bool, payload: bool = False) -> dic
         "id": record.id,
         "kind": record.kind,
         "state": str(record.state),
+        "standing": str(record.standing),
         "running": record.running,
         "attempt": record.attempt,
         "max_attempts": record.max_attempts,

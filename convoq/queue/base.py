@@ -101,6 +101,21 @@ def settle_nothing(tx: Transaction, ending: Ending, job_ids: Sequence[str]) -> N
     """For queues whose jobs have no effects elsewhere."""
 
 
+class Standing(enum.StrEnum):
+    """A job's state in an operator's words: what is ready may also run, or wait for its time."""
+
+    READY = "ready"
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+    @property
+    def state(self) -> JobState:
+        return JobState.READY if self in (Standing.SCHEDULED, Standing.RUNNING) else JobState(self)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
     """Which jobs: every given condition holds."""
@@ -108,6 +123,8 @@ class JobFilter:
     ids: tuple[str, ...] | None = None
     kinds: tuple[str, ...] | None = None
     states: tuple[JobState, ...] | None = None
+    standings: tuple[Standing, ...] | None = None  #: narrower than `states`, and slower to find
+    since: int | None = None  #: enqueued then or later: ms on the queue's clock
     ordering_key: str | None = None
     text: str | None = None  #: somewhere in the payload or the error
 
@@ -133,6 +150,13 @@ class JobRecord:
     error: str | None
     dedup_key: str | None
     reason: str | None = None  #: why its lane waits
+    scheduled: bool = False  #: its lane's time has not come, and nothing runs in it
+
+    @property
+    def standing(self) -> Standing:
+        if self.state is not JobState.READY:
+            return Standing(self.state)
+        return Standing.RUNNING if self.running else Standing.SCHEDULED if self.scheduled else Standing.READY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

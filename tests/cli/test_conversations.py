@@ -41,7 +41,7 @@ def test_the_list_has_the_latest_first_and_the_last_message(place: Place, capsys
         (["--waiting"], [2]), (["--status", "active"], [2, 1]), (["--status", "closed"], []),
         (["--address", "0002"], [2]),
         (["--text", "Hello"], [1]), (["--owner", "human"], []), (["--failed"], []), (["--limit", "1"], [2]),
-        (["--before", "2"], [1]),
+        (["--before", "2"], [1]), (["--since", "1h"], [2, 1]), (["--since", "2100-01-01"], []),
     ],
 )  # fmt: skip
 def test_filters_choose(
@@ -55,6 +55,31 @@ def test_filters_choose(
     document = json.loads(capsys.readouterr().out)
     assert [conversation["id"] for conversation in document["conversations"]] == found
     assert document["schema_version"] == 1
+
+
+@pytest.mark.parametrize("given", ["+34600000002", "34600000002", BEN, "+34 600-000-002", "2"])
+def test_a_persons_number_shows_their_latest_conversation(
+    given: str, place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: receive(database, "Hello", sid=1))
+    place.prepare(lambda database: receive(database, "Anyone?", sid=2, address=BEN, name="Ben"))
+
+    assert place.run("conversations", "show", given) == 0
+    assert capsys.readouterr().out.startswith(f"Conversation 2: Ben, {BEN}\n")
+
+
+def test_a_number_that_nobody_or_several_have_is_said(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: receive(database, "Hello", sid=1))
+    place.prepare(lambda database: receive(database, "Anyone?", sid=2, address=BEN))
+
+    assert place.run("conversations", "show", "+15551230001") == 1
+    assert place.run("conversations", "show", "+3460000000") == 1
+    assert place.run("conversations", "show", "Ana") == 2
+
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[0] == "convoq: there is no conversation with +15551230001"
+    assert errors[1] == f"convoq: +3460000000 is in 2 addresses: say which ({BEN}, {ANA})"
+    assert "'Ana' is neither a conversation's id nor an address" in errors[2]
 
 
 def test_the_transcript_says_what_became_of_each_message(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,6 +60,47 @@ def test_the_list_is_newest_first_and_says_where_each_job_stands(
     assert rows[-1][-4:] == ["ValueError:", "no", "such", "customer"]
 
 
+@pytest.mark.parametrize(
+    ("chosen", "kinds"),
+    [
+        (["scheduled"], ["sleeps"]), (["running"], ["runs"]), (["ready"], ["waits", "behind"]), (["dead"], ["dies"]),
+        (["running", "dead"], ["runs", "dies"]),
+        (["ready", "scheduled", "running"], ["sleeps", "waits", "behind", "runs"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_state_that_is_shown_is_the_one_to_filter_by(
+    chosen: list[str], kinds: list[str], place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: bury(database, [job("dies")]))
+    place.prepare(lambda database: claim_one(database, job("runs", ordering_key="lane")))
+    others = [job("behind", ordering_key="lane"), job("waits"), job("sleeps", delay=3600)]
+    place.prepare(lambda database: enqueue(database, others))
+
+    assert place.run("jobs", "list", *(word for state in chosen for word in ("--state", state)), "--json") == 0
+
+    found = printed_json(capsys)["jobs"]
+    assert [record["kind"] for record in found] == kinds
+    assert {record["standing"] for record in found} == set(chosen)
+
+
+@pytest.mark.parametrize(("since", "found"), [("2h", ["new"]), ("4d", ["new", "old"]), ("2001-01-01", ["new", "old"])])
+def test_since_leaves_out_what_is_older(
+    since: str, found: list[str], place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: enqueue(database, [job("old")]))
+    place.execute("UPDATE jobs SET enqueued_at = enqueued_at - 3 * 86400000")
+    place.prepare(lambda database: enqueue(database, [job("new")]))
+
+    assert place.run("jobs", "list", "--since", since, "--json") == 0
+    assert [record["kind"] for record in printed_json(capsys)["jobs"]] == found
+
+
+@pytest.mark.parametrize("since", ["yesterday", "-2h", "2", "2026-13-01", ""])
+def test_a_since_that_is_no_time_is_wrong_usage(since: str, place: Place) -> None:
+    assert place.run("jobs", "list", f"--since={since}") == 2
+
+
 def test_a_job_that_waits_says_why(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.prepare(lambda database: snooze(database, job("asks"), "the model is down"))
     assert place.run("jobs", "list") == 0

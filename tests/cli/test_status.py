@@ -56,6 +56,24 @@ def test_a_message_waits_for_its_answer_from_the_webhook_on(place: Place, capsys
     assert conversations["by_status"] == {"active": 2, "idle": 0, "closed": 0}
 
 
+@pytest.mark.parametrize("verb", ["cancel", "discard"])
+def test_nothing_waits_any_more_for_a_job_that_an_operator_has_ended(
+    verb: str, place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(announce)
+    place.prepare(lambda database: receive(database, "Hello"))
+    if verb == "discard":
+        place.execute("UPDATE jobs SET state = 'dead', finished_at = enqueued_at")
+        place.execute("DELETE FROM lanes")
+    assert document(place, capsys)["conversations"]["waiting"] == 1
+
+    assert place.run("jobs", verb, "1") == 0
+    capsys.readouterr()
+
+    assert document(place, capsys)["conversations"]["waiting"] == 0
+    assert place.run("status", "--exit-code", "--max-wait", "0") == 0
+
+
 def test_sends_are_counted_by_what_became_of_them(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     for sid, change in enumerate(
         ("state = 'ambiguous'", "state = 'failed'", "delivery = 'undelivered'", "error = NULL")

@@ -47,9 +47,9 @@ def job(**more: Any) -> JobRecord:
 
 
 JOB = {
-    "id": "7", "kind": "greet", "state": "dead", "running": False, "attempt": 8, "max_attempts": 8,
-    "priority": "people", "lane": f"twilio|{MASKED_OURS}|{MASKED_ANA}", "enqueued_at": T0, "due_at": None,
-    "claimed_at": T1, "finished_at": T1, "reason": f"waits for {MASKED_ANA}", "worker": None,
+    "id": "7", "kind": "greet", "state": "dead", "standing": "dead", "running": False, "attempt": 8,
+    "max_attempts": 8, "priority": "people", "lane": f"twilio|{MASKED_OURS}|{MASKED_ANA}", "enqueued_at": T0,
+    "due_at": None, "claimed_at": T1, "finished_at": T1, "reason": f"waits for {MASKED_ANA}", "worker": None,
     "dedup_key": f"in:{MASKED_ANA}", "error": f"ValueError: no {MASKED_ANA}",
 }  # fmt: skip
 

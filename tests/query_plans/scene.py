@@ -20,7 +20,7 @@ from convoq.loopback.faults import error, refused, reset, too_many
 from convoq.monitoring.audit import examine
 from convoq.monitoring.processes import Processes
 from convoq.monitoring.snapshot import take
-from convoq.queue.base import JobFilter, JobState
+from convoq.queue.base import JobFilter, JobState, Standing
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.scheduler.progress import SqlProgress
 from tests.clock import ManualClock
@@ -30,10 +30,11 @@ LANE = conversation_key("twilio", OURS, ANA)
 # A value for each field: a new one is a new way to search, and wants its own.
 JOB_FIELDS: dict[str, Any] = {
     "ids": ("1", "2"), "kinds": ("x", "y"), "states": (JobState.DEAD,), "ordering_key": LANE, "text": "hello",
+    "standings": (Standing.RUNNING,), "since": 1,
 }  # fmt: skip
 CONVERSATION_FIELDS: dict[str, Any] = {
     "statuses": (Status.ACTIVE,), "owners": (Owner.AI,), "address": "+1555", "text": "hello", "waiting": True,
-    "failed": True,
+    "failed": True, "since": 1,
 }  # fmt: skip
 
 

@@ -14,9 +14,15 @@ GAP: Final = "  "
 LEAST: Final = 8  # what a shortened column keeps
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Prints the rows under their header. Columns named in `right` are numbers; whatever the cells hold is harmless."""
-    for line in lines(header, rows, right=right, width=terminal_width()):
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), ends: Sequence[str] = ()
+) -> None:
+    """Prints the rows under their header; whatever the cells hold is harmless.
+
+    Columns named in `right` are numbers. Those in `ends` hold addresses, which are told apart by their ends: they are
+    shortened in the middle.
+    """
+    for line in lines(header, rows, right=right, ends=ends, width=terminal_width()):
         print(line)
 
 
@@ -26,15 +32,22 @@ def terminal_width() -> int | None:
 
 
 def lines(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), width: int | None = None
-) -> Iterator[str]:
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), ends: Sequence[str] = (),
+    width: int | None = None,
+) -> Iterator[str]:  # fmt: skip
     """The table's lines, none wider than `width` where that is possible."""
     cells = [tuple(header), *(tuple(harmless(cell) for cell in row) for row in rows)]
     widths = [max(map(cell_width, column)) for column in zip(*cells, strict=True)]
     if width is not None:
         _shrink(widths, width - len(GAP) * (len(widths) - 1), [name in right for name in header])
     for row in cells:
-        padded = (_pad(cell, wide, right=name in right) for cell, wide, name in zip(row, widths, header, strict=True))
+        shortened = (
+            shorten_middle(cell, wide) if name in ends else shorten(cell, wide)
+            for cell, wide, name in zip(row, widths, header, strict=True)
+        )
+        padded = (
+            _pad(cell, wide, right=name in right) for cell, wide, name in zip(shortened, widths, header, strict=True)
+        )
         yield GAP.join(padded).rstrip()
 
 
@@ -51,7 +64,6 @@ def _shrink(widths: list[int], room: int, fixed: Sequence[bool]) -> None:
 
 
 def _pad(cell: str, wide: int, *, right: bool) -> str:
-    cell = shorten(cell, wide)
     blank = " " * (wide - cell_width(cell))
     return blank + cell if right else cell + blank
 
@@ -67,6 +79,20 @@ def shorten(text: str, wide: int) -> str:
             break
         kept.append(char)
     return "".join(kept) + "…"
+
+
+def shorten_middle(text: str, wide: int) -> str:
+    """The text in at most `wide` columns, its end kept rather than its beginning."""
+    if cell_width(text) <= wide:
+        return text
+    head = shorten(text, max(1, wide // 3 + 1))
+    kept, room = [], wide - cell_width(head)
+    for char in reversed(text):
+        room -= _char_width(char)
+        if room < 0:
+            break
+        kept.append(char)
+    return head + "".join(reversed(kept))
 
 
 def cell_width(text: str) -> int:

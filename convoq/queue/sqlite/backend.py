@@ -209,7 +209,7 @@ class SqliteQueue:
         return await self._database.read(listing.find, where, now, limit, before)
 
     async def count(self, where: JobFilter) -> int:
-        return await self._database.read(listing.count, where)
+        return await self._database.read(listing.count, where, self._database.clock.now())
 
     async def get(self, job_id: str) -> JobRecord | None:
         found = await self.list(JobFilter(ids=(job_id,)), limit=1)

@@ -12,11 +12,17 @@ from convoq.queue.sqlite.enqueue import JOIN_LANE
 
 # A job runs while the lease of the claim that charged it lives.
 RUNNING = "coalesce(j.receipt = l.receipt AND l.due_at > :now, 0)"
+SCHEDULED = f"coalesce(NOT {RUNNING} AND l.receipt IS NULL AND l.due_at > :now, 0)"
+STANDING = f"""
+    CASE WHEN j.state <> 'ready' THEN j.state WHEN {RUNNING} THEN 'running' WHEN {SCHEDULED} THEN 'scheduled'
+    ELSE 'ready' END
+"""
 WAITING_SINCE = f"CASE WHEN j.lane LIKE '{RESERVED}%' THEN max(j.enqueued_at, l.due_at) ELSE j.enqueued_at END"
 
 RECORDS = f"""
     SELECT j.id, j.lane, j.kind, j.payload, j.state, j.attempt, j.max_attempts, j.priority, j.enqueued_at,
-           j.claimed_at, j.finished_at, l.due_at, {RUNNING}, l.worker, j.error, j.dedup_key, l.reason
+           j.claimed_at, j.finished_at, l.due_at, {RUNNING}, l.worker, j.error, j.dedup_key, l.reason,
+           {SCHEDULED}
     FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id AND j.state = 'ready'
 """
 STATS = f"""
@@ -64,9 +70,11 @@ def find(tx: Transaction, where: JobFilter, now: int, limit: int, before: str | 
     return [_record(row) for row in rows]
 
 
-def count(tx: Transaction, where: JobFilter) -> int:
+def count(tx: Transaction, where: JobFilter, now: int) -> int:
     condition, values = _condition(where)
-    return int(tx.execute(f"SELECT count(*) FROM jobs AS j WHERE {condition}", values).fetchone()[0])
+    lanes = "" if where.standings is None else "LEFT JOIN lanes AS l ON l.id = j.lane_id"
+    found = tx.execute(f"SELECT count(*) FROM jobs AS j {lanes} WHERE {condition}", {**values, "now": now})
+    return int(found.fetchone()[0])
 
 
 def busy(tx: Transaction, ordering_keys: Sequence[str]) -> set[str]:
@@ -151,6 +159,11 @@ def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:
     if where.states is not None:
         among("state", where.states)
         clauses += _index_terms(where.states)
+    if where.standings is not None:
+        clauses.append(f"{STANDING} IN ({', '.join(repr(str(standing)) for standing in where.standings)})")
+    if where.since is not None:
+        clauses.append("j.enqueued_at >= :since")
+        values["since"] = where.since
     if where.ordering_key is not None:
         clauses.append("j.lane = :lane")
         values["lane"] = where.ordering_key
@@ -175,10 +188,11 @@ def _number(job_id: str) -> int:
 def _record(row: tuple[object, ...]) -> JobRecord:
     names = (
         *("id", "ordering_key", "kind", "payload", "state", "attempt", "max_attempts", "priority", "enqueued_at"),
-        *("claimed_at", "finished_at", "due_at", "running", "worker", "error", "dedup_key", "reason"),
+        *("claimed_at", "finished_at", "due_at", "running", "worker", "error", "dedup_key", "reason", "scheduled"),
     )
     fields = dict(zip(names, row, strict=True))
     lane = str(fields["ordering_key"])
     fields["ordering_key"] = None if lane.startswith(RESERVED) else lane
     fields |= {"id": str(fields["id"]), "state": JobState(str(fields["state"])), "running": bool(fields["running"])}
+    fields["scheduled"] = bool(fields["scheduled"])
     return JobRecord(**fields)  # type: ignore[arg-type] # the columns' types are the table's, which is STRICT
