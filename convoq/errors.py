@@ -63,9 +63,11 @@ class Unrecoverable(ConvoqError):
     """No retry can help: bury the job in the dead letters with this reason."""
 
 
+SHORTEST_WAIT = 0.001
 LONGEST_WAIT = 30 * 86_400.0
+NO_WAIT = 1.0  # what stands for no wait at all: a job that is due again at once would spin
 
 
 def _bounded(delay: float) -> float:
-    """Any number a handler may come up with as a wait: none below zero, none for ever, NaN is none."""
-    return min(max(delay, 0.0), LONGEST_WAIT) if delay == delay else 0.0  # NaN alone differs from itself
+    """Any number of seconds that a handler may come up with as a wait: nothing, less and NaN are a second."""
+    return min(delay, LONGEST_WAIT) if delay >= SHORTEST_WAIT else NO_WAIT  # NaN is not greater than anything

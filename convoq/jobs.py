@@ -42,6 +42,8 @@ class NewJob:
             raise ValueError(
                 f'an ordering key is not empty and does not start with "{RESERVED}": {self.ordering_key!r}'
             )
+        if self.dedup_key is not None and not self.dedup_key.strip():
+            raise ValueError("a dedup key is not empty: all jobs that share one are the first of them")
         if not 0 <= self.delay <= LONGEST_DELAY:
             raise ValueError(f"a delay is 0 to {LONGEST_DELAY:g} seconds, not {self.delay}")
         if self.max_attempts is not None and not 1 <= self.max_attempts <= MOST_ATTEMPTS:

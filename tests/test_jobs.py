@@ -31,3 +31,9 @@ def test_a_message_cannot_be_delayed_out_of_its_order() -> None:
 def test_what_is_no_json_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         raw_job("mine", {"x": float("nan")})
+
+
+@pytest.mark.parametrize("key", ["", " ", "\n"])
+def test_an_empty_dedup_key_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="a dedup key is not empty"):
+        raw_job("mine", {}, dedup_key=key)

@@ -39,11 +39,11 @@ class JobContext:
     async def send(self, *, sender: str, to: str, body: str) -> Enqueued:
         """Sends a message in the order of its conversation; once, however often this job is run.
 
-        (As long as it sends the same messages in every run: the job, the person and the text are the identity.)
+        (As long as it sends the same messages in every run: the job, both addresses and the text are the identity.)
         """
         body = sendable(body)
         return await self._queue.enqueue(
-            message_job(sender, to, body, dedup_key=f"job:{self.id}:{_fingerprint(to, body)}")
+            message_job(sender, to, body, dedup_key=f"job:{self.id}:{_fingerprint(sender, to, body)}")
         )
 
 

@@ -119,7 +119,8 @@ def test_a_built_in_kind_takes_only_its_own_payload(ready: Place, capsys: pytest
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--key", "a", "--delay", "5"], ["--key", "~a"], ["--key", ""], ["--dedup", ""], ["--key", "a\nb"],
+        ["--key", "a", "--delay", "5"], ["--key", "~a"], ["--key", ""], ["--key", "a\nb"], ["--dedup", ""],
+        ["--dedup", " "],
         ["--dedup", "\udc80"], ["--delay", "-1"], ["--delay", "nan"], ["--delay", "inf"], ["--max-attempts", "0"],
         ["--max-attempts", "101"], ["--priority", "high"],
     ],

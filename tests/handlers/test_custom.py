@@ -40,6 +40,10 @@ async def greet(job):
 async def greet_half(job):
     await job.send(sender=job.payload["sender"], to=job.payload["to"], body="Good \\ud83d\\x00morning \\ud83d\\ude00")
 
+async def greet_from_both(job):
+    for sender in job.payload["senders"]:
+        await job.send(sender=sender, to=job.payload["to"], body="Good morning")
+
 async def not_yet(job):
     raise Snooze(30)
 
@@ -190,6 +194,13 @@ async def test_what_a_handler_sends_is_repaired_where_it_cannot_be_encoded(house
     await put(house, "greet", sender=OUR_SMS, to=ANA_SMS)
     await house.settle()
     assert house.sent == ["Good morning 😀"]
+
+
+async def test_the_same_text_from_two_of_our_numbers_is_two_messages(house: House, shop: Path) -> None:
+    await use(house, shop, greet="greet_from_both")
+    await put(house, "greet", senders=[OUR_SMS, "+15550008888"], to=ANA_SMS)
+    await house.settle()
+    assert [message.from_ for message in house.twilio.messages] == [OUR_SMS, "+15550008888"]
 
 
 async def test_what_a_handler_sends_keeps_to_the_rules(house: House, shop: Path) -> None:

@@ -184,3 +184,24 @@ async def test_an_outcome_as_a_value_delays_the_lane(house: House, outcome: Exce
         record = await house.until(job_id, lambda record: record.claimed_at is not None and not record.running)
     assert record.attempt == attempts
     assert 25 < await house.due_in() <= 30
+
+
+@pytest.mark.parametrize("wait", [0, -1, 0.0001, float("nan"), float("-inf")])
+@pytest.mark.parametrize("outcome", [Snooze, RetryLater])
+async def test_a_wait_of_nothing_is_a_second(
+    house: House, outcome: type[Snooze] | type[RetryLater], wait: float
+) -> None:
+    runs = 0
+
+    async def handler(_: ClaimContext) -> None:
+        nonlocal runs
+        runs += 1
+        raise outcome(wait)
+
+    [job_id] = await house.put(None)
+    async with house.working(handler) as running:
+        await house.until(job_id, lambda record: record.claimed_at is not None and not record.running)
+        due_in = await house.due_in()
+        await running.stop()
+    assert runs == 1
+    assert 0.5 < due_in <= 1
