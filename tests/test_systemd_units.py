@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -137,3 +138,11 @@ def test_sysusers_makes_the_user_of_the_units(tmp_path: Path) -> None:
     (user,) = (tmp_path / "etc/passwd").read_text().splitlines()
     assert user.startswith("convoq:")
     assert {value for role in ROLES for value in values(role, "User")} == {"convoq"}
+
+
+@pytest.mark.parametrize("page", ["deploy", "operations", "troubleshooting"])
+def test_a_recipe_that_stops_all_of_convoq_waits_for_the_worker(page: str) -> None:
+    """Of the target alone the stop returns at once: PartOf= hands it on, but nothing orders the units before it."""
+    text = (SYSTEMD.parent / "docs" / f"{page}.md").read_text()
+    recipes = re.findall(r"systemctl (?:stop|disable --now) convoq\.target.*", text)
+    assert [recipe for recipe in recipes if "stop convoq.target 'convoq-*'" not in recipe] == []

@@ -114,18 +114,24 @@ def backup(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_existing, run_async
     from convoq.db.backup import back_up
     from convoq.monitoring.documents import backup_document
+    from convoq.monitoring.processes import Processes
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
             made = await back_up(database, _place(args.path))
+            writing = await Processes(database).running()
         if args.json:
-            print_json(backup_document(made))
+            print_json(backup_document(made, writing))
             return 0
         print(made.path)
         say(
             f"{size(made.bytes)}, {counted(made.rows['jobs'], 'job')}, "
             f"{counted(made.rows['messages'], 'message')}; checked"
         )
+        if writing:
+            # Harmless for a backup; a machine that goes on with this copy would answer what these answer too.
+            names = ", ".join(f"{process.role} (pid {process.pid} on {process.host})" for process in writing)
+            say(f"still writing to the database: {names}. What they do from now on is not in the copy")
         return 0
 
     return run_async(main(load_settings(args.config).options))

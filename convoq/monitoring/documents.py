@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convoq.conversations.queries import Line, Summary, Transcript
     from convoq.conversations.records import Conversation, OutboxRow
     from convoq.db.backup import Backup
+    from convoq.monitoring.processes import ProcessRecord
     from convoq.monitoring.snapshot import Alert, Snapshot
     from convoq.queue.base import JobRecord
     from convoq.scheduler.entries import ScheduleEntry
@@ -105,13 +106,15 @@ def audit_document(path: Path, findings: Sequence[str]) -> dict[str, Any]:
     return {"path": str(path), "ok": not findings, "findings": list(findings)}
 
 
-def backup_document(backup: Backup) -> dict[str, Any]:
+def backup_document(backup: Backup, still_writing: Iterable[ProcessRecord] = ()) -> dict[str, Any]:
+    """`still_writing`: what those processes do after the copy is not in it."""
     return {
         "path": str(backup.path),
         "bytes": backup.bytes,
         "schema": backup.schema,
         "jobs": backup.rows["jobs"],
         "messages": backup.rows["messages"],
+        "still_writing": [{"role": one.role, "host": one.host, "pid": one.pid} for one in still_writing],
     }
 
 

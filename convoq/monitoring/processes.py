@@ -12,6 +12,7 @@ from convoq import __version__
 from convoq.clock import since_boot
 from convoq.db import Database
 from convoq.db.transaction import Transaction
+from convoq.monitoring.roles import SILENT_AFTER
 
 FORGET_AFTER_MS = 24 * 3_600_000
 INITIAL_NAMESPACE = "pid:[4026531836]"  # the machine's own, always this number (include/linux/proc_ns.h)
@@ -61,6 +62,11 @@ class Processes:
         booted_at = self._database.clock.now() - since_boot()
         records = [_record(row, booted_at) for row in found]
         return [record for record in records if not (record.gone and _replaced(record, records))]
+
+    async def running(self) -> list[ProcessRecord]:
+        """Those that were seen just now, and have not ended since."""
+        now = self._database.clock.now()
+        return [one for one in await self.seen() if not one.gone and one.silence(now) <= SILENT_AFTER]
 
 
 ProcessRow = tuple[str, str, str, int, str, int, int, str]  # in the order of SEEN and ANNOUNCE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -12,7 +13,8 @@ import pytest
 
 from convoq.db import Database
 from convoq.db.migrations import known
-from tests.cli.scenes import ANA, OURS, Place, bury, enqueue, inbound_job, job, receive
+from convoq.monitoring.processes import Processes
+from tests.cli.scenes import ANA, OURS, Place, announce, bury, enqueue, inbound_job, job, receive
 
 
 def mode(path: Path) -> int:
@@ -155,6 +157,26 @@ def test_into_a_directory_a_backup_is_named_after_the_time(place: Place, capsys:
     made = Path(json.loads(capsys.readouterr().out)["path"])
     assert list(copies.iterdir()) == [made]
     assert made.name.startswith("convoq-20")
+
+
+def test_a_backup_says_which_processes_still_write(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: announce(database, "serve", "work"))
+    place.prepare(lambda database: Processes(database).announce("schedule-1", "schedule", "fine"))
+    place.execute("UPDATE processes SET seen_at = seen_at - 60000 WHERE role = 'schedule'")
+
+    assert place.run("db", "backup", "copy.db") == 0
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"still writing to the database: serve (pid {os.getpid()} on " in said
+    assert "work (pid" in said
+    assert "schedule" not in said
+
+    assert place.run("db", "backup", "other.db", "--json") == 0
+    assert [one["role"] for one in json.loads(capsys.readouterr().out)["still_writing"]] == ["serve", "work"]
+
+
+def test_a_backup_of_a_stopped_convoq_is_the_last_word(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("db", "backup", "copy.db") == 0
+    assert "writing" not in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
