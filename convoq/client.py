@@ -9,7 +9,6 @@ from typing import Any, Self
 from convoq.db import Database
 from convoq.errors import ConvoqError
 from convoq.jobs import NORMAL, NewJob, message_job, raw_job
-from convoq.prose import sendable
 from convoq.queue.base import Enqueued, Queue
 from convoq.queue.opening import open_queue
 from convoq.settings.load import load
@@ -74,7 +73,7 @@ class Client:
 
     async def send(self, *, sender: str, to: str, body: str, dedup_key: str | None = None) -> Enqueued:
         """Sends a message from one of our addresses, in the order of that person's conversation."""
-        return await self._enqueue(message_job(sender, to, sendable(body), dedup_key=dedup_key))
+        return await self._enqueue(message_job(sender, to, body, dedup_key=dedup_key))
 
     async def _enqueue(self, job: NewJob) -> Enqueued:
         # Not through the service: its events are for convoq's own log, not for the output of the user's program.

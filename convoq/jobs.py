@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from convoq.prose import sendable
 
 # Claim order: people who wait before upkeep. Every engine claims lower numbers first.
 PEOPLE: Final = 0
@@ -102,7 +104,7 @@ class SendMessage(Payload):
     channel: str = "twilio"
     our_address: str
     address: str
-    body: str
+    body: Annotated[str, AfterValidator(sendable)]  #: as typed, without what cannot be encoded or seen
 
 
 class ProcessIdle(Payload):
@@ -150,6 +152,15 @@ def message_job(our_address: str, address: str, body: str, *, dedup_key: str | N
     return payload.job(ordering_key=conversation_key(payload.channel, our_address, address), dedup_key=dedup_key)
 
 
+def _json(payload: dict[str, object]) -> str:
+    text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a character: JSON can only spell it as an escape
+        return json.dumps(payload, allow_nan=False, separators=(",", ":"))
+    return text
+
+
 def raw_job(
     kind: str,
     payload: dict[str, object],
@@ -167,9 +178,11 @@ def raw_job(
     if kind in BUILT_IN:
         model = BUILT_IN[kind].model_validate(payload)
         ordering_key = _lane_of(model) or ordering_key
+        if isinstance(model, SendMessage):
+            payload = payload | {"body": model.body}
     return NewJob(
         kind=kind,
-        payload=json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
+        payload=_json(payload),
         ordering_key=ordering_key,
         dedup_key=dedup_key,
         delay=delay,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from convoq.jobs import conversation_key, raw_job
+from convoq.jobs import SendMessage, conversation_key, raw_job
 
 PAYLOAD = {"our_address": "+15550009999", "address": "+15551230001", "body": "hello"}
 LANE = conversation_key("twilio", "+15550009999", "+15551230001")
@@ -37,3 +39,19 @@ def test_what_is_no_json_is_refused() -> None:
 def test_an_empty_dedup_key_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="a dedup key is not empty"):
         raw_job("mine", {}, dedup_key=key)
+
+
+def test_a_messages_text_is_enqueued_without_what_cannot_be_encoded_or_seen() -> None:
+    job = raw_job("send_message", {**PAYLOAD, "body": "a\ud83d\x00b \u202ec 👍"})
+    assert SendMessage.model_validate_json(job.payload).body == "ab c 👍"
+    assert job.payload.encode()
+
+
+def test_a_message_that_was_enqueued_before_is_repaired_when_it_is_read() -> None:
+    assert SendMessage.model_validate(PAYLOAD | {"body": "a\x07b"}).body == "ab"
+
+
+def test_half_a_character_in_a_payload_comes_back_as_it_was() -> None:
+    payload: dict[str, object] = {"name": "José", "text": "cut \ud83d"}
+    job = raw_job("mine", dict(payload))
+    assert json.loads(job.payload.encode()) == payload

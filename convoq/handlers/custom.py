@@ -14,7 +14,6 @@ from convoq.errors import ConfigError
 from convoq.handlers.base import Handler, each
 from convoq.jobs import message_job, raw_job
 from convoq.plugins import AttributeMissing, load_plugin
-from convoq.prose import sendable
 from convoq.queue.base import Enqueued, Enqueuer, Job
 
 
@@ -41,7 +40,6 @@ class JobContext:
 
         (As long as it sends the same messages in every run: the job, both addresses and the text are the identity.)
         """
-        body = sendable(body)
         return await self._queue.enqueue(
             message_job(sender, to, body, dedup_key=f"job:{self.id}:{_fingerprint(sender, to, body)}")
         )
@@ -49,7 +47,7 @@ class JobContext:
 
 def _fingerprint(*texts: str) -> str:
     """Tells messages apart without keeping them: dedup keys outlive the jobs."""
-    return hashlib.blake2b("\0".join(texts).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 CustomHandler = Callable[[JobContext], Awaitable[None]]

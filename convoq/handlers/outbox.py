@@ -14,7 +14,6 @@ from convoq.errors import RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, Handler, channel_of, each
 from convoq.jobs import RecordDeliveryStatus, SendMessage
 from convoq.logs import log
-from convoq.prose import sendable
 from convoq.queue.base import Fence, Job
 
 SHORTEST_PAUSE = 1.0  # seconds between two tries; it grows with the time that the message has waited
@@ -141,15 +140,14 @@ def send_message(recorder: Recorder, delivery: Delivery, channels: Mapping[str, 
         for job in context.claim.jobs:
             context.running = (job,)
             payload = SendMessage.model_validate_json(job.payload)
-            body = sendable(payload.body)
-            if not body:
+            if not payload.body:
                 raise Unrecoverable("the body is empty")
             announcement = Announcement(
                 channel=payload.channel,
                 our_address=payload.our_address,
                 address=payload.address,
-                text=body,
-                parts=tuple(channel_of(channels, payload.channel).split(body)),
+                text=payload.body,
+                parts=tuple(channel_of(channels, payload.channel).split(payload.body)),
                 source=f"job:{job.id}",
             )
             conversation_id = await recorder.announce(announcement, context.fence)
