@@ -176,6 +176,8 @@ class _Scan:
 
 def _kind(match: re.Match[str]) -> tuple[_Kind, str]:
     closes = match["close"] == "/"
+    if match[0].endswith("/>"):
+        return _Kind.NOTHING, ""
     if match["reasoning"]:
         return (_Kind.REASONING_END if closes else _Kind.REASONING), ""
     if match["tool"]:

@@ -19,10 +19,17 @@ from convoq.prose import end_at_sentence, sendable
 LONGEST: Final = 32_000  #: characters; more than any reply may become, and little enough to parse while others wait
 MOST_PASSES: Final = 8  # over a text whose pieces form a new mark each time
 
-_MARKED: Final = re.compile(r"[<\[{◁【�]|```|\A\s*(?:analysis|assistant)", re.IGNORECASE)
+_MARKED: Final = re.compile(
+    r"[<\[{◁【�]|```|\A\s*(?:analysis|assistant|commentary)|^Action Input:", re.IGNORECASE | re.MULTILINE
+)
 _ROLE_WORD: Final = re.compile(r"\A\s*assistant(?:\s*:|[^\S\n]*\n)\s*", re.IGNORECASE)
 # gpt-oss where the server drops the special tokens and keeps the words between them.
-_BARE_CHANNELS: Final = re.compile(r"\A\s*analysis(?:[\s\S]*assistantfinal|(?=[A-Z])[\s\S]*)")
+_BARE_CHANNELS: Final = re.compile(
+    r"\A\s*(?:(?:(?:analysis|commentary)[\s\S]*)?assistantfinal\s*|analysis(?=[A-Z])[\s\S]*)"
+)
+# The oldest way to call tools: it ends with "Final Answer:", or in the middle.
+_REACT: Final = re.compile(r"\A[\s\S]*^Action Input:[\s\S]*?(?:^Final Answer:|\Z)", re.MULTILINE)
+_CUT_MARK: Final = re.compile(r"<[|｜][\w▁]{0,40}[|｜]?\Z")
 _CITATION: Final = re.compile(r"【[^】\n]{0,40}†[^】\n]{0,200}】")
 _WHOLE_FENCE: Final = re.compile(r"\A\s*```(\w*)[^\S\n]*\n((?:(?!```)[\s\S])*)\n?```\s*\Z")
 _TOOL_FENCE: Final = re.compile(r"^```(?:tool|function)_\w+[^\S\n]*\n(?:(?!```)[\s\S])*(?:```|\Z)", re.MULTILINE)
@@ -57,7 +64,7 @@ def _clean_once(text: str) -> str:
     text = sendable(text).strip()
     if _MARKED.search(text):
         text = _without_calls(without_marks(_without_channel_words(text)))
-        text = _unwrapped(_CITATION.sub("", text).replace("\ufffd", "")).strip()
+        text = _unwrapped(_CITATION.sub("", _CUT_MARK.sub("", text)).replace("\ufffd", "")).strip()
     while text.lower().startswith(COLLEAGUE_MARK):
         text = text[len(COLLEAGUE_MARK) :].lstrip()
     if len(text) > LONGEST:
@@ -66,7 +73,7 @@ def _clean_once(text: str) -> str:
 
 
 def _without_channel_words(text: str) -> str:
-    return _ROLE_WORD.sub("", _BARE_CHANNELS.sub("", text))
+    return _ROLE_WORD.sub("", _REACT.sub("", _BARE_CHANNELS.sub("", text)))
 
 
 def _unwrapped(text: str) -> str:

@@ -118,6 +118,20 @@ async def test_own_model_comes_before_ai_model(
     assert model.requests == []
 
 
+async def test_what_an_agents_own_model_thinks_is_not_sent(
+    build: Build, conversation: Conversation, tmp_path: Path
+) -> None:
+    async with LoopbackModel(lambda _: "Boats are here.\n<think>They ask. Let me") as thinking:
+        write(
+            tmp_path,
+            "from pydantic_ai.models.openai import OpenAIChatModel\n"
+            "from pydantic_ai.providers.openai import OpenAIProvider\n"
+            f"agent = Agent(OpenAIChatModel('mine', provider=OpenAIProvider(base_url={thinking.base_url!r})))",
+        )
+        reply = await build(own()).reply(conversation.context("boats?", persona="shop"))
+    assert reply.text == "Boats are here."
+
+
 async def test_own_agent_needs_no_ai_model(build: Build, conversation: Conversation, tmp_path: Path) -> None:
     write(tmp_path, "agent = Agent('test')")
     reply = await build(own()).reply(conversation.context("hi", persona="shop"))

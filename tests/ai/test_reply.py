@@ -40,10 +40,14 @@ CHANNELS = [
     "<|channel|>commentary to=functions.hours <|constrain|>json<|message|>{}<|call|>"
     "<|start|>assistant<|channel|>final<|message|>We open at 9.",
     "analysisThe user asks for hours.assistantfinalWe open at 9.",
+    "commentaryto=functions.hours json{}assistantfinal We open at 9.",
+    "assistantfinalWe open at 9.",
     "<|channel>thought\nThey ask.<channel|>We open at 9.",
 ]
 TEMPLATES = [
     "We open at 9.<|im_end|>",
+    "We open at 9.<|im_e",
+    "<think/>We open at 9.",
     "We open at 9.<|eot_id|>",
     "We open at 9.<|im_end|>\n<|im_start|>user\nAnd on Sunday?<|im_end|>\n<|im_start|>assistant\nClosed.",
     "<|im_start|>assistant\nWe open at 9.<|im_end|>",
@@ -75,6 +79,7 @@ TOOLS = [
     "<function=get_order>{}</function>We open at 9.",
     '<function_calls><invoke name="x"><parameter name="y">5</parameter></invoke></function_calls>We open at 9.',
     "<｜tool▁calls▁begin｜>x<｜tool▁sep｜>y<｜tool▁calls▁end｜>We open at 9.",
+    "Thought: I need the hours.\nAction: hours\nAction Input: {}\nObservation: 9\nFinal Answer: We open at 9.",
     "```tool_code\nprint(hours())\n```\nWe open at 9.",
 ]
 
@@ -103,6 +108,7 @@ def test_a_fence_of_the_reasoning_does_not_hide_its_end() -> None:
         "<tool_call>" + CALL + "</tool_call>",
         "Let me look, <tool_call>" + CALL,
         CALL,
+        "Action: hours\nAction Input: {}",
         f"[{CALL}]",
         f"```json\n{CALL}\n```",
         f"  {CALL[:-8]}",
