@@ -34,6 +34,7 @@ _MARKED: Final = re.compile(
     r"[*_~`#|<>&\\\[\]]|^[^\S\n]*(?:[-+]|\d{1,9}[.)])[^\S\n]|^[^\S\n]|\n[^\S\n]*\n\s*\n|---", re.MULTILINE
 )
 _URL: Final = re.compile(r"\w*://[^\s<>()\[\]\"`]+[^\s<>()\[\]\"`.,;:!?'*_~]")
+_UNREAD_BOLD: Final = re.compile(r"(?<![A-Za-z0-9_*])\*\*(?=[^\s*])([^*\n]{1,200})(?<=\S)\*\*(?!\*)")
 _TAGS: Final = {"b": "bold", "strong": "bold", "i": "italic", "em": "italic", "s": "strike", "del": "strike"}
 _TAG: Final = re.compile(r"<(/?)(\w+)\s*/?>")
 _MARK_TOKENS: Final = {"strong": "bold", "em": "italic", "s": "strike"}
@@ -47,7 +48,7 @@ def render(markdown: str, markup: Markup) -> str:
     """
     if not _MARKED.search(markdown):
         return markdown
-    rendered = "\n\n".join(_blocks(_parser().parse(markdown), markup)).strip("\n")
+    rendered = _blocks(_parser().parse(markdown), markup).strip("\n")
     return sendable(rendered) or markdown  # again: &#8238; has become a character
 
 
@@ -77,15 +78,23 @@ def _bare_url(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _blocks(tokens: Sequence[Token], markup: Markup) -> Iterator[str]:
-    """The blocks of one level, each as its lines."""
-    at = 0
+def _blocks(tokens: Sequence[Token], markup: Markup) -> str:
+    """The blocks of one level, each as its lines, with an empty line where there was one."""
+    text, at, ended = "", 0, -1
     while at < len(tokens):
         end = _end(tokens, at)
         block = _block(tokens[at], tokens[at + 1 : end], markup)
         if block.strip():
-            yield block
+            adjacent = (tokens[at].map or (None,))[0] == ended
+            text += block if not text else f"\n{block}" if adjacent else f"\n\n{block}"
+            ended = _last_line(tokens[at : end + 1])
         at = end + 1
+    return text
+
+
+def _last_line(tokens: Sequence[Token]) -> int:
+    """The line after a block's last one. A list's own map counts the empty lines behind it, too."""
+    return max((token.map[1] for token in tokens if token.nesting == 0 and token.map), default=-1)
 
 
 def _end(tokens: Sequence[Token], start: int) -> int:
@@ -105,7 +114,7 @@ def _block(opening: Token, inner: Sequence[Token], markup: Markup) -> str:
         case "heading_open":
             return _marked(_inline(inner[0].children or (), _without_bold(markup)), markup.bold)
         case "blockquote_open":
-            return "\n".join(f"> {line}".rstrip() for line in "\n\n".join(_blocks(inner, markup)).split("\n"))
+            return "\n".join(f"> {line}".rstrip() for line in _blocks(inner, markup).split("\n"))
         case "bullet_list_open" | "ordered_list_open":
             return _list(inner, markup)
         case "table_open":
@@ -114,7 +123,7 @@ def _block(opening: Token, inner: Sequence[Token], markup: Markup) -> str:
             return ""
         case "inline":
             return _inline(opening.children or (), markup)
-    return "\n\n".join(_blocks(inner, markup))
+    return _blocks(inner, markup)
 
 
 def _fenced(code: str, markup: Markup) -> str:
@@ -132,7 +141,7 @@ def _list(inner: Sequence[Token], markup: Markup) -> str:
         content = inner[at + 1 : end]
         bullet = f"{inner[at].info}{inner[at].markup}" if inner[at].info else inner[at].markup.replace("*", "-")
         tight = tight and not any(token.type == "paragraph_open" and not token.hidden for token in content)
-        lines = "\n".join(_blocks(content, markup)).split("\n")
+        lines = _blocks(content, markup).split("\n")
         items.append("\n".join([f"{bullet} {lines[0]}", *(f"  {line}" for line in lines[1:])]).rstrip())
         at = end + 1
     return "\n".join(items) if tight else "\n\n".join(items)
@@ -195,8 +204,8 @@ def _closed(token: Token, text: str, pieces: list[str], following: str, markup: 
     name = _TAGS[_tag_name(token)] if token.type == "html_inline" else _MARK_TOKENS[token.tag]
     before = pieces[-1][-1:] if pieces else ""
     inside_word = before.isalnum() or following.isalnum()
-    if inside_word and token.markup == "*":
-        return f"*{text}*"  # a product of numbers, a footnote: no one stresses the middle of a word
+    if inside_word and (token.markup == "*" or (before.isalnum() and text[:1].isdigit())):
+        return f"{token.markup}{text}{token.markup}"  # arithmetic, a footnote: numbers are not stressed in the middle
     return text if inside_word else _marked(text, getattr(markup, name))
 
 
@@ -234,7 +243,8 @@ def _leaf(token: Token, markup: Markup) -> str:
             return _link(token.content, str(token.attrs.get("src", "")))
         case "html_inline" if (tag := _TAG.fullmatch(token.content)) and tag[2].lower() == "br":
             return "\n"
-    return token.content.replace("\xa0", " ")
+    # "**Note:**text" is no emphasis to CommonMark, for want of a blank.
+    return _UNREAD_BOLD.sub(r"\1", token.content.replace("\xa0", " "))
 
 
 def _tag_name(token: Token) -> str:
