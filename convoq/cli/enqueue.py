@@ -153,8 +153,10 @@ def _job(args: argparse.Namespace, payload: dict[str, Any]) -> NewJob:
             max_attempts=args.max_attempts,
         )
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"the payload does not suit {args.kind}: {where}: {first['msg'].lower()}") from error
+        faults = [
+            f"the payload does not suit {args.kind}: {'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}"
+            for fault in error.errors(include_input=False, include_url=False)
+        ]
+        raise UsageError("\n".join(faults)) from error
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -7,12 +7,16 @@ import json
 import os
 import re
 import sys
+import termios
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from convoq.cli.terminal.output import is_interactive, say
 from convoq.errors import ConfigError, ConvoqError
+
+if TYPE_CHECKING:
+    from convoq.settings import AiSettings
 
 
 class Question(NamedTuple):
@@ -20,12 +24,15 @@ class Question(NamedTuple):
 
     setting: str
     text: str
+    secret: bool = False  #: what is typed is not shown
 
 
 QUESTIONS: Final = (
     Question("twilio.account_sid", "Twilio account SID (AC..., first page of console.twilio.com)"),
+    Question("twilio.auth_token", "Its auth token (below the SID; not shown here)", secret=True),
     Question("server.public_url", "The https address under which Twilio reaches this machine"),
     Question("ai.model", 'Model, e.g. "openai:gpt-5-mini"'),
+    Question("ai.api_key", "The key of the model's provider (not shown here)", secret=True),
 )
 
 
@@ -34,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
         "init",
         help="write a convoq.toml to start from",
         description="Writes a convoq.toml with every option explained, readable for you alone. On a terminal it asks\n"
-        "three questions; Enter skips one.",
+        "for the five settings that matter; Enter skips one.",
         epilog="examples:\n  convoq init\n  convoq init /etc/convoq --no-input",
     )
     parser.add_argument("path", nargs="?", type=Path, default=Path("convoq.toml"), metavar="PATH",
@@ -66,9 +73,7 @@ def _ask() -> dict[str, str]:
     answers: dict[str, str] = {}
     for question in QUESTIONS:
         while True:
-            print(f"{question.text}: ", end="", file=sys.stderr, flush=True)
-            line = sys.stdin.readline()
-            answer = line.strip()
+            answer = _answer(question)
             if not answer:
                 break
             wrong = problem_with(question.setting, answer)
@@ -79,15 +84,48 @@ def _ask() -> dict[str, str]:
     return answers
 
 
+def _answer(question: Question) -> str:
+    """The line that is typed after the prompt; the terminal shows nothing of a secret."""
+    if not question.secret:
+        return _prompted(question.text)
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+    # Before the prompt: an answer that is pasted as soon as that is seen must not be shown either.
+    termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
+    try:
+        return _prompted(question.text)
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        print(file=sys.stderr)
+
+
+def _prompted(text: str) -> str:
+    print(f"{text}: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
+
+
 def problem_with(setting: str, answer: str) -> str | None:
     """Why the answer can't be the value of the setting."""
     from convoq.settings.load import load
 
     try:
-        load(environ={}, overrides={setting: answer}, searched=())
+        ai = load(environ={}, overrides={setting: answer}, searched=()).options.ai
+        if setting == "ai.model":
+            _check_model(ai)
     except ConfigError as error:
         return str(error).splitlines()[0]
     return None
+
+
+def _check_model(ai: AiSettings) -> None:
+    """Raises ConfigError for a model that no provider is known for. Nothing is asked, so any key will do."""
+    from pydantic import SecretStr
+
+    from convoq.ai import build_responder
+
+    build_responder(ai.model_copy(update={"api_key": SecretStr("later")}), (), base_dir=Path.cwd()).check()
 
 
 def filled_in(text: str, setting: str, value: str) -> str:
@@ -125,10 +163,11 @@ def _next_steps(path: Path, answers: dict[str, str]) -> list[str]:
     flag = "" if path.absolute() in [searched.absolute() for searched in SEARCHED] else f" --config {path}"
     base = answers.get("server.public_url", "https://YOUR-HOST")
     missing = [question.setting for question in QUESTIONS if question.setting not in answers]
+    put = [f"  1. Put into it: {', '.join(missing)}"] if missing else ["  1. All that matters is in it"]
     return [
         "",
         "Next:",
-        f"  1. Put into it: {', '.join([*missing, 'twilio.auth_token', 'ai.api_key'])}",
+        *put,
         f"     (secrets may also be variables, e.g. CONVOQ_TWILIO__AUTH_TOKEN), then: convoq config check{flag}",
         "  2. In the Twilio console, as the number's webhook for incoming messages (POST):",
         f"     {console_url(base)}",

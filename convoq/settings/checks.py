@@ -178,7 +178,7 @@ def _schedule(path: KeyPath, schedule: ScheduleSettings, handlers: dict[str, str
             f"no handler of this kind{_did_you_mean(schedule.kind, [*BUILT_IN, *handlers])}",
             (("handlers",),),
         )
-    if wrong := _wrong_payload(schedule):
+    for wrong in _wrong_payload(schedule):
         yield Violation((*path, "payload"), wrong)
 
 
@@ -206,17 +206,16 @@ def _is_zone(name: str) -> bool:
     return True
 
 
-def _wrong_payload(schedule: ScheduleSettings) -> str | None:
+def _wrong_payload(schedule: ScheduleSettings) -> Iterator[str]:
     try:
         json.dumps(schedule.payload, allow_nan=False)
         if schedule.kind in BUILT_IN:
             BUILT_IN[schedule.kind].model_validate(schedule.payload)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        return printable(f"does not suit {schedule.kind}: {dotted(first['loc'])}: {first['msg'].lower()}")
+        for fault in error.errors(include_input=False, include_url=False):
+            yield printable(f"does not suit {schedule.kind}: {dotted(fault['loc'])}: {fault['msg'].lower()}")
     except (TypeError, ValueError):
-        return "must be JSON: text, finite numbers, true and false, lists and tables"
-    return None
+        yield "must be JSON: text, finite numbers, true and false, lists and tables"
 
 
 def _duplicates(options: Options) -> Iterator[Violation]:

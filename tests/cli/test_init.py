@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import select
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -12,11 +17,6 @@ from convoq.cli.init import QUESTIONS, filled_in, problem_with
 from convoq.settings.load import load
 from convoq.settings.reference import example
 from tests.cli.scenes import ACCOUNT, Place
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def test_the_file_is_private_and_valid(bare: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,19 +61,65 @@ def test_a_file_in_the_place_of_the_directory_is_one_line(
     assert capsys.readouterr().err == f"convoq: cannot write {path}: Not a directory\n"
 
 
-def test_a_person_is_asked_until_the_answer_is_valid(bare: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    answers = f"nonsense\n{ACCOUNT}\nbot.example.com\nhttps://bot.example.com\n\n"
-    monkeypatch.setattr("sys.stdin", Terminal(answers))
-    monkeypatch.setattr("sys.stderr", terminal)
+def answered(place: Place, *answers: tuple[str, str]) -> str:
+    """Runs `convoq init new.toml` on a terminal and types each answer after its prompt; returns what was to be seen."""
+    ours, theirs = pty.openpty()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("CONVOQ_")}
+    seen = ""
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "convoq", "init", "new.toml"],
+            cwd=place.directory, env=environ, stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL,
+        ) as process:  # fmt: skip
+            for prompt, answer in answers:
+                fresh = ""
+                while not (prompt in fresh and fresh.endswith(": ")):
+                    assert select.select([ours], [], [], 20)[0], f"no prompt {prompt!r} in {seen + fresh!r}"
+                    fresh += os.read(ours, 4096).decode()
+                seen += fresh
+                os.write(ours, answer.encode() + b"\n")
+            assert process.wait(20) == 0
+        return seen + os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
-    assert bare.run("init", "new.toml") == 0
+
+@pytest.mark.process
+def test_a_person_is_asked_for_each_of_the_five_until_the_answer_is_valid(bare: Place) -> None:
+    seen = answered(
+        bare,
+        ("account SID", "nonsense"), ("account SID", ACCOUNT), ("auth token", "canary-token"),
+        ("https address", "bot.example.com"), ("https address", "https://bot.example.com"),
+        ("Model", "gpt-5-mini"), ("Model", "opnai:gpt-5-mini"), ("Model", "openai:gpt-5-mini"), ("key", "canary-key"),
+    )  # fmt: skip
 
     values = tomllib.loads(Path("new.toml").read_text())
-    assert values["twilio"] == {"account_sid": ACCOUNT}
+    assert values["twilio"] == {"account_sid": ACCOUNT, "auth_token": "canary-token"}
     assert values["server"] == {"public_url": "https://bot.example.com"}
-    assert "model" not in values["ai"]
-    assert "must be AC and 32 of the characters" in terminal.getvalue()
+    assert values["ai"] == {"model": "openai:gpt-5-mini", "api_key": "canary-key"}
+    assert "must be AC and 32 of the characters" in seen
+    assert '"gpt-5-mini" names no provider' in seen
+    assert "opnai:gpt-5-mini" in seen
+    assert "canary" not in seen
+
+
+@pytest.mark.process
+def test_a_question_may_be_skipped(bare: Place) -> None:
+    seen = answered(bare, *((prompt, "") for prompt in ("account SID", "auth token", "https", "Model", "key")))
+
+    assert Path("new.toml").read_text() == example()
+    assert "twilio.account_sid, twilio.auth_token, server.public_url, ai.model, ai.api_key" in seen
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [("openai:gpt-5-mini", None), ("anthropic:claude-sonnet-4-5", None), ("gpt-5-mini", "names no provider"),
+     ("opnai:gpt-5-mini", "opnai")],
+)  # fmt: skip
+def test_a_models_name_is_checked(model: str, words: str | None) -> None:
+    wrong = problem_with("ai.model", model)
+    assert wrong is None if words is None else words in (wrong or "")
 
 
 @pytest.mark.parametrize("arguments", [["--no-input"], []])
