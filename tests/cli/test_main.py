@@ -242,10 +242,10 @@ def test_a_port_that_is_none_is_wrong_usage(port: str) -> None:
 def test_a_role_that_crashes_says_why_in_the_log(
     bare: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def crash(*_: object) -> None:
+    async def crash(*_: object) -> None:
         raise LookupError("unforeseen")
 
-    monkeypatch.setattr("convoq.daemon.process.run", crash)
+    monkeypatch.setattr("convoq.daemon.schedule.schedule", crash)
 
     assert bare.run("schedule") == 1
     record = capsys.readouterr().err
@@ -254,9 +254,9 @@ def test_a_role_that_crashes_says_why_in_the_log(
 
 
 def test_a_role_stopped_by_a_known_error_ends_with_its_code(bare: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> None:
+    async def stop(*_: object) -> None:
         raise ConvoqError("stopped")
 
-    monkeypatch.setattr("convoq.daemon.process.run", stop)
+    monkeypatch.setattr("convoq.daemon.schedule.schedule", stop)
 
     assert bare.run("schedule") == 1
