@@ -1,4 +1,4 @@
-"""`convoq jobs`: look at jobs, and retry, cancel or discard one, some or all."""
+"""`convoq jobs`: look at jobs, and retry, run, cancel or discard one, some or all."""
 
 from __future__ import annotations
 
@@ -28,9 +28,14 @@ class Verb:
     past: str
     states: tuple[str, ...]  #: that it can be applied in
     default_states: tuple[str, ...]  #: meant where neither ids nor --state are given
+    standings: tuple[str, ...] = ()  #: narrower than the states
     applies_to: str
     help: str
     description: str
+
+    @property
+    def fitting(self) -> tuple[str, ...]:
+        return self.standings or self.states
 
 
 VERBS: Final = {
@@ -45,6 +50,17 @@ VERBS: Final = {
             help="make dead jobs ready again",
             description="Makes dead and cancelled jobs ready again, in their old place, with fresh attempts.\n"
             "Filters and --all mean the dead letters unless --state says otherwise.",
+        ),
+        Verb(
+            name="run-now",
+            past="due now",
+            states=("ready",),
+            default_states=("ready",),
+            standings=("scheduled",),
+            applies_to="jobs that wait for their time",
+            help="let waiting jobs run at once",
+            description="Makes jobs due that wait for their time: a delay, the pause before another try, a snooze.\n"
+            "Jobs ahead of them with the same ordering key run first. Attempts stay as they are.",
         ),
         Verb(
             name="cancel",
@@ -72,7 +88,7 @@ VERBS: Final = {
 def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "jobs",
-        help="list, show, retry, cancel and discard jobs",
+        help="list, show, retry, run, cancel and discard jobs",
         description="Jobs in the queue and what became of them.",
         epilog="example:\n  convoq jobs retry --kind process_ai_response --dry-run",
     )
@@ -124,7 +140,9 @@ def _add_verb(commands: Any, verb: Verb) -> None:
     )
     parser.add_argument("ids", nargs="*", type=job_id, metavar="ID", help="these jobs, without being asked")
     add_filters(parser, verb.states if len(verb.states) > 1 else ())
-    parser.add_argument("--all", action="store_true", help=f"all: {', '.join(verb.default_states)} jobs")
+    parser.add_argument(
+        "--all", action="store_true", help=f"all: {', '.join(verb.standings or verb.default_states)} jobs"
+    )
     parser.add_argument("--yes", "-y", action="store_true", help="don't ask")
     parser.add_argument("--dry-run", action="store_true", help="only say how many")
     parser.set_defaults(run=change_jobs, verb=verb)
@@ -177,8 +195,9 @@ def show_jobs(args: argparse.Namespace) -> int:
 
 
 def change_jobs(args: argparse.Namespace) -> int:
-    """Retries, cancels or discards."""
+    """Retries, lets run at once, cancels or discards."""
     from convoq.cli.session import load_settings, open_jobs, run_async
+    from convoq.queue.base import Standing
 
     verb: Verb = args.verb
     if not (is_narrowed(args) or args.all):
@@ -189,11 +208,15 @@ def change_jobs(args: argparse.Namespace) -> int:
     async def main(options: Options) -> int:
         async with open_jobs(options) as (database, jobs):
             where = job_filter(args, now=database.clock.now(), states=states)
+            if verb.standings:
+                where = replace(where, standings=tuple(map(Standing, verb.standings)))
             count = await jobs.count(where)
             if args.dry_run:
                 print(f"{counted(count, 'job')} would be {verb.past}")
                 return 0
-            if not ids and (not count or not confirm(f"{verb.name.title()} {counted(count, 'job')}?", yes=args.yes)):
+            if not ids and (
+                not count or not confirm(f"{verb.name.capitalize()} {counted(count, 'job')}?", yes=args.yes)
+            ):
                 say("Nothing to do." if not count else "Nothing was done.")
                 return 0 if not count else 1
             complaints = [line async for line in _unfit(verb, jobs, ids)]
@@ -211,6 +234,7 @@ async def _apply(verb: Verb, jobs: JobAdmin, where: JobFilter, count: int) -> in
     """Oldest first, so that a lane's order holds; each job once, even if it is back in the same state meanwhile."""
     change: Callable[..., Awaitable[int]] = {
         "retry": jobs.retry_dead,
+        "run-now": jobs.run_now,
         "cancel": jobs.cancel,
         "discard": jobs.discard,
     }[verb.name]
@@ -238,9 +262,8 @@ async def _unfit(verb: Verb, jobs: JobAdmin, ids: Sequence[str]) -> AsyncIterato
         record = await jobs.get(job)
         if record is None:
             yield f"there is no job {job}"
-        elif record.running or record.state not in verb.states:
-            state = "running" if record.running else str(record.state)
-            yield f"job {job} is {state}: {verb.name} is for {verb.applies_to}"
+        elif record.running or (record.standing if verb.standings else record.state) not in verb.fitting:
+            yield f"job {job} is {record.standing}: {verb.name} is for {verb.applies_to}"
 
 
 def _complain(lines: Iterable[str]) -> None:

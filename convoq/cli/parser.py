@@ -41,7 +41,7 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
     ),
     "Operate": (
         Command("status", "status", "the queue, the conversations and the processes at a glance"),
-        Command("jobs", "jobs", "list, show, retry, cancel and discard jobs"),
+        Command("jobs", "jobs", "list, show, retry, run, cancel and discard jobs"),
         Command("conversations", "conversations", "list, show and follow conversations"),
         Command("enqueue", "enqueue", "put a job into the queue"),
         Command("schedules", "schedules", "what runs when"),

@@ -293,6 +293,13 @@ class JobAdmin(Protocol):
         """Dead and cancelled jobs become ready again, in their old place of the lane, with fresh attempts."""
         ...
 
+    async def run_now(self, where: JobFilter, *, limit: int = 500) -> int:
+        """The lanes of ready jobs that wait for their time (delay, backoff, snooze) become due at once; how many jobs.
+
+        Order holds: the jobs ahead of them in their lanes come first. Nothing else changes, their attempts neither.
+        """
+        ...
+
     async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:
         """Ready jobs that are not running become cancelled. A running one is left alone."""
         ...

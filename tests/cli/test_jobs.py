@@ -205,7 +205,7 @@ def test_an_id_that_is_no_number_is_wrong_usage(wrong: str, place: Place) -> Non
     assert place.run("jobs", "retry", "--id", wrong) == 2
 
 
-@pytest.mark.parametrize("verb", ["retry", "cancel", "discard"])
+@pytest.mark.parametrize("verb", ["retry", "run-now", "cancel", "discard"])
 def test_a_change_of_everything_has_to_be_asked_for(
     verb: str, place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -313,3 +313,28 @@ def test_a_retried_job_can_be_claimed(place: Place) -> None:
             await backend.close()
 
     assert place.prepare(claimed) == ["1"]
+
+
+def test_a_job_that_waits_for_its_time_can_be_let_run_at_once(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: enqueue(database, [job(delay=3600.0), job(delay=3600.0), job()]))
+
+    assert place.run("jobs", "run-now", "1") == 0
+    assert capsys.readouterr().out == "1 job due now\n"
+    assert place.run("jobs", "run-now", "--all", "--dry-run") == 0
+    assert capsys.readouterr().out == "1 job would be due now\n"
+    assert place.run("jobs", "run-now", "--all", "--yes") == 0
+    assert place.run("jobs", "list", "--state", "scheduled", "--json") == 0
+    assert '"jobs":[]' in capsys.readouterr().out
+
+
+def test_a_job_that_is_due_or_runs_cannot_be_hurried(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: claim_one(database, job("runs")))
+    place.prepare(lambda database: enqueue(database, [job()]))
+
+    assert place.run("jobs", "run-now", "1", "2") == 1
+    printed = capsys.readouterr()
+    assert printed.out == "0 jobs due now\n"
+    assert printed.err.splitlines() == [
+        "convoq: job 1 is running: run-now is for jobs that wait for their time",
+        "convoq: job 2 is ready: run-now is for jobs that wait for their time",
+    ]

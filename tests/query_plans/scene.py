@@ -104,6 +104,8 @@ async def _die(house: House) -> None:
     claim = await house.engine.absorb(claim)
     await house.engine.ack(claim, claim.jobs[:1])
     await house.engine.nack(claim.with_jobs(claim.jobs[1:]), delay=0, charged=claim.jobs[1:], error="e", reason="r")
+    await house.queue.enqueue(raw_job("x", {}, delay=60))
+    await house.engine.run_now(JobFilter(kinds=("x",)))
     await house.engine.cancel(JobFilter(kinds=("x",)))
 
 
@@ -124,7 +126,7 @@ async def _operate(engine: SqliteQueue) -> None:
         await engine.list(where)
         await engine.list(where, before="100")
         await engine.count(where)
-        for change in (engine.cancel, engine.retry_dead, engine.discard):
+        for change in (engine.run_now, engine.cancel, engine.retry_dead, engine.discard):
             await engine.enqueue([raw_job("x", {"text": "hello"}, ordering_key=LANE)], max_attempts=1)
             await change(where)
     await engine.busy([LANE])

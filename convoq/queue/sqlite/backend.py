@@ -227,6 +227,14 @@ class SqliteQueue:
         self._wake_soon()
         return revived
 
+    async def run_now(self, where: JobFilter, *, limit: int = 500) -> int:
+        found = await self._narrowed(where, listing.MOVABLE, limit)
+        if not found.ids:
+            return 0
+        moved = await self._database.write(listing.run_now, found, self._database.clock.now(), limit)
+        self._wake_soon()
+        return moved
+
     async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:
         found = await self._narrowed(where, listing.CANCELLABLE, limit)
         if not found.ids:

@@ -39,6 +39,7 @@ DEAD = "SELECT kind, count(*) FROM jobs WHERE state = 'dead' AND state <> 'ready
 RETRYABLE = "j.state IN ('dead', 'cancelled') AND j.state <> 'ready'"
 CANCELLABLE = f"j.state = 'ready' AND NOT {RUNNING}"
 DISCARDABLE = "j.state <> 'ready'"
+MOVABLE = f"j.state = 'ready' AND {SCHEDULED}"
 
 
 def stats(tx: Transaction, now: int) -> Stats:
@@ -100,6 +101,16 @@ def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[str]
             (job_id,),
         )
     return [str(job_id) for job_id, _, _ in rows]
+
+
+def run_now(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
+    """The lanes of jobs that wait for their time are due; how many jobs."""
+    rows = _choose(tx, where, MOVABLE, limit, now)
+    tx.executemany(
+        "UPDATE lanes SET due_at = ?, reason = NULL WHERE lane = ? AND receipt IS NULL",
+        [(now, lane) for lane in dict.fromkeys(lane for _, lane, _ in rows)],
+    )
+    return len(rows)
 
 
 def cancel(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[str]:
