@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from benchmarks import messages
 from benchmarks.producers import enough, flat_out
+from convoq.db.birth import PAGE_BYTES
 from convoq.db.connection import AUTOCHECKPOINT_PAGES
-from convoq.db.database import PAGE_BYTES
 from convoq.jobs import NewJob
 
 TABLE = """

@@ -119,8 +119,8 @@ async def work(*, directory: str) -> dict[str, object]:
 class TimedDatabase(Database):
     """Notes how long each write took, as its caller sees it."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._took: list[float] = []
 
     def post(

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from convoq.db import Database
+from convoq.db import Database, OpenMode
 from convoq.errors import ConvoqError
 from convoq.jobs import NORMAL, NewJob, message_job, raw_job
 from convoq.queue.base import Enqueued, Queue
 from convoq.queue.opening import open_queue
 from convoq.settings.load import load
 
+GATE_TIMEOUT: Final = 30.0  # seconds for another process's write; a program waits longer than a person
+
 
 class Client:
     """The queue for a producer: `async with connect() as client: await client.enqueue("invoice.remind", {...})`.
 
-    Entering it raises ConfigError for settings that cannot be used, and ConvoqError where there is no database yet: a
-    queue of its own, made by a wrong working directory, would swallow every job.
+    It neither creates nor migrates a database: one of its own, made by a wrong working directory, would swallow every
+    job, and a migration stops the roles of an older version. Entering it raises ConfigError for settings that cannot be
+    used, ConvoqError where there is no database yet or one of an older schema, DatabaseRefused where it was lost.
     """
 
     def __init__(self, config: Path | None) -> None:
@@ -29,12 +32,12 @@ class Client:
 
     async def __aenter__(self) -> Self:
         options = load(self._config).options
-        path = options.database.path
-        if not path.is_file():
-            raise ConvoqError(
-                f"no database at {path.absolute()} yet: start convoq serve, or name the right convoq.toml"
-            )
-        database = await Database.open(path, min_free_mb=options.database.min_free_mb)
+        database = await Database.open(
+            options.database.path,
+            mode=OpenMode.EXISTING,
+            min_free_mb=options.database.min_free_mb,
+            gate_timeout=GATE_TIMEOUT,
+        )
         self._stack.push_async_callback(database.close)
         self._queue = (await self._stack.enter_async_context(open_queue(database))).queue
         self._max_attempts = options.queue.max_attempts
@@ -58,7 +61,8 @@ class Client:
         """When this returns, the job is on disk, or one of the same `dedup_key` was there already.
 
         Jobs of one `ordering_key` run one at a time, in order; `delay` (seconds) is for jobs without one. Raises
-        ValueError for a payload that does not fit a built-in kind, DatabaseUnavailable when it cannot be written.
+        ValueError for a payload that does not fit a built-in kind, DatabaseUnavailable when it cannot be written now,
+        DatabaseRefused when the file was lost or replaced since.
         """
         job = raw_job(
             kind,

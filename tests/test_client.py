@@ -13,7 +13,8 @@ import pytest
 
 import convoq
 from convoq.db import Database
-from convoq.errors import ConfigError, ConvoqError
+from convoq.db.migrations import known
+from convoq.errors import ConfigError, ConvoqError, DatabaseRefused
 
 SMS = {"sender": "+15550009999", "to": "+15551230001", "body": "your order is ready"}
 
@@ -136,3 +137,22 @@ async def test_a_client_can_be_used_again(config: Path) -> None:
         async with client:
             await client.enqueue("k", {})
     assert len(jobs(config)) == 2
+
+
+async def test_a_client_migrates_nothing(config: Path) -> None:
+    database = config.parent / "data" / "convoq.db"
+    with closing(sqlite3.connect(database)) as older:
+        older.execute(f"PRAGMA user_version = {known()[-1].version - 1}")
+    with pytest.raises(ConvoqError, match="restart the three roles with this version, or run convoq db migrate"):
+        async with convoq.connect(config):
+            pass
+    with closing(sqlite3.connect(database)) as older:
+        assert older.execute("PRAGMA user_version").fetchone() == (known()[-1].version - 1,)
+
+
+async def test_a_client_begins_no_new_database_where_one_was_lost(config: Path) -> None:
+    (config.parent / "data" / "convoq.db").unlink()
+    with pytest.raises(DatabaseRefused, match=r"is missing, but convoq\.db\.run beside it shows"):
+        async with convoq.connect(config):
+            pass
+    assert not (config.parent / "data" / "convoq.db").exists()

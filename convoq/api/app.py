@@ -15,7 +15,7 @@ from convoq.api.connections import Limits
 from convoq.api.health import HealthChecks, Readiness
 from convoq.api.throttle import Throttle
 from convoq.channels.base import VerifiedWebhook, Webhook, WebhookAnswer, WebhookForged, WebhookRefused, WebhookRequest
-from convoq.errors import DatabaseUnavailable
+from convoq.errors import DatabaseRefused, DatabaseUnavailable
 from convoq.logs import log
 from convoq.queue.base import Enqueuer
 from convoq.settings import ServerSettings
@@ -113,7 +113,7 @@ class WebhookHandler:
         try:
             async with asyncio.timeout(self._write_timeout):
                 await self._enqueuer.enqueue(verified.job)
-        except DatabaseUnavailable as error:
+        except (DatabaseRefused, DatabaseUnavailable) as error:
             return _refused(str(error))
         except TimeoutError:
             return _refused(f"not written within {self._write_timeout:g} s")

@@ -32,7 +32,7 @@ def _add_migrate(commands: Any) -> None:
         "migrate",
         help="create the database, or bring it up to this version",
         description="Creates the database, or brings it up to this version of convoq. The roles do the same when they\n"
-        "start. Forward only: make a backup first.",
+        "start, but create none where there was one before. Forward only: make a backup first.",
         epilog="example:\n  convoq db migrate",
     )
     migrating.set_defaults(run=migrate)
@@ -64,26 +64,11 @@ def _add_backup(commands: Any) -> None:
 
 
 def migrate(args: argparse.Namespace) -> int:
-    import sqlite3
+    from convoq.cli.session import create_or_migrate, load_settings
+    from convoq.db import OpenMode, migrations
 
-    from convoq.cli.session import load_settings, run_async
-    from convoq.db import Database, migrations
-
-    options = load_settings(args.config).options
-    path = options.database.path.absolute()
-
-    async def main() -> None:
-        async with await Database.open(path):
-            pass
-
-    try:
-        before = migrations.schema_version(path) if path.exists() else 0
-    except (sqlite3.Error, OSError):
-        before = 0  # opening it says what is wrong in better words
-    try:
-        run_async(main())
-    except PermissionError as error:
-        raise ConvoqError(f"{path}: {error.strerror}: run it as the user of the service") from error
+    path = load_settings(args.config).options.database.path.absolute()
+    before = create_or_migrate(path, OpenMode.CREATE)
     newest = migrations.known()[-1].version
     print(f"{path}: schema {newest}" + (" already" if before == newest else f", was {before}" if before else ", new"))
     return 0

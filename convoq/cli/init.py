@@ -1,4 +1,4 @@
-"""`convoq init`: writes a convoq.toml to start from."""
+"""`convoq init`: writes a convoq.toml to start from, and creates the database beside it."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ QUESTIONS: Final = (
 def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "init",
-        help="write a convoq.toml to start from",
-        description="Writes a convoq.toml with every option explained, readable for you alone. On a terminal it asks\n"
-        "for the five settings that matter; Enter skips one.",
+        help="write a convoq.toml to start from, and create the database",
+        description="Writes a convoq.toml with every option explained, readable for you alone, and creates the\n"
+        "database beside it where there is none. On a terminal it asks for the five settings that\n"
+        "matter; Enter skips one.",
         epilog="examples:\n  convoq init\n  convoq init /etc/convoq --no-input",
     )
     parser.add_argument("path", nargs="?", type=Path, default=Path("convoq.toml"), metavar="PATH",
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         text = filled_in(text, setting, answer)
     _write(path, text)
     print(path)
+    _create_database(path)
     for line in _next_steps(path, answers):
         say(line)
     return 0
@@ -154,6 +156,21 @@ def _write(path: Path, text: str) -> None:
         # What mkdir says of a file in the directory's place is that it exists.
         reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
         raise ConvoqError(f"cannot write {path}: {reason}") from error
+
+
+def _create_database(config: Path) -> None:
+    """The one that the file names beside it, unless there is one, or a trace of one: that is for `convoq db migrate`.
+
+    One that belongs elsewhere belongs to the user of the service, and the first role creates it.
+    """
+    from convoq.cli.session import create_or_migrate
+    from convoq.db import OpenMode
+    from convoq.settings.load import load
+
+    database = load(config).options.database.path.absolute()
+    if database.parent == config.absolute().parent and not database.exists():
+        create_or_migrate(database, OpenMode.ROLE)
+        say(f"created the database: {database}")
 
 
 def _next_steps(path: Path, answers: dict[str, str]) -> list[str]:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
-import sqlite3
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from convoq.errors import ConvoqError
+from convoq.errors import ConvoqError, DatabaseRefused
 
 if TYPE_CHECKING:
-    from convoq.db import Database
+    from convoq.db import Database, OpenMode
     from convoq.queue.base import JobAdmin
     from convoq.queue.service import QueueService
     from convoq.settings import Options
     from convoq.settings.load import Loaded
 
 T = TypeVar("T")
+
+GATE_TIMEOUT: Final = 3.0  # seconds; a role holds the gate for milliseconds, a migration for as long as it takes
 
 
 def load_settings(config: Path | None) -> Loaded:
@@ -39,22 +40,35 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
 
 @asynccontextmanager
 async def open_existing(options: Options) -> AsyncIterator[Database]:
-    """The database as the running roles use it; nothing is created and nothing is migrated.
+    """The database as the running roles use it; nothing is created, nothing is migrated, nothing waits for ever.
 
-    Raises ConvoqError when there is none yet, when it has an older schema, or when this user may not open it.
+    Raises ConvoqError when there is none yet, when it has an older schema, or when this user may not open it;
+    DatabaseUnavailable that names the process when one holds the write gate and does not let go.
     """
-    from convoq.db import Database
+    from convoq.db import Database, OpenMode
 
     path = options.database.path.absolute()
     try:
-        if not path.exists():
-            raise ConvoqError(f"no database at {path} yet: start convoq serve, or run convoq db migrate")
-        await asyncio.to_thread(_refuse_older, path)
-        database = await Database.open(path, min_free_mb=options.database.min_free_mb)
-    except PermissionError as error:
-        raise ConvoqError(f"{path}: {error.strerror}: {_as_owner(path)}") from error
+        database = await Database.open(
+            path, mode=OpenMode.EXISTING, min_free_mb=options.database.min_free_mb, gate_timeout=GATE_TIMEOUT
+        )
+    except DatabaseRefused as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise ConvoqError(f"{path}: {error.__cause__.strerror}: {_as_owner(path)}") from error
+        raise
     async with database:
         yield database
+
+
+def create_or_migrate(path: Path, mode: OpenMode) -> int:
+    """The schema that the file had before; 0: there was none. Raises ConvoqError."""
+    from convoq.db import Database
+
+    async def main() -> int:
+        async with await Database.open(path, mode=mode, gate_timeout=GATE_TIMEOUT) as database:
+            return database.found_schema
+
+    return run_async(main())
 
 
 @asynccontextmanager
@@ -75,22 +89,6 @@ async def open_jobs(options: Options) -> AsyncIterator[tuple[Database, JobAdmin]
 
     async with open_existing(options) as database, opening.open_queue(database, settle) as opened:
         yield database, opened.jobs
-
-
-def _refuse_older(path: Path) -> None:
-    # Opening would migrate, which stops the roles of an older version that still run on the file.
-    from convoq.db import migrations
-
-    try:
-        version = migrations.schema_version(path)
-    except sqlite3.Error:
-        return  # opening it for real says what is wrong in better words
-    newest = migrations.known()[-1].version
-    if version < newest:
-        raise ConvoqError(
-            f"{path}: has schema {version}, this convoq has {newest}: restart the three roles with this version, "
-            "or run convoq db migrate"
-        )
 
 
 def _as_owner(path: Path) -> str:

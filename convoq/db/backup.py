@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from convoq.db.files import create_private, publish
 from convoq.errors import ConvoqError
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ async def back_up(database: Database, path: Path) -> Backup:
     path = _free_name(path)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        create_private(partial)
         contents = await database.read(_copy, partial)
         await asyncio.to_thread(_check, partial, contents)
-        await asyncio.to_thread(_publish, partial, path)
+        await asyncio.to_thread(publish, partial, path)
     except sqlite3.Error as error:
         raise ConvoqError(f"{path}: the copy failed: {error}") from error
     except OSError as error:
@@ -88,19 +89,3 @@ def _check(partial: Path, wanted: _Contents) -> None:
         found = _contents(copied)
     if verdict != "ok" or found != wanted:
         raise ConvoqError(f"the copy is not sound ({verdict}): look at both disks, and run convoq db check")
-
-
-def _publish(partial: Path, path: Path) -> None:
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    try:
-        os.link(partial, path)  # unlike a rename it never replaces a file
-    except FileExistsError:
-        raise
-    except OSError:
-        os.rename(partial, path)  # noqa: PTH104  # a filesystem without hard links
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -9,10 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
-from convoq.db.connection import connect_writer
+from convoq.db.connection import connect_writer, roll_back
 from convoq.db.failures import explain, leaves_connection_untrusted
 from convoq.db.gate import Gate
-from convoq.db.writer import roll_back
 from convoq.errors import DatabaseUnavailable
 
 T = TypeVar("T")
@@ -26,9 +25,10 @@ class BlockingWriter:
     one waits for the group commit of the same process as it does for another process.
     """
 
-    def __init__(self, path: Path, gate: Gate) -> None:
+    def __init__(self, path: Path, gate: Gate, check: Callable[[], None]) -> None:
         self._path = path
         self._gate = gate
+        self._check = check  # raises DatabaseRefused when another file stands where ours stood
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._closed = False
@@ -60,6 +60,7 @@ class BlockingWriter:
     def _transact(self, unit: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
         connection = self._connection
         if connection is None:
+            self._check()
             connection = self._connection = connect_writer(self._path)
             connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
@@ -69,11 +70,12 @@ class BlockingWriter:
         except BaseException:
             roll_back(connection)
             raise
+        self._check()
         return result
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             # Under the gate: the last connection of the file to close checkpoints.
-            with suppress(sqlite3.Error), self._gate:
+            with suppress(sqlite3.Error, DatabaseUnavailable), self._gate:
                 connection.close()

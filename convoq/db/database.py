@@ -13,22 +13,20 @@ from typing import Self, TypeVar, TypeVarTuple
 from convoq.clock import Boot, BootClock, Clock, WallClock
 from convoq.db import migrations
 from convoq.db.anchor import anchor
+from convoq.db.birth import GATE, OpenMode, Place, prepare
 from convoq.db.blocking import BlockingWriter
-from convoq.db.connection import Connection, connect_reader
+from convoq.db.connection import Connection, connect_reader, roll_back
 from convoq.db.failures import damaged, explain
-from convoq.db.files import FreeSpace, Identity, prepare
+from convoq.db.files import FreeSpace
 from convoq.db.gate import Gate
 from convoq.db.log_readers import END_READER, examine_log
-from convoq.db.wal import WalGuard
-from convoq.db.writer import Settle, Unit, Writer, always, roll_back, settle
-from convoq.errors import DatabaseUnavailable
+from convoq.db.writer import Settle, Unit, Writer, always, settle
+from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
 from convoq.logs import log
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
-# Half of SQLite's default: a message touches random pages of small indexes, and each goes to the log whole.
-PAGE_BYTES = 2048
 QUICK_CHECK_BYTES = 32 << 20  # what can be checked at start without delaying it; `convoq db check` checks any size
 
 
@@ -39,30 +37,46 @@ class Database:
     inside a transaction and a cancelled caller leaves nothing half done: its unit ran whole or not at all.
     """
 
-    def __init__(self, path: Path, run_directory: Path, clock: Clock, space: FreeSpace) -> None:
-        self.path = path
-        self.run_directory = run_directory  #: the gate, the workers' liveness locks and their sockets
+    def __init__(
+        self, place: Place, clock: Clock, space: FreeSpace, *, mode: OpenMode, gate_timeout: float | None
+    ) -> None:
+        self.path = place.path
+        self.run_directory = place.run_directory  #: the gate, the workers' liveness locks and their sockets
         self.clock = clock  #: the queue's clock
         self._space = space
-        self._gate = Gate(run_directory / "gate")
-        self._writer = Writer(path, self._gate)
-        self._blocking = BlockingWriter(path, Gate(run_directory / "gate"))
-        self._reader = Connection(lambda: connect_reader(path))
+        self._mode = mode
+        self._created = place.created
+        gate_path = place.run_directory / GATE
+        self._gate = Gate(gate_path, timeout=gate_timeout)
+        self._writer = Writer(self.path, self._gate, self._set_up)
+        self._blocking = BlockingWriter(self.path, Gate(gate_path, timeout=gate_timeout), self._writer.check)
+        self._reader = Connection(lambda: connect_reader(self.path))
         self._open: list[Writer | Connection] = []
         self._newest = migrations.known()[-1].version
-        self._identity: Identity | None = None
-        self._wal_guard: WalGuard | None = None
+        self.found_schema = 0  #: what the file had before it was migrated; 0: it was created
 
     @classmethod
-    async def open(cls, path: Path, *, clock: Clock | None = None, min_free_mb: int = 0) -> Self:
-        """Opens the file, creating and migrating it where needed.
+    async def open(
+        cls,
+        path: Path,
+        *,
+        mode: OpenMode = OpenMode.ROLE,
+        clock: Clock | None = None,
+        min_free_mb: int = 0,
+        gate_timeout: float | None = None,
+    ) -> Self:
+        """Opens the file; the mode says whether it may be created and migrated.
 
-        Raises DatabaseRefused when it must not be used (newer, damaged, on a network filesystem, beside the log of
-        another file), DatabaseUnavailable when it cannot be used just now, PlatformUnsupported.
+        With `gate_timeout` (seconds) neither this nor a write waits longer for another process.
+
+        Raises DatabaseRefused when it must not be used (lost, newer, damaged, on a network filesystem, beside the log
+        of another file), DatabaseUnavailable when it cannot be used just now, PlatformUnsupported, ConvoqError when
+        EXISTING finds none or one that is to be migrated first.
         """
         boot = Boot.current()  # first: where there is no such thing, nothing is left behind
-        path, run_directory = prepare(path)
-        database = cls(path, run_directory, clock or WallClock(), FreeSpace(path.parent, min_free_mb))
+        place = prepare(path, mode)
+        space = FreeSpace(place.path.parent, min_free_mb)
+        database = cls(place, clock or WallClock(), space, mode=mode, gate_timeout=gate_timeout)
         try:
             await database._connect()
             if clock is None:
@@ -120,8 +134,8 @@ class Database:
 
     async def check(self) -> None:
         """Raises DatabaseRefused when the file was replaced, or migrated by a newer convoq, while we run."""
-        if self._identity is not None:
-            self._identity.check()
+        self._refuse_if_closed()
+        self._writer.check()
         await self.read(lambda connection: migrations.check_version(connection, self._newest))
 
     async def changes(self) -> int:
@@ -153,8 +167,6 @@ class Database:
                 await connection.close()
         finally:
             self._gate.close()
-            if self._wal_guard is not None:
-                self._wal_guard.end()
 
     async def _close_blocking(self) -> None:
         if self._blocking.is_connected:
@@ -169,16 +181,16 @@ class Database:
         await self.close()
 
     async def _connect(self) -> None:
-        self._wal_guard = WalGuard(self.path)
         with self._explained():
-            await self._writer.open(self._set_up)
+            await self._writer.open()
             # The writer closes last: it checkpoints, which needs every reader gone.
             self._open.append(self._writer)
             await self._reader
             self._open.append(self._reader)
+            # Read once, it has the log open: while it has, no other process ends the log and begins a new one.
+            await self._reader.run(lambda reader: reader.execute("PRAGMA data_version").fetchone())
             # On the reader, so that no other process waits at the gate for it.
             await self._reader.run(self._check_soundness)
-        self._identity = Identity(self.path)
 
     def _check_soundness(self, connection: sqlite3.Connection) -> None:
         if self.path.stat().st_size <= QUICK_CHECK_BYTES:
@@ -187,8 +199,17 @@ class Database:
                 raise damaged(self.path, verdict)
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
-        migrations.check_version(connection, self._newest)
-        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        version = migrations.check_version(connection, self._newest)
+        self.found_schema = 0 if self._created else version
+        if not version:
+            raise DatabaseRefused(
+                f"{self.path}: is a database that convoq did not make: put the right file back or restore a backup"
+            )
+        if self._mode is OpenMode.EXISTING and version < self._newest:
+            raise ConvoqError(
+                f"{self.path}: has schema {version}, this convoq has {self._newest}: restart the three roles with this "
+                "version, or run convoq db migrate"
+            )
         connection.execute("PRAGMA journal_mode = WAL")
         migrations.migrate(connection)
 

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
 
@@ -19,38 +20,86 @@ NETWORK_FILESYSTEMS = frozenset(
 MEGABYTE = 1 << 20
 
 
-def prepare(path: Path) -> tuple[Path, Path]:
-    """Creates the file (0600) and its run directory (0700) where missing; returns both, absolute.
+# What passes by itself or by an operator's hand on the machine, not on convoq's files: worth another try.
+PASSING = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk is full: free some space",
+    errno.EIO: "the disk failed: look at the kernel's log",
+    errno.EROFS: "the disk cannot be written: look at its mount, and at the kernel's log for why it was made read-only",
+    errno.EMFILE: "this process has too many files open",
+    errno.ENFILE: "this machine has too many files open",
+    errno.ENOMEM: "out of memory",
+}
 
-    Raises DatabaseRefused on a network filesystem or where nothing can be written, DatabaseUnavailable on a full disk.
-    """
-    # Through links too: two names of one file must share one gate.
-    path = path.resolve()
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        refuse_network_filesystem(path.parent)
-        run = path.with_name(path.name + ".run")
-        run.mkdir(mode=0o700, exist_ok=True)
-        create_private(path)
-    except OSError as error:
-        raise uncreated(path, error, "convoq needs a directory of its own that it can write to") from error
-    return path, run
+
+class FileId(NamedTuple):
+    """What tells two files of a machine apart, whatever they are called."""
+
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileId:
+        return cls(status.st_dev, status.st_ino)
+
+    @classmethod
+    def at(cls, path: Path) -> FileId | None:
+        """None where there is no file. Raises DatabaseUnavailable when the disk does not tell."""
+        try:
+            return cls.of(os.stat(path))  # noqa: PTH116 # half of what Path.stat costs, and asked for every commit
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise uncreated(path, error, "it must belong to the user that runs convoq") from error
+
+
+def log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def shared_memory_of(path: Path) -> Path:
+    return path.with_name(path.name + "-shm")
+
+
+def run_directory_of(path: Path) -> Path:
+    return path.with_name(path.name + ".run")
 
 
 def uncreated(path: Path, error: OSError, advice: str) -> ConvoqError:
-    """What it means that a file or directory could not be made: only a full disk passes by itself."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DatabaseUnavailable(f"{path}: the disk is full: free some space ({error.strerror})")
+    """What it means that a file or directory could not be made or looked at: whether trying again can help."""
+    if error.errno in PASSING:
+        return DatabaseUnavailable(f"{path}: {PASSING[error.errno]} ({error.strerror})")
     return DatabaseRefused(f"{path}: {error.strerror}: {advice}")
 
 
 def create_private(path: Path) -> None:
-    """Creates an empty file for the owner alone. One that is there isn't opened: closing it drops SQLite's locks."""
+    """Creates an empty file for the owner alone. Raises FileExistsError."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Gives a complete file its name, flushed. Raises FileExistsError where the name is taken."""
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        os.link(partial, path)  # unlike a rename it never replaces a file
     except FileExistsError:
-        if not path.is_file():
-            raise DatabaseRefused(f"{path}: is not a file") from None
+        raise
+    except OSError:
+        os.rename(partial, path)  # noqa: PTH104  # a filesystem without hard links
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def give_to_owner_of(reference: Path, *paths: Path) -> None:
+    """What root makes belongs to the owner of what it is made beside: the service must be able to use it."""
+    if os.geteuid() == 0:
+        owner = reference.stat()
+        for path in paths:
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def refuse_network_filesystem(directory: Path) -> None:
@@ -74,29 +123,6 @@ def filesystem(directory: Path, mountinfo: Path = Path("/proc/self/mountinfo")) 
         if resolved.is_relative_to(mount) and (best is None or len(mount.parts) >= best[0]):
             best = (len(mount.parts), rest.split()[0])
     return best[1] if best else None
-
-
-class Identity:
-    """Notices when another file stands at the path: ours was moved, replaced or deleted while in use."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen = self._look()
-
-    def check(self) -> None:
-        """Raises DatabaseRefused when the path no longer names the file that was opened."""
-        if self._look() != self._seen:
-            raise DatabaseRefused(
-                f"{self._path}: the file was moved, replaced or deleted while convoq was running: "
-                "stop all three roles, put the right file in place without the old -wal and -shm beside it, start again"
-            )
-
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
 
 
 def is_full(directory: Path) -> bool:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from threading import Event, Lock, Thread
 from types import TracebackType
 
-from convoq.db.files import uncreated
+from convoq.db.descriptors import close_private, duplicate_private, open_private
+from convoq.db.files import FileId, uncreated
+from convoq.db.locks import LockTable, describe_process
+from convoq.errors import DatabaseUnavailable
 
 
 class Gate:
@@ -16,18 +20,29 @@ class Gate:
     It makes "database is locked" impossible among them, gives each a fair turn (SQLite's own busy handler does not),
     and keeps a checkpoint from running beside a commit, which the WAL-reset bug of SQLite before 3.51.3 needs
     (sqlite.org/wal.html#walresetbug). The lock is on a file of its own: closing any descriptor of the database, its
-    -wal or -shm file would drop SQLite's own locks in this process. The kernel frees it when its holder dies.
+    -wal or -shm file would drop SQLite's own locks in this process. The kernel frees it when its holder dies, whatever
+    children that had.
+
+    With a `timeout` (seconds), entering raises DatabaseUnavailable that names the holder once it is over. One thread
+    at a time may use a gate.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, timeout: float | None = None) -> None:
+        self.path = path
+        self._timeout = timeout
+        self._turn: _Turn | None = None
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = open_private(path, os.O_RDWR)
         except OSError as error:
             # Made by another user, mostly: root, who only wanted to look.
             raise uncreated(path, error, "it must belong to the user that runs convoq") from error
+        self.file = FileId.of(os.fstat(self._descriptor))
 
     def __enter__(self) -> None:
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        if self._timeout is None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        elif not self._is_free():
+            self._wait(self._timeout)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -35,7 +50,66 @@ class Gate:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Closing it again does nothing: the descriptor's number may be reused by then."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Closing it again does nothing."""
+        close_private(self._descriptor)
+
+    def _is_free(self) -> bool:
+        """Takes it, if that needs no wait."""
+        if self._turn is not None:  # in line already, and perhaps granted by now
+            return False
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _wait(self, timeout: float) -> None:
+        if self._turn is None or not self._turn.resume():
+            self._turn = _Turn(self._descriptor)
+        if not self._turn.wait(timeout):
+            raise DatabaseUnavailable(
+                f"{self.path}: {self._holder()} has held the write gate for {timeout:g} s: "
+                "let it go on, or end it, then try again"
+            )
+        self._turn = None
+
+    def _holder(self) -> str:
+        pids = [pid for pid in LockTable().holders(os.fstat(self._descriptor)) if pid != os.getpid()]
+        return describe_process(pids[0]) if pids else "another process"
+
+
+class _Turn:
+    """A place in the line for the lock, which flock itself has no deadline for.
+
+    Not a poll: under load the lock is never free at the moment of a look, and only who waits in line gets it.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        # A copy shares the lock, and stays this one's own when the gate is closed meanwhile.
+        self._descriptor = duplicate_private(descriptor)
+        self._mutex = Lock()
+        self._ended = Event()
+        self._wanted = True
+        Thread(target=self._stand_in_line, name="gate", daemon=True).start()
+
+    def resume(self) -> bool:
+        """Waits on after a deadline; false when its turn came meanwhile, and went to the next."""
+        with self._mutex:
+            self._wanted = True
+            return not self._ended.is_set()
+
+    def wait(self, timeout: float) -> bool:
+        """Whether the lock is the caller's; else the place in the line is kept, and the lock passed on."""
+        if self._ended.wait(timeout):
+            return True
+        with self._mutex:
+            self._wanted = self._ended.is_set()
+            return self._wanted
+
+    def _stand_in_line(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        with self._mutex:
+            if not self._wanted:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            self._ended.set()
+        close_private(self._descriptor)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
 from importlib import resources
-from pathlib import Path
 from typing import NamedTuple
 
-from convoq.db.writer import roll_back
+from convoq.db.connection import roll_back
 from convoq.errors import DatabaseRefused
 
 
@@ -45,12 +43,6 @@ def migrate(connection: sqlite3.Connection) -> list[Migration]:
             roll_back(connection)
             raise
     return pending
-
-
-def schema_version(path: Path) -> int:
-    """The schema of the file as it is, without opening it for use. Raises sqlite3.Error."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def check_version(connection: sqlite3.Connection, newest: int) -> int:

@@ -1,11 +1,14 @@
-"""Refuses a write-ahead log that was left beside another database file, before SQLite reads it into that file."""
+"""What must be true of a file and the log beside it before SQLite reads the one into the other."""
 
 from __future__ import annotations
 
-from collections import Counter
+import os
 from pathlib import Path
 from threading import Lock
 
+from convoq.db.birth import empty, missing
+from convoq.db.files import FileId, log_of, run_directory_of, shared_memory_of, uncreated
+from convoq.db.locks import LockTable, describe_process
 from convoq.errors import DatabaseRefused
 
 LOG_HEADER = 32  # bytes; a log that is no longer has nothing to say
@@ -13,41 +16,100 @@ MAGIC = b"SQLite format 3\0"
 LOG_VERSION = 2  # of a file that is used with a log; it is in the file before there is a log, and goes after it
 
 _lock = Lock()
-_uses: Counter[tuple[int, int]] = Counter()
+_used: dict[FileId, _SharedFile] = {}
+
+
+class _SharedFile:
+    """One descriptor for all uses in this process: closing any drops SQLite's locks on the file in this process."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.uses = 0
 
 
 class WalGuard:
     """This process's use of a database file, from before SQLite opens it until after it has closed it.
 
-    Raises DatabaseRefused when the log beside the file certainly belongs to another one.
+    Call it holding the write gate. Raises DatabaseRefused when there is no file or an empty one, when its log is lost,
+    and when the log beside it belongs to another file.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         with _lock:
-            status = path.stat()
-            self._file: tuple[int, int] | None = (status.st_dev, status.st_ino)
-            # Looking drops SQLite's locks on the file in this process; a connection that holds some has looked already.
-            if not _uses[self._file]:
-                _refuse_foreign_log(path)
-            _uses[self._file] += 1
+            try:
+                status = path.stat()
+                if not status.st_size:
+                    raise empty(path)
+                self.file = FileId.of(status)
+                if self.file not in _used:
+                    _refuse_lost_log(path)
+                    _refuse_log_in_use(path, status)
+                    _used[self.file] = _open_shared(path)
+            except FileNotFoundError:
+                traces = [trace for trace in (log_of(path), run_directory_of(path)) if trace.exists()]
+                raise missing(path, traces) from None
+            except OSError as error:
+                raise uncreated(path, error, "it must belong to the user that runs convoq") from error
+            self._shared: _SharedFile | None = _used[self.file]
+            self._shared.uses += 1
+
+    def is_intact(self) -> bool:
+        """Whether the open file is still one that is used with a log: a backup that was written over it is not."""
+        with _lock:
+            try:
+                return self._shared is not None and _is_used_with_log(os.pread(self._shared.descriptor, 20, 0))
+            except OSError as error:
+                raise uncreated(self._path, error, "its disk is to be looked at") from error
 
     def end(self) -> None:
         """Ending it again does nothing."""
         with _lock:
-            if self._file is not None:
-                _uses[self._file] -= 1
-                self._file = None
+            shared, self._shared = self._shared, None
+            if shared is not None:
+                shared.uses -= 1
+                if not shared.uses:
+                    del _used[self.file]
+                    os.close(shared.descriptor)
 
 
-def _refuse_foreign_log(path: Path) -> None:
-    log = path.with_name(path.name + "-wal")
-    # The log first: what has one by now has been said to have one before.
-    if not (log.is_file() and log.stat().st_size > LOG_HEADER):
-        return
-    with path.open("rb") as file:
-        head = file.read(20)
-    if head.startswith(MAGIC) and head[18] < LOG_VERSION:
+def _open_shared(path: Path) -> _SharedFile:
+    shared = _SharedFile(path)
+    head = os.pread(shared.descriptor, 20, 0)
+    log = log_of(path)
+    if head.startswith(MAGIC) and not _is_used_with_log(head) and log.is_file() and log.stat().st_size > LOG_HEADER:
+        os.close(shared.descriptor)
         raise DatabaseRefused(
             f"{path}: {log.name} beside it is the log of another database file and would undo what was restored: "
-            f"move {log.name} and {path.name}-shm away, then start again"
+            f"move {log.name} and {shared_memory_of(path).name} away, then start again"
+        )
+    return shared
+
+
+def _is_used_with_log(head: bytes) -> bool:
+    return head.startswith(MAGIC) and head[18] >= LOG_VERSION
+
+
+def _refuse_lost_log(path: Path) -> None:
+    # SQLite makes the log before its shared memory and removes it after that: one without the log was robbed of it.
+    log, shared_memory = log_of(path), shared_memory_of(path)
+    if shared_memory.exists() and not log.exists() and shared_memory.exists():
+        raise DatabaseRefused(
+            f"{path}: {log.name}, its log, was removed: roles that still run save what they hold of it as they end: "
+            f"stop all three, then start again; if it stays like this, put {log.name} back, or give up the messages in "
+            f"it: remove {shared_memory.name}"
+        )
+
+
+def _refuse_log_in_use(path: Path, status: os.stat_result) -> None:
+    """Processes that hold the log's shared memory and not the file have another one open, which was moved away."""
+    shared_memory = shared_memory_of(path)
+    if not shared_memory.exists():
+        return
+    locks = LockTable()
+    holders = [pid for pid in locks.holders(shared_memory.stat()) if pid != os.getpid()]
+    if holders and not locks.holders(status):
+        raise DatabaseRefused(
+            f"{path}: {describe_process(holders[0])} still runs on another file that stood here: stop all three "
+            "roles, put the right file in place without the old -wal and -shm beside it, start again"
         )

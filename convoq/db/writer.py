@@ -7,12 +7,17 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any, NamedTuple, TypeVar
 
-from convoq.db.connection import BUSY_TIMEOUT_MS, Connection, connect_writer
+from convoq.db.connection import BUSY_TIMEOUT_MS, Connection, connect_writer, roll_back
 from convoq.db.failures import explain, is_environmental, leaves_connection_untrusted
 from convoq.db.gate import Gate
+from convoq.db.identity import Identity, LogRemoved, Overwritten
+from convoq.db.wal import WalGuard
+from convoq.errors import DatabaseRefused, DatabaseUnavailable
 
 T = TypeVar("T")
 Unit = Callable[[sqlite3.Connection], T]
@@ -43,26 +48,33 @@ def settle(future: asyncio.Future[T], result: T | Exception) -> None:
 
 
 class Writer:
-    """The one connection of this process that writes. Its methods below `close` run on the writer's own thread."""
+    """The one connection of this process that writes. Its methods below `close` run on the writer's own thread.
 
-    def __init__(self, path: Path, gate: Gate) -> None:
+    `set_up` makes the file ready when it is opened. The file's identity is looked at with each commit, before its
+    callers hear of it.
+    """
+
+    def __init__(self, path: Path, gate: Gate, set_up: Callable[[sqlite3.Connection], None]) -> None:
         self._path = path
         self._gate = gate
+        self._set_up = set_up
         self._loop = asyncio.get_running_loop()
         self._inbox: deque[_Waiting] = deque()
         self._draining = False
-        self._thread = Connection(self._connect)
+        self._thread = Connection(self._open)
         self._connection: sqlite3.Connection | None = None  # replaced after a failed write: see _commit
         self._synchronous = "FULL"
+        self._identity: Identity | None = None
+        self._refusal: DatabaseRefused | None = None  #: once the file is not the right one, it stays refused
 
-    async def open(self, set_up: Callable[[sqlite3.Connection], None]) -> None:
-        """Connects and runs `set_up` under the gate."""
+    async def open(self) -> None:
+        """Connects and sets up, holding the gate."""
         await self._thread
-        try:
-            await self._thread.run(lambda _: self._exclusively(set_up))
-        except BaseException:
-            await self.close()
-            raise
+
+    def check(self) -> None:
+        """Raises DatabaseRefused when another file stands where one of ours stood. May be called on any thread."""
+        if self._identity is not None:
+            self._identity.check()
 
     def post(self, unit: Unit[T], settle: Settle[T], *, durable: bool, wanted: Callable[[], bool]) -> None:
         """Has `unit` run in a shared transaction; `settle` gets its result in the event loop after the commit."""
@@ -82,11 +94,32 @@ class Writer:
     async def close(self) -> None:
         """Everything written before is committed. The last connection to close checkpoints, under the gate."""
         # A disk that fails to the end loses nothing here: what was committed stands in the log.
-        with suppress(sqlite3.Error):
-            await self._thread.run(lambda _: self._exclusively(self._disconnect))
-        await self._thread.close()
+        with suppress(sqlite3.Error, DatabaseUnavailable):
+            await self._thread.run(lambda _: self._end())
+        if not isinstance(self._refusal, Overwritten):
+            await self._thread.close()
+        if self._identity is not None:
+            self._identity.end()
+
+    def _open(self) -> sqlite3.Connection:
+        """Holding the gate, and nothing before SQLite may see it: it deletes a log that has lost its file."""
+        with self._gate:
+            guard = WalGuard(self._path)
+            try:
+                connection = self._connect()
+                self._set_up(connection)
+                self._identity = Identity(self._path, guard, self._gate)
+                self._identity.check()
+            except BaseException:
+                if self._connection is not None:
+                    self._disconnect(self._connection)
+                guard.end()
+                raise
+            return connection
 
     def _connect(self) -> sqlite3.Connection:
+        # Never to another file: SQLite would make a new log for it, and delete one that it finds without a file.
+        self.check()
         self._connection = connect_writer(self._path)
         self._synchronous = "FULL"
         return self._connection
@@ -94,6 +127,27 @@ class Writer:
     def _exclusively(self, function: Callable[[sqlite3.Connection], None]) -> None:
         with self._gate:
             function(self._connection or self._connect())
+
+    def _end(self) -> None:
+        with self._gate:
+            with suppress(DatabaseRefused):
+                self._verify(self._connection or self._connect())
+            if isinstance(self._refusal, Overwritten):
+                # Closing would move the log of the lost file into what stands there, and remove it.
+                self._thread.post(partial(_keep, self._connection))
+            elif self._connection is not None:
+                self._disconnect(self._connection)
+
+    def _verify(self, connection: sqlite3.Connection) -> None:
+        """Raises DatabaseRefused when what was just committed went to another file than the path names."""
+        try:
+            self.check()
+        except DatabaseRefused as refusal:
+            self._refusal = refusal
+            if isinstance(refusal, LogRemoved):
+                # The log has no name any more and lives while it is open: what it holds is moved into the file.
+                connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+            raise
 
     def _disconnect(self, connection: sqlite3.Connection) -> None:
         connection.close()
@@ -125,16 +179,31 @@ class Writer:
 
     def _commit(self, batch: list[_Waiting]) -> list[Any]:
         """One result or exception for each of the batch."""
+        if self._refusal is not None:
+            return [self._refusal] * len(batch)
         try:
             with self._gate:
                 connection = self._connection or self._connect()
                 self._set_synchronous(connection, durable=any(waiting.durable for waiting in batch))
-                return _transact(connection, batch)
+                results = _transact(connection, batch)
+                self._verify(connection)
+                return results
         except Exception as error:  # noqa: BLE001 # each of the batch hears of it
             if leaves_connection_untrusted(error) and self._connection is not None:
-                with suppress(sqlite3.Error), self._gate:
+                with suppress(sqlite3.Error, DatabaseUnavailable), self._gate:
                     self._disconnect(self._connection)
-            return [explain(self._path, error)] * len(batch)
+            return [self._cause(error)] * len(batch)
+
+    def _cause(self, error: Exception) -> Exception:
+        """What SQLite calls a failing disk may be a file that was taken away."""
+        if isinstance(error, sqlite3.Error):
+            with suppress(DatabaseUnavailable):
+                try:
+                    self.check()
+                except DatabaseRefused as refusal:
+                    self._refusal = refusal
+                    return refusal
+        return explain(self._path, error)
 
     def _set_synchronous(self, connection: sqlite3.Connection, *, durable: bool) -> None:
         mode = "FULL" if durable else "NORMAL"
@@ -194,16 +263,14 @@ def _settle_all(batch: list[_Waiting], results: list[Any]) -> None:
         waiting.settle(result)
 
 
+def _keep(_: sqlite3.Connection | None) -> None:
+    """Until the process ends: a connection that nothing refers to any more is closed."""
+    Event().wait()
+
+
 def _truncate_log(connection: sqlite3.Connection) -> None:
     """Moves the log into the database and truncates it, unless a reader is in it just now."""
     connection.execute("PRAGMA busy_timeout = 50")
     with suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-
-
-def roll_back(connection: sqlite3.Connection) -> None:
-    """Ends an open transaction, whatever state it is in."""
-    if connection.in_transaction:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")

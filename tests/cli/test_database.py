@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from convoq.db import Database
-from convoq.db.migrations import known
+from convoq.db import Database, migrations
+from convoq.db.migrations import Migration, known
 from convoq.monitoring.processes import Processes
 from tests.cli.scenes import ANA, OURS, Place, announce, bury, enqueue, inbound_job, job, receive
 
@@ -253,3 +253,29 @@ def test_a_backup_beside_a_busy_writer_is_one_moment(place: Place) -> None:
         ).fetchone()
         copied.close()
         assert alone == 0
+
+
+def test_migrate_begins_anew_where_only_a_run_directory_is_left(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.database.unlink()
+    assert place.run("status") == 78
+    assert "convoq.db: is missing, but convoq.db.run beside it shows that there was one" in capsys.readouterr().err
+    assert place.run("db", "migrate") == 0
+    assert capsys.readouterr().out == f"{place.database}: schema {NEWEST}, new\n"
+
+
+def test_migrate_keeps_every_row_of_a_populated_file_that_is_older(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: receive(database, "Hello", sid=1, reply="Hi"))
+    place.prepare(lambda database: enqueue(database, [job(number=n) for n in range(500)]))
+    counted = "SELECT (SELECT count(*) FROM jobs), (SELECT count(*) FROM messages)"
+    before = place.execute(counted)
+    more = Migration(NEWEST + 1, "more.sql", "CREATE TABLE more AS SELECT * FROM jobs;\nUPDATE jobs SET attempt = 7;\n")
+    monkeypatch.setattr(migrations, "known", lambda: [*known(), more])
+
+    assert place.run("db", "migrate") == 0
+    assert capsys.readouterr().out == f"{place.database}: schema {NEWEST + 1}, was {NEWEST}\n"
+    assert place.execute(counted) == before
+    assert place.execute("SELECT count(*) FROM more") == [(before[0][0],)]

@@ -143,3 +143,24 @@ def test_every_question_has_its_place_in_the_example(question: object) -> None:
 def test_an_answer_is_judged_as_the_file_will_be() -> None:
     assert problem_with("server.public_url", "https://bot.example.com") is None
     assert "https" in (problem_with("server.public_url", "http://bot.example.com") or "")
+
+
+def test_it_creates_the_database_beside_the_new_file(bare: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bare.run("init", "--force") == 0
+    assert f"created the database: {bare.database}\n" in capsys.readouterr().err
+    assert bare.database.stat().st_size > 0
+
+
+def test_a_database_that_belongs_elsewhere_is_left_to_the_roles(
+    bare: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CONVOQ_DATABASE__PATH", str(tmp_path / "var" / "convoq.db"))
+    assert bare.run("init", "--force") == 0
+    assert [path.name for path in bare.directory.iterdir()] == ["convoq.toml"]
+
+
+def test_it_creates_no_database_where_one_was_lost(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.database.unlink()
+    assert place.run("init", "--force") == 78
+    assert "convoq.db: is missing, but convoq.db.run beside it shows" in capsys.readouterr().err
+    assert not place.database.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import subprocess
@@ -14,6 +15,7 @@ from convoq import __version__
 from convoq.cli import main
 from convoq.errors import ConvoqError, DatabaseUnavailable
 from tests.cli.scenes import TOKEN, Place, bury, job
+from tests.db.notes import continued, frozen
 
 
 def convoq(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -260,3 +262,14 @@ def test_a_role_stopped_by_a_known_error_ends_with_its_code(bare: Place, monkeyp
     monkeypatch.setattr("convoq.daemon.schedule.schedule", stop)
 
     assert bare.run("schedule") == 1
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["jobs", "list"], ["conversations", "list"]], ids=" ".join)
+async def test_behind_a_frozen_process_a_command_ends_and_names_it(
+    arguments: list[str], place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("convoq.cli.session.GATE_TIMEOUT", 0.05)
+    holder = await frozen(place.database)
+    assert await asyncio.to_thread(place.run, *arguments) == 75
+    assert f"process {holder.pid} (" in capsys.readouterr().err
+    await continued(holder)

@@ -3,14 +3,95 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 
 from convoq.db import Database
 
 Unit = Callable[[sqlite3.Connection], None]
+ROOT = Path(__file__).parents[2]
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from convoq.db import Database
+from tests.db.notes import put
+
+async def main(path):
+    database = await Database.open(Path(path))
+    await database.write(lambda c: c.execute("CREATE TABLE IF NOT EXISTS notes (text TEXT UNIQUE) STRICT"))
+    await database.write(put("acknowledged"))
+    print("written", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def running(path: Path) -> asyncio.subprocess.Process:
+    """A process that has the database open and has acknowledged a note, which stands in the log."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HOLDER, str(path), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        assert await process.stdout.readline() == b"written\n"
+    return process
+
+
+async def killed(path: Path) -> None:
+    """Leaves what a kill -9 leaves: the file, its log with the note in it, the shared memory, the run directory."""
+    process = await running(path)
+    process.kill()
+    await process.wait()
+
+
+FROZEN = """
+import asyncio, sys
+from pathlib import Path
+from convoq.db import Database
+
+def hold(_):
+    print("holds", flush=True)
+    sys.stdin.readline()
+
+async def main(path):
+    async with await Database.open(Path(path)) as database:
+        await database.write(hold)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def _is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+async def frozen(path: Path) -> asyncio.subprocess.Process:
+    """A process that was stopped inside a transaction."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FROZEN, str(path),
+        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        assert await process.stdout.readline() == b"holds\n"
+        process.send_signal(signal.SIGSTOP)
+        while not _is_stopped(process.pid):  # noqa: ASYNC110 # another process's state can only be looked at
+            await asyncio.sleep(0.01)
+    return process
+
+
+async def continued(process: asyncio.subprocess.Process) -> None:
+    process.send_signal(signal.SIGCONT)
+    assert process.stdin is not None
+    process.stdin.write(b"\n")
+    async with asyncio.timeout(20):
+        assert await process.wait() == 0
 
 
 def put(text: str) -> Unit:

@@ -77,33 +77,43 @@ async def test_a_directory_in_the_files_place_is_refused(tmp_path: Path) -> None
     assert await refusal(tmp_path / "convoq.db") == f"{tmp_path}/convoq.db: is not a file"
 
 
-@pytest.mark.parametrize(("free", "words"), [(0, "the disk is full: free some space"), (1 << 30, "the disk failed")])
+@pytest.mark.parametrize(("free", "words"), [(0, "the disk is full"), (1 << 30, "cannot be opened")])
 async def test_files_that_cannot_be_made_on_a_full_disk_are_told_from_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, words: str
 ) -> None:
     disk = os.statvfs_result((1, 1, 1 << 40, free, free, 1000, 1000, 1000, 0, 255))
     monkeypatch.setattr("os.statvfs", lambda _: disk)
+    await (await Database.open(tmp_path / "convoq.db")).close()
     (tmp_path / "convoq.db-wal").mkdir()
     with pytest.raises(DatabaseUnavailable, match=words) as caught:
         await Database.open(tmp_path / "convoq.db")
     assert caught.value.exit_code == 75
 
 
-@pytest.mark.parametrize("name", ["convoq.db", "convoq.db.run/gate"])
-async def test_a_disk_too_full_to_create_anything_is_tried_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+@pytest.mark.parametrize("name", ["convoq.db.new", "convoq.db.run.new/gate", "convoq.db.run/gate"])
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "the disk is full: free some space (No space left on device)"),
+        (errno.EROFS, "the disk cannot be written: look at its mount"),
+        (errno.EIO, "the disk failed: look at the kernel's log (Input/output error)"),
+    ],
+)
+async def test_a_disk_on_which_nothing_can_be_created_now_is_tried_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int, words: str
 ) -> None:
     really = os.open
 
-    def full(path: str | Path, *arguments: int) -> int:
+    def failing(path: str | Path, *arguments: int) -> int:
         if Path(path) == tmp_path / name:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(code, os.strerror(code))
         return really(path, *arguments)
 
-    monkeypatch.setattr("os.open", full)
+    monkeypatch.setattr("os.open", failing)
     with pytest.raises(DatabaseUnavailable) as caught:
         await Database.open(tmp_path / "convoq.db")
-    assert str(caught.value) == f"{tmp_path / name}: the disk is full: free some space (No space left on device)"
+    assert caught.value.exit_code == 75
+    assert words in str(caught.value)
 
 
 async def test_the_log_of_a_process_that_was_killed_is_its_own(tmp_path: Path, clock: ManualClock) -> None:
@@ -145,7 +155,9 @@ async def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path, mon
 
 
 async def test_a_gate_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "convoq.db.run" / "gate").mkdir(parents=True)
+    await (await Database.open(tmp_path / "convoq.db")).close()
+    (tmp_path / "convoq.db.run" / "gate").unlink()
+    (tmp_path / "convoq.db.run" / "gate").mkdir()
     assert "convoq.db.run/gate: Is a directory" in await refusal(tmp_path / "convoq.db")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from convoq.cli.doctor.machine import user_name
-from convoq.errors import ConvoqError
+from convoq.errors import ConvoqError, DatabaseRefused
 from convoq.monitoring.findings import Finding, Level, fail, note, ok, warn
 from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
 from convoq.text import age, counted, size
@@ -35,10 +34,10 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
         yield finding
         if finding.level is not Level.OK and finding.name == "database":
             return
-    yield _schema(path)
     started = monotonic()
     try:
         async with open_jobs(options) as (database, jobs):
+            yield ok("schema", f"{database.found_schema}")
             await database.write(lambda _: None)
             yield _writing(path, monotonic() - started)
             yield await _log(path)
@@ -55,7 +54,7 @@ def _file(path: Path) -> Iterator[Finding]:
     try:
         status = path.stat()
     except FileNotFoundError:
-        yield note("database", f"none at {path} yet", "start convoq serve, or run convoq db migrate")
+        yield _missing(path)
         return
     except OSError as error:
         yield fail("database", f"{path}: {error.strerror}", "run the doctor as the user of the service")
@@ -71,6 +70,19 @@ def _file(path: Path) -> Iterator[Finding]:
     yield _permissions(path, status)
 
 
+def _missing(path: Path) -> Finding:
+    """One that was never there is no failure; one that is lost is."""
+    from convoq.db.birth import OpenMode, prepare
+
+    try:
+        prepare(path, OpenMode.EXISTING)
+    except DatabaseRefused as error:
+        return fail("database", str(error))
+    except ConvoqError:
+        pass
+    return note("database", f"none at {path} yet", "start convoq serve, or run convoq db migrate")
+
+
 def _permissions(path: Path, status: os.stat_result) -> Finding:
     mode = stat.S_IMODE(status.st_mode)
     owner = user_name(status.st_uid)
@@ -83,21 +95,6 @@ def _permissions(path: Path, status: os.stat_result) -> Finding:
             f"run commands as its owner: sudo -u {owner} convoq ...",
         )
     return ok("permissions", f"mode {mode:03o}, owner {owner}")
-
-
-def _schema(path: Path) -> Finding:
-    from convoq.db import migrations
-
-    newest = migrations.known()[-1].version
-    try:
-        version = migrations.schema_version(path)
-    except sqlite3.Error as error:
-        return fail("schema", f"cannot be read: {error}", "restore a backup")
-    if version > newest:
-        return fail("schema", f"{version}, but this convoq knows {newest}", "run the newer convoq that wrote it")
-    if version < newest:
-        return warn("schema", f"{version}, this convoq has {newest}", "run convoq db migrate")
-    return ok("schema", f"{version}")
 
 
 def _writing(path: Path, waited: float) -> Finding:

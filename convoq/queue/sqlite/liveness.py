@@ -10,6 +10,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from convoq.db.descriptors import close_private, is_private, keep_private, open_private
+
 TICK_NS = 20_000_000  # more than any tick that a kernel stamps its files with
 LONGEST_MARK = 512  # bytes
 
@@ -17,8 +19,9 @@ LONGEST_MARK = 512  # bytes
 class Liveness:
     """A worker's own mark in the run directory: `NAME.alive`, locked while the process lives, and `NAME.wake`.
 
-    The kernel frees the lock when the process dies, however it dies, so its claims can be taken again at once. The mark
-    names its own inode: a copy of it, as in a restored directory, is not locked by anyone and says nothing.
+    The kernel frees the lock when the process dies, however it dies and whatever children it had, so its claims can be
+    taken again at once. The mark names its own inode: a copy of it, as in a restored directory, is not locked by anyone
+    and says nothing.
     """
 
     def __init__(self, directory: Path, name: str) -> None:
@@ -29,7 +32,7 @@ class Liveness:
         try:
             self._socket = _bind(directory, name)
         except BaseException:
-            os.close(self._mark)
+            close_private(self._mark)
             raise
         self._bound = _inode(directory / f"{name}.wake")
         asyncio.get_running_loop().add_reader(self._socket, self._on_datagram)
@@ -61,15 +64,20 @@ class Liveness:
         return not (marked and heard)
 
     def close(self, *, keep_mark: bool = False) -> None:
-        """Ends it in order. A mark that is kept shows that claims were left behind: it proves a death from now on."""
+        """Ends it in order. A mark that is kept shows that claims were left behind: it proves a death from now on.
+
+        In a forked child that runs to its end it does nothing: the mark is its parent's, which lives.
+        """
+        if not is_private(self._mark):
+            return
         self._close_socket()
         if not keep_mark:
             _remove(self._directory, self.name)
-        os.close(self._mark)
+        close_private(self._mark)
 
     def _close_socket(self) -> None:
         asyncio.get_running_loop().remove_reader(self._socket)
-        self._socket.close()
+        close_private(self._socket.detach())
 
 
 class Notifier:
@@ -142,13 +150,13 @@ def known_workers(directory: Path) -> list[str]:
 def _leave_mark(directory: Path, name: str) -> int:
     """The descriptor of a new mark, which appears locked and whole, in the place of any other."""
     draft = directory / f"{name}.alive.new"
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = open_private(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(descriptor, _signature(descriptor, name))
         draft.rename(directory / f"{name}.alive")
     except BaseException:
-        os.close(descriptor)
+        close_private(descriptor)
         draft.unlink(missing_ok=True)
         raise
     return descriptor
@@ -157,7 +165,7 @@ def _leave_mark(directory: Path, name: str) -> int:
 def _revoke(descriptor: int) -> None:
     """Empties a mark before its lock goes, or it would prove a death when its directory is moved back into place."""
     os.ftruncate(descriptor, 0)
-    os.close(descriptor)
+    close_private(descriptor)
 
 
 def _signature(descriptor: int, name: str) -> bytes:
@@ -183,6 +191,7 @@ def _bind(directory: Path, name: str) -> socket.socket:
     except BaseException:
         receiver.close()
         raise
+    keep_private(receiver.fileno())
     return receiver
 
 

@@ -36,14 +36,14 @@ def test_a_schema_of_a_newer_convoq_is_a_failure(place: Place, capsys: pytest.Ca
     place.configure(whole())
     place.execute("PRAGMA user_version = 99")
 
-    assert findings(place, capsys, code=1)["schema"]["level"] == "fail"
+    assert findings(place, capsys, code=1)["opening"]["level"] == "fail"
 
 
 def test_a_damaged_file_is_a_failure(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.configure(whole())
     place.database.write_bytes(b"not a database, " * 1000)
 
-    assert findings(place, capsys, code=1)["schema"]["level"] == "fail"
+    assert findings(place, capsys, code=1)["opening"]["level"] == "fail"
 
 
 def test_a_program_that_holds_the_database_is_found(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
