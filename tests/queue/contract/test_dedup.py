@@ -131,7 +131,7 @@ async def test_racing_enqueues_of_one_key_store_one_job(engine: Engine, open_eng
 
 
 async def test_keys_that_only_look_alike_are_different_jobs(engine: Engine) -> None:
-    alike = ["1", "01", "1.0", " 1", "1 ", "١", "k", "K", "é", "e\u0301", "k\u0000a", "k\u0000b", "b'k'", "", "👋"]
+    alike = ["1", "01", "1.0", " 1", "1 ", "١", "k", "K", "é", "e\u0301", "k\u0000a", "k\u0000b", "b'k'", "👋"]
     results = await engine.enqueue([job(n, dedup=key) for n, key in enumerate(alike)], max_attempts=5)
     assert [each.duplicate for each in results] == [False] * len(alike)
     again = await engine.enqueue([job(n, dedup=key) for n, key in enumerate(alike)], max_attempts=5)
