@@ -83,7 +83,8 @@ class ClientConnection(web.RequestHandler):
         if self._waiting:
             return ConnectionState.READING_HEAD if self._head_begun or not self._served else ConnectionState.IDLE
         if self._served == self._request_count:
-            return ConnectionState.LINGERING
+            # Before its first request it has only not begun to wait: aiohttp's task starts a turn of the loop later.
+            return ConnectionState.LINGERING if self._served else ConnectionState.READING_HEAD
         request = self._current_request
         return ConnectionState.HANDLING if request is None or request.content.is_eof() else ConnectionState.READING_BODY
 

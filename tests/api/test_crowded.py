@@ -172,6 +172,19 @@ async def time_to_evict(number: int) -> float:
     return min(costs) * 1e6
 
 
+async def test_not_the_one_that_has_just_come_gives_its_place_but_the_one_that_has_waited_longest() -> None:
+    server = ConnectionServer(unused, limits=Limits(connections=3, evictable_after=0.0))
+    waiting = [arrive(server) for _ in range(2)]
+    await asyncio.sleep(0)  # aiohttp waits for their requests by now, and not yet for that of the next
+    just_come = arrive(server)
+    server.expect()
+    assert [transport.aborted for _, transport in (*waiting, just_come)] == [True, False, False]
+    tasks = [client.task for client, _ in (*waiting, just_come) if client.task]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def test_making_room_costs_the_same_among_5000_connections_as_among_50() -> None:
     few, many = await time_to_evict(50), await time_to_evict(5000)
     assert many < 5 * few + 20
