@@ -13,6 +13,7 @@ from structlog.contextvars import bound_contextvars
 from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost, Snooze
 from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.tasks import JobCoroutine, JobScope
+from convoq.jobs import PEOPLE, PRIORITIES
 from convoq.leases import KeeperTimings, LeaseKeeper
 from convoq.logs import log
 from convoq.queue.base import Claim
@@ -157,7 +158,9 @@ class Worker:
             else:
                 self._start(claim)
         if self.busy < self._concurrency:
-            self._listen_for(self._shares.classes(self._running_classes()))
+            # A claim that took all it might of the background: the end of one of those brings the next, not a wait.
+            background = sum(claim.priority != PEOPLE for claim in claims)
+            self._listen_for((PEOPLE,) if background >= room.background else PRIORITIES)
         return len(claims)
 
     def _running_classes(self) -> list[int]:

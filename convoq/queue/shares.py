@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Final, NamedTuple
 
-from convoq.jobs import NORMAL, PEOPLE, PRIORITIES, UPKEEP
+from convoq.jobs import NORMAL, PEOPLE, UPKEEP
 
 PEOPLES_SHARE: Final = 4  # one slot in so many is kept free of everything that no person waits for
 # Of eight claims of a busy worker, one begins with a job of the user's own and one with upkeep.
@@ -34,10 +34,6 @@ class SlotShares:
     def next(self, running: Iterable[int]) -> ClassRoom:
         """For the next claim, while jobs of these classes run."""
         return ClassRoom(self._background(running), LEADS[next(self._turn) % len(LEADS)])
-
-    def classes(self, running: Iterable[int]) -> tuple[int, ...]:
-        """Those of which one more job may start: what is worth waiting for."""
-        return PRIORITIES if self._background(running) else (PEOPLE,)
 
     def _background(self, running: Iterable[int]) -> int:
         return max(0, self._most_background - sum(priority != PEOPLE for priority in running))

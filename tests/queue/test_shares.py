@@ -20,12 +20,10 @@ def test_background_jobs_never_fill_all_slots(concurrency: int) -> None:
     while room := shares.next(running).background:
         running += [NORMAL] * room
     assert 0 < len(running) < concurrency
-    assert shares.classes(running) == (PEOPLE,)
 
 
 def test_a_single_slot_takes_any_class() -> None:
     assert SlotShares(1).next([]).background == 1
-    assert SlotShares(1).classes([PEOPLE]) == PRIORITIES
 
 
 def test_people_count_against_no_room_of_the_background() -> None:
