@@ -77,7 +77,8 @@ def _open_shared(path: Path) -> _SharedFile:
     shared = _SharedFile(path)
     head = os.pread(shared.descriptor, 20, 0)
     log = log_of(path)
-    if head.startswith(MAGIC) and not _is_used_with_log(head) and log.is_file() and log.stat().st_size > LOG_HEADER:
+    log_status = _status(log)
+    if head.startswith(MAGIC) and not _is_used_with_log(head) and log_status and log_status.st_size > LOG_HEADER:
         os.close(shared.descriptor)
         raise DatabaseRefused(
             f"{path}: {log.name} beside it is the log of another database file and would undo what was restored: "
@@ -86,14 +87,23 @@ def _open_shared(path: Path) -> _SharedFile:
     return shared
 
 
+def _status(beside: Path) -> os.stat_result | None:
+    """None where there is none: the last process that closes the database removes what stands beside it."""
+    try:
+        return beside.stat()
+    except FileNotFoundError:
+        return None
+
+
 def _is_used_with_log(head: bytes) -> bool:
     return head.startswith(MAGIC) and head[18] >= LOG_VERSION
 
 
 def _refuse_lost_log(path: Path) -> None:
     # SQLite makes the log before its shared memory and removes it after that: one without the log was robbed of it.
+    # Looked at in turns: another process may close the file, or open it, between any two of these.
     log, shared_memory = log_of(path), shared_memory_of(path)
-    if shared_memory.exists() and not log.exists() and shared_memory.exists():
+    if _status(shared_memory) and not _status(log) and _status(shared_memory) and not _status(log):
         raise DatabaseRefused(
             f"{path}: {log.name}, its log, was removed: roles that still run save what they hold of it as they end: "
             f"stop all three, then start again; if it stays like this, put {log.name} back, or give up the messages in "
@@ -103,11 +113,11 @@ def _refuse_lost_log(path: Path) -> None:
 
 def _refuse_log_in_use(path: Path, status: os.stat_result) -> None:
     """Processes that hold the log's shared memory and not the file have another one open, which was moved away."""
-    shared_memory = shared_memory_of(path)
-    if not shared_memory.exists():
+    shared_memory = _status(shared_memory_of(path))
+    if shared_memory is None:
         return
     locks = LockTable()
-    holders = [pid for pid in locks.holders(shared_memory.stat()) if pid != os.getpid()]
+    holders = [pid for pid in locks.holders(shared_memory) if pid != os.getpid()]
     if holders and not locks.holders(status):
         raise DatabaseRefused(
             f"{path}: {describe_process(holders[0])} still runs on another file that stood here: stop all three "

@@ -15,6 +15,7 @@ import pytest
 
 from convoq.db import Database
 from convoq.db.backup import back_up
+from convoq.db.wal import WalGuard
 from convoq.errors import DatabaseRefused
 from tests.db.notes import ROOT, notes_in, put, running
 
@@ -185,6 +186,30 @@ async def test_processes_that_come_and_go_lose_each_other_no_log(notes: Database
         assert [await child.wait() for child in children] == [0, 0]
     async with await Database.open(notes.path) as again:
         assert len(await notes_in(again)) == 30
+
+
+async def test_another_program_that_looks_into_the_file_in_passing_is_no_loss(notes: Database) -> None:
+    await notes.write(put("a"))
+    await notes.close()
+    program = """if True:
+        import sqlite3, sys
+        print(flush=True)
+        while True:
+            connection = sqlite3.connect(sys.argv[1])
+            connection.execute("SELECT count(*) FROM notes").fetchall()
+            connection.close()
+    """
+    looking = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(notes.path), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert looking.stdout is not None
+        await looking.stdout.readline()
+        for _ in range(2000):
+            WalGuard(notes.path).end()
+    finally:
+        looking.kill()
+        await looking.communicate()
 
 
 async def test_a_disk_that_does_not_tell_is_tried_later(notes: Database, monkeypatch: pytest.MonkeyPatch) -> None:
