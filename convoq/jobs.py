@@ -11,10 +11,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from convoq.prose import sendable
 
 # Claim order: people who wait before upkeep. Every engine claims lower numbers first.
-PEOPLE: Final = 0
-NORMAL: Final = 1
-UPKEEP: Final = 2
-PRIORITIES: Final = (PEOPLE, NORMAL, UPKEEP)
+INTAKE: Final = 0
+PEOPLE: Final = 1
+NORMAL: Final = 2
+UPKEEP: Final = 3
+PRIORITIES: Final = (INTAKE, PEOPLE, NORMAL, UPKEEP)
+INTAKE_KIND: Final = "receive_message"  #: of this kind alone: it has slots of its own, which nothing slow may take
 
 RESERVED: Final = "~"  #: what no ordering key may begin with: lanes of the queue's own do
 LONGEST_DELAY: Final = 10 * 366 * 86_400.0
@@ -50,8 +52,10 @@ class NewJob:
             raise ValueError(f"a delay is 0 to {LONGEST_DELAY:g} seconds, not {self.delay}")
         if self.max_attempts is not None and not 1 <= self.max_attempts <= MOST_ATTEMPTS:
             raise ValueError(f"max_attempts is 1 to {MOST_ATTEMPTS}, not {self.max_attempts}")
-        if self.priority not in PRIORITIES:
-            raise ValueError(f"priority is one of {PRIORITIES}, not {self.priority}")
+        if self.priority not in PRIORITIES or (self.priority == INTAKE and self.kind != INTAKE_KIND):
+            raise ValueError(
+                f"priority is {PEOPLE} (people), {NORMAL} (normal) or {UPKEEP} (upkeep), not {self.priority}"
+            )
 
 
 class Payload(BaseModel):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -13,14 +12,15 @@ from structlog.contextvars import bound_contextvars
 from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost, Snooze
 from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.tasks import JobCoroutine, JobScope
-from convoq.jobs import PEOPLE, PRIORITIES
+from convoq.jobs import INTAKE, NORMAL, PEOPLE, UPKEEP
 from convoq.leases import KeeperTimings, LeaseKeeper
 from convoq.logs import log
 from convoq.queue.base import Claim
 from convoq.queue.service import QueueService
-from convoq.queue.shares import SlotShares
+from convoq.queue.shares import INTAKE_SLOTS, ClassRoom, SlotShares
 
 UNKNOWN_KIND_DELAY = 60.0  # an older worker in a rolling upgrade: a newer one will know the kind
+NO_ROOM = ClassRoom(background=0, first=None)
 SUSPECT_CRASHES = 2  # starts whose worker died, from which on a job may be what kills it
 
 
@@ -62,7 +62,7 @@ class _Run:
 
 
 class Worker:
-    """Runs at most `concurrency` claims at a time.
+    """Runs at most `concurrency` claims at a time, and besides them `intake_slots` of INTAKE.
 
     A claim's lease is renewed by a thread for as long as its handler runs, also if that blocks the loop. `deadline`
     bounds one run of a handler, `drain_timeout` what running handlers may take after a stop; both in seconds.
@@ -78,6 +78,7 @@ class Worker:
         concurrency: int,
         deadline: float,
         drain_timeout: float,
+        intake_slots: int = INTAKE_SLOTS,
         timings: WorkerTimings | None = None,
         on_stuck: Callable[[], object] = lambda: None,
     ) -> None:
@@ -87,6 +88,7 @@ class Worker:
         self._concurrency = concurrency
         self._deadline = deadline
         self._drain_timeout = drain_timeout
+        self._intake_slots = intake_slots
         self._shares = SlotShares(concurrency)
         self._timings = timings or WorkerTimings()
         self._on_stuck = on_stuck
@@ -94,7 +96,7 @@ class Worker:
         self._runs: set[_Run] = set()
         self._changed = asyncio.Event()  # a slot is free, there may be work, or it is time to stop
         self._listening: asyncio.Task[object] | None = None
-        self._heard: tuple[int, ...] = ()  # the classes that it waits for
+        self._heard: frozenset[int] = frozenset()  # the classes that it waits for
         self._draining = False
         self._failure: BaseException | None = None
 
@@ -141,39 +143,41 @@ class Worker:
 
     async def _fill(self) -> int:
         """Claims as much as there are free slots, and listens for more while some stay free; how much that was."""
-        free = self._concurrency - self.busy
-        if free <= 0:
+        running = [run.claim.priority for run in self._runs if not run.handled]
+        intake = self._intake_slots - running.count(INTAKE)
+        free = self._concurrency - (len(running) - running.count(INTAKE))
+        if free <= 0 and intake <= 0:
             return 0
+        room = self._shares.next(running) if free > 0 else NO_ROOM
         try:
-            room = self._shares.next(self._running_classes())
-            claims = await self._queue.claim(free, worker=self._name, background=room.background, first=room.first)
+            claims = await self._queue.claim(
+                free, worker=self._name, reserve=intake, background=room.background, first=room.first,
+                together=self._handlers.together,
+            )  # fmt: skip
         except DatabaseUnavailable as error:
             log.warning("claim.failed", error=str(error))
             await asyncio.sleep(self._timings.unavailable)
             self._changed.set()
             return 0
+        started = []
         for claim in claims:
-            if _is_suspect(claim) and any(_is_suspect(run.context.claim) for run in self._runs):
+            if _is_suspect(claim) and any(_is_suspect(run.claim) for run in self._runs):
                 await self._defer(claim)
             else:
                 self._start(claim)
-        if self.busy < self._concurrency:
-            # A claim that took all it might of the background: the end of one of those brings the next, not a wait.
-            background = sum(claim.priority != PEOPLE for claim in claims)
-            self._listen_for((PEOPLE,) if background >= room.background else PRIORITIES)
+                started.append(claim.priority)
+        self._listen_for(_unfilled(started, intake, free, room.background))
         return len(claims)
 
-    def _running_classes(self) -> list[int]:
-        return [run.context.claim.priority for run in self._runs if not run.handled]
-
-    def _listen_for(self, classes: tuple[int, ...]) -> None:
-        """One wait serves any number of claims that come before, as long as it waits for the right classes."""
+    def _listen_for(self, classes: frozenset[int]) -> None:
+        """One wait serves any number of claims that come before, as long as it waits for all of these classes."""
         if self._listening is not None and not self._listening.done():
-            if self._heard == classes:
+            if classes <= self._heard:
                 return
             self._listening.cancel()
-        self._heard = classes
-        self._listening = self._spawn(self._listen(classes))
+        if classes:
+            self._heard = classes
+            self._listening = self._spawn(self._listen(sorted(classes)))
 
     async def _defer(self, claim: Claim) -> None:
         """One suspect at a time: else the one that kills its worker takes the others down with it, again and again."""
@@ -183,7 +187,8 @@ class Worker:
             log.warning("claim.not_put_off", error=str(error))
 
     def _start(self, claim: Claim) -> None:
-        run = _Run(ClaimContext(claim, self._queue), monotonic())
+        forget = claim.kind in self._handlers.forgotten
+        run = _Run(ClaimContext(claim, self._queue, forget=forget), monotonic())
         self._runs.add(run)
         run.task = asyncio.create_task(JobCoroutine(self._handle(run), run.scope))
         run.task.add_done_callback(lambda task: self._ended(run, task))
@@ -195,7 +200,7 @@ class Worker:
         if self._failure is not None or self._draining or not run.handled:
             self._changed.set()
 
-    async def _listen(self, classes: tuple[int, ...]) -> None:
+    async def _listen(self, classes: Sequence[int]) -> None:
         """Ends when there may be work of these classes."""
         try:
             await self._queue.wait(self._timings.recheck, classes=classes)
@@ -223,8 +228,6 @@ class Worker:
                 if error is None:
                     await context.finish()
                     return
-                with suppress(DatabaseUnavailable):  # what was not written runs again; this job's end is another matter
-                    await context.acked()
                 if isinstance(error, asyncio.CancelledError):
                     await self._queue.release(context.claim)
                 else:
@@ -331,6 +334,16 @@ class Worker:
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [run.task for run in self._runs if run.task is not None]
+
+
+def _unfilled(taken: Sequence[int], intake: int, free: int, background: int) -> frozenset[int]:
+    """The classes of which a claim might have taken more; of the others the end of a run brings the next, no wait."""
+    left: set[int] = set()
+    if taken.count(INTAKE) < intake:
+        left.add(INTAKE)
+    if len(taken) - taken.count(INTAKE) < free:
+        left |= {PEOPLE} if sum(priority > PEOPLE for priority in taken) >= background else {PEOPLE, NORMAL, UPKEEP}
+    return frozenset(left)
 
 
 def _is_suspect(claim: Claim) -> bool:

@@ -92,7 +92,9 @@ async def test_a_payload_that_does_not_fit_a_built_in_kind_is_refused(config: Pa
     assert jobs(config) == []
 
 
-@pytest.mark.parametrize("options", [{"delay": 5, "ordering_key": "a"}, {"ordering_key": ""}, {"priority": 9}])
+@pytest.mark.parametrize(
+    "options", [{"delay": 5, "ordering_key": "a"}, {"ordering_key": ""}, {"priority": 9}, {"priority": 0}]
+)
 async def test_options_that_make_no_sense_are_refused(config: Path, options: dict[str, Any]) -> None:
     async with convoq.connect(config) as client:
         with pytest.raises(ValueError, match=r"ordering key|priority"):

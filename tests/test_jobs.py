@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from convoq.jobs import SendMessage, conversation_key, raw_job
+from convoq.jobs import INTAKE, NewJob, SendMessage, conversation_key, raw_job
 
 PAYLOAD = {"our_address": "+15550009999", "address": "+15551230001", "body": "hello"}
 LANE = conversation_key("twilio", "+15550009999", "+15551230001")
@@ -55,3 +55,13 @@ def test_half_a_character_in_a_payload_comes_back_as_it_was() -> None:
     payload: dict[str, object] = {"name": "José", "text": "cut \ud83d"}
     job = raw_job("mine", dict(payload))
     assert json.loads(job.payload.encode()) == payload
+
+
+def test_intake_is_refused_to_every_kind_but_receive_message() -> None:
+    allowed = r"priority is 1 \(people\), 2 \(normal\) or 3 \(upkeep\), not 0"
+    for kind in ("mine", "send_message", "record_delivery_status"):
+        with pytest.raises(ValueError, match=allowed):
+            NewJob(kind=kind, payload="{}", priority=INTAKE)
+    with pytest.raises(ValueError, match=allowed):
+        raw_job("mine", {}, priority=INTAKE)
+    assert NewJob(kind="receive_message", payload="{}", priority=INTAKE).priority == INTAKE

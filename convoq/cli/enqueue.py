@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convoq.jobs import NewJob
     from convoq.settings import Options
 
-PRIORITIES: Final = ("people", "normal", "upkeep")  # in the order of convoq.jobs.PRIORITIES
+PRIORITIES: Final = ("people", "normal", "upkeep")
 LONGEST_PAYLOAD: Final = 1 << 20
 
 
@@ -136,8 +136,7 @@ def _refuse_unknown(kind: str, options: Options) -> None:
 def _job(args: argparse.Namespace, payload: dict[str, Any]) -> NewJob:
     from pydantic import ValidationError
 
-    from convoq.jobs import PRIORITIES as LEVELS
-    from convoq.jobs import raw_job
+    from convoq.jobs import NORMAL, PEOPLE, UPKEEP, raw_job
 
     for name, value in (("KIND", args.kind), ("--key", args.key), ("--dedup", args.dedup)):
         if value is not None and (not value.isprintable() or not value):
@@ -149,7 +148,7 @@ def _job(args: argparse.Namespace, payload: dict[str, Any]) -> NewJob:
             ordering_key=args.key,
             dedup_key=args.dedup,
             delay=args.delay,
-            priority=LEVELS[PRIORITIES.index(args.priority)],
+            priority=dict(zip(PRIORITIES, (PEOPLE, NORMAL, UPKEEP), strict=True))[args.priority],
             max_attempts=args.max_attempts,
         )
     except ValidationError as error:

@@ -124,7 +124,8 @@ async def _handlers(
             jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation),
             jobs.Housekeeping.kind: upkeep.housekeeping(job_admin, database.checkpoint, options.queue),
             **custom,
-        }
+        },
+        together=frozenset({jobs.ProcessAiResponse.kind}),
     )
 
 

@@ -137,22 +137,20 @@ def send_message(recorder: Recorder, delivery: Delivery, channels: Mapping[str, 
     """The handler of send_message: a message of our own, in its conversation's order, under the same rules."""
 
     async def handler(context: ClaimContext) -> None:
-        for job in context.claim.jobs:
-            context.running = (job,)
-            payload = SendMessage.model_validate_json(job.payload)
-            if not payload.body:
-                raise Unrecoverable("the body is empty")
-            announcement = Announcement(
-                channel=payload.channel,
-                our_address=payload.our_address,
-                address=payload.address,
-                text=payload.body,
-                parts=tuple(channel_of(channels, payload.channel).split(payload.body)),
-                source=f"job:{job.id}",
-            )
-            conversation_id = await recorder.announce(announcement, context.fence)
-            await delivery.run(conversation_id, context.fence)
-            await context.done(job)
+        [job] = context.claim.jobs
+        payload = SendMessage.model_validate_json(job.payload)
+        if not payload.body:
+            raise Unrecoverable("the body is empty")
+        announcement = Announcement(
+            channel=payload.channel,
+            our_address=payload.our_address,
+            address=payload.address,
+            text=payload.body,
+            parts=tuple(channel_of(channels, payload.channel).split(payload.body)),
+            source=f"job:{job.id}",
+        )
+        conversation_id = await recorder.announce(announcement, context.fence)
+        await delivery.run(conversation_id, context.fence)
 
     return handler
 

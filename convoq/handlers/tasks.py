@@ -42,12 +42,6 @@ class JobScope:
 _scope: ContextVar[JobScope | None] = ContextVar("convoq_job_scope", default=None)
 
 
-def task_failure() -> Exception | None:
-    """What the tasks of the current job have failed with so far, if it would have ended the process."""
-    scope = _scope.get()
-    return None if scope is None else scope.failure
-
-
 class JobCoroutine(Coroutine[Any, Any, Any]):
     """A job's coroutine, out of which only an Exception or a cancellation comes.
 

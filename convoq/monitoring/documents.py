@@ -184,9 +184,9 @@ def job_document(record: JobRecord, *, full: bool, payload: bool = False) -> dic
 
 
 def priority_name(priority: int) -> str:
-    from convoq.jobs import NORMAL, PEOPLE, UPKEEP
+    from convoq.jobs import INTAKE, NORMAL, PEOPLE, UPKEEP
 
-    return {PEOPLE: "people", NORMAL: "normal", UPKEEP: "upkeep"}.get(priority, str(priority))
+    return {INTAKE: "intake", PEOPLE: "people", NORMAL: "normal", UPKEEP: "upkeep"}.get(priority, str(priority))
 
 
 def last_line(error: str | None) -> str:

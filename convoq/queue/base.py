@@ -56,7 +56,10 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to run the jobs at a lane's front until the lease runs out; they share one kind, oldest first."""
+    """The right to run the job at a lane's front until the lease runs out.
+
+    Of a kind that is run together it holds several, oldest first.
+    """
 
     lane: str
     receipt: str  #: proves the lease; another claim of the lane makes it void
@@ -194,13 +197,25 @@ class Queue(Protocol):
         ...
 
     async def claim(
-        self, limit: int, *, lease: float, worker: str, background: int | None = None, first: int | None = None
+        self,
+        limit: int,
+        *,
+        lease: float,
+        worker: str,
+        reserve: int = 0,
+        background: int | None = None,
+        first: int | None = None,
+        together: frozenset[str] = frozenset(),
     ) -> list[Claim]:
-        """Up to `limit` due lanes, urgent first, then longest due; each job in them is charged one attempt.
+        """Up to `reserve` due lanes of INTAKE and, apart from those, up to `limit` of the other classes.
 
-        At most `background` of the lanes are less urgent than people's (None: no bound), and one lane of the class
-        `first` comes before all others. A claim carries the jobs at the front that share one kind. From the third
-        attempt on, a job is claimed alone, so that a poison message takes no neighbour with it, and absorb() adds none.
+        Urgent lanes come first, then those that are due longest; each job in them is charged one attempt. At most
+        `background` of the lanes are less urgent than people's (None: no bound), and one lane of the class `first`
+        comes before all others.
+
+        A claim holds one job: the next one is charged when it is started. Of a kind that is run `together` it holds
+        those at the front that share it, but from the third attempt on a job is claimed alone, so that a poison message
+        takes no neighbour with it, and absorb() adds none.
         """
         ...
 
@@ -215,10 +230,11 @@ class Queue(Protocol):
         """
         ...
 
-    def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> Awaitable[None]:
+    def ack(self, claim: Claim, jobs: Sequence[Job] | None = None, *, forget: bool = False) -> Awaitable[None]:
         """These jobs (default: all of the claim) are done. With none of its jobs left, the claim ends.
 
-        It begins with the call, not with the wait for its end: acks take effect in the order of their calls.
+        To `forget` them is to delete their rows: for jobs that say nothing once they are done. It begins with the call,
+        not with the wait for its end: acks take effect in the order of their calls.
         """
         ...
 

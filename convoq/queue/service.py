@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import traceback
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
 from convoq.jobs import PRIORITIES, NewJob
@@ -41,13 +39,23 @@ class QueueService:
         return results
 
     async def claim(
-        self, limit: int, *, worker: str, background: int | None = None, first: int | None = None
+        self,
+        limit: int,
+        *,
+        worker: str,
+        reserve: int = 0,
+        background: int | None = None,
+        first: int | None = None,
+        together: frozenset[str] = frozenset(),
     ) -> list[Claim]:
-        """Up to `limit` claims to run. Jobs that killed their worker on every start are buried unrun.
+        """Up to `limit` claims to run, and up to `reserve` of INTAKE, as Queue.claim says.
 
-        `background` and `first` divide them among the classes, as Queue.claim says.
+        Jobs that killed their worker on every start are buried unrun.
         """
-        claims = await self._queue.claim(limit, lease=self.lease, worker=worker, background=background, first=first)
+        claims = await self._queue.claim(
+            limit, lease=self.lease, worker=worker, reserve=reserve, background=background, first=first,
+            together=together,
+        )  # fmt: skip
         return [kept for claim in claims if (kept := await self._without_spent(claim)) is not None]
 
     async def absorb(self, claim: Claim) -> Claim:
@@ -61,11 +69,10 @@ class QueueService:
     def fence(self, claim: Claim) -> Fence:
         return self._queue.fence(claim)
 
-    def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> asyncio.Future[None]:
-        """These jobs (default: all of the claim) are done. Begins at once. Raises LeaseLost."""
-        acking = asyncio.ensure_future(self._queue.ack(claim, jobs))
-        acking.add_done_callback(partial(_log_finished, claim.jobs if jobs is None else jobs))
-        return acking
+    async def ack(self, claim: Claim, *, forget: bool = False) -> None:
+        """The claim's jobs are done; to `forget` them is to delete them. Raises LeaseLost."""
+        await self._queue.ack(claim, forget=forget)
+        log_finished(claim)
 
     async def register(self, worker: str) -> None:
         """Announces this process as a worker, before its first claim."""
@@ -151,10 +158,9 @@ def _log_enqueued(job: NewJob, result: Enqueued) -> None:
     log.debug("job.enqueued", kind=job.kind, job_id=result.job_id, duplicate=result.duplicate)
 
 
-def _log_finished(jobs: Sequence[Job], acking: asyncio.Future[None]) -> None:
-    if not acking.cancelled() and acking.exception() is None:
-        for job in jobs:
-            log.info("job.finished", kind=job.kind, job_id=job.id, attempt=job.attempt)
+def log_finished(claim: Claim) -> None:
+    for job in claim.jobs:
+        log.info("job.finished", kind=job.kind, job_id=job.id, attempt=job.attempt)
 
 
 def _reason(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from convoq.jobs import NORMAL, PEOPLE, UPKEEP
 
+INTAKE_SLOTS: Final = 8  # of INTAKE alone, besides the worker's concurrency: nothing slow may hold up a STOP
 PEOPLES_SHARE: Final = 4  # one slot in so many is kept free of everything that no person waits for
 # Of eight claims of a busy worker, one begins with a job of the user's own and one with upkeep.
 LEADS: Final = (None, None, None, NORMAL, None, None, None, UPKEEP)
@@ -23,6 +24,8 @@ class ClassRoom(NamedTuple):
 class SlotShares:
     """Long jobs of the user's own never fill all slots, and a flood of any class leaves room for the others.
 
+    INTAKE has slots of its own and is not counted here.
+
     A worker with a single slot has nothing to divide but the order: a person then waits for the job that runs.
     """
 
@@ -36,4 +39,4 @@ class SlotShares:
         return ClassRoom(self._background(running), LEADS[next(self._turn) % len(LEADS)])
 
     def _background(self, running: Iterable[int]) -> int:
-        return max(0, self._most_background - sum(priority != PEOPLE for priority in running))
+        return max(0, self._most_background - sum(priority > PEOPLE for priority in running))

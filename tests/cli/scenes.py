@@ -159,8 +159,11 @@ async def receive(
         await engine.close()
 
 
+TURNS = frozenset({ProcessAiResponse.kind})
+
+
 async def _claim_of(engine: SqliteQueue, lane: str) -> Claim:
-    claims = {claim.lane: claim for claim in await engine.claim(100, lease=60, worker="w")}
+    claims = {claim.lane: claim for claim in await engine.claim(100, lease=60, worker="w", together=TURNS)}
     wanted = claims.pop(lane)
     for other in claims.values():
         await engine.nack(other, delay=0)

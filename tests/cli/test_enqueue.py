@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from convoq.jobs import PEOPLE, UPKEEP
 from convoq.settings import QueueSettings
 from tests.cli.scenes import Place
 
@@ -43,8 +44,8 @@ def test_the_options_reach_the_job(ready: Place) -> None:
     assert ready.run("enqueue", "greet.morning", "--key", "ana", "--priority", "people", "--max-attempts", "3") == 0
     assert ready.run("enqueue", "greet.morning", "--delay", "60", "--priority", "upkeep") == 0
 
-    assert stored(ready, "substr(lane, 1, 3), priority, max_attempts")[0] == ("ana", 0, 3)
-    assert stored(ready, "priority, max_attempts")[1] == (2, QueueSettings().max_attempts)
+    assert stored(ready, "substr(lane, 1, 3), priority, max_attempts")[0] == ("ana", PEOPLE, 3)
+    assert stored(ready, "priority, max_attempts")[1] == (UPKEEP, QueueSettings().max_attempts)
     ((delay,),) = ready.execute("SELECT l.due_at - j.enqueued_at FROM lanes l JOIN jobs j USING (lane) WHERE j.id = 2")
     assert delay == 60_000
 

@@ -85,6 +85,9 @@ def about(context: ReplyContext) -> str:
     return "re: " + " + ".join(waiting(context))
 
 
+TOGETHER = frozenset({ProcessAiResponse.kind})
+
+
 @dataclass
 class House:
     database: Database
@@ -102,7 +105,14 @@ class House:
     worker: Worker = field(init=False)
 
     def __post_init__(self) -> None:
-        self.worker = Worker(self.queue, Handlers(self.handlers), name="w", concurrency=8, deadline=20, drain_timeout=1)
+        self.worker = Worker(
+            self.queue,
+            Handlers(self.handlers, together=TOGETHER),
+            name="w",
+            concurrency=8,
+            deadline=20,
+            drain_timeout=1,
+        )
 
     # --- What happens outside
 
@@ -141,7 +151,7 @@ class House:
 
     async def step(self) -> int:
         """Everything that is due now is claimed and handled once, as the worker does it; how many claims."""
-        claims = await self.queue.claim(100, worker="w")
+        claims = await self.queue.claim(100, worker="w", together=TOGETHER)
         for claim in claims:
             await self.handle(claim)
         return len(claims)

@@ -39,7 +39,7 @@ T1 = "1970-01-01T00:00:01.500Z"
 def job(**more: Any) -> JobRecord:
     fields: dict[str, Any] = {
         "id": "7", "ordering_key": f"twilio|{OURS}|{ANA}", "kind": "greet", "payload": '{"n":1}',
-        "state": JobState.DEAD, "attempt": 8, "max_attempts": 8, "priority": 0, "enqueued_at": 0, "claimed_at": 1500,
+        "state": JobState.DEAD, "attempt": 8, "max_attempts": 8, "priority": 1, "enqueued_at": 0, "claimed_at": 1500,
         "finished_at": 1500, "due_at": None, "running": False, "worker": None, "dedup_key": f"in:{ANA}",
         "error": f"Traceback:\n  a line\nValueError: no {ANA}", "reason": f"waits for {ANA}",
     }  # fmt: skip
@@ -74,7 +74,8 @@ def test_a_job_in_full_has_its_payload_and_its_whole_error() -> None:
     ("change", "key", "value"),
     [
         ({"ordering_key": None}, "lane", None),
-        ({"priority": 1}, "priority", "normal"),
+        ({"priority": 2}, "priority", "normal"),
+        ({"priority": 0}, "priority", "intake"),
         ({"priority": 9}, "priority", "9"),
         ({"payload": "no json"}, "payload", "no json"),
         ({"error": None}, "error", None),

@@ -95,7 +95,8 @@ async def main(name, directory, now, act, worker):
         print("READY", result.job_id, flush=True)
     else:
         await engine.register(worker)
-        print("READY", len(await engine.claim(100, lease=3600.0, worker=worker)), flush=True)
+        claims = await engine.claim(100, lease=3600.0, worker=worker, together={"reply"})
+        print("READY", len(claims), flush=True)
     await asyncio.to_thread(sys.stdin.read)
 
 asyncio.run(main(*sys.argv[1:]))

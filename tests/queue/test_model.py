@@ -46,6 +46,7 @@ DEPTH = settings(
 # Each lane has one priority, so that the model can tell the order in which lanes are claimed.
 LANES = {"ann": PEOPLE, "bob": PEOPLE, "cron": UPKEEP}
 KINDS = ("reply", "send")
+TOGETHER = frozenset(KINDS)
 WORKERS = 2
 
 
@@ -181,7 +182,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(target=claims, which=engines, limit=st.integers(1, 4), lease=st.sampled_from([10.0, 60.0]))
     def claim(self, which: int, limit: int, lease: float) -> Any:
         due = sorted((lane.priority, lane.due_at) for lane in self.lanes.values() if lane.due_at <= self.clock.now())
-        claims = self.run(self.engine(which).claim(limit, lease=lease, worker=f"w{which}"))
+        claims = self.run(self.engine(which).claim(limit, lease=lease, worker=f"w{which}", together=TOGETHER))
         standing = [self.lanes[self.jobs[claim.jobs[0].id].lane] for claim in claims]
         assert [(lane.priority, lane.due_at) for lane in standing] == due[:limit]
         for claim in claims:
@@ -420,7 +421,7 @@ class QueueMachine(RuleBasedStateMachine):
         expected = {key: list(lane.jobs) for key, lane in self.lanes.items()}
         self.clock.advance(3600.0)
         came: dict[str, list[str]] = {}
-        while claims := self.run(self.engine(0).claim(100, lease=60.0, worker="drain")):
+        while claims := self.run(self.engine(0).claim(100, lease=60.0, worker="drain", together=TOGETHER)):
             for claim in claims:
                 came.setdefault(self.jobs[claim.jobs[0].id].lane, []).extend(each.id for each in claim.jobs)
                 self.run(acked(self.engine(0), claim))

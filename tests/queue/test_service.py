@@ -34,7 +34,7 @@ class House:
         return [result.job_id for result in await self.service.enqueue_many(jobs)]
 
     async def claim(self) -> Claim:
-        [claim] = await self.service.claim(10, worker="w")
+        [claim] = await self.service.claim(10, worker="w", together=frozenset({"k"}))
         return claim
 
     async def record(self, job_id: str) -> JobRecord:
@@ -222,6 +222,17 @@ async def test_a_spent_claim_that_is_lost_meanwhile_is_left_alone(
     claims = await house.service.claim(10, worker="w")
     assert [job.id for claim in claims for job in claim.jobs] == [good]
     assert (await house.record(spent)).state is JobState.READY
+
+
+async def test_the_death_of_a_worker_buries_only_what_had_started(house: House, clock: ManualClock) -> None:
+    ids = await house.put(*["a"] * 3, max_attempts=1)
+    await house.service.claim(10, worker="dead")
+    clock.advance(31)
+    assert await house.service.claim(10, worker="w") == []
+    [claim] = await house.service.claim(10, worker="w")
+    states = [(await house.record(job_id)).state for job_id in ids]
+    assert states == [JobState.DEAD, JobState.READY, JobState.READY]
+    assert [(job.id, job.attempt) for job in claim.jobs] == [(ids[1], 1)]
 
 
 # --- Late workers

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from convoq.db import Database
 from convoq.handlers.base import ClaimContext, Handlers
-from convoq.jobs import NewJob
+from convoq.jobs import INTAKE, INTAKE_KIND, NewJob
 from convoq.queue.base import JobRecord, JobState
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
@@ -56,6 +56,9 @@ class House:
         jobs = [NewJob(kind=kind, payload="{}", ordering_key=key, **options) for key in keys]
         return [result.job_id for result in await self.engine.enqueue(jobs, max_attempts=5)]
 
+    async def receive(self, *keys: str) -> list[str]:
+        return await self.put(*keys, kind=INTAKE_KIND, priority=INTAKE)
+
     async def record(self, job_id: str) -> JobRecord:
         found = await self.engine.get(job_id)
         assert found is not None
@@ -87,15 +90,19 @@ class House:
         drain: bool = False,
         lease: float = 30.0,
         name: str = "w",
+        intake: Handler | None = None,
+        together: Collection[str] = (),
+        forgotten: Collection[str] = (),
         timings: WorkerTimings = BRISK,
         on_stuck: Callable[[], object] = lambda: None,
     ) -> AsyncIterator[Running]:
         engine = SqliteQueue(self.database)
         service = QueueService(engine, QueueSettings(backoff_base=600, backoff_cap=600), random=lambda: 1.0)
         service.lease = lease
+        handlers = {kind: run for kind, run in (("k", handler), (INTAKE_KIND, intake)) if run is not None}
         worker = Worker(
             service,
-            Handlers({"k": handler} if handler else {}),
+            Handlers(handlers, frozenset(together), frozenset(forgotten)),
             name=name,
             concurrency=concurrency,
             deadline=deadline,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from convoq.errors import DatabaseUnavailable, RetryLater, Snooze
+from convoq.errors import DatabaseUnavailable, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, each
 from convoq.queue.base import Claim, Job, JobState
 from tests.worker.harness import SOON, Gate, House, nothing
@@ -69,10 +69,10 @@ async def test_an_outcome_that_cannot_be_written_does_not_end_the_worker(
         refusals = iter([DatabaseUnavailable("full")])
         ack = running.engine.ack
 
-        async def sometimes(claim: Claim, jobs: Any = None) -> None:
+        async def sometimes(claim: Claim, **options: Any) -> None:
             for refusal in refusals:
                 raise refusal
-            await ack(claim, jobs)
+            await ack(claim, **options)
 
         monkeypatch.setattr(running.engine, "ack", sometimes)
         [unrecorded] = await house.put(None)
@@ -81,21 +81,54 @@ async def test_an_outcome_that_cannot_be_written_does_not_end_the_worker(
     assert "job.outcome_unrecorded" in [event["event"] for event in events]
 
 
-async def test_the_jobs_not_run_are_not_charged(house: House) -> None:
+async def test_a_failure_counts_against_the_one_job_that_the_handler_names(house: House) -> None:
     async def fail_at_second(context: ClaimContext) -> None:
-        await context.done(context.claim.jobs[0])
-        context.running = context.claim.jobs[:1]
+        context.running = context.claim.jobs[1:2]
         raise RuntimeError("second")
 
     ids = await house.put("a", "a", "a")
-    async with house.working(fail_at_second):
+    async with house.working(fail_at_second, together={"k"}):
         await house.until(ids[1], lambda record: record.error is not None)
     records = [await house.record(job_id) for job_id in ids]
-    assert [(record.state, record.attempt) for record in records] == [
-        (JobState.DONE, 1),
-        (JobState.READY, 1),
-        (JobState.READY, 0),
-    ]
+    assert [(record.state, record.attempt) for record in records] == [(JobState.READY, n) for n in (0, 1, 0)]
+
+
+async def test_what_is_buried_alone_keeps_nothing_of_its_claim_waiting(house: House) -> None:
+    async def refuse_second(context: ClaimContext) -> None:
+        for job in context.claim.jobs:
+            if job.id == ids[1]:
+                context.running = (job,)
+                raise Unrecoverable("no")
+
+    ids = await house.put("a", "a", "a")
+    async with house.working(refuse_second, together={"k"}):
+        await house.until_done(ids[0], ids[2])
+    assert [(await house.record(job_id)).attempt for job_id in ids] == [1, 1, 1]
+    assert (await house.record(ids[1])).state is JobState.DEAD
+
+
+async def test_a_job_has_the_whole_deadline_however_many_are_before_it_in_its_lane(house: House) -> None:
+    ran: list[str] = []
+
+    async def take_half(job: Job) -> None:
+        ran.append(job.id)
+        await asyncio.sleep(0.15)
+
+    ids = await house.put(*["a"] * 4)
+    async with house.working(each(take_half), deadline=0.3):
+        await house.until_done(*ids)
+    assert ran == ids
+
+
+async def test_jobs_of_a_forgotten_kind_are_gone_once_they_are_done(house: House) -> None:
+    [job_id] = await house.put(None)
+    [kept] = await house.receive("in|ann")
+    async with house.working(nothing, intake=nothing, forgotten={"k"}):
+        await house.until_done(kept)
+        async with asyncio.timeout(SOON):
+            while await house.engine.get(job_id) is not None:  # noqa: ASYNC110 # a row can only be looked at
+                await asyncio.sleep(0.005)
+    assert await house.engine.next_due() is None
 
 
 async def test_jobs_of_a_handler_that_never_awaits_are_recorded_as_they_end(house: House) -> None:
@@ -110,41 +143,6 @@ async def test_jobs_of_a_handler_that_never_awaits_are_recorded_as_they_end(hous
     async with house.working(each(blocking)):
         await house.until_done(*ids)
     assert recorded[-1] > 0
-
-
-async def test_no_job_is_started_once_it_is_known_that_the_one_before_could_not_be_recorded(house: House) -> None:
-    started: list[str] = []
-
-    async def note(job: Job) -> None:
-        started.append(job.id)
-        if len(started) == 1:
-            await house.database.write(lambda connection: connection.execute("UPDATE lanes SET receipt = 'x'").rowcount)
-        else:
-            await house.database.write(lambda connection: None)  # behind the ack of the one before
-
-    ids = await house.put(*["a"] * 5)
-    async with house.working(each(note)) as running:
-        await house.until(ids[1], lambda record: len(started) == 2)
-        await running.stop()
-    assert started == ids[:2]
-
-
-async def test_an_unrecorded_job_does_not_hide_how_the_next_one_ended(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(*_: object) -> asyncio.Future[None]:
-        acking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        acking.set_exception(DatabaseUnavailable("no room"))
-        return acking
-
-    async def snooze(context: ClaimContext) -> None:
-        context.done_soon(context.claim.jobs[0])
-        raise Snooze(60, "not yet")
-
-    ids = await house.put("a", "a")
-    async with house.working(snooze) as running:
-        monkeypatch.setattr(running.engine, "ack", fails)
-        await house.until(ids[1], lambda record: record.reason == "not yet")
 
 
 async def test_a_stop_at_once_still_records_what_a_handler_has_done(house: House) -> None:

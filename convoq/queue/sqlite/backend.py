@@ -72,13 +72,20 @@ class SqliteQueue:
     # --- Claiming
 
     async def claim(
-        self, limit: int, *, lease: float, worker: str, background: int | None = None, first: int | None = None
+        self,
+        limit: int,
+        *,
+        lease: float,
+        worker: str,
+        reserve: int = 0,
+        background: int | None = None,
+        first: int | None = None,
+        together: frozenset[str] = frozenset(),
     ) -> list[Claim]:
         now = self._database.clock.now()
-        until = now + round(lease * 1000)
-        holder = lanes.Holder(worker, self._receipts)
-        room = lanes.Room(limit, limit if background is None else background, first)
-        return await self._database.write(lanes.claim_due, room, now, until, holder, durable=False)
+        holder = lanes.Holder(worker, self._receipts, until=now + round(lease * 1000), together=together)
+        room = lanes.Room(limit, reserve, limit if background is None else background, first)
+        return await self._database.write(lanes.claim_due, room, now, holder, durable=False)
 
     async def absorb(self, claim: Claim) -> Claim:
         return await self._database.write(lanes.absorb, claim, self._database.clock.now(), durable=False)
@@ -89,8 +96,8 @@ class SqliteQueue:
 
     # --- Ending a claim
 
-    def ack(self, claim: Claim, jobs: Sequence[Job] | None = None) -> asyncio.Future[None]:
-        return self._database.submit(lanes.ack, claim, jobs, self._database.clock.now(), durable=False)
+    def ack(self, claim: Claim, jobs: Sequence[Job] | None = None, *, forget: bool = False) -> asyncio.Future[None]:
+        return self._database.submit(lanes.ack, claim, jobs, self._database.clock.now(), forget, durable=False)
 
     async def nack(
         self,
@@ -154,15 +161,27 @@ class SqliteQueue:
 
     async def wait(self, timeout: float, *, classes: Sequence[int] = PRIORITIES) -> None:
         loop = asyncio.get_running_loop()
-        next_due = await self.next_due(classes=classes)
-        deadline = loop.time() + (timeout if next_due is None else min(timeout, next_due))
-        while (left := deadline - loop.time()) > 0:
-            if await self._woken(min(left, NET_INTERVAL)):
+        ends_at = loop.time() + timeout
+        while (left := ends_at - loop.time()) > 0:
+            next_due = await self.next_due(classes=classes)
+            if not await self._changed(left if next_due is None else min(left, next_due)):
                 return
+            # What came may be of other classes, of which none may be claimed now: then it is not worth a claim.
+            if len(classes) == len(PRIORITIES):
+                return
+
+    async def _changed(self, timeout: float) -> bool:
+        """Whether work may have come within this time (seconds)."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + timeout
+        while (left := ends_at - loop.time()) > 0:
+            if await self._woken(min(left, NET_INTERVAL)):
+                return True
             changes = await self._database.changes()
             if changes != self._seen:
                 self._seen = changes
-                return
+                return True
+        return False
 
     async def next_due(self, *, classes: Sequence[int] = PRIORITIES) -> float | None:
         due_at = await self._database.read(lanes.next_due, classes)

@@ -7,47 +7,55 @@ from typing import NamedTuple
 
 from convoq.db.transaction import Transaction
 from convoq.errors import LeaseLost
-from convoq.jobs import PEOPLE, PRIORITIES
+from convoq.jobs import INTAKE, INTAKE_KIND, PEOPLE, PRIORITIES
 from convoq.queue.base import Claim, Job
 
-LARGEST_CLAIM = 32  # jobs a claim; the rest of a longer burst comes with absorb() or the next claim
+LARGEST_CLAIM = 32  # jobs of a kind that is run together; the rest of a longer burst comes with the next claim
 ALONE_FROM_ATTEMPT = 3  # a job that failed this often is claimed without its neighbours
 
 
 class Holder(NamedTuple):
-    """The worker that claims, and where the receipts of its claims come from."""
+    """The worker that claims, and what its claims are to be like."""
 
     worker: str
     receipts: Iterator[str]
+    until: int  #: when their leases end
+    together: frozenset[str]  #: kinds of which a claim holds more than one job
 
 
 class Room(NamedTuple):
     """How many lanes a claim may take, and of which classes."""
 
-    limit: int
-    background: int  #: of those, at most so many of classes less urgent than people's
+    limit: int  #: of all classes but INTAKE
+    reserve: int  #: of INTAKE
+    background: int  #: of the limit, at most so many of classes less urgent than people's
     first: int | None  #: one lane of this class before all others
 
 
-def claim_due(tx: Transaction, room: Room, now: int, until: int, holder: Holder) -> list[Claim]:
+def claim_due(tx: Transaction, room: Room, now: int, holder: Holder) -> list[Claim]:
+    intake = _claim_class(tx, INTAKE, room.reserve, now, holder)
     claims: list[Claim] = []
     background = room.background
     for priority, most in _order(room):
         most = min(most, room.limit - len(claims), room.limit if priority == PEOPLE else background)
-        if most <= 0:
-            continue
-        due = tx.execute(DUE_LANES, (priority, now, most)).fetchall()
-        found = [_claim_lane(tx, lane_id, lane, priority, now, until, holder) for lane_id, lane in due]
-        taken = [claim for claim in found if claim is not None]
+        taken = _claim_class(tx, priority, most, now, holder)
         background -= 0 if priority == PEOPLE else len(taken)
         claims += taken
-    return claims
+    return intake + claims
 
 
 def _order(room: Room) -> list[tuple[int, int]]:
-    """The classes in the order in which they are served, each with how many of its lanes may be."""
-    by_urgency = [(priority, room.limit) for priority in PRIORITIES]
+    """The classes but INTAKE in the order in which they are served, each with how many of its lanes may be."""
+    by_urgency = [(priority, room.limit) for priority in PRIORITIES if priority != INTAKE]
     return by_urgency if room.first is None else [(room.first, 1), *by_urgency]
+
+
+def _claim_class(tx: Transaction, priority: int, most: int, now: int, holder: Holder) -> list[Claim]:
+    if most <= 0:
+        return []
+    due = tx.execute(DUE_LANES, (priority, now, most)).fetchall()
+    claims = [_claim_lane(tx, lane_id, lane, priority, now, holder) for lane_id, lane in due]
+    return [claim for claim in claims if claim is not None]
 
 
 def absorb(tx: Transaction, claim: Claim, now: int) -> Claim:
@@ -64,9 +72,13 @@ def extend(tx: Transaction, claims: Sequence[Claim], until: int) -> list[Claim]:
     return [claim for claim in claims if not _renew(tx, claim, until)]
 
 
-def ack(tx: Transaction, claim: Claim, jobs: Sequence[Job] | None, now: int) -> None:
+def ack(tx: Transaction, claim: Claim, jobs: Sequence[Job] | None, now: int, forget: bool) -> None:
     lane_id = require_lane(tx, claim)
-    _finish(tx, claim, claim.jobs if jobs is None else jobs, "done", now)
+    done = claim.jobs if jobs is None else jobs
+    if forget:
+        tx.executemany(FORGET, [(int(job.id), claim.receipt) for job in done])
+    else:
+        _finish(tx, claim, done, "done", now)
     if jobs is None or not _has_unfinished(tx, lane_id, claim):
         _free_lane(tx, lane_id, now)
 
@@ -100,6 +112,7 @@ def free_lanes_of(tx: Transaction, workers: Sequence[str], now: int) -> int:
 
 
 DUE_LANES = "SELECT id, lane FROM lanes WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
+TAKE_CLASS = "UPDATE lanes SET priority = (SELECT priority FROM jobs WHERE id = ?) WHERE id = ?"
 COUNT_CRASHES = """
     UPDATE jobs SET crashes = crashes + 1 WHERE id IN
     (SELECT j.id FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id AND j.receipt = l.receipt AND j.state = 'ready'
@@ -120,40 +133,43 @@ CHARGED_BEHIND = """
     WHERE lane_id = ? AND state = 'ready' AND id > ? AND receipt = ? ORDER BY id
 """
 REFUND = "UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready' AND receipt = ?"
+FORGET = "DELETE FROM jobs WHERE id = ? AND state = 'ready' AND receipt = ?"
 FINISH = """
     UPDATE jobs SET state = ?, finished_at = ?, error = coalesce(?, error)
     WHERE id = ? AND state = 'ready' AND receipt = ?
 """
 
 
-def _claim_lane(
-    tx: Transaction, lane_id: int, lane: str, priority: int, now: int, until: int, holder: Holder
-) -> Claim | None:
-    jobs = _front(tx, lane_id)
+def _claim_lane(tx: Transaction, lane_id: int, lane: str, priority: int, now: int, holder: Holder) -> Claim | None:
+    jobs = _front(tx, lane_id, holder.together)
     if not jobs:
         tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
+        return None
+    if priority == INTAKE and jobs[0].kind != INTAKE_KIND:
+        # What shares its lane is less urgent, and must take none of its slots.
+        tx.execute(TAKE_CLASS, (int(jobs[0].id), lane_id))
         return None
     receipt = next(holder.receipts)
     tx.execute(
         "UPDATE lanes SET due_at = ?, reason = NULL, receipt = ?, worker = ? WHERE id = ?",
-        (until, receipt, holder.worker, lane_id),
+        (holder.until, receipt, holder.worker, lane_id),
     )
     _charge(tx, jobs, now, receipt)
     return Claim(lane, receipt, tuple(jobs), priority)
 
 
 def _front(
-    tx: Transaction, lane_id: int, *, after: int = 0, kind: str | None = None, limit: int = LARGEST_CLAIM
+    tx: Transaction, lane_id: int, together: frozenset[str], *, after: int = 0, kind: str | None = None
 ) -> list[Job]:
     """The ready jobs at the lane's front that go into one claim, as they will be once charged."""
     jobs: list[Job] = []
-    for row in tx.execute(FRONT, (lane_id, after, limit)):
+    for row in tx.execute(FRONT, (lane_id, after, LARGEST_CLAIM)):
         job = Job(str(row[0]), row[1], row[2], row[3] + 1, *row[4:])
         if job.kind != (kind or job.kind) or (job.attempt >= ALONE_FROM_ATTEMPT and (jobs or after)):
             break
         kind = job.kind
         jobs.append(job)
-        if job.attempt >= ALONE_FROM_ATTEMPT:
+        if job.attempt >= ALONE_FROM_ATTEMPT or kind not in together:
             break
     return jobs
 
@@ -162,7 +178,7 @@ def newer_jobs(tx: Transaction, lane_id: int, claim: Claim) -> list[Job]:
     """What absorb() would take; nothing for a claim that is to be alone."""
     if claim.jobs[0].attempt >= ALONE_FROM_ATTEMPT:
         return []
-    return _front(tx, lane_id, after=int(claim.jobs[-1].id), kind=claim.kind)
+    return _front(tx, lane_id, frozenset({claim.kind}), after=int(claim.jobs[-1].id), kind=claim.kind)
 
 
 def _charged_behind(tx: Transaction, lane_id: int, claim: Claim) -> list[Job]:

@@ -13,6 +13,7 @@ from convoq.queue.base import Claim, JobFilter, JobRecord
 from tests.queue.conftest import Engine
 
 LEASE = 30.0
+TOGETHER = frozenset({"reply", "send", "receive_message"})  #: kinds of which these steps claim many at a time
 DAY = 86_400.0
 PROMPTLY = 5.0  #: seconds; far below the timeouts that the waits under test are given
 LONG = 60.0
@@ -46,7 +47,7 @@ async def put(engine: Engine, *jobs: NewJob) -> list[str]:
 
 
 async def take(engine: Engine, limit: int = 100, *, lease: float = LEASE, worker: str = "w") -> list[Claim]:
-    return await engine.claim(limit, lease=lease, worker=worker)
+    return await engine.claim(limit, lease=lease, worker=worker, reserve=limit, together=TOGETHER)
 
 
 async def take_one(engine: Engine, *, lease: float = LEASE, worker: str = "w") -> Claim:
@@ -107,6 +108,7 @@ async def takes_to_the_end(engine: Engine) -> list[int]:
 Verb = Callable[[Engine, Claim], Awaitable[object]]
 VERBS: dict[str, Verb] = {
     "ack": lambda engine, claim: engine.ack(claim),
+    "forgetful ack": lambda engine, claim: engine.ack(claim, forget=True),
     "ack of some": lambda engine, claim: engine.ack(claim, claim.jobs[:1]),
     "ack of none": lambda engine, claim: engine.ack(claim, []),
     "nack": lambda engine, claim: engine.nack(claim, delay=60.0),

@@ -83,3 +83,33 @@ async def test_what_was_acked_does_not_come_back_after_the_lease(engine: Engine,
     await engine.ack(claim, claim.jobs[:2])
     clock.advance(LEASE)
     assert numbers(await take_one(engine)) == [3]
+
+
+async def test_what_is_forgotten_with_its_ack_leaves_no_row(engine: Engine) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(engine)
+    [later] = await put(engine, job(3, key="a"))
+    await engine.ack(claim, forget=True)
+    assert [each.id for each in await everything(engine)] == [later]
+    assert numbers(await take_one(engine)) == [3]
+
+
+async def test_some_that_are_forgotten_end_no_claim(engine: Engine) -> None:
+    ids = await put(engine, job(1, key="a"), job(2, key="a"))
+    claim = await take_one(engine)
+    await engine.ack(claim, claim.jobs[:1], forget=True)
+    assert [each.id for each in await everything(engine)] == ids[1:]
+    assert engine.extend([claim], lease=LEASE) == []
+
+
+async def test_the_id_of_a_forgotten_job_is_not_used_again(engine: Engine) -> None:
+    [first] = await put(engine, job(1))
+    await engine.ack(await take_one(engine), forget=True)
+    assert await put(engine, job(2)) != [first]
+
+
+async def test_a_forgotten_job_keeps_its_dedup_key(engine: Engine) -> None:
+    [first] = await put(engine, job(1, dedup="k"))
+    await engine.ack(await take_one(engine), forget=True)
+    assert await put(engine, job(1, dedup="k")) == [first]
+    assert await everything(engine) == []

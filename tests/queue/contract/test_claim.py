@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from convoq.jobs import NORMAL, PEOPLE, UPKEEP
+from convoq.jobs import INTAKE, INTAKE_KIND, NORMAL, PEOPLE, UPKEEP, NewJob
 from tests.clock import ManualClock
 from tests.queue.conftest import Engine
 from tests.queue.contract.steps import (
+    TOGETHER,
+    attempts,
     everything,
     job,
     numbers,
@@ -110,3 +112,62 @@ async def test_what_is_due_next_may_be_asked_of_some_classes_alone(engine: Engin
     assert await engine.next_due() == 0.0
     assert await engine.next_due(classes=(PEOPLE,)) == 60.0
     assert await engine.next_due(classes=(UPKEEP,)) is None
+
+
+# --- INTAKE
+
+
+def received(n: int, key: str | None = None) -> NewJob:
+    return job(n, kind=INTAKE_KIND, key=key, priority=INTAKE)
+
+
+async def test_the_reserve_takes_intake_and_the_limit_all_else(engine: Engine) -> None:
+    await put(engine, *[received(n) for n in (1, 2, 3)], *[job(n, priority=PEOPLE) for n in (4, 5, 6)])
+    claims = await engine.claim(1, lease=60.0, worker="w", reserve=2)
+    assert [(numbers(claim), claim.priority) for claim in claims] == [([1], INTAKE), ([2], INTAKE), ([4], PEOPLE)]
+
+
+async def test_without_a_reserve_no_intake_is_claimed(engine: Engine) -> None:
+    await put(engine, received(1))
+    assert await engine.claim(10, lease=60.0, worker="w") == []
+    assert await engine.next_due() == 0.0
+
+
+async def test_a_reserve_alone_claims_nothing_else(engine: Engine) -> None:
+    await put(engine, job(1, priority=PEOPLE), job(2), received(3))
+    assert [numbers(claim) for claim in await engine.claim(0, lease=60.0, worker="w", reserve=8)] == [[3]]
+
+
+async def test_what_shares_a_lane_with_intake_takes_none_of_the_reserve(engine: Engine) -> None:
+    await put(engine, job(1, key="in|a"), received(2, key="in|a"))
+    assert await engine.claim(0, lease=60.0, worker="w", reserve=8) == []
+    [claim] = await engine.claim(1, lease=60.0, worker="w", reserve=8)
+    assert (numbers(claim), claim.priority) == ([1], NORMAL)
+
+
+# --- One job or several
+
+
+async def test_a_claim_holds_one_job_and_charges_no_other(engine: Engine) -> None:
+    await put(engine, *[job(n, key="a") for n in (1, 2, 3)])
+    seen = []
+    while claims := await engine.claim(10, lease=60.0, worker="w"):
+        [claim] = claims
+        seen.append((numbers(claim), attempts(claim), [each.attempt for each in await everything(engine)]))
+        await engine.ack(claim)
+    assert seen == [([1], [1], [0, 0, 1]), ([2], [1], [0, 1, 1]), ([3], [1], [1, 1, 1])]
+
+
+async def test_a_claim_of_a_kind_that_is_run_together_holds_those_at_the_front(engine: Engine) -> None:
+    await put(engine, *[job(n, key="a") for n in (1, 2)], job(3, key="a", kind="send"), job(4, key="a"))
+    [claim] = await engine.claim(10, lease=60.0, worker="w", together=frozenset({"reply"}))
+    assert numbers(claim) == [1, 2]
+    await engine.ack(claim)
+    [claim] = await engine.claim(10, lease=60.0, worker="w", together=frozenset({"reply"}))
+    assert numbers(claim) == [3]
+
+
+async def test_a_claim_of_many_holds_thirty_two(engine: Engine) -> None:
+    await put(engine, *[job(n, key="a") for n in range(40)])
+    [claim] = await engine.claim(10, lease=60.0, worker="w", together=TOGETHER)
+    assert numbers(claim) == list(range(32))
