@@ -58,14 +58,12 @@ class TakeNotes:
         self._drain.take(job.payload)
 
 
-class RingBell:
+async def ring_bell(_job: JobContext) -> None:
     """A handler that tells the time of its start to the process that waits for it."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-
-    async def __call__(self, _job: JobContext) -> None:
-        self._socket.sendto(str(time.monotonic_ns()).encode(), os.environ[BELL])
+    started = time.monotonic_ns()
+    # A socket a job, closed with it: one of the module's own would also be open in every process that imports it.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
+        bell.sendto(str(started).encode(), os.environ[BELL])
 
 
 def _cpu_seconds() -> float:
@@ -74,4 +72,3 @@ def _cpu_seconds() -> float:
 
 
 take_notes = TakeNotes()
-ring_bell = RingBell()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from benchmarks import report
 from benchmarks.__main__ import main
 from benchmarks.figure import QUICK, Bar, Column, Figure, Outcome, Sample, Series, Setting
 from benchmarks.figures import FIGURES
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.process
@@ -85,3 +89,15 @@ def test_an_unknown_figure_is_refused_in_words(capsys: pytest.CaptureFixture[str
 def test_the_list_names_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(FIGURES)
+
+
+def test_importing_the_handlers_opens_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", "import benchmarks.handlers"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == ""
