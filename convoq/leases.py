@@ -13,7 +13,9 @@ from time import monotonic, process_time
 from types import FrameType
 from typing import Protocol
 
+from convoq.clock import since_boot
 from convoq.errors import DatabaseUnavailable
+from convoq.handlers.base import ClaimContext
 from convoq.handlers.tasks import JobScope
 from convoq.logs import log
 from convoq.queue.base import Claim
@@ -26,11 +28,14 @@ STACK_DEPTH = 6  # frames of the main thread that the log shows, the innermost f
 class Held(Protocol):
     """A claim whose lease is to be kept."""
 
-    started: float  #: by the monotonic clock
+    started: float  #: when its deadline began, by the monotonic clock
     scope: JobScope
 
     @property
     def claim(self) -> Claim: ...
+
+    @property
+    def context(self) -> ClaimContext: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,11 @@ class KeeperTimings:
 class _Block:
     scope: JobScope | None  #: the job that blocks the loop, as far as that can be seen
     since: float
-    run_started: float
+    held: Held | None
+
+    @property
+    def run_started(self) -> float:
+        return self.since if self.held is None else self.held.started
 
 
 class LeaseKeeper:
@@ -110,14 +119,18 @@ class LeaseKeeper:
     def _renew(self) -> None:
         if monotonic() < self._renew_at:
             return
-        claims = [held.claim for held in self._held()]
+        held, now = self._held(), since_boot()
         try:
-            lost = self._queue.extend(claims) if claims else []
+            lost = self._queue.extend([each.claim for each in held]) if held else []
         except (DatabaseUnavailable, OSError) as error:
             log.warning("care.failed", error=str(error))
             self._renew_at = monotonic() + self._timings.retry
             return
         self._renew_at = monotonic() + self._queue.lease / 3
+        receipts = {claim.receipt for claim in lost}
+        for each in held:
+            if each.claim.receipt not in receipts:
+                each.context.renewed(now)
         if lost:
             self._in_loop(self._lost, lost)
 
@@ -155,8 +168,8 @@ class LeaseKeeper:
     def _find_block(self) -> _Block:
         task = asyncio.current_task(self._loop)
         scope = getattr(task.get_coro(), "scope", None) if task is not None else None
-        [run_started] = [held.started for held in self._held() if held.scope is scope][:1] or [self._beat_at]
-        return _Block(scope, self._beat_at, run_started)
+        held = next((held for held in self._held() if held.scope is scope), None)
+        return _Block(scope, self._beat_at, held)
 
     def _note_answer(self, late: float) -> None:
         if self._block is not None:

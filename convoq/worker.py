@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 
 from structlog.contextvars import bound_contextvars
 
-from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost, Snooze
-from convoq.handlers.base import ClaimContext, Handler, Handlers
+from convoq.clock import since_boot
+from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost
+from convoq.handlers.base import ClaimContext, Handler, Handlers, Leaving
 from convoq.handlers.tasks import JobCoroutine, JobScope
-from convoq.jobs import INTAKE, NORMAL, PEOPLE, UPKEEP
+from convoq.jobs import INTAKE
 from convoq.leases import KeeperTimings, LeaseKeeper
 from convoq.logs import log
 from convoq.queue.base import Claim
 from convoq.queue.service import QueueService
-from convoq.queue.shares import INTAKE_SLOTS, ClassRoom, SlotShares
+from convoq.queue.shares import INTAKE_SLOTS, NO_ROOM, SlotShares, unfilled
+from convoq.queue.suspects import Suspicion
 
 UNKNOWN_KIND_DELAY = 60.0  # an older worker in a rolling upgrade: a newer one will know the kind
-NO_ROOM = ClassRoom(background=0, first=None)
-SUSPECT_CRASHES = 2  # starts whose worker died, from which on a job may be what kills it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,8 @@ class WorkerTimings:
     beat: float = 0.25  #: between two looks at the leases and the loop from the thread beside it
     blocked: float = 1.0  #: a loop that does not answer for so long is reported
     recheck: float = 30.0  #: an idle worker waits at most so long before it looks again
-    suspect: float = 1.0  #: a job that may kill its worker is deferred so long while another one runs
+    suspect: float = 1.0  #: a job that may kill its worker is deferred so long while another one has just begun
+    suspect_hold: float = 5.0  #: that is how long one has just begun, after two crashes of its lane
     cancel_grace: float = 10.0  #: a handler may take so long to end after it was cancelled
     stop_grace: float = 5.0  #: the same at a stop: with the closing it is within what systemd allows after the drain
     drain_horizon: float = 30.0  #: `--drain` waits for what is due this soon; less than pauses that only time can end
@@ -48,7 +50,8 @@ class _Run:
     """One claim being handled."""
 
     context: ClaimContext
-    started: float
+    started: float  #: or its deadline was renewed
+    begun: float = field(init=False)
     task: asyncio.Task[None] | None = None
     handled: bool = False  #: the handler has ended; what came of it is being recorded
     scope: JobScope = field(init=False)
@@ -57,7 +60,13 @@ class _Run:
     def claim(self) -> Claim:
         return self.context.claim
 
+    def leave(self, why: Leaving) -> None:
+        if not self.handled and self.task is not None:  # what a handler has done is recorded in any case
+            self.context.leaving = self.context.leaving or why
+            self.task.cancel()
+
     def __post_init__(self) -> None:
+        self.begun = self.started
         self.scope = JobScope(self.context.claim.kind, self.context.claim.jobs[0].id)
 
 
@@ -91,6 +100,7 @@ class Worker:
         self._intake_slots = intake_slots
         self._shares = SlotShares(concurrency)
         self._timings = timings or WorkerTimings()
+        self._suspicion = Suspicion(self._timings.suspect_hold, longest=deadline)
         self._on_stuck = on_stuck
         self._patient_until = 0.0  # until then no handler is stuck: the loop was blocked, and it could not be cancelled
         self._runs: set[_Run] = set()
@@ -149,6 +159,7 @@ class Worker:
         if free <= 0 and intake <= 0:
             return 0
         room = self._shares.next(running) if free > 0 else NO_ROOM
+        now = since_boot()
         try:
             claims = await self._queue.claim(
                 free, worker=self._name, reserve=intake, background=room.background, first=room.first,
@@ -159,14 +170,10 @@ class Worker:
             await asyncio.sleep(self._timings.unavailable)
             self._changed.set()
             return 0
-        started = []
-        for claim in claims:
-            if _is_suspect(claim) and any(_is_suspect(run.claim) for run in self._runs):
-                await self._defer(claim)
-            else:
-                self._start(claim)
-                started.append(claim.priority)
-        self._listen_for(_unfilled(started, intake, free, room.background))
+        refused = [claim for claim in claims if not self._start(claim, now)]
+        await asyncio.gather(*[self._give_back(claim) for claim in refused])
+        started = [claim.priority for claim in claims if claim not in refused]
+        self._listen_for(unfilled(started, intake, free, room.background))
         return len(claims)
 
     def _listen_for(self, classes: frozenset[int]) -> None:
@@ -179,19 +186,30 @@ class Worker:
             self._heard = classes
             self._listening = self._spawn(self._listen(sorted(classes)))
 
-    async def _defer(self, claim: Claim) -> None:
-        """One suspect at a time: else the one that kills its worker takes the others down with it, again and again."""
-        try:
-            await self._queue.defer(claim, self._timings.suspect)
-        except (LeaseLost, DatabaseUnavailable) as error:
-            log.warning("claim.not_put_off", error=str(error))
-
-    def _start(self, claim: Claim) -> None:
-        forget = claim.kind in self._handlers.forgotten
-        run = _Run(ClaimContext(claim, self._queue, forget=forget), monotonic())
+    def _start(self, claim: Claim, claimed_at: int) -> bool:
+        """Whether it may be run now, and is."""
+        if self._handlers.get(claim.kind) is None:
+            return False
+        running = [(run.claim, monotonic() - run.begun) for run in self._runs if not run.handled]
+        if self._suspicion.holds_back(claim, running):
+            return False
+        run = _Run(ClaimContext(claim, self._queue, forget=claim.kind in self._handlers.forgotten), monotonic())
+        run.context.renewed(claimed_at)
         self._runs.add(run)
         run.task = asyncio.create_task(JobCoroutine(self._handle(run), run.scope))
         run.task.add_done_callback(lambda task: self._ended(run, task))
+        return True
+
+    async def _give_back(self, claim: Claim) -> None:
+        try:
+            if self._handlers.get(claim.kind) is None:
+                first = claim.jobs[0]
+                log.warning("job.unknown_kind", kind=claim.kind, attempt=first.attempt, job_id=first.id)
+                await self._queue.put_aside(claim, UNKNOWN_KIND_DELAY, reason="no handler for this kind here")
+            else:
+                await self._queue.defer(claim, self._timings.suspect)
+        except (LeaseLost, DatabaseUnavailable) as error:
+            log.warning("claim.not_put_off", error=str(error))
 
     def _ended(self, run: _Run, task: asyncio.Task[None]) -> None:
         self._runs.discard(run)
@@ -225,10 +243,9 @@ class Worker:
             run.handled = True
             self._changed.set()
             try:
-                if error is None:
+                if error is None or context.is_acknowledged:
                     await context.finish()
-                    return
-                if isinstance(error, asyncio.CancelledError):
+                elif isinstance(error, asyncio.CancelledError):
                     await self._queue.release(context.claim)
                 else:
                     await self._queue.fail(context.claim, error, context.running)
@@ -241,10 +258,11 @@ class Worker:
     async def _outcome(self, run: _Run) -> Exception | asyncio.CancelledError | None:
         """None, or what the handler raised."""
         context, scope = run.context, run.scope
-        handler = self._handlers.get(context.claim.kind) or _unknown_kind
+        handler = self._handlers.by_kind[context.claim.kind]
         with scope:
             try:
-                async with asyncio.timeout(self._deadline):
+                async with asyncio.timeout(self._deadline) as deadline:
+                    context.deadline_renewal = partial(self._renew_deadline, run, deadline)
                     await JobCoroutine(_run_handler(handler, context), scope)
             except asyncio.CancelledError as error:
                 if _is_cancelled():
@@ -255,7 +273,14 @@ class Worker:
                 return scope.failure or failure
             except Exception as error:  # noqa: BLE001 # what came out of the handler decides what becomes of the job
                 return scope.failure or error
+            finally:
+                context.deadline_renewal = None
             return scope.failure
+
+    def _renew_deadline(self, run: _Run, deadline: asyncio.Timeout) -> None:
+        if not deadline.expired():
+            deadline.reschedule(asyncio.get_running_loop().time() + self._deadline)
+            run.started = monotonic()
 
     # --- Maintenance
 
@@ -293,8 +318,8 @@ class Worker:
     def _cancel_lost(self, claims: Sequence[Claim]) -> None:
         receipts = {claim.receipt for claim in claims}
         for run in self._runs:  # one that has ended is no loss
-            if run.claim.receipt in receipts and not run.handled and run.task is not None:
-                run.task.cancel()
+            if run.claim.receipt in receipts:
+                run.leave(Leaving.LOST)
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
@@ -325,8 +350,7 @@ class Worker:
             else:
                 await _first(ended, at_once.wait())
         for run in self._runs:
-            if not run.handled and run.task is not None:  # what a handler has done is recorded in any case
-                run.task.cancel()
+            run.leave(Leaving.STOPPED)
         if self._runs:
             await asyncio.wait(self._tasks(), timeout=self._timings.stop_grace)
         for run in self._runs:
@@ -336,28 +360,9 @@ class Worker:
         return [run.task for run in self._runs if run.task is not None]
 
 
-def _unfilled(taken: Sequence[int], intake: int, free: int, background: int) -> frozenset[int]:
-    """The classes of which a claim might have taken more; of the others the end of a run brings the next, no wait."""
-    left: set[int] = set()
-    if taken.count(INTAKE) < intake:
-        left.add(INTAKE)
-    if len(taken) - taken.count(INTAKE) < free:
-        left |= {PEOPLE} if sum(priority > PEOPLE for priority in taken) >= background else {PEOPLE, NORMAL, UPKEEP}
-    return frozenset(left)
-
-
-def _is_suspect(claim: Claim) -> bool:
-    return any(job.crashes >= SUSPECT_CRASHES for job in claim.jobs)
-
-
 async def _run_handler(handler: Handler, context: ClaimContext) -> None:
     """Also what a handler raises before it returns its awaitable comes out of this coroutine."""
     await handler(context)
-
-
-async def _unknown_kind(context: ClaimContext) -> None:
-    log.warning("job.unknown_kind", kind=context.claim.kind)
-    raise Snooze(UNKNOWN_KIND_DELAY, "no handler for this kind here")
 
 
 def _is_cancelled() -> bool:

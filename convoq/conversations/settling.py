@@ -7,18 +7,19 @@ from typing import Final
 
 from convoq.conversations.states import Outcome
 from convoq.db.transaction import Transaction
-from convoq.queue.base import Ending
+from convoq.jobs import NewJob
+from convoq.queue.base import EndedJob, Ending
 
 CANCELLED: Final = "cancelled"  #: the error_code of a part that an operator has stopped
 
 
-def settle(tx: Transaction, ending: Ending, job_ids: Sequence[str]) -> None:
+def settle(tx: Transaction, ending: Ending, jobs: Sequence[EndedJob]) -> Sequence[NewJob]:
     """Called in the transaction that ends the jobs, or revives them.
 
     A buried job's messages have failed. A cancelled or discarded one's get no answer, and of what it would have sent
     nothing goes out any more but a request that is on its way. A retry takes that back.
     """
-    for job_id in job_ids:
+    for job_id in (job.id for job in jobs):
         match ending:
             case Ending.BURIED:
                 tx.execute(CONCLUDE, (Outcome.FAILED, job_id))
@@ -27,6 +28,7 @@ def settle(tx: Transaction, ending: Ending, job_ids: Sequence[str]) -> None:
                 tx.execute(STOP_PARTS, {"code": CANCELLED, "source": f"job:{job_id}", "job": job_id})
             case Ending.RETRIED:
                 tx.execute(REVIVE_PARTS, {"code": CANCELLED, "source": f"job:{job_id}", "job": job_id})
+    return ()
 
 
 CONCLUDE = "UPDATE messages SET outcome = ? WHERE job_id = ? AND direction = 'in' AND outcome IS NULL"

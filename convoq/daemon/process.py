@@ -19,7 +19,7 @@ from convoq.db import Database
 from convoq.errors import ConvoqError
 from convoq.logs import log
 from convoq.monitoring.roles import Role as RoleName
-from convoq.queue.base import JobAdmin, Settle, settle_nothing
+from convoq.queue.base import JobAdmin, Joined, Settle, settle_nothing
 from convoq.queue.opening import open_queue
 from convoq.queue.service import QueueService
 from convoq.settings import Options
@@ -37,6 +37,7 @@ class Storage(NamedTuple):
     database: Database
     queue: QueueService
     jobs: JobAdmin
+    joined: Joined
 
 
 def run_role(
@@ -93,7 +94,7 @@ async def open_storage(options: Options, settle: Settle = settle_nothing) -> Asy
     """
     database = await Database.open(options.database.path, min_free_mb=options.database.min_free_mb)
     async with database, open_queue(database, settle) as opened:
-        yield Storage(database, QueueService(opened.queue, options.queue), opened.jobs)
+        yield Storage(database, QueueService(opened.queue, options.queue), opened.jobs, opened.joined)
 
 
 def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from convoq.settings.load import Loaded
 
 async def schedule(loaded: Loaded, stop: Stop, reload: Reload) -> None:
     """Turns time into jobs, until the stop is requested."""
-    async with open_storage(loaded.options) as (database, queue, _):
+    async with open_storage(loaded.options) as (database, queue, *_):
         scheduler = build_scheduler(loaded.options, database, queue)
 
         async def prepare(new: Loaded) -> Callable[[], Awaitable[None]]:

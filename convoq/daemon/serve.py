@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 async def serve(loaded: Loaded, stop: Stop, reload: Reload) -> None:
     """Verify, enqueue, answer, until the stop is requested."""
-    async with open_storage(loaded.options) as (database, queue, _):
+    async with open_storage(loaded.options) as (database, queue, *_):
         server = await start_server(loaded.options, database, queue)
         status = f"listening on {', '.join(server.addresses)}"
         try:

@@ -93,7 +93,7 @@ async def _handlers(
     from convoq.handlers.custom import load_custom
     from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
 
-    database, queue, job_admin = storage
+    database, queue, job_admin, _ = storage
     options = loaded.options
     custom = load_custom(options.handlers, queue, base_dir=loaded.base_dir)
     personas = await _personas(loaded, stack)

@@ -113,7 +113,7 @@ async def _start(
     from convoq.channels.twilio.webhooks import inbound_url
 
     options = loaded.options
-    database, queue, jobs = await stack.enter_async_context(open_storage(options))
+    database, queue, jobs, _ = await stack.enter_async_context(open_storage(options))
     page = PhonePage(
         phones=phones(options.numbers), database=database, jobs=jobs, twilio=twilio, switches=switches, worker=worker,
         webhook_url=inbound_url(options.server.public_url or ""), model=options.ai.model or "",

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from convoq.channels.base import Channel
+from convoq.clock import since_boot
 from convoq.errors import Unrecoverable
 from convoq.queue.base import Claim, Fence, Job
-from convoq.queue.service import QueueService
+from convoq.queue.service import QueueService, log_finished
+
+
+class Leaving(enum.Enum):
+    """Why a handler is cancelled, when it is not for its deadline."""
+
+    STOPPED = "stopped"  #: the worker ends: the claim goes back as if it had never been taken
+    LOST = "lost"  #: its lease is: another worker may have the claim
 
 
 class ClaimContext:
@@ -18,8 +27,12 @@ class ClaimContext:
         self.claim = claim
         #: Those that a failure counts against; the others then go back uncharged.
         self.running: tuple[Job, ...] = claim.jobs
+        self.leaving: Leaving | None = None  #: set before the handler is cancelled
+        self.is_acknowledged = False
+        self.deadline_renewal: Callable[[], None] | None = None  #: the worker's, while the handler runs
         self._queue = queue
         self._forget = forget
+        self._renewed_at = since_boot()
 
     @property
     def fence(self) -> Fence:
@@ -33,9 +46,29 @@ class ClaimContext:
         self.running = self.claim.jobs
         return self.claim.jobs[known:]
 
+    def renew_deadline(self) -> None:
+        """It begins anew, for a handler that does one thing after another: also before it counts as stuck."""
+        if self.deadline_renewal is not None:
+            self.deadline_renewal()
+
+    def renewed(self, at: int) -> None:
+        """The lease began anew then: ms since boot, as all processes of this machine count."""
+        self._renewed_at = at
+
+    def lease_left(self) -> float:
+        """The share of the lease that is left: 1.0 right after the claim or a renewal, 0.0 when it is over."""
+        return max(0.0, 1.0 - (since_boot() - self._renewed_at) / 1000 / self._queue.lease)
+
+    def acknowledged(self) -> None:
+        """The handler has acked the claim in a transaction of its own: nothing is left to record."""
+        self.is_acknowledged = True
+
     async def finish(self) -> None:
         """The claim's jobs are done. Raises LeaseLost."""
-        await self._queue.ack(self.claim, forget=self._forget)
+        if self.is_acknowledged:
+            log_finished(self.claim)
+        else:
+            await self._queue.ack(self.claim, forget=self._forget)
 
 
 Handler = Callable[[ClaimContext], Awaitable[None]]

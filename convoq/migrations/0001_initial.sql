@@ -20,8 +20,6 @@ CREATE TABLE jobs (
         CHECK (state = 'ready' OR state = 'done' OR state = 'dead' OR state = 'cancelled'),
     priority INTEGER NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0,
-    -- Starts whose worker died, whoever of its jobs it was that killed it.
-    crashes INTEGER NOT NULL DEFAULT 0,
     max_attempts INTEGER NOT NULL,
     enqueued_at INTEGER NOT NULL,
     claimed_at INTEGER,
@@ -56,9 +54,15 @@ CREATE TABLE lanes (
     reason TEXT,
     -- Of the live claim:
     receipt TEXT,
-    worker TEXT
+    worker TEXT,
+    -- Of the last claims, one after the other, so many ended with their worker's death; and when that was last.
+    crashes INTEGER NOT NULL DEFAULT 0,
+    crashed_at INTEGER,
+    -- The ordering key of its jobs, when they wait beside the lane of that key and hold up nothing in it.
+    aside_of TEXT
 ) STRICT;
 CREATE INDEX lanes_due ON lanes (priority, due_at);
+CREATE INDEX lanes_aside ON lanes (due_at) WHERE aside_of IS NOT NULL;
 CREATE INDEX lanes_claimed ON lanes (worker) WHERE receipt IS NOT NULL;
 
 -- Narrow and apart from jobs, which it outlives. A random index is the dearest part of an insert, and one of numbers the

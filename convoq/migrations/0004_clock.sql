@@ -17,7 +17,7 @@ END;
 CREATE VIEW clock_corrections (by_ms, since, until) AS SELECT 0, 0, 0 WHERE false;
 CREATE TRIGGER clock_corrected INSTEAD OF INSERT ON clock_corrections
 BEGIN
-    UPDATE lanes SET due_at = due_at + new.by_ms;
+    UPDATE lanes SET due_at = due_at + new.by_ms, crashed_at = crashed_at + new.by_ms;
     UPDATE jobs SET
         enqueued_at = enqueued_at + iif(enqueued_at BETWEEN new.since AND new.until, new.by_ms, 0),
         claimed_at = claimed_at + iif(claimed_at BETWEEN new.since AND new.until, new.by_ms, 0),

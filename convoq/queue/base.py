@@ -51,7 +51,6 @@ class Job(NamedTuple):
     attempt: int  #: 1 on the first start
     max_attempts: int
     enqueued_at: int  #: ms, the queue's clock
-    crashes: int = 0  #: starts whose worker was found dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,7 @@ class Claim:
     receipt: str  #: proves the lease; another claim of the lane makes it void
     jobs: tuple[Job, ...]
     priority: int = NORMAL  #: the class of the lane: that of its most urgent job
+    crashes: int = 0  #: so many of its last claims, one after the other, ended with the death of their worker
 
     @property
     def kind(self) -> str:
@@ -95,13 +95,24 @@ class Ending(enum.StrEnum):
     RETRIED = "retried"
 
 
-#: Settles what the jobs of these ids would have done; called in the transaction that ends them, where the queue shares
-#: the store's database, and before it elsewhere.
-Settle = Callable[[Transaction, Ending, Sequence[str]], None]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedJob:
+    """A job that has ended otherwise than by running, or is revived, with what its effects are found by."""
+
+    id: str
+    kind: str
+    payload: str
+    error: str | None = None
 
 
-def settle_nothing(tx: Transaction, ending: Ending, job_ids: Sequence[str]) -> None:
+#: Settles what these jobs would have done, and returns the jobs that are due instead. Called in the transaction that
+#: ends them and enqueues those, where the queue shares the store's database, and before it elsewhere.
+Settle = Callable[[Transaction, Ending, Sequence[EndedJob]], Sequence[NewJob]]
+
+
+def settle_nothing(*_: object) -> Sequence[NewJob]:
     """For queues whose jobs have no effects elsewhere."""
+    return ()
 
 
 class Standing(enum.StrEnum):
@@ -246,11 +257,15 @@ class Queue(Protocol):
         charged: Sequence[Job] = (),
         error: str | None = None,
         reason: str | None = None,
+        aside: bool = False,
+        unrun: bool = False,
     ) -> None:
         """Ends the claim; its unfinished jobs go back, the whole lane waits `delay`.
 
         Only the `charged` jobs keep the attempt that the claim cost them, and `error` is theirs. `reason` tells an
-        operator why the lane waits; it is gone with the next claim.
+        operator why the lane waits; it is gone with the next claim. Put `aside`, the claim's jobs wait alone: those
+        behind them are due now, and after the delay they stand in their old place again. A claim that was left `unrun`
+        says nothing of whether its jobs kill their worker.
         """
         ...
 
@@ -270,7 +285,7 @@ class Queue(Protocol):
     async def recover(self) -> int:
         """Makes the lanes due that dead workers had claimed; how many. Their jobs keep the attempt they cost.
 
-        Each of the jobs is counted one crash: it may be the one that killed its worker.
+        Each of the lanes is counted one crash, until a claim of it ends in another way: its jobs may be what kills.
         """
         ...
 
@@ -286,6 +301,33 @@ class Queue(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Joined(Protocol):
+    """What an engine can do inside a transaction of the store's, where both share one database.
+
+    All of it becomes visible and durable with that transaction, or not at all.
+    """
+
+    def enqueue(self, tx: Transaction, job: NewJob) -> None:
+        """Adds the job, unless one of its kind that is not under a claim stands ready among the last of its lane.
+
+        That one will see whatever this transaction has written. Raises ValueError for a job with a dedup key, or
+        without max_attempts.
+        """
+        ...
+
+    def ack(self, tx: Transaction, claim: Claim, *, forget: bool) -> bool:
+        """As Queue.ack of the whole claim; False, and nothing changed, when the claim is not ours any more."""
+        ...
+
+    def kick(self, tx: Transaction, ordering_key: str) -> None:
+        """The lane is due now, unless it is claimed: a hint that what it waits for has come."""
+        ...
+
+    def wake(self) -> None:
+        """To be called in the event loop after the commit: workers look for what it has made due."""
+        ...
 
 
 class JobAdmin(Protocol):
@@ -306,7 +348,10 @@ class JobAdmin(Protocol):
         ...
 
     async def retry_dead(self, where: JobFilter, *, limit: int = 500) -> int:
-        """Dead and cancelled jobs become ready again, in their old place of the lane, with fresh attempts."""
+        """Dead and cancelled jobs become ready again, in their old place of the lane, with fresh attempts.
+
+        Their lanes are due now, unless claimed.
+        """
         ...
 
     async def run_now(self, where: JobFilter, *, limit: int = 500) -> int:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from convoq.db import Database
-from convoq.queue.base import JobAdmin, Queue, Settle, settle_nothing
+from convoq.queue.base import JobAdmin, Joined, Queue, Settle, settle_nothing
 from convoq.queue.sqlite.backend import SqliteQueue
 
 
@@ -16,16 +16,17 @@ class OpenQueue(NamedTuple):
 
     queue: Queue  #: for producers and workers, behind a QueueService
     jobs: JobAdmin  #: for operators
+    joined: Joined  #: for the store's own transactions
 
 
 @asynccontextmanager
 async def open_queue(database: Database, settle: Settle = settle_nothing) -> AsyncIterator[OpenQueue]:
     """The queue of this store, until the end of the block; what was enqueued has woken the workers by then.
 
-    `settle` is told of jobs that are buried, cancelled, discarded or retried.
+    `settle` is told of jobs that are buried, cancelled, discarded or retried, and says which are due instead.
     """
     engine = SqliteQueue(database, settle)
     try:
-        yield OpenQueue(engine, engine)
+        yield OpenQueue(engine, engine, engine.joined)
     finally:
         await engine.close()

@@ -7,11 +7,12 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
-from convoq.jobs import PRIORITIES, NewJob
+from convoq.jobs import INTAKE, PRIORITIES, NewJob
 from convoq.logs import log
 from convoq.queue.base import Claim, Enqueued, Fence, Job, Queue
 from convoq.settings import QueueSettings
 
+LONGEST_INTAKE_WAIT = 1.0  # seconds
 LONGEST_REASON = 300  # characters that an operator reads in a list
 LONGEST_ERROR = 8000  # characters of a traceback that are kept with the job
 
@@ -97,8 +98,13 @@ class QueueService:
 
     async def defer(self, claim: Claim, delay: float) -> None:
         """The claim goes back unrun and is due again after `delay` seconds; costs no attempt. Raises LeaseLost."""
-        await self._queue.nack(claim, delay=delay, reason="another job that may have killed its worker goes first")
+        reason = "another job that may have killed its worker goes first"
+        await self._queue.nack(claim, delay=delay, reason=reason, unrun=True)
         log.info("job.put_off", kind=claim.kind, jobs=_ids(claim.jobs), delay=delay)
+
+    async def put_aside(self, claim: Claim, delay: float, *, reason: str) -> None:
+        """The claim goes back unrun for `delay` seconds and holds up nothing behind it. Raises LeaseLost."""
+        await self._queue.nack(claim, delay=delay, reason=reason, aside=True, unrun=True)
 
     async def fail(self, claim: Claim, error: Exception, run: Sequence[Job]) -> None:
         """Decides what becomes of the jobs that were run when `error` came out of their handler. Raises LeaseLost.
@@ -110,12 +116,13 @@ class QueueService:
             # A locked file or a full disk is no job's fault: no message is buried for it.
             error = Snooze(self._settings.backoff_base, str(error))
         if isinstance(error, Snooze):
-            await self._queue.nack(claim, delay=error.delay, reason=_reason(str(error)))
-            log.info("job.snoozed", kind=claim.kind, jobs=_ids(run), delay=error.delay, reason=str(error))
+            delay = _bounded(claim, error.delay)
+            await self._queue.nack(claim, delay=delay, reason=_reason(str(error)))
+            log.info("job.snoozed", kind=claim.kind, jobs=_ids(run), delay=delay, reason=str(error))
             return
         spent = [job for job in run if isinstance(error, Unrecoverable) or job.attempt >= job.max_attempts]
         if spent:
-            await self._bury(claim, spent, _text(error))
+            await self._bury(claim, spent, error_text(error))
         left = [job for job in claim.jobs if job not in spent]
         if left:
             await self._retry(claim.with_jobs(left), error, [job for job in run if job not in spent])
@@ -123,9 +130,10 @@ class QueueService:
     async def _retry(self, claim: Claim, error: Exception, charged: Sequence[Job]) -> None:
         delay = 0.0
         if charged:
-            delay = error.delay if isinstance(error, RetryLater) else self._backoff(charged[0].attempt)
+            wanted = error.delay if isinstance(error, RetryLater) else self.backoff(charged[0].attempt)
+            delay = _bounded(claim, wanted)
         reason = _reason(f"{type(error).__name__}: {error}")
-        await self._queue.nack(claim, delay=delay, charged=charged, error=_text(error), reason=reason)
+        await self._queue.nack(claim, delay=delay, charged=charged, error=error_text(error), reason=reason)
         if charged:
             log.warning(
                 "job.retried", kind=claim.kind, jobs=_ids(charged), delay=round(delay, 3), attempt=charged[0].attempt,
@@ -149,7 +157,8 @@ class QueueService:
         await self._queue.bury(claim, jobs, error=error)
         log.error("job.buried", kind=claim.kind, jobs=_ids(jobs), error=error.strip().rsplit("\n", 1)[-1])
 
-    def _backoff(self, attempt: int) -> float:
+    def backoff(self, attempt: int) -> float:
+        """Seconds to wait after so many attempts: exponential with full jitter, and bounded."""
         longest = min(self._settings.backoff_cap, self._settings.backoff_base * 2.0 ** (attempt - 1))
         return longest * self._random()
 
@@ -163,6 +172,11 @@ def log_finished(claim: Claim) -> None:
         log.info("job.finished", kind=job.kind, job_id=job.id, attempt=job.attempt)
 
 
+def _bounded(claim: Claim, delay: float) -> float:
+    """A STOP may stand behind a message that cannot be taken in."""
+    return min(delay, LONGEST_INTAKE_WAIT) if claim.priority == INTAKE else delay
+
+
 def _reason(text: str) -> str:
     """One line of it."""
     return " ".join(_storable(text).split())[:LONGEST_REASON]
@@ -172,7 +186,7 @@ def _ids(jobs: Sequence[Job]) -> list[str]:
     return [job.id for job in jobs]
 
 
-def _text(error: Exception) -> str:
+def error_text(error: BaseException) -> str:
     """What operators read: the words of an expected outcome, the traceback of anything else."""
     if isinstance(error, RetryLater | Unrecoverable):
         return _storable(str(error))

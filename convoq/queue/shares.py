@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Final, NamedTuple
 
-from convoq.jobs import NORMAL, PEOPLE, UPKEEP
+from convoq.jobs import INTAKE, NORMAL, PEOPLE, UPKEEP
 
 INTAKE_SLOTS: Final = 8  # of INTAKE alone, besides the worker's concurrency: nothing slow may hold up a STOP
 PEOPLES_SHARE: Final = 4  # one slot in so many is kept free of everything that no person waits for
@@ -19,6 +19,9 @@ class ClassRoom(NamedTuple):
 
     background: int
     first: int | None
+
+
+NO_ROOM: Final = ClassRoom(background=0, first=None)
 
 
 class SlotShares:
@@ -40,3 +43,13 @@ class SlotShares:
 
     def _background(self, running: Iterable[int]) -> int:
         return max(0, self._most_background - sum(priority > PEOPLE for priority in running))
+
+
+def unfilled(taken: Sequence[int], intake: int, free: int, background: int) -> frozenset[int]:
+    """The classes of which a claim might have taken more; of the others the end of a run brings the next, no wait."""
+    left: set[int] = set()
+    if taken.count(INTAKE) < intake:
+        left.add(INTAKE)
+    if len(taken) - taken.count(INTAKE) < free:
+        left |= {PEOPLE} if sum(priority > PEOPLE for priority in taken) >= background else {PEOPLE, NORMAL, UPKEEP}
+    return frozenset(left)

@@ -157,6 +157,9 @@ class House:
         return len(claims)
 
     async def handle(self, claim: Claim) -> None:
+        if claim.kind not in self.handlers:
+            await self.worker._give_back(claim)
+            return
         await self.worker._handle(_Run(ClaimContext(claim, self.queue), 0.0))
 
     async def settle(self, *, patience: float = 86_400) -> None:

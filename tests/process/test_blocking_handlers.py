@@ -104,7 +104,7 @@ async def test_a_handler_that_blocks_the_loop_beyond_its_deadline_has_the_proces
     assert stuck["where"].startswith("shop.py:7 block < ")
     assert worker.events[-1]["event"] == "worker.replaced"
     await start(site)
-    await site.until(lambda: site.rows("SELECT crashes FROM jobs") == [(1,)], "the next worker takes it over")
+    await site.until(lambda: site.rows("SELECT crashes FROM lanes") == [(1,)], "the next worker takes it over")
     let_go(shop)
     await site.until_quiet()
 

@@ -14,7 +14,7 @@ TABLES = {
     "drafts": "i, i, i, '' || i, 'committed', 'hi', 'm', i",
     "model_calls": "i, i, i, 'm', 'ok', 1, 1, 1, NULL, i",
     "transitions": "i, i, i, 'contact', 'opened', NULL, 'ai', NULL, 'active'",
-    "jobs": f"i, {LANE}, i, 'x', '{{}}', 'done', 0, 1, 0, 8, i, i, i, NULL, NULL, NULL",
+    "jobs": f"i, {LANE}, i, 'x', '{{}}', 'done', 1, 1, 8, i, i, i, NULL, NULL, NULL",
     "dedup": "i, i, i, i",
 }
 

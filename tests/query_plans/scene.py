@@ -100,13 +100,33 @@ async def _die(house: House) -> None:
     await gone.close()
     assert await house.engine.recover() == 1
     [claim] = await house.engine.claim(5, lease=60, worker="late")
+    await house.engine.nack(claim, delay=60, aside=True)
+    await house.engine.busy(["k"])
+    house.clock.advance(60)
+    [claim] = await house.engine.claim(5, lease=60, worker="late")
     await house.queue.enqueue(raw_job("x", {}, ordering_key="k"))
     claim = await house.engine.absorb(claim)
     await house.engine.ack(claim, claim.jobs[:1])
     await house.engine.nack(claim.with_jobs(claim.jobs[1:]), delay=0, charged=claim.jobs[1:], error="e", reason="r")
+    await _join(house)
     await house.queue.enqueue(raw_job("x", {}, delay=60))
     await house.engine.run_now(JobFilter(kinds=("x",)))
     await house.engine.cancel(JobFilter(kinds=("x",)))
+
+
+async def _join(house: House) -> None:
+    """What the store does with the queue in transactions of its own."""
+    joined = house.engine.joined
+    job = raw_job("y", {}, ordering_key="l", max_attempts=1)
+    for _ in range(2):
+        await house.database.write(joined.enqueue, job)
+    await house.database.write(joined.kick, "l")
+    for claim in await house.engine.claim(5, lease=60, worker="late"):
+        if claim.lane == "l":
+            await house.database.write(lambda tx, claim: joined.ack(tx, claim, forget=True), claim)
+        else:
+            await house.engine.nack(claim, delay=0)
+    joined.wake()
 
 
 async def _upkeep(house: House) -> None:

@@ -24,7 +24,7 @@ FEW = {
 MEANT = {
     r"SELECT enqueued_at FROM newest_job": "one row, from the end",
     r"FROM jobs AS j LEFT JOIN lanes .* ORDER BY j.id DESC LIMIT": "a page of an operator's list, from its end",
-    r"SELECT j.id, j.lane, j.priority .* ORDER BY j.id LIMIT": "an operator searches what to change, not at the gate",
+    r"SELECT j.id, j.kind, j.payload, .* ORDER BY j.id LIMIT": "an operator searches what to change, not at the gate",
     r"SELECT count\(\*\) FROM jobs AS j .*WHERE": "an operator counts what a search finds",
     r"ORDER BY c.last_message_at DESC, c.id DESC LIMIT": "an operator's list: a page of all, or a search in texts",
     r"SELECT count\(\*\) FROM conversations AS c JOIN contacts": "an operator counts what a search finds",

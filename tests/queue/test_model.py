@@ -307,6 +307,8 @@ class QueueMachine(RuleBasedStateMachine):
         if revived:
             job.state, job.attempt, job.finished_at = JobState.READY, 0, None
             self.line_up(job, self.clock.now())
+            lane = self.lanes[job.lane]
+            lane.due_at = lane.due_at if lane.receipt else self.clock.now()
 
     @rule(which=engines, older_than=st.sampled_from([5.0, 100.0]))
     def prune(self, which: int, older_than: float) -> None:

@@ -31,7 +31,7 @@ def reachable_lanes(tx: Transaction) -> set[str]:
 INVARIANTS = (
     (
         """SELECT count(*) FROM jobs AS j WHERE state = 'ready'
-           AND NOT EXISTS (SELECT 1 FROM lanes AS l WHERE l.id = j.lane_id AND l.lane = j.lane)""",
+           AND NOT EXISTS (SELECT 1 FROM lanes AS l WHERE l.id = j.lane_id AND j.lane IN (l.lane, l.aside_of))""",
         *("ready job", "without a lane: no worker will ever see it; cancel and retry it (convoq jobs cancel, retry)"),
     ),
     (
@@ -44,6 +44,6 @@ INVARIANTS = (
     ),
 )
 REACHABLE = """
-    SELECT l.lane FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id WHERE j.state = 'ready'
+    SELECT j.lane FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id WHERE j.state = 'ready'
     UNION SELECT lane FROM jobs WHERE state = 'dead'
 """

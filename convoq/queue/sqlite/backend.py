@@ -20,6 +20,7 @@ from convoq.jobs import PRIORITIES, NewJob
 from convoq.logs import log
 from convoq.queue.base import (
     Claim,
+    EndedJob,
     Ending,
     Enqueued,
     Fence,
@@ -31,7 +32,8 @@ from convoq.queue.base import (
     settle_nothing,
 )
 from convoq.queue.sqlite import dedup, lanes, listing
-from convoq.queue.sqlite.enqueue import EnqueueBatcher
+from convoq.queue.sqlite.enqueue import EnqueueBatcher, JobInserter
+from convoq.queue.sqlite.joined import SqliteJoined
 from convoq.queue.sqlite.liveness import Liveness, Notifier, is_dead, known_workers, remove_dead
 
 NET_INTERVAL = 0.5  # seconds between two looks for work whose wake-up was lost
@@ -43,7 +45,9 @@ class SqliteQueue:
     def __init__(self, database: Database, settle: Settle = settle_nothing) -> None:
         self._database = database
         self._settle = settle
-        self._batcher = EnqueueBatcher(database)
+        inserter = JobInserter(database.clock)
+        self._batcher = EnqueueBatcher(database, inserter)
+        self.joined = SqliteJoined(database.clock, inserter, self._wake_soon)
         self._notifier = Notifier(database.run_directory)
         # A random prefix per process plus a counter: unique like a random receipt, without one urandom call per claim.
         prefix = secrets.token_hex(8)
@@ -107,17 +111,30 @@ class SqliteQueue:
         charged: Sequence[Job] = (),
         error: str | None = None,
         reason: str | None = None,
+        aside: bool = False,
+        unrun: bool = False,
     ) -> None:
-        due_at = self._database.clock.now() + round(delay * 1000)
-        await self._database.write(lanes.nack, claim, due_at, charged, error, reason, durable=False)
+        now = self._database.clock.now()
+        back = lanes.Return(now + round(delay * 1000), charged, error, reason, aside, unrun)
+        await self._database.write(lanes.nack, claim, back, now, durable=False)
         self._wake_soon()
 
     async def bury(self, claim: Claim, jobs: Sequence[Job], *, error: str) -> None:
-        await self._database.write(self._bury, claim, jobs, error, self._database.clock.now())
+        await self._end(Ending.BURIED, lanes.bury, claim, jobs, error, self._database.clock.now())
 
-    def _bury(self, tx: Transaction, claim: Claim, jobs: Sequence[Job], error: str, now: int) -> None:
-        lanes.bury(tx, claim, jobs, error, now)
-        self._settle(tx, Ending.BURIED, [job.id for job in jobs])
+    async def _end(self, ending: Ending, change: Callable[..., Sequence[EndedJob]], *values: object) -> int:
+        """Ends or revives jobs and settles their effects in one transaction; how many."""
+        ended = await self._database.write(self._settled, ending, change, *values)
+        self._wake_soon()
+        return ended
+
+    def _settled(
+        self, tx: Transaction, ending: Ending, change: Callable[..., Sequence[EndedJob]], *values: object
+    ) -> int:
+        ended = change(tx, *values)
+        for job in self._settle(tx, ending, ended):
+            self.joined.enqueue(tx, job)
+        return len(ended)
 
     def fence(self, claim: Claim) -> Fence:
         def check(tx: Transaction) -> None:
@@ -241,10 +258,7 @@ class SqliteQueue:
         found = await self._narrowed(where, listing.RETRYABLE, limit)
         if not found.ids:
             return 0
-        now = self._database.clock.now()
-        revived = await self._database.write(self._end, Ending.RETRIED, listing.revive, found, now, limit)
-        self._wake_soon()
-        return revived
+        return await self._end(Ending.RETRIED, listing.revive, found, self._database.clock.now(), limit)
 
     async def run_now(self, where: JobFilter, *, limit: int = 500) -> int:
         found = await self._narrowed(where, listing.MOVABLE, limit)
@@ -258,19 +272,13 @@ class SqliteQueue:
         found = await self._narrowed(where, listing.CANCELLABLE, limit)
         if not found.ids:
             return 0
-        now = self._database.clock.now()
-        return await self._database.write(self._end, Ending.CANCELLED, listing.cancel, found, now, limit)
+        return await self._end(Ending.CANCELLED, listing.cancel, found, self._database.clock.now(), limit)
 
     async def discard(self, where: JobFilter, *, limit: int = 500) -> int:
         found = await self._narrowed(where, listing.DISCARDABLE, limit)
         if not found.ids:
             return 0
-        return await self._database.write(self._end, Ending.DISCARDED, listing.discard, found, limit)
-
-    def _end(self, tx: Transaction, ending: Ending, change: Callable[..., Sequence[str]], *values: object) -> int:
-        ids = change(tx, *values)
-        self._settle(tx, ending, ids)
-        return len(ids)
+        return await self._end(Ending.DISCARDED, listing.discard, found, limit)
 
     async def _narrowed(self, where: JobFilter, also: str, limit: int) -> JobFilter:
         # Beside the writers: a search by text or lane reads every job, and at the gate all processes would wait for it.

@@ -10,6 +10,7 @@ from contextlib import suppress
 from itertools import count
 from typing import NamedTuple
 
+from convoq.clock import Clock
 from convoq.db import Database
 from convoq.db.transaction import Transaction
 from convoq.errors import DatabaseUnavailable
@@ -26,17 +27,47 @@ class _Call(NamedTuple):
     done: asyncio.Future[list[Enqueued]]
 
 
+class JobInserter:
+    """Adds jobs to an open transaction."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # Lanes of jobs without a key: in order of their making, so that the index grows at its end.
+        self._lane_prefix = f"{RESERVED}{clock.now():x}-{secrets.token_hex(4)}-"
+        self._lane_number = count()
+
+    def insert(self, tx: Transaction, new: Sequence[tuple[NewJob, int]]) -> list[Enqueued]:
+        """One result for each job, which comes with the attempts that it has unless it says so itself."""
+        now = self._clock.now()
+        first = tx.execute(LAST_ID).fetchone()[0] + 1
+        keyed = [(i, job.dedup_key) for i, (job, _) in enumerate(new, first) if job.dedup_key is not None]
+        originals = dedup.claim(tx, keyed, now)
+        rows: list[tuple[object, ...]] = []
+        lanes: dict[str, tuple[str, int, int]] = {}
+        for job_id, (job, max_attempts) in enumerate(new, first):
+            if job_id in originals:
+                continue
+            lane = job.ordering_key or f"{self._lane_prefix}{next(self._lane_number):08x}"
+            attempts = job.max_attempts or max_attempts
+            rows.append((job_id, lane, job.kind, job.payload, job.priority, attempts, now, job.dedup_key))
+            if lane not in lanes or job.priority < lanes[lane][1]:
+                due_at = now + round(job.delay * 1000) if job.delay else now
+                lanes[lane] = (lane, job.priority, due_at)
+        tx.executemany(JOIN_LANE, lanes.values())
+        tx.executemany(INSERT_JOB, rows)
+        ids = range(first, first + len(new))
+        return [Enqueued(str(originals.get(job_id, job_id)), job_id in originals) for job_id in ids]
+
+
 class EnqueueBatcher:
     """The way into the queue. A cancelled caller's jobs are stored whole or not at all."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, inserter: JobInserter) -> None:
         self._database = database
+        self._inserter = inserter
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Call] = deque()
         self._submitted = False  # a unit is on its way that will take whatever waits by then
-        # Lanes of jobs without a key: in order of their making, so that the index grows at its end.
-        self._lane_prefix = f"{RESERVED}{database.clock.now():x}-{secrets.token_hex(4)}-"
-        self._lane_number = count()
 
     def enqueue(self, jobs: Sequence[NewJob], max_attempts: int) -> asyncio.Future[list[Enqueued]]:
         """One result for each job, once all of them are on disk. Raises ValueError for text that is not Unicode."""
@@ -80,25 +111,7 @@ class EnqueueBatcher:
         return taken
 
     def _insert(self, tx: Transaction, calls: list[_Call]) -> list[list[Enqueued]]:
-        now = self._database.clock.now()
-        first = tx.execute(LAST_ID).fetchone()[0] + 1
-        jobs = list(enumerate([job for call in calls for job in call.jobs], first))
-        originals = dedup.claim(tx, [(i, job.dedup_key) for i, job in jobs if job.dedup_key is not None], now)
-        bounds = [call.max_attempts for call in calls for _ in call.jobs]
-        rows: list[tuple[object, ...]] = []
-        lanes: dict[str, tuple[str, int, int]] = {}
-        for (job_id, job), max_attempts in zip(jobs, bounds, strict=True):
-            if job_id in originals:
-                continue
-            lane = job.ordering_key or f"{self._lane_prefix}{next(self._lane_number):08x}"
-            attempts = job.max_attempts or max_attempts
-            rows.append((job_id, lane, job.kind, job.payload, job.priority, attempts, now, job.dedup_key))
-            if lane not in lanes or job.priority < lanes[lane][1]:
-                due_at = now + round(job.delay * 1000) if job.delay else now
-                lanes[lane] = (lane, job.priority, due_at)
-        tx.executemany(JOIN_LANE, lanes.values())
-        tx.executemany(INSERT_JOB, rows)
-        results = iter([Enqueued(str(originals.get(job_id, job_id)), job_id in originals) for job_id, _ in jobs])
+        results = iter(self._inserter.insert(tx, [(job, call.max_attempts) for call in calls for job in call.jobs]))
         return [[next(results) for _ in call.jobs] for call in calls]
 
 

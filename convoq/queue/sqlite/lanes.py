@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 from convoq.db.transaction import Transaction
 from convoq.errors import LeaseLost
-from convoq.jobs import INTAKE, INTAKE_KIND, PEOPLE, PRIORITIES
-from convoq.queue.base import Claim, Job
+from convoq.jobs import INTAKE, INTAKE_KIND, PEOPLE, PRIORITIES, RESERVED
+from convoq.queue.base import Claim, EndedJob, Job
+from convoq.queue.sqlite.enqueue import JOIN_LANE
 
 LARGEST_CLAIM = 32  # jobs of a kind that is run together; the rest of a longer burst comes with the next claim
 ALONE_FROM_ATTEMPT = 3  # a job that failed this often is claimed without its neighbours
+CRASHES_FADE = 600_000  # ms after the last one, from which on a lane is as good as any other
 
 
 class Holder(NamedTuple):
@@ -33,6 +35,7 @@ class Room(NamedTuple):
 
 
 def claim_due(tx: Transaction, room: Room, now: int, holder: Holder) -> list[Claim]:
+    _rejoin_due(tx, now)
     intake = _claim_class(tx, INTAKE, room.reserve, now, holder)
     claims: list[Claim] = []
     background = room.background
@@ -53,8 +56,8 @@ def _order(room: Room) -> list[tuple[int, int]]:
 def _claim_class(tx: Transaction, priority: int, most: int, now: int, holder: Holder) -> list[Claim]:
     if most <= 0:
         return []
-    due = tx.execute(DUE_LANES, (priority, now, most)).fetchall()
-    claims = [_claim_lane(tx, lane_id, lane, priority, now, holder) for lane_id, lane in due]
+    due = tx.execute(DUE_LANES, (now - CRASHES_FADE, priority, now, most)).fetchall()
+    claims = [_claim_lane(tx, lane_id, lane, priority, crashes, now, holder) for lane_id, lane, crashes in due]
     return [claim for claim in claims if claim is not None]
 
 
@@ -78,27 +81,71 @@ def ack(tx: Transaction, claim: Claim, jobs: Sequence[Job] | None, now: int, for
     if forget:
         tx.executemany(FORGET, [(int(job.id), claim.receipt) for job in done])
     else:
-        _finish(tx, claim, done, "done", now)
+        tx.executemany(FINISH, [("done", now, None, int(job.id), claim.receipt) for job in done])
     if jobs is None or not _has_unfinished(tx, lane_id, claim):
         _free_lane(tx, lane_id, now)
 
 
-def nack(
-    tx: Transaction, claim: Claim, due_at: int, charged: Sequence[Job], error: str | None, reason: str | None
-) -> None:
+class Return(NamedTuple):
+    """How the jobs of a claim go back."""
+
+    due_at: int
+    charged: Sequence[Job]  #: those that keep the attempt
+    error: str | None  #: what they failed with
+    reason: str | None  #: why the lane waits
+    aside: bool  #: they wait alone, and not the lane
+    unrun: bool  #: whether they kill their worker is as open as before
+
+
+def nack(tx: Transaction, claim: Claim, back: Return, now: int) -> None:
     lane_id = require_lane(tx, claim)
-    kept = {job.id for job in charged}
+    kept = {job.id for job in back.charged}
     tx.executemany(REFUND, [(int(job.id), claim.receipt) for job in claim.jobs if job.id not in kept])
-    if error is not None:
-        tx.executemany("UPDATE jobs SET error = ? WHERE id = ?", [(error, int(job_id)) for job_id in kept])
-    _free_lane(tx, lane_id, due_at, reason)
+    if back.error is not None:
+        tx.executemany("UPDATE jobs SET error = ? WHERE id = ?", [(back.error, int(job_id)) for job_id in kept])
+    if back.aside and not claim.lane.startswith(RESERVED):
+        _put_aside(tx, lane_id, claim, back.due_at, back.reason)
+        _free_lane(tx, lane_id, now)
+    else:
+        _free_lane(tx, lane_id, back.due_at, back.reason, unrun=back.unrun)
 
 
-def bury(tx: Transaction, claim: Claim, jobs: Sequence[Job], error: str, now: int) -> None:
+def aside_of(ordering_key: str) -> str:
+    """The name of the lane that waits beside another one, with the jobs that hold up nothing behind them."""
+    return f"{RESERVED}aside|{ordering_key}"
+
+
+def _put_aside(tx: Transaction, lane_id: int, claim: Claim, due_at: int, reason: str | None) -> None:
+    name = aside_of(claim.lane)
+    tx.execute(JOIN_ASIDE, (name, claim.lane, claim.priority, due_at, reason))
+    tx.execute(MOVE_CLAIMED, (name, lane_id, claim.receipt))
+
+
+def _rejoin_due(tx: Transaction, now: int) -> None:
+    for (lane_id,) in tx.execute(DUE_ASIDE, (now,)).fetchall():
+        rejoin(tx, lane_id, now)
+
+
+def rejoin(tx: Transaction, aside_id: int, now: int) -> None:
+    """What was put aside stands in its old place of its lane again: that still runs one claim at a time."""
+    query = "SELECT aside_of, priority FROM lanes WHERE id = ? AND aside_of IS NOT NULL"
+    for ordering_key, priority in tx.execute(query, (aside_id,)).fetchall():
+        tx.execute(JOIN_LANE, (ordering_key, priority, now))
+        tx.execute(MOVE_BACK, (ordering_key, aside_id))
+        tx.execute("DELETE FROM lanes WHERE id = ?", (aside_id,))
+
+
+def bury(tx: Transaction, claim: Claim, jobs: Sequence[Job], error: str, now: int) -> list[EndedJob]:
+    """Those that were the claim's."""
     lane_id = require_lane(tx, claim)
-    _finish(tx, claim, jobs, "dead", now, error)
+    buried = [
+        EndedJob(id=job.id, kind=job.kind, payload=job.payload, error=error)
+        for job in jobs
+        if tx.execute(FINISH, ("dead", now, error, int(job.id), claim.receipt)).rowcount
+    ]
     if not _has_unfinished(tx, lane_id, claim):
         _free_lane(tx, lane_id, now)
+    return buried
 
 
 def holders(tx: Transaction) -> set[str]:
@@ -107,29 +154,44 @@ def holders(tx: Transaction) -> set[str]:
 
 
 def free_lanes_of(tx: Transaction, workers: Sequence[str], now: int) -> int:
-    tx.executemany(COUNT_CRASHES, [(name,) for name in workers])
-    return sum(tx.execute(FREE_LANES_OF_WORKER, (now, name)).rowcount for name in workers)
+    since = now - CRASHES_FADE
+    return sum(
+        tx.execute(FREE_LANES_OF_WORKER, {"now": now, "since": since, "worker": name}).rowcount for name in workers
+    )
 
 
-DUE_LANES = "SELECT id, lane FROM lanes WHERE priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
-TAKE_CLASS = "UPDATE lanes SET priority = (SELECT priority FROM jobs WHERE id = ?) WHERE id = ?"
-COUNT_CRASHES = """
-    UPDATE jobs SET crashes = crashes + 1 WHERE id IN
-    (SELECT j.id FROM lanes AS l JOIN jobs AS j ON j.lane_id = l.id AND j.receipt = l.receipt AND j.state = 'ready'
-     WHERE l.worker = ? AND l.receipt IS NOT NULL)
+DUE_LANES = """
+    SELECT id, lane, iif(crashed_at > ?, crashes, 0) FROM lanes WHERE priority = ? AND due_at <= ?
+    ORDER BY due_at LIMIT ?
 """
-FREE_LANE = "UPDATE lanes SET due_at = ?, reason = ?, receipt = NULL, worker = NULL WHERE id = ?"
+DUE_ASIDE = "SELECT id FROM lanes WHERE aside_of IS NOT NULL AND due_at <= ?"
+JOIN_ASIDE = """
+    INSERT INTO lanes (lane, aside_of, priority, due_at, reason) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (lane) DO UPDATE SET due_at = min(due_at, excluded.due_at)
+"""
+MOVE_CLAIMED = """
+    UPDATE jobs SET lane_id = (SELECT id FROM lanes WHERE lane = ?)
+    WHERE lane_id = ? AND state = 'ready' AND receipt = ?
+"""
+MOVE_BACK = """
+    UPDATE jobs SET lane_id = (SELECT id FROM lanes WHERE lane = ?) WHERE lane_id = ? AND state = 'ready'
+"""
+KICK = "UPDATE lanes SET due_at = ?, reason = NULL WHERE lane = ? AND receipt IS NULL"
+TAKE_CLASS = "UPDATE lanes SET priority = (SELECT priority FROM jobs WHERE id = ?) WHERE id = ?"
+FREE_LANE = """
+    UPDATE lanes SET due_at = ?, reason = ?, receipt = NULL, worker = NULL, crashes = iif(?, crashes, 0) WHERE id = ?
+"""
 FREE_LANES_OF_WORKER = """
-    UPDATE lanes SET due_at = min(due_at, ?), receipt = NULL, worker = NULL
-    WHERE worker = ? AND receipt IS NOT NULL
+    UPDATE lanes SET due_at = min(due_at, :now), receipt = NULL, worker = NULL,
+        crashes = iif(crashed_at > :since, crashes, 0) + 1, crashed_at = :now
+    WHERE worker = :worker AND receipt IS NOT NULL
 """
 FRONT = """
-    SELECT id, kind, payload, attempt, max_attempts, enqueued_at, crashes FROM jobs
+    SELECT id, kind, payload, attempt, max_attempts, enqueued_at FROM jobs
     WHERE lane_id = ? AND state = 'ready' AND id > ? ORDER BY id LIMIT ?
 """
-
 CHARGED_BEHIND = """
-    SELECT id, kind, payload, attempt, max_attempts, enqueued_at, crashes FROM jobs
+    SELECT id, kind, payload, attempt, max_attempts, enqueued_at FROM jobs
     WHERE lane_id = ? AND state = 'ready' AND id > ? AND receipt = ? ORDER BY id
 """
 REFUND = "UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready' AND receipt = ?"
@@ -140,7 +202,9 @@ FINISH = """
 """
 
 
-def _claim_lane(tx: Transaction, lane_id: int, lane: str, priority: int, now: int, holder: Holder) -> Claim | None:
+def _claim_lane(
+    tx: Transaction, lane_id: int, lane: str, priority: int, crashes: int, now: int, holder: Holder
+) -> Claim | None:
     jobs = _front(tx, lane_id, holder.together)
     if not jobs:
         tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
@@ -155,7 +219,7 @@ def _claim_lane(tx: Transaction, lane_id: int, lane: str, priority: int, now: in
         (holder.until, receipt, holder.worker, lane_id),
     )
     _charge(tx, jobs, now, receipt)
-    return Claim(lane, receipt, tuple(jobs), priority)
+    return Claim(lane, receipt, tuple(jobs), priority, crashes)
 
 
 def _front(
@@ -209,10 +273,6 @@ def _renew(tx: Transaction, claim: Claim, until: int) -> bool:
     return renewed.rowcount == 1
 
 
-def _finish(tx: Transaction, claim: Claim, jobs: Iterable[Job], state: str, now: int, error: str | None = None) -> None:
-    tx.executemany(FINISH, [(state, now, error, int(job.id), claim.receipt) for job in jobs])
-
-
 def _has_unfinished(tx: Transaction, lane_id: int, claim: Claim) -> bool:
     rows = tx.execute(
         "SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' AND receipt = ? LIMIT 1", (lane_id, claim.receipt)
@@ -220,10 +280,10 @@ def _has_unfinished(tx: Transaction, lane_id: int, claim: Claim) -> bool:
     return rows.fetchone() is not None
 
 
-def _free_lane(tx: Transaction, lane_id: int, due_at: int, reason: str | None = None) -> None:
+def _free_lane(tx: Transaction, lane_id: int, due_at: int, reason: str | None = None, *, unrun: bool = False) -> None:
     """Ends the lane's claim: it is due again at `due_at` if jobs remain, else it goes."""
     if tx.execute("SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' LIMIT 1", (lane_id,)).fetchone():
-        tx.execute(FREE_LANE, (due_at, reason, lane_id))
+        tx.execute(FREE_LANE, (due_at, reason, unrun, lane_id))
     else:
         tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
 

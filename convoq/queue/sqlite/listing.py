@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from convoq.db.transaction import Transaction
 from convoq.jobs import RESERVED
-from convoq.queue.base import JobFilter, JobRecord, JobState, KindStats, Stats
+from convoq.queue.base import EndedJob, JobFilter, JobRecord, JobState, KindStats, Stats
+from convoq.queue.sqlite import lanes
 from convoq.queue.sqlite.enqueue import JOIN_LANE
 
 # A job runs while the lease of the claim that charged it lives.
@@ -80,56 +82,55 @@ def count(tx: Transaction, where: JobFilter, now: int) -> int:
 
 def busy(tx: Transaction, ordering_keys: Sequence[str]) -> set[str]:
     """A lane is there as long as a job of it is ready."""
-    return {
-        key for key in ordering_keys if tx.execute("SELECT 1 FROM lanes WHERE lane = ?", (key,)).fetchone() is not None
-    }
+    there = "SELECT 1 FROM lanes WHERE lane IN (?, ?)"
+    return {key for key in ordering_keys if tx.execute(there, (key, lanes.aside_of(key))).fetchone() is not None}
 
 
 def narrow(tx: Transaction, where: JobFilter, also: str, limit: int, now: int) -> JobFilter:
     """The filter with the ids of the jobs that it finds, so that the transaction that changes them searches nothing."""
-    return replace(where, ids=tuple(str(job_id) for job_id, _, _ in _choose(tx, where, also, limit, now)))
+    return replace(where, ids=tuple(job.ended.id for job in _choose(tx, where, also, limit, now)))
 
 
-def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[str]:
-    """Dead and cancelled jobs stand in their lane again, in their old place; their ids."""
-    rows = _choose(tx, where, RETRYABLE, limit)
-    for job_id, lane, priority in rows:
-        tx.execute(JOIN_LANE, (lane, priority, now))
+def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[EndedJob]:
+    """Dead and cancelled jobs stand in their lane again, in their old place, and it is due."""
+    chosen = _choose(tx, where, RETRYABLE, limit)
+    for job in chosen:
+        tx.execute(JOIN_LANE, (job.lane, job.priority, now))
+        tx.execute(lanes.KICK, (now, job.lane))
         tx.execute(
-            """UPDATE jobs SET state = 'ready', attempt = 0, crashes = 0, finished_at = NULL, claimed_at = NULL,
-               receipt = NULL, lane_id = (SELECT id FROM lanes WHERE lanes.lane = jobs.lane) WHERE id = ?""",
-            (job_id,),
+            """UPDATE jobs SET state = 'ready', attempt = 0, finished_at = NULL, claimed_at = NULL, receipt = NULL,
+               lane_id = (SELECT id FROM lanes WHERE lanes.lane = jobs.lane) WHERE id = ?""",
+            (int(job.ended.id),),
         )
-    return [str(job_id) for job_id, _, _ in rows]
+    return [job.ended for job in chosen]
 
 
 def run_now(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
     """The lanes of jobs that wait for their time are due; how many jobs."""
-    rows = _choose(tx, where, MOVABLE, limit, now)
-    tx.executemany(
-        "UPDATE lanes SET due_at = ?, reason = NULL WHERE lane = ? AND receipt IS NULL",
-        [(now, lane) for lane in dict.fromkeys(lane for _, lane, _ in rows)],
-    )
-    return len(rows)
+    chosen = _choose(tx, where, MOVABLE, limit, now)
+    for lane, lane_id in dict.fromkeys((job.lane, job.lane_id) for job in chosen):
+        lanes.rejoin(tx, lane_id, now)
+        tx.execute(lanes.KICK, (now, lane))
+    return len(chosen)
 
 
-def cancel(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[str]:
-    """Ready jobs that are not running; a lane left without jobs goes. Their ids."""
-    rows = _choose(tx, where, CANCELLABLE, limit, now)
-    for job_id, lane, _ in rows:
-        tx.execute("UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ?", (now, job_id))
+def cancel(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[EndedJob]:
+    """Ready jobs that are not running; a lane left without jobs goes."""
+    chosen = _choose(tx, where, CANCELLABLE, limit, now)
+    for job in chosen:
+        tx.execute("UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ?", (now, int(job.ended.id)))
         tx.execute(
-            """DELETE FROM lanes WHERE lane = :lane AND receipt IS NULL
+            """DELETE FROM lanes WHERE id = :lane_id AND receipt IS NULL
                AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane_id = lanes.id AND state = 'ready')""",
-            {"lane": lane},
+            {"lane_id": job.lane_id},
         )
-    return [str(job_id) for job_id, _, _ in rows]
+    return [job.ended for job in chosen]
 
 
-def discard(tx: Transaction, where: JobFilter, limit: int) -> list[str]:
-    rows = _choose(tx, where, DISCARDABLE, limit)
-    tx.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id, _, _ in rows])
-    return [str(job_id) for job_id, _, _ in rows]
+def discard(tx: Transaction, where: JobFilter, limit: int) -> list[EndedJob]:
+    ended = [job.ended for job in _choose(tx, where, DISCARDABLE, limit)]
+    tx.executemany("DELETE FROM jobs WHERE id = ?", [(int(job.id),) for job in ended])
+    return ended
 
 
 def prune(tx: Transaction, ended_before: int, limit: int) -> int:
@@ -144,14 +145,27 @@ def prune(tx: Transaction, ended_before: int, limit: int) -> int:
     return deleted
 
 
-def _choose(tx: Transaction, where: JobFilter, also: str, limit: int, now: int = 0) -> list[tuple[int, str, int]]:
+class _Chosen(NamedTuple):
+    """A job that an operator's verb is about."""
+
+    ended: EndedJob
+    lane: str
+    lane_id: int
+    priority: int
+
+
+def _choose(tx: Transaction, where: JobFilter, also: str, limit: int, now: int = 0) -> list[_Chosen]:
     condition, values = _condition(where)
-    rows: list[tuple[int, str, int]] = tx.execute(
-        f"""SELECT j.id, j.lane, j.priority FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id
+    rows = tx.execute(
+        f"""SELECT j.id, j.kind, j.payload, j.error, j.lane, j.lane_id, j.priority
+            FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id
             WHERE {condition} AND {also} ORDER BY j.id LIMIT :limit""",
         {**values, "now": now, "limit": limit},
-    ).fetchall()
-    return rows
+    )
+    return [
+        _Chosen(EndedJob(id=str(job_id), kind=kind, payload=payload, error=error), *lane)
+        for job_id, kind, payload, error, *lane in rows
+    ]
 
 
 def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:

@@ -11,11 +11,11 @@ from convoq.db import Database
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import NewJob
 from convoq.queue.sqlite.dedup import RETENTION_MS, prune
-from convoq.queue.sqlite.enqueue import EnqueueBatcher
+from convoq.queue.sqlite.enqueue import EnqueueBatcher, JobInserter
 
 
 async def test_a_caller_that_comes_while_a_cancelled_ones_commit_is_settled_is_stored(database: Database) -> None:
-    batcher = EnqueueBatcher(database)
+    batcher = EnqueueBatcher(database, JobInserter(database.clock))
     for number in range(300):
         gone = asyncio.ensure_future(batcher.enqueue([NewJob(kind="gone", payload="{}")], 5))
         await asyncio.sleep(0)
@@ -31,7 +31,7 @@ async def test_a_caller_that_comes_while_a_cancelled_ones_commit_is_settled_is_s
 
 async def test_an_enqueue_after_the_database_was_closed_fails_each_time(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "convoq.db")
-    batcher = EnqueueBatcher(database)
+    batcher = EnqueueBatcher(database, JobInserter(database.clock))
     await database.close()
     for _ in range(2):
         with pytest.raises(DatabaseUnavailable, match="is closed"):
@@ -39,7 +39,7 @@ async def test_an_enqueue_after_the_database_was_closed_fails_each_time(tmp_path
 
 
 async def test_the_id_of_a_deleted_job_is_never_used_again(database: Database) -> None:
-    batcher = EnqueueBatcher(database)
+    batcher = EnqueueBatcher(database, JobInserter(database.clock))
     ids = [int(result.job_id) for result in await batcher.enqueue([NewJob(kind="k", payload="{}")] * 3, 5)]
     await database.write(lambda connection: connection.execute("DELETE FROM jobs").rowcount)
     [after] = await batcher.enqueue([NewJob(kind="k", payload="{}")], 5)
@@ -47,7 +47,7 @@ async def test_the_id_of_a_deleted_job_is_never_used_again(database: Database) -
 
 
 async def test_keys_that_share_half_of_their_digest_are_two_keys(database: Database) -> None:
-    batcher = EnqueueBatcher(database)
+    batcher = EnqueueBatcher(database, JobInserter(database.clock))
     await batcher.enqueue([NewJob(kind="k", payload="{}", dedup_key="mine")], 5)
     await database.write(lambda connection: connection.execute("UPDATE dedup SET rest = rest + 1").rowcount)
     [other] = await batcher.enqueue([NewJob(kind="k", payload="{}", dedup_key="mine")], 5)
@@ -55,7 +55,7 @@ async def test_keys_that_share_half_of_their_digest_are_two_keys(database: Datab
 
 
 async def test_keys_older_than_their_retention_are_forgotten_and_no_others(database: Database) -> None:
-    batcher = EnqueueBatcher(database)
+    batcher = EnqueueBatcher(database, JobInserter(database.clock))
     await batcher.enqueue([NewJob(kind="k", payload="{}", dedup_key=f"key {n}") for n in range(100)], 5)
     now = database.clock.now()
     old = "UPDATE dedup SET enqueued_at = ? WHERE job_id <= 40"
@@ -67,7 +67,7 @@ async def test_keys_older_than_their_retention_are_forgotten_and_no_others(datab
 
 
 async def test_text_that_is_not_unicode_fails_its_own_caller_alone(database: Database) -> None:
-    batcher = EnqueueBatcher(database)
+    batcher = EnqueueBatcher(database, JobInserter(database.clock))
     good = asyncio.ensure_future(batcher.enqueue([NewJob(kind="good", payload="{}")], 5))
     with pytest.raises(ValueError, match="surrogates"):
         await batcher.enqueue([NewJob(kind="bad", payload='{"x": "\ud800"}')], 5)
