@@ -22,11 +22,11 @@ from convoq.loopback.messages import Answer, TwilioMessage
 from convoq.loopback.people import Phone
 from convoq.loopback.process import RoleProcess, convoq, faulty_worker
 from convoq.loopback.switches import Switches
+from convoq.loopback.waiting import until
 from convoq.queue.base import JobFilter, JobRecord, JobState
 from convoq.queue.opening import open_queue
 
 STATE_TIMEOUT: Final = 15.0  # seconds that any one state may take to come about
-POLL_INTERVAL: Final = 0.02  # seconds
 
 
 class DemoFailed(ConvoqError):
@@ -121,9 +121,7 @@ class Site:
     async def until(self, holds: Callable[[], Awaitable[bool]], *, otherwise: str) -> None:
         """Returns once it holds. Raises DemoFailed with `otherwise`."""
         try:
-            async with asyncio.timeout(STATE_TIMEOUT):
-                while not await holds():  # noqa: ASYNC110 # other processes change it: it can only be looked at
-                    await asyncio.sleep(POLL_INTERVAL)
+            await until(holds, timeout=STATE_TIMEOUT)
         except TimeoutError:
             raise DemoFailed(otherwise) from None
 

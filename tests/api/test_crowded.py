@@ -16,6 +16,7 @@ from aiohttp import web
 
 from convoq.api.connections import ClientConnection, ConnectionServer, Limits
 from convoq.api.listener import Listener, ListenerTimings
+from convoq.loopback.waiting import until
 from tests.api.harness import ApiServer, message, request, running, webhook
 
 pytestmark = pytest.mark.usefixtures("many_files")
@@ -217,8 +218,7 @@ async def test_running_out_of_files_is_a_line_in_a_while_and_passes_by_itself(ev
         async with no_file_free(), asyncio.timeout(10):
             await loop.sock_connect(client, listener.address)
             await loop.sock_sendall(client, HEALTH)
-            while len(events) < 2:  # noqa: ASYNC110 # the log is all there is to look at
-                await asyncio.sleep(0.01)
+            await until(lambda: len(events) >= 2, timeout=10)
         reply = await asyncio.wait_for(loop.sock_recv(client, 4096), 5)
     listener.close()
     await server.drain(1.0)

@@ -17,6 +17,7 @@ from convoq.api.connections import Limits
 from convoq.api.server import serve
 from convoq.api.throttle import Throttle
 from convoq.errors import ConfigError, ConvoqError
+from convoq.loopback.waiting import until
 from convoq.settings import ServerSettings
 from tests.api.harness import ApiServer, Client, message, request, running, webhook
 
@@ -289,10 +290,12 @@ def test_throttle_admits_a_burst_then_one_at_a_time_and_counts_the_rest() -> Non
 
 async def refused(api: ApiServer) -> None:
     """Returns once the listener no longer takes connections."""
-    async with asyncio.timeout(5):
-        while True:
-            try:
-                await (await api.connect()).close()
-            except ConnectionRefusedError:
-                return
-            await asyncio.sleep(0)
+
+    async def is_refused() -> bool:
+        try:
+            await (await api.connect()).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    await until(is_refused, timeout=5)

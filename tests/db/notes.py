@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from convoq.db import Database
+from convoq.loopback.waiting import until
 
 Unit = Callable[[sqlite3.Connection], None]
 ROOT = Path(__file__).parents[2]
@@ -80,9 +81,8 @@ async def frozen(path: Path) -> asyncio.subprocess.Process:
     assert process.stdout is not None
     async with asyncio.timeout(20):
         assert await process.stdout.readline() == b"holds\n"
-        process.send_signal(signal.SIGSTOP)
-        while not _is_stopped(process.pid):  # noqa: ASYNC110 # another process's state can only be looked at
-            await asyncio.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)
+    await until(lambda: _is_stopped(process.pid), timeout=20)
     return process
 
 

@@ -20,6 +20,7 @@ import aiohttp
 from convoq.channels.twilio.webhooks import inbound_url
 from convoq.clock import since_boot
 from convoq.loopback.environment import environment, free_port, without_settings
+from convoq.loopback.waiting import until
 from tests.fire.peers import Model, Twilio
 from tests.fire.roles import SupervisedRole
 
@@ -74,9 +75,7 @@ class Site:
     async def until(self, condition: Callable[[], bool], what: str, patience: float = STATE_TIMEOUT) -> bool:
         """Returns once the condition holds; False, and a note of it, when it does not in time."""
         try:
-            async with asyncio.timeout(patience):
-                while not _holds(condition):  # noqa: ASYNC110 # the state is another process's: it can only be looked at
-                    await asyncio.sleep(0.05)
+            await until(lambda: _holds(condition), timeout=patience, pause=0.05)
         except TimeoutError:
             self.unmet.append(f"after {patience:g} s not yet so: {what}")
             return False
@@ -85,9 +84,9 @@ class Site:
     async def until_ready(self) -> None:
         """Returns once all four are at work and serve answers."""
         await self.until(lambda: all(role.ready for role in self.roles.values()), "all roles are at work")
-        async with aiohttp.ClientSession() as session, asyncio.timeout(STATE_TIMEOUT):
-            while not await _answers(session, f"http://127.0.0.1:{self.port}/readyz"):  # noqa: ASYNC110 # as above
-                await asyncio.sleep(0.05)
+        url = f"http://127.0.0.1:{self.port}/readyz"
+        async with aiohttp.ClientSession() as session:
+            await until(lambda: _answers(session, url), timeout=STATE_TIMEOUT, pause=0.05)
 
     async def drain(self) -> list[int | None]:
         """Lets everything come to its end, then stops the processes in order; their exit codes."""

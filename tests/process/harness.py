@@ -20,6 +20,7 @@ from convoq.loopback.environment import environment, free_port, without_settings
 from convoq.loopback.messages import Answer
 from convoq.loopback.process import RoleProcess
 from convoq.loopback.twilio import LoopbackTwilio
+from convoq.loopback.waiting import until
 
 ROOT_PATH = {"PYTHONPATH": str(Path(__file__).parents[2])}
 NUMBER = "whatsapp:+15550009999"
@@ -72,10 +73,13 @@ class Site:
 
     async def until_ready(self, process: Process | None = None) -> None:
         """Returns once webhooks are taken in."""
-        async with aiohttp.ClientSession() as session, asyncio.timeout(LONGEST_WAIT):
-            while not await _is_ready(session, f"http://127.0.0.1:{self.port}/readyz"):
-                assert process is None or process.exit_code is None, process.output
-                await asyncio.sleep(0.02)
+
+        async def is_ready() -> bool:
+            assert process is None or process.exit_code is None, process.output
+            return await _is_ready(session, f"http://127.0.0.1:{self.port}/readyz")
+
+        async with aiohttp.ClientSession() as session:
+            await until(is_ready, timeout=LONGEST_WAIT)
 
     async def say(self, text: str, *, sender: str = "whatsapp:+15551230001", **options: Any) -> Answer:
         """One message of a person to our number, as Twilio delivers it."""
@@ -92,9 +96,7 @@ class Site:
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Returns once the condition holds."""
         try:
-            async with asyncio.timeout(LONGEST_WAIT):
-                while not condition():  # noqa: ASYNC110 # the state is another process's: it can only be looked at
-                    await asyncio.sleep(0.02)
+            await until(condition, timeout=LONGEST_WAIT)
         except TimeoutError:
             raise AssertionError(f"did not happen: {what}\n{self.logs()}") from None
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from convoq.loopback.process import RoleProcess
+from convoq.loopback.waiting import until
 
 ADDRESS = re.compile(r"^convoq dev: phones at (http://127\.0\.0\.1:\S+)$", re.MULTILINE)
 RUN = """
@@ -43,10 +44,8 @@ async def dev_process(directory: Path, **environ: str) -> AsyncIterator[DevProce
     )  # fmt: skip
     try:
         await process.start()
-        async with asyncio.timeout(30):
-            while not (address := ADDRESS.search(process.output)):  # noqa: ASYNC110 # a file can only be looked at
-                await asyncio.sleep(0.02)
-        process.url = address[1]
+        await until(lambda: ADDRESS.search(process.output) is not None, timeout=30)
+        [process.url] = ADDRESS.findall(process.output)
         yield process
     finally:
         process.terminate()
