@@ -68,7 +68,7 @@ async def test_close_waits_until_a_cancelled_call_is_recorded(
     async def record(call: ModelCall) -> None:
         recording.set()
         for _ in range(20):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # turns of the loop, as a write takes
         stored.append(call)
 
     responder = build(model="qwen", base_url=model.base_url)

@@ -248,7 +248,7 @@ async def test_a_dripping_answer_ends_with_the_total_timeout(opener: Opener) -> 
         await response.prepare(request)
         while True:
             await response.write(b" ")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the pace of the drip
 
     async with answering(drip) as url:
         failed = await failure((await opener(url, timeout=0.3)).send(HELLO))

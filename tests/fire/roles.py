@@ -103,7 +103,7 @@ class SupervisedRole:
                 return
             if not asked:
                 self.unplanned.append(code)
-                await asyncio.sleep(RESTART_DELAY)
+                await asyncio.sleep(RESTART_DELAY)  # the length of the pause is what is imitated
             await self._start()
 
     async def _start(self) -> None:

@@ -28,14 +28,14 @@ async def end(job):
     match job.payload["way"]:
         case "itself": act()
         case "task": await asyncio.wait([asyncio.create_task(run())])
-        case "gather": await asyncio.gather(run(), asyncio.sleep(60))
+        case "gather": await asyncio.gather(run(), asyncio.sleep(60))  # which is still under way then
         case "group":
             async with asyncio.TaskGroup() as group:
                 group.create_task(run())
         case "thread": await asyncio.to_thread(act)
         case "callback":
             asyncio.get_running_loop().call_soon(act)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)  # its turn of the loop
 """
 CONFIG = """
 [database]

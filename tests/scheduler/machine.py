@@ -38,7 +38,7 @@ class MemoryQueue:
         self.broken: Callable[[NewJob], bool] = lambda _: False
 
     async def enqueue(self, job: NewJob) -> Enqueued:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as a write takes
         if self.broken(job):
             raise DatabaseUnavailable("the disk is full")
         assert job.dedup_key is not None

@@ -94,7 +94,7 @@ async def test_a_running_scheduler_looks_at_replaced_entries_at_once() -> None:
     clock, stopping = RealClock(NOON), asyncio.Event()
     scheduler = Scheduler(MemoryQueue(), [every(3600)], Watched(), queue_clock=clock, wall_clock=clock)
     running = asyncio.create_task(scheduler.run(stopping))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # its first turn of the loop: it waits for an hour by then
     scheduler.replace([every(3600, name="new")])
     await asyncio.wait_for(looked.wait(), 5)
     stopping.set()

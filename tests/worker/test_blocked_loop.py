@@ -28,7 +28,7 @@ def hold_until(condition: Callable[[], bool]) -> None:
     """Blocks its thread, as a library without an event loop does."""
     deadline = time.monotonic() + SOON
     while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
+        time.sleep(0.005)  # the block itself
 
 
 class Blocking:
@@ -57,7 +57,7 @@ async def test_a_lease_is_kept_while_the_handler_blocks_the_loop(house: House) -
                 lambda tx: tx.execute("SELECT due_at FROM lanes").fetchone()[0] - house.database.clock.now()
             )
             others.extend(["due"] if due <= 0 else [])
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks: a lane that is never due has no state to wait for
 
     thief = threading.Thread(target=steal)
     thief.start()
@@ -99,9 +99,9 @@ async def test_a_task_that_blocks_the_loop_is_named_with_the_job_that_made_it(ho
     assert [event["job_id"] for event in named(events, "loop.blocked")] == [job_id]
 
 
-async def test_a_loop_that_nobody_blocks_is_not_reported(house: House, events: Events) -> None:
+async def test_a_loop_that_is_not_blocked_is_not_reported(house: House, events: Events) -> None:
     async def handler(_: ClaimContext) -> None:
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(1.2)  # a report that does not come has no state to wait for
 
     jobs = await house.put(None, None)
     async with house.working(handler):
@@ -132,7 +132,7 @@ async def test_a_job_that_could_not_be_cancelled_while_another_blocked_the_loop_
         if context.claim.jobs[0].id == patient:
             begun.set()
             try:
-                await asyncio.sleep(60)
+                await asyncio.sleep(60)  # until it is cancelled
             finally:
                 await asyncio.sleep(0.05)  # its end takes a moment
         else:
@@ -153,7 +153,7 @@ async def test_what_makes_the_leases_untenable_ends_the_worker(house: House, mon
     from convoq.errors import DatabaseRefused
 
     async def handler(_: ClaimContext) -> None:
-        await asyncio.sleep(60)
+        await asyncio.sleep(60)  # until it is cancelled
 
     def refuse(*_: object, **__: object) -> None:
         raise DatabaseRefused("damaged")

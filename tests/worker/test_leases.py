@@ -11,6 +11,7 @@ import pytest
 
 from convoq.errors import DatabaseUnavailable
 from convoq.handlers.base import ClaimContext
+from convoq.loopback.waiting import until
 from convoq.queue.base import Claim, JobState
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.worker.harness import SOON, Gate, House
@@ -21,7 +22,7 @@ async def test_a_lease_is_kept_for_as_long_as_the_handler_runs(house: House) -> 
     [job_id] = await house.put(None)
     async with house.working(gate, lease=0.3), house.working(gate, lease=0.3, name="other"):
         await gate.holds()
-        await asyncio.sleep(0.9)  # three leases
+        await asyncio.sleep(0.9)  # three leases: that no other worker claims it has no state to wait for
         gate.open.set()
         await house.until_done(job_id)
     assert gate.started == [job_id]
@@ -78,9 +79,7 @@ async def test_a_handler_that_finds_its_lease_lost_ends_quietly(
     thief = SqliteQueue(house.database)
     await thief.register("thief")
     async with house.working(find_out):
-        async with asyncio.timeout(SOON):
-            while "job.lease_lost" not in [event["event"] for event in events]:  # noqa: ASYNC110 # as above
-                await asyncio.sleep(0.005)
+        await until(lambda: "job.lease_lost" in [event["event"] for event in events], timeout=SOON)
     await thief.close()
 
 

@@ -12,7 +12,7 @@ import pytest
 from convoq.handlers.base import ClaimContext
 from convoq.queue.base import JobState
 from convoq.worker import WorkerStuck
-from tests.worker.harness import BRISK, Gate, House, nothing
+from tests.worker.harness import BRISK, SOON, Gate, House, nothing
 
 
 async def test_a_stop_lets_running_handlers_finish(house: House) -> None:
@@ -21,7 +21,7 @@ async def test_a_stop_lets_running_handlers_finish(house: House) -> None:
     async with house.working(gate) as running:
         await gate.holds()
         running.stopping.set()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # that it does not end has no state to wait for
         assert not running.task.done()
         gate.open.set()
         await running.ended()
@@ -35,7 +35,7 @@ async def test_a_stop_claims_nothing_more(house: House) -> None:
         await gate.holds()
         running.stopping.set()
         [late] = await house.put(None)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # that nothing is claimed has no state to wait for
         gate.open.set()
         await running.ended()
     assert (await house.record(late)).claimed_at is None
@@ -47,7 +47,7 @@ async def test_leases_are_kept_while_it_drains(house: House) -> None:
     async with house.working(gate, lease=0.2) as running:
         await gate.holds()
         running.stopping.set()
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.6)  # three leases: that none runs out has no state to wait for
         assert await house.due_in() > 0
         gate.open.set()
         await running.ended()
@@ -90,8 +90,10 @@ class Stubborn:
     def __init__(self) -> None:
         self.entered = asyncio.Event()
         self.let_go = asyncio.Event()
+        self.task: asyncio.Task[object] | None = None
 
     async def __call__(self, _: ClaimContext) -> None:
+        self.task = asyncio.current_task()
         self.entered.set()
         while not self.let_go.is_set():
             with suppress(asyncio.CancelledError):
@@ -103,7 +105,8 @@ async def stubborn() -> AsyncIterator[Stubborn]:
     stubborn = Stubborn()
     yield stubborn
     stubborn.let_go.set()
-    await asyncio.sleep(0.01)
+    if stubborn.task is not None:
+        await asyncio.wait([stubborn.task], timeout=SOON)
 
 
 async def test_a_handler_that_goes_on_after_its_deadline_has_the_process_replaced(
