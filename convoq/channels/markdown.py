@@ -60,9 +60,10 @@ def _parser() -> MarkdownIt:
     # What people take for text: indented lines, a line of dashes below another, footnotes, angle brackets.
     parser.disable(["code", "lheading", "reference", "html_block"])
     parser.inline.ruler.before("newline", "bare_url", _bare_url)
-    # A URL as the model wrote it, not percent-encoded anew.
-    parser.normalizeLink = lambda url: url  # type: ignore[method-assign]
-    parser.normalizeLinkText = lambda link: link  # type: ignore[method-assign]
+    # A URL as the model wrote it, not percent-encoded anew. The library has no option for it, and the class is
+    # imported late: its methods are replaced on the one object instead of in a subclass.
+    parser.normalizeLink = lambda url: url  # type: ignore[method-assign] # see above
+    parser.normalizeLinkText = lambda link: link  # type: ignore[method-assign] # see above
     return parser
 
 

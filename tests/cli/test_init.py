@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from convoq.cli.init import QUESTIONS, filled_in, problem_with
+from convoq.cli.init import QUESTIONS, Question, filled_in, problem_with
 from convoq.settings.load import load
 from convoq.settings.reference import example
 from tests.cli.scenes import ACCOUNT, Place
@@ -133,11 +133,10 @@ def test_nothing_is_asked_without_a_terminal(
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.setting)
-def test_every_question_has_its_place_in_the_example(question: object) -> None:
-    setting = str(getattr(question, "setting"))  # noqa: B009
-    section, _, option = setting.partition(".")
+def test_every_question_has_its_place_in_the_example(question: Question) -> None:
+    section, _, option = question.setting.partition(".")
 
-    assert tomllib.loads(filled_in(example(), setting, 'x"\\1'))[section][option] == 'x"\\1'
+    assert tomllib.loads(filled_in(example(), question.setting, 'x"\\1'))[section][option] == 'x"\\1'
 
 
 def test_an_answer_is_judged_as_the_file_will_be() -> None:

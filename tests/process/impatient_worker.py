@@ -9,5 +9,5 @@ from convoq import worker
 from convoq.cli import main
 
 if __name__ == "__main__":
-    worker.WorkerTimings = partial(worker.WorkerTimings, cancel_grace=0.2)  # type: ignore[misc,assignment]
+    worker.WorkerTimings = partial(worker.WorkerTimings, cancel_grace=0.2)  # type: ignore[misc,assignment] # a factory for a class
     sys.exit(main(sys.argv[1:]))

@@ -46,6 +46,10 @@ async def started(site: Site, process: Process) -> None:
     await site.until(lambda: "role.started" in events(process), "the role has started")
 
 
+async def marked_again(site: Site, worker: Process) -> None:
+    await site.until(lambda: "worker.mark_restored" in events(worker), "it is marked again")
+
+
 async def start(site: Site, role: str, **env: str) -> Process:
     site.settings |= env
     process = await site.start(role)
@@ -233,7 +237,7 @@ async def test_workers_whose_marks_are_removed_keep_their_claims_and_mark_themse
     for mark in site.directory.glob("convoq.db.run/*.*"):
         mark.unlink()
     for worker in workers:
-        await site.until(lambda worker=worker: "worker.mark_restored" in events(worker), "it is marked again")  # type: ignore[misc]
+        await marked_again(site, worker)
     assert site.rows("SELECT worker, receipt FROM lanes") == holding
     assert not any("worker.recovered" in events(worker) for worker in workers)
     [holder] = [worker for worker in workers if f"-{worker.pid}-" in holding[0][0]]
