@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,9 @@ import pytest
 
 from convoq.clock import Clock
 from convoq.db import Database
-from convoq.queue.base import JobAdmin, Queue
+from convoq.db.transaction import Transaction
+from convoq.jobs import NewJob
+from convoq.queue.base import EndedJob, Ending, JobAdmin, Joined, Queue
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.clock import ManualClock
 
@@ -23,11 +25,25 @@ class Engine(Queue, JobAdmin, Protocol):
 
 
 @dataclass(slots=True)
+class Settler:
+    """Notes what it is told of jobs that end, and returns those that are due instead."""
+
+    told: list[tuple[Ending, list[EndedJob]]] = field(default_factory=list)
+    due: Sequence[NewJob] = ()
+
+    def __call__(self, tx: Transaction, ending: Ending, jobs: Sequence[EndedJob]) -> Sequence[NewJob]:
+        self.told.append((ending, list(jobs)))
+        return self.due
+
+
+@dataclass(slots=True)
 class Opened:
-    """A engine and the store whose writes its fence guards."""
+    """An engine, the store that it shares a database with, and what becomes of the effects of its jobs."""
 
     engine: Engine
     database: Database
+    joined: Joined
+    settler: Settler
     closed: bool = False
 
     async def close(self) -> None:
@@ -40,7 +56,9 @@ class Opened:
 
 async def open_sqlite(directory: Path, clock: Clock) -> Opened:
     database = await Database.open(directory / "convoq.db", clock=clock)
-    return Opened(SqliteQueue(database), database)
+    settler = Settler()
+    engine = SqliteQueue(database, settler)
+    return Opened(engine, database, engine.joined, settler)
 
 
 ENGINES: dict[str, Callable[[Path, Clock], Coroutine[Any, Any, Opened]]] = {"sqlite": open_sqlite}

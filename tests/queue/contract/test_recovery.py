@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from convoq.queue.base import Claim
 from tests.clock import ManualClock
 from tests.queue.conftest import Engine, OpenEngine, StartChild
 from tests.queue.contract.steps import (
@@ -93,3 +98,76 @@ async def test_a_dead_workers_receipt_is_void_after_the_recovery(
     await engine.recover()
     await take_one(engine)
     await expect_lost(engine, verb, dead)
+
+
+# --- Crashes
+
+
+async def crash(open_engine: OpenEngine, times: int) -> None:
+    """Workers that die, one after the other, with all that is due."""
+    for number in range(times):
+        doomed, other = await open_engine(), (await open_engine()).engine
+        await doomed.engine.register(f"doomed{number}")
+        assert await take(doomed.engine, worker=f"doomed{number}", lease=3600.0)
+        await doomed.close()
+        await other.recover()
+
+
+async def test_each_death_of_its_worker_is_counted_on_the_lane(engine: Engine, open_engine: OpenEngine) -> None:
+    await put(engine, job(1, key="a"), job(2, key="b"))
+    await crash(open_engine, 1)
+    await put(engine, job(3, key="b"), job(4, key="c"))
+    await crash(open_engine, 2)
+    await put(engine, job(5, key="d"))
+    assert {claim.lane: claim.crashes for claim in await take(engine)} == {"a": 3, "b": 3, "c": 2, "d": 0}
+
+
+ENDS: dict[str, Callable[[Engine, Claim], Awaitable[object]]] = {
+    "ack": lambda engine, claim: engine.ack(claim),
+    "bury": lambda engine, claim: engine.bury(claim, claim.jobs, error="no"),
+    "snooze": lambda engine, claim: engine.nack(claim, delay=0.0),
+    "retry": lambda engine, claim: engine.nack(claim, delay=0.0, charged=claim.jobs, error="no"),
+}
+
+
+@pytest.mark.parametrize("end", list(ENDS))
+async def test_a_claim_that_comes_to_an_end_clears_its_lane(engine: Engine, open_engine: OpenEngine, end: str) -> None:
+    await put(engine, job(1, key="a"), job(2, key="a", kind="send"))
+    await crash(open_engine, 3)
+    claim = await take_one(engine)
+    assert claim.crashes == 3
+    await ENDS[end](engine, claim)
+    assert (await take_one(engine)).crashes == 0
+
+
+async def test_a_claim_that_was_left_unrun_does_not_clear_its_lane(engine: Engine, open_engine: OpenEngine) -> None:
+    await put(engine, job(1, key="a"))
+    await crash(open_engine, 2)
+    await engine.nack(await take_one(engine), delay=0.0, unrun=True)
+    assert (await take_one(engine)).crashes == 2
+
+
+async def test_a_lease_that_ran_out_is_no_crash(engine: Engine, open_engine: OpenEngine, clock: ManualClock) -> None:
+    await put(engine, job(1, key="a"))
+    await crash(open_engine, 1)
+    await take_one(engine, lease=10.0)
+    clock.advance(10.0)
+    assert (await take_one(engine)).crashes == 1
+
+
+async def test_crashes_fade_ten_minutes_after_the_last(
+    engine: Engine, open_engine: OpenEngine, clock: ManualClock
+) -> None:
+    await put(engine, job(1, key="a"))
+    for _ in range(2):
+        await crash(open_engine, 1)
+        clock.advance(599.0)
+    claim = await take_one(engine)
+    assert claim.crashes == 2
+    await engine.nack(claim, delay=0.0, unrun=True)
+    clock.advance(1.0)
+    claim = await take_one(engine)
+    assert claim.crashes == 0
+    await engine.nack(claim, delay=0.0, unrun=True)
+    await crash(open_engine, 1)
+    assert (await take_one(engine)).crashes == 1
