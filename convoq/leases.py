@@ -1,4 +1,4 @@
-"""A thread beside the event loop: it keeps the leases, and sees who blocks the loop."""
+"""A thread beside the event loop: it keeps the leases, and sees which job blocks the loop."""
 
 from __future__ import annotations
 

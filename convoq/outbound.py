@@ -25,7 +25,7 @@ CA_BUNDLES: Final = ("/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """Whom to send a request to in its target's stead. As text: for people, without a password."""
+    """Where a request goes in its target's stead. As text: for people, without a password."""
 
     variable: str  #: of the environment, that names it
     url: str  #: without user name and password

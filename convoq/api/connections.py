@@ -35,7 +35,7 @@ class Limits:
     request_time: float = 20.0  #: one request in all; more where the write's own deadline needs it
     linger_time: float = 3.0  #: for an answer to reach a client that is still sending
     connections: int = 1000
-    evictable_after: float = 1.0  #: in one state, at the limit: whoever means it has sent its request by then
+    evictable_after: float = 1.0  #: in one state, at the limit; a client with a request to send has sent it by then
     sweep_every: float = 1.0
 
 
@@ -191,7 +191,7 @@ class OpenConnections:
             client.noted = None
 
     def longest(self, state: ConnectionState) -> ClientConnection | None:
-        """Who has been in this state for the longest."""
+        """The connection that has been in this state for the longest."""
         line = self._lines[state]
         while line:
             client = next(iter(line))

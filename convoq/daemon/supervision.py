@@ -166,7 +166,7 @@ async def _answered(request: Awaitable[None], stop: Stop) -> bool:
     try:
         await request
     except DatabaseUnavailable as error:
-        # Locked or full for a while: this process is alive and waits like everybody else.
+        # Locked or full for a while: this process is alive, and waits as the others do.
         log.warning("database.unavailable", error=str(error))
     except ConvoqError as error:
         log.error("database.refused", error=str(error))

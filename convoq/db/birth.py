@@ -1,4 +1,4 @@
-"""Who may create the database, and what is refused because there was one: nothing is created over a loss."""
+"""What may create the database, and what is refused because there was one: nothing is created over a loss."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _refuse_to_create(place: Place, traces: list[Path], mode: OpenMode) -> None:
 
 
 def _create(path: Path) -> None:
-    """Makes it complete under another name: who is killed while making it leaves no file that looks like a loss."""
+    """Makes it complete under another name: a process killed meanwhile leaves no file that looks like a loss."""
     new = path.with_name(path.name + ".new")
     with _alone_in(path.parent):
         if _is_there(path):  # another process was first
@@ -129,7 +129,7 @@ def _create(path: Path) -> None:
         create_private(new)
         try:
             with closing(sqlite3.connect(new, isolation_level=None)) as connection:
-                # Nobody uses it yet: it is flushed once, before it gets its name.
+                # No process can open it under this name: one flush, before the rename, is enough.
                 connection.execute("PRAGMA synchronous = OFF")
                 connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
                 connection.execute("PRAGMA journal_mode = WAL")

@@ -115,7 +115,7 @@ class Database:
     def post(
         self, unit: Unit[T], settle: Settle[T], *, durable: bool = True, wanted: Callable[[], bool] = always
     ) -> None:
-        """As `write`, for who has more than one to tell: `settle` gets the result or the exception.
+        """As `write`, for a caller with more than one waiter: `settle` gets the result or the exception.
 
         It is called in the event loop and must not raise. A unit that is no longer `wanted` is left out.
         """

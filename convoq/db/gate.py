@@ -34,7 +34,7 @@ class Gate:
         try:
             self._descriptor = open_private(path, os.O_RDWR)
         except OSError as error:
-            # Made by another user, mostly: root, who only wanted to look.
+            # Made by another user, mostly by root for a command that only reads.
             raise uncreated(path, error, "it must belong to the user that runs convoq") from error
         self.file = FileId.of(os.fstat(self._descriptor))
 
@@ -81,11 +81,11 @@ class Gate:
 class _Turn:
     """A place in the line for the lock, which flock itself has no deadline for.
 
-    Not a poll: under load the lock is never free at the moment of a look, and only who waits in line gets it.
+    Not a poll: under load the lock is never free at the moment of a look, and only a thread that waits in line gets it.
     """
 
     def __init__(self, descriptor: int) -> None:
-        # A copy shares the lock, and stays this one's own when the gate is closed meanwhile.
+        # A duplicate shares the lock, and stays open when the gate closes its own descriptor meanwhile.
         self._descriptor = duplicate_private(descriptor)
         self._mutex = Lock()
         self._ended = Event()

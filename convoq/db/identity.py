@@ -11,7 +11,7 @@ from convoq.errors import DatabaseRefused
 
 
 class LogRemoved(DatabaseRefused):
-    """The log's name is gone while the file stands: what it holds can still be saved by who has it open."""
+    """The log's name is gone while the file stands: what it holds can still be saved by a process that has it open."""
 
 
 class Overwritten(DatabaseRefused):

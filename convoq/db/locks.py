@@ -1,4 +1,4 @@
-"""Who holds a lock on a file, as the kernel tells."""
+"""Which processes hold a lock on a file, as the kernel tells."""
 
 from __future__ import annotations
 

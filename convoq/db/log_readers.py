@@ -34,7 +34,7 @@ class LogReader(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogState:
-    """The log, and who holds it when it is large: nobody that can be seen from here, if `readers` is empty."""
+    """The log, and the processes that hold it when it is large; without `readers`, none that this one can see."""
 
     bytes: int
     large: bool
@@ -46,7 +46,7 @@ class LogState:
 
 
 async def examine_log(database: Path, *, large: int = LARGE_LOG) -> LogState:
-    """How large the log is; from `large` bytes on also who reads in it all the time, which takes part of a second.
+    """How large the log is; from `large` bytes on also its steady readers, which takes part of a second.
 
     Opens none of the database's files: closing one would drop the locks that SQLite holds on it in this process.
     """

@@ -1,4 +1,4 @@
-"""The doctor looks at the database: who may use it, whether it is sound, and who was seen on it."""
+"""The doctor looks at the database: which user may use it, whether it is sound, and which processes were seen on it."""
 
 from __future__ import annotations
 

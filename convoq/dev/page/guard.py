@@ -86,7 +86,7 @@ def _forbidden() -> web.Response:
 
 
 async def _token(request: web.Request) -> str | None:
-    """The token that a form names; None for a body that is no such form, and anybody may send one."""
+    """The token that a form names; None for a body that is no such form; any page may send one."""
     if not request.body_exists:
         return ""
     if request.content_type != FORM or (request.charset or "utf-8").lower() != "utf-8":
