@@ -13,7 +13,7 @@ from convoq.queue.base import Enqueued, Queue
 from convoq.queue.opening import open_queue
 from convoq.settings.load import load
 
-GATE_TIMEOUT: Final = 30.0  # seconds for another process's write; a program waits longer than a person
+GATE_TIMEOUT_SECONDS: Final = 30.0  # for another process's write; a program waits longer than a person
 
 
 class Client:
@@ -36,7 +36,7 @@ class Client:
             options.database.path,
             mode=OpenMode.EXISTING,
             min_free_mb=options.database.min_free_mb,
-            gate_timeout=GATE_TIMEOUT,
+            gate_timeout=GATE_TIMEOUT_SECONDS,
         )
         self._stack.push_async_callback(database.close)
         self._queue = (await self._stack.enter_async_context(open_queue(database))).queue

@@ -21,7 +21,7 @@ from convoq.logs import log
 from convoq.queue.base import Claim
 from convoq.queue.service import QueueService
 
-OVERSLEPT = 0.5  # seconds beyond its time after which the thread itself was held up
+OVERSLEPT_SECONDS = 0.5  # beyond its time: then the thread itself was held up
 STACK_DEPTH = 6  # frames of the main thread that the log shows, the innermost first
 
 
@@ -154,7 +154,7 @@ class LeaseKeeper:
         Code that holds the interpreter's lock stops this thread as well, but it uses the processor.
         """
         asleep, worked = now - self._looked_at, process_time() - self._worked
-        return asleep > self._timings.beat + OVERSLEPT and worked < asleep / 2
+        return asleep > self._timings.beat + OVERSLEPT_SECONDS and worked < asleep / 2
 
     def _note_block(self, now: float) -> None:
         where = _stack(sys._current_frames().get(self._loop_thread))  # noqa: SLF001 # documented, for debuggers

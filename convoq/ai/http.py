@@ -12,12 +12,12 @@ from convoq.outbound import Proxy, check_environment, proxy_for, tls_context
 CONNECT_TIMEOUT: Final = 5.0
 
 # A long reply is a few kilobytes; what is larger by far is not one.
-LARGEST_ANSWER: Final = 2 * 1024 * 1024
+LARGEST_ANSWER_BYTES: Final = 2 * 1024 * 1024
 LIMITS: Final = httpx2.Limits(max_connections=256, max_keepalive_connections=32)
 
 
 def open_client(timeout: float) -> httpx2.AsyncClient:
-    """A client whose answers are at most LARGEST_ANSWER bytes; more ends in httpx2.ReadError. The caller closes it.
+    """A client that refuses answers of more than LARGEST_ANSWER_BYTES with httpx2.ReadError. The caller closes it.
 
     Raises ConfigError when the environment names a proxy or certificates that cannot be used.
     """
@@ -69,9 +69,9 @@ class _LimitedStream(httpx2.AsyncByteStream):
         size = 0
         async for chunk in self._stream:
             size += len(chunk)
-            if size > LARGEST_ANSWER:
+            if size > LARGEST_ANSWER_BYTES:
                 raise httpx2.ReadError(
-                    f"the answer is larger than {LARGEST_ANSWER // 1024**2} MiB", request=self._request
+                    f"the answer is larger than {LARGEST_ANSWER_BYTES // 1024**2} MiB", request=self._request
                 )
             yield chunk
 

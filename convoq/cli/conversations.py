@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LEAST_DIGITS: Final = 5  # of a number that is looked for in addresses, where no conversation has it for an id
 MOST_DIGITS_OF_PHONE: Final = 15
-LOOK_INTERVAL: Final = 0.25  # seconds between two looks for what is new; a look that finds nothing costs microseconds
+LOOK_INTERVAL_SECONDS: Final = 0.25  # between two looks for what is new; a look that finds nothing costs microseconds
 
 
 def add_parser(subparsers: Any) -> None:
@@ -224,7 +224,7 @@ class _Tail:
         changes = await self._database.changes()
         await self._begin(lines)
         while True:
-            await asyncio.sleep(LOOK_INTERVAL)
+            await asyncio.sleep(LOOK_INTERVAL_SECONDS)
             seen = await self._database.changes()
             if seen != changes:
                 changes = seen

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-GATE_TIMEOUT: Final = 3.0  # seconds; a role holds the gate for milliseconds, a migration for as long as it takes
+GATE_TIMEOUT_SECONDS: Final = 3.0  # a role holds the gate for milliseconds, a migration for as long as it takes
 
 
 def load_settings(config: Path | None) -> Loaded:
@@ -50,7 +50,7 @@ async def open_existing(options: Options) -> AsyncIterator[Database]:
     path = options.database.path.absolute()
     try:
         database = await Database.open(
-            path, mode=OpenMode.EXISTING, min_free_mb=options.database.min_free_mb, gate_timeout=GATE_TIMEOUT
+            path, mode=OpenMode.EXISTING, min_free_mb=options.database.min_free_mb, gate_timeout=GATE_TIMEOUT_SECONDS
         )
     except DatabaseRefused as error:
         if isinstance(error.__cause__, PermissionError):
@@ -65,7 +65,7 @@ def create_or_migrate(path: Path, mode: OpenMode) -> int:
     from convoq.db import Database
 
     async def main() -> int:
-        async with await Database.open(path, mode=mode, gate_timeout=GATE_TIMEOUT) as database:
+        async with await Database.open(path, mode=mode, gate_timeout=GATE_TIMEOUT_SECONDS) as database:
             return database.found_schema
 
     return run_async(main())

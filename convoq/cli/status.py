@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from convoq.cli.terminal.output import colored, print_json
 from convoq.cli.terminal.table import lines, terminal_width
 from convoq.monitoring.documents import status_document
-from convoq.monitoring.roles import ROLES, SILENT_AFTER
+from convoq.monitoring.roles import ROLES, SILENT_AFTER_SECONDS
 from convoq.monitoring.snapshot import GONE, Alert, AlertLimits, Snapshot, find_alerts, take
 from convoq.text import age, counted, harmless, size
 
@@ -29,7 +29,8 @@ def add_parser(subparsers: Any) -> None:
         help="the queue, the conversations and the processes at a glance",
         description="Shows what waits, what failed, and which processes were seen. With --exit-code it ends with 1\n"
         "when something is wrong, for monitoring: a role that is missing, gone or silent for "
-        f"{SILENT_AFTER:g} s, a job or a\nperson that waited too long, dead letters, a log that a reader holds, a full "
+        f"{SILENT_AFTER_SECONDS:g} s, a job or a\n"
+        "person that waited too long, dead letters, a log that a reader holds, a full "
         "disk.",
         epilog="examples:\n  convoq status --watch\n  convoq status --exit-code --max-wait 120 --max-dead 5",
     )

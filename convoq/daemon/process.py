@@ -25,7 +25,7 @@ from convoq.queue.service import QueueService
 from convoq.settings import Options
 from convoq.settings.load import Loaded, load
 
-CLOSING_TIME = 9.0  # seconds beyond the drain that closing may take; systemd kills after ten
+CLOSING_SECONDS = 9.0  # for closing, after the drain; systemd kills after ten
 MOST_OPEN_FILES = 65_536
 
 Role = Callable[[Loaded, Stop, Reload], Awaitable[None]]
@@ -76,7 +76,7 @@ def _run(role: Role, loaded: Loaded, reload: Reload) -> None:
         loop.set_exception_handler(_log_stray)
         _allow_many_files()
         options = loaded.options
-        stop = Stop(grace=max(options.work.drain_timeout, options.server.drain_timeout) + CLOSING_TIME)
+        stop = Stop(grace=max(options.work.drain_timeout, options.server.drain_timeout) + CLOSING_SECONDS)
         with signals(stop, hangup=reload.request if systemd.is_manager() else None), loop.running_role():
             await role(loaded, stop, reload)
         if stop.error is not None:

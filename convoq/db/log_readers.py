@@ -16,7 +16,7 @@ READ_MARKS: Final = range(123, 128)
 #: Twice of what the log comes to between two checkpoints, in pages of 2 kB: only a reader lets it grow that far.
 LARGE_LOG: Final = 2 * AUTOCHECKPOINT_PAGES * 2048
 LOOKS: Final = 6
-PAUSE: Final = 0.05  # seconds between two looks; a transaction of our own is over by the next one
+PAUSE_SECONDS: Final = 0.05  # between two looks; a transaction of our own is over by the next one
 LONGEST_COMMAND: Final = 120
 HELD_BY: Final = "it cannot be emptied past the open read transaction of"
 END_READER: Final = "end its transaction or the process; the next housekeeping empties the log"
@@ -55,7 +55,7 @@ async def examine_log(database: Path, *, large: int = LARGE_LOG) -> LogState:
         return LogState(bytes=size, large=False)
     steady = set(_reading(database))
     for _ in range(LOOKS - 1):
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(PAUSE_SECONDS)
         steady &= set(_reading(database))
     pids = sorted({pid for pid, _ in steady})
     return LogState(bytes=size, large=True, readers=tuple(LogReader(pid, _command(pid)) for pid in pids))

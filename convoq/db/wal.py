@@ -11,7 +11,7 @@ from convoq.db.files import FileId, log_of, run_directory_of, shared_memory_of, 
 from convoq.db.locks import LockTable, describe_process
 from convoq.errors import DatabaseRefused
 
-LOG_HEADER = 32  # bytes; a log that is no longer has nothing to say
+LOG_HEADER_BYTES = 32  # a log that is no longer has nothing to say
 MAGIC = b"SQLite format 3\0"
 LOG_VERSION = 2  # of a file that is used with a log; it is in the file before there is a log, and goes after it
 
@@ -78,7 +78,7 @@ def _open_shared(path: Path) -> _SharedFile:
     head = os.pread(shared.descriptor, 20, 0)
     log = log_of(path)
     log_status = _status(log)
-    if head.startswith(MAGIC) and not _is_used_with_log(head) and log_status and log_status.st_size > LOG_HEADER:
+    if head.startswith(MAGIC) and not _is_used_with_log(head) and log_status and log_status.st_size > LOG_HEADER_BYTES:
         os.close(shared.descriptor)
         raise DatabaseRefused(
             f"{path}: {log.name} beside it is the log of another database file and would undo what was restored: "

@@ -19,7 +19,7 @@ from convoq.demo.site import Site
 from convoq.demo.transcript import DemoOutput
 from convoq.errors import ConvoqError
 
-LONGEST: Final = 60.0  # seconds until the demo as a whole gives up
+LONGEST_SECONDS: Final = 60.0  # until the demo as a whole gives up
 INTERRUPTED: Final = 130
 
 
@@ -61,14 +61,14 @@ async def _play(directory: Path, transcript: DemoOutput) -> int:
     transcript.line(transcript.style("convoq demo", "bold") + " · no account, no key, no number, no tunnel")
     transcript.line(transcript.style("Three real processes; this one plays Twilio and the people.", "dim"))
     try:
-        async with asyncio.timeout(LONGEST), AsyncExitStack() as stack:
+        async with asyncio.timeout(LONGEST_SECONDS), AsyncExitStack() as stack:
             site = await stack.enter_async_context(Site(directory, os.environ))
             promises = await Script(site, transcript).play()
     except ConvoqError as error:
         transcript.line(f"\n{transcript.style('✗', 'red')} {error}")
         return 1
     except TimeoutError:
-        transcript.line(f"\n{transcript.style('✗', 'red')} the scene did not end within {LONGEST:g} s")
+        transcript.line(f"\n{transcript.style('✗', 'red')} the scene did not end within {LONGEST_SECONDS:g} s")
         return 1
     _print_table(promises, transcript)
     broken = [promise for promise in promises if not promise.kept]

@@ -13,7 +13,7 @@ from convoq.demo.transcript import DemoOutput
 from convoq.loopback.faults import hang, reset
 from convoq.loopback.people import Phone, phones
 
-LONG_DRAFT: Final = 60.0  # seconds: the worker is killed long before
+LONG_DRAFT_SECONDS: Final = 60.0  # the worker is killed long before
 
 BURST: Final = ("One more thing…", "do you cut beards too?", "and what does it cost?")
 
@@ -82,7 +82,7 @@ class Script:
         self._title("The worker is killed in the middle of a reply")
         site, text = self._site, "Can I speak to a human?"
         before, asked = len(site.sent_to(self._chloe)), site.switches.asked
-        site.switches.model.slow = LONG_DRAFT
+        site.switches.model.slow = LONG_DRAFT_SECONDS
         message = await site.write(self._chloe, text)
         await site.until_model_asked(asked + 1)
         await site.until(partial(site.is_running, message), otherwise="the message was not claimed")

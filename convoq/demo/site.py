@@ -26,7 +26,7 @@ from convoq.loopback.waiting import until
 from convoq.queue.base import JobFilter, JobRecord, JobState
 from convoq.queue.opening import open_queue
 
-STATE_TIMEOUT: Final = 15.0  # seconds that any one state may take to come about
+STATE_TIMEOUT_SECONDS: Final = 15.0  # for any one state to come about
 
 
 class DemoFailed(ConvoqError):
@@ -121,14 +121,14 @@ class Site:
     async def until(self, holds: Callable[[], Awaitable[bool]], *, otherwise: str) -> None:
         """Returns once it holds. Raises DemoFailed with `otherwise`."""
         try:
-            await until(holds, timeout=STATE_TIMEOUT)
+            await until(holds, timeout=STATE_TIMEOUT_SECONDS)
         except TimeoutError:
             raise DemoFailed(otherwise) from None
 
     async def until_model_asked(self, count: int) -> None:
         """Returns once workers were about to ask the model that often. Raises DemoFailed."""
         try:
-            async with asyncio.timeout(STATE_TIMEOUT):
+            async with asyncio.timeout(STATE_TIMEOUT_SECONDS):
                 await self.switches.wait_until_asked(count)
         except TimeoutError:
             raise DemoFailed("no worker asked the model") from None
@@ -154,9 +154,9 @@ class Site:
 
     async def _until(self, holds: Callable[[], bool], otherwise: str) -> None:
         try:
-            await self.twilio.wait_for(lambda _: holds(), STATE_TIMEOUT)
+            await self.twilio.wait_for(lambda _: holds(), STATE_TIMEOUT_SECONDS)
         except TimeoutError:
-            raise DemoFailed(f"{otherwise} within {STATE_TIMEOUT:g} s") from None
+            raise DemoFailed(f"{otherwise} within {STATE_TIMEOUT_SECONDS:g} s") from None
 
     def _settings(self, path: Path) -> dict[str, str]:
         """The environment of the processes: nothing of the user's own configuration reaches them."""

@@ -29,11 +29,11 @@ from convoq.loopback.switches import Switches
 from convoq.loopback.twilio import LoopbackTwilio
 from convoq.settings.load import Loaded, load
 
-# Seconds. The first two are short: a lost answer is asked for while a person watches.
-TWILIO_TIMEOUT: Final = 3.0
-RECONCILE_AFTER: Final = 1.5
-WORKER_DRAIN: Final = 2.0
-GRACE: Final = 15.0
+# The first two are short: a lost answer is asked for while a person watches.
+TWILIO_TIMEOUT_SECONDS: Final = 3.0
+RECONCILE_AFTER_SECONDS: Final = 1.5
+WORKER_DRAIN_SECONDS: Final = 2.0
+GRACE_SECONDS: Final = 15.0
 CONFIG_VARIABLE: Final = "CONVOQ_CONFIG"
 
 
@@ -61,7 +61,7 @@ def _database(kept: Path | None) -> Iterator[Path]:
 
 
 async def _main(config: Path | None, host: str, port: int, database: Path) -> None:
-    stop = Stop(grace=GRACE)
+    stop = Stop(grace=GRACE_SECONDS)
     with signals(stop):  # also a closed terminal's: the worker is in another process group and does not get it
         async with AsyncExitStack() as stack:
             account = Account()
@@ -85,9 +85,9 @@ def _own_settings(database: Path) -> dict[str, str]:
         "server.host": "127.0.0.1",
         "server.port": str(port),
         "server.public_url": f"http://127.0.0.1:{port}",
-        "twilio.timeout": str(TWILIO_TIMEOUT),
-        "twilio.reconcile_after": str(RECONCILE_AFTER),
-        "work.drain_timeout": str(WORKER_DRAIN),
+        "twilio.timeout": str(TWILIO_TIMEOUT_SECONDS),
+        "twilio.reconcile_after": str(RECONCILE_AFTER_SECONDS),
+        "work.drain_timeout": str(WORKER_DRAIN_SECONDS),
     }
 
 
@@ -127,7 +127,7 @@ async def _start(
         await stack.enter_async_context(supervised(database, role, stop, lambda: "part of convoq dev"))
     await stack.enter_async_context(_spawn(build_scheduler(options, database, queue).run(stop.requested), stop))
     await stack.enter_async_context(_spawn(worker.run(), stop))
-    stack.push_async_callback(worker.stop, WORKER_DRAIN + 2.0)
+    stack.push_async_callback(worker.stop, WORKER_DRAIN_SECONDS + 2.0)
     return address
 
 

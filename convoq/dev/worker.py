@@ -11,8 +11,8 @@ from convoq.errors import ConfigError
 from convoq.logs import log
 from convoq.loopback.process import RoleProcess, StartFailed, faulty_worker
 
-HEALTHY_AFTER: Final = 5.0  # seconds; a worker that lived shorter without being killed is one that crashes
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
+HEALTHY_AFTER_SECONDS: Final = 5.0  # a worker that lived shorter without being killed is one that crashes
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 10.0
 
 
 class WorkerSupervisor:
@@ -37,12 +37,12 @@ class WorkerSupervisor:
         while not self._stopping:
             began = monotonic()
             await self._run_once()
-            healthy = self._killed is not None or monotonic() - began > HEALTHY_AFTER
+            healthy = self._killed is not None or monotonic() - began > HEALTHY_AFTER_SECONDS
             crashes = 0 if healthy else crashes + 1
             if not self._stopping:
                 self.restarts += 1
                 if crashes:
-                    await asyncio.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (crashes - 1)))
+                    await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (crashes - 1)))
 
     def kill(self) -> int | None:
         """SIGKILL; returns the pid that is no more, None when none ran."""

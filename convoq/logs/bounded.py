@@ -18,11 +18,11 @@ from convoq.logs.output import Output
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-CAPACITY: Final = 4 * 1024 * 1024  # bytes that are kept for a reader that is slow
-FLUSH_TIMEOUT: Final = 1.0  # seconds that the end of a process may wait for its log's reader
-NOTICE_INTERVAL: Final = 1.0  # seconds between two notices while a slow reader goes on losing records
-RETRY_PAUSE: Final = 0.05  # seconds after room that poll() saw was gone again
-LONGEST_LINE: Final = 65_536  # bytes that are printed without a newline before one is put there
+CAPACITY_BYTES: Final = 4 * 1024 * 1024  # kept for a reader that is slow
+FLUSH_TIMEOUT_SECONDS: Final = 1.0  # for the log's reader, at the end of a process
+NOTICE_INTERVAL_SECONDS: Final = 1.0  # between two notices while a slow reader goes on losing records
+RETRY_PAUSE_SECONDS: Final = 0.05  # after room that poll() saw was gone again
+LONGEST_LINE_BYTES: Final = 65_536  # printed without a newline; then one is put there
 
 
 class BoundedWriter:
@@ -33,7 +33,7 @@ class BoundedWriter:
     ones that stay. In their place stands `notice(how many)`.
     """
 
-    def __init__(self, output: Output, notice: Callable[[int], bytes], *, capacity: int = CAPACITY) -> None:
+    def __init__(self, output: Output, notice: Callable[[int], bytes], *, capacity: int = CAPACITY_BYTES) -> None:
         self._output = output
         self._notice = notice
         self._capacity = capacity
@@ -74,7 +74,7 @@ class BoundedWriter:
                     self._rest = data[written:]
                     self._hand_over()
 
-    def flush(self, timeout: float = FLUSH_TIMEOUT) -> bool:
+    def flush(self, timeout: float = FLUSH_TIMEOUT_SECONDS) -> bool:
         """Returns when everything is out, or False after `timeout` seconds."""
         with self._lock:
             if self._waiting:
@@ -94,7 +94,7 @@ class BoundedWriter:
         notice, newline = b"", b"\n" if self._torn else b""
         if self._lost and (not self._kept or monotonic() >= self._next_notice):
             notice, self._announcing, self._lost = self._notice(self._lost), self._lost, 0
-            self._next_notice = monotonic() + NOTICE_INTERVAL
+            self._next_notice = monotonic() + NOTICE_INTERVAL_SECONDS
         self._torn = False
         return newline + notice + record
 
@@ -144,7 +144,7 @@ class BoundedWriter:
             try:
                 written = self._output.write_patiently(data)
             except BlockingIOError:
-                sleep(RETRY_PAUSE)
+                sleep(RETRY_PAUSE_SECONDS)
                 continue
             except (OSError, ValueError):
                 with self._lock:
@@ -180,7 +180,7 @@ class PrintedLines(io.RawIOBase):
         lines, newline, self._begun = (self._begun + data).rpartition(b"\n")
         if newline:
             self._writer.write(lines + newline)
-        if len(self._begun) > LONGEST_LINE:
+        if len(self._begun) > LONGEST_LINE_BYTES:
             self.end_line()
         return len(data)
 
@@ -199,7 +199,7 @@ def printing_through(writer: BoundedWriter, original: TextIO) -> TextIO:
     return io.TextIOWrapper(buffer, encoding=original.encoding, errors="backslashreplace", line_buffering=True)
 
 
-def flush(timeout: float = FLUSH_TIMEOUT) -> None:
+def flush(timeout: float = FLUSH_TIMEOUT_SECONDS) -> None:
     """Writes what is kept, for at most `timeout` seconds in all. Before os._exit; at an ordinary end it is called."""
     deadline = monotonic() + timeout
     for lines in list(_printed):

@@ -9,7 +9,7 @@ import stat
 from contextlib import suppress
 from typing import Final, Protocol, TextIO
 
-LONGEST_POLL: Final = 1000  # ms
+LONGEST_POLL_MS: Final = 1000
 PIPE_BUF: Final = 4096  # pipe(7): so much goes into a pipe with any room in one piece
 
 
@@ -116,5 +116,5 @@ class SharedOutput:
 def _await_room(descriptor: int) -> None:
     room = select.poll()
     room.register(descriptor, select.POLLOUT)
-    if not room.poll(LONGEST_POLL):
+    if not room.poll(LONGEST_POLL_MS):
         raise BlockingIOError

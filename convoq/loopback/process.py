@@ -18,7 +18,7 @@ from typing import Any, Final
 from convoq.errors import ConvoqError
 
 NOTIFY_SOCKET: Final = "NOTIFY_SOCKET"
-START_TIMEOUT: Final = 30.0  # seconds
+START_TIMEOUT_SECONDS: Final = 30.0
 _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None)
 
@@ -105,7 +105,7 @@ class RoleProcess:
         ready = asyncio.create_task(self._readiness.reached())
         ended = asyncio.create_task(self._ended())
         try:
-            await asyncio.wait({ready, ended}, timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ready, ended}, timeout=START_TIMEOUT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if ready.done():
                 return
             code = self.exit_code
@@ -116,7 +116,7 @@ class RoleProcess:
             self._readiness.close()
         if code is None:
             self.kill()
-            raise StartFailed(f"`convoq {self.role}` was not ready within {START_TIMEOUT:g} s", 1)
+            raise StartFailed(f"`convoq {self.role}` was not ready within {START_TIMEOUT_SECONDS:g} s", 1)
         raise StartFailed(f"`convoq {self.role}` ended with exit code {code} before it was ready", code)
 
     async def wait(self) -> int:

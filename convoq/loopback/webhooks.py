@@ -15,7 +15,7 @@ from convoq.channels.twilio.signature import SIGNATURE_HEADER, sign
 from convoq.clock import Clock
 from convoq.loopback.messages import Answer, TwilioMessage
 
-_INBOUND_BUDGET: Final = 15.0  # seconds that Twilio gives a webhook
+_INBOUND_BUDGET_SECONDS: Final = 15.0  # what Twilio gives a webhook
 _STATUS_TRIES: Final = 6
 _SMS_FIELDS: Final = {
     **{f"{side}{part}": "" for side in ("From", "To") for part in ("City", "State", "Zip")},
@@ -34,7 +34,7 @@ class WebhookSender:
         self.auth_token = auth_token
         self.received: list[TwilioMessage] = []
         self._clock = clock
-        self._retry_delay = retry_delay  # seconds
+        self._retry_delay = retry_delay  #: seconds
         self._new_hex = new_hex
         self._changed = asyncio.Event()
         self._closing = asyncio.Event()
@@ -57,7 +57,7 @@ class WebhookSender:
         extra: Mapping[str, str] | None = None,
         signed_url: str | None = None,
         retries: int = 0,
-        budget: float = _INBOUND_BUDGET,
+        budget: float = _INBOUND_BUDGET_SECONDS,
     ) -> Answer:
         """Posts a person's message to a webhook, signed as Twilio signs it.
 
@@ -76,7 +76,12 @@ class WebhookSender:
         )
 
     async def post_form(
-        self, url: str, form: Sequence[tuple[str, str]], signature: str | None, *, budget: float = _INBOUND_BUDGET
+        self,
+        url: str,
+        form: Sequence[tuple[str, str]],
+        signature: str | None,
+        *,
+        budget: float = _INBOUND_BUDGET_SECONDS,
     ) -> Answer:
         """Posts any form with any signature, once."""
         return await self._post(url, form, self._headers(signature), budget)

@@ -15,7 +15,7 @@ from convoq.daemon.work import work
 from convoq.errors import ConvoqError, RetryLater
 from convoq.text import harmless
 
-DOWN_RETRY = 2.0  # seconds; short, so that a person at the page sees the recovery
+DOWN_RETRY_SECONDS = 2.0  # short, so that a person at the page sees the recovery
 
 
 class FaultyResponder:
@@ -35,7 +35,7 @@ class FaultyResponder:
     async def reply(self, context: ReplyContext) -> Reply:
         faults = await self._ask()
         if faults.get("down"):
-            raise RetryLater(DOWN_RETRY, "the model is down (a fault that was asked for)")
+            raise RetryLater(DOWN_RETRY_SECONDS, "the model is down (a fault that was asked for)")
         if slow := float(faults.get("slow", 0)):
             await asyncio.sleep(slow)
         return await self._responder.reply(context)

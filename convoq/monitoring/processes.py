@@ -12,7 +12,7 @@ from convoq import __version__
 from convoq.clock import since_boot
 from convoq.db import Database
 from convoq.db.transaction import Transaction
-from convoq.monitoring.roles import SILENT_AFTER
+from convoq.monitoring.roles import SILENT_AFTER_SECONDS
 
 FORGET_AFTER_MS = 24 * 3_600_000
 INITIAL_NAMESPACE = "pid:[4026531836]"  # the machine's own, always this number (include/linux/proc_ns.h)
@@ -66,7 +66,7 @@ class Processes:
     async def running(self) -> list[ProcessRecord]:
         """Those that were seen just now, and have not ended since."""
         now = self._database.clock.now()
-        return [one for one in await self.seen() if not one.gone and one.silence(now) <= SILENT_AFTER]
+        return [one for one in await self.seen() if not one.gone and one.silence(now) <= SILENT_AFTER_SECONDS]
 
 
 ProcessRow = tuple[str, str, str, int, str, int, int, str]  # in the order of SEEN and ANNOUNCE

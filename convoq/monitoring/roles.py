@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 Role = Literal["serve", "schedule", "work"]
 ROLES: Final[tuple[Role, ...]] = ("serve", "schedule", "work")
-SILENT_AFTER: Final = 30.0  # seconds; a process announces itself every ten
+SILENT_AFTER_SECONDS: Final = 30.0  # a process announces itself every ten
 
 
 class RoleState(enum.StrEnum):
     """The best that can be said of a role's processes."""
 
     RUNNING = "running"
-    SILENT = "silent"  #: none was seen within SILENT_AFTER
+    SILENT = "silent"  #: none was seen within SILENT_AFTER_SECONDS
     GONE = "gone"  #: all were killed or crashed
     UNSEEN = "unseen"
 
@@ -30,7 +30,7 @@ class RoleHealth:
 
     role: str
     state: RoleState
-    running: int = 0  #: processes that were seen within SILENT_AFTER
+    running: int = 0  #: processes that were seen within SILENT_AFTER_SECONDS
     silence: float = 0.0  #: seconds since the latest sign of life, where a process is not gone
     last_pid: int | None = None  #: of the process that was started last
 
@@ -43,7 +43,7 @@ def judge_role(role: str, processes: Sequence[ProcessRecord], *, now: int) -> Ro
     silences = [process.silence(now) for process in own if not process.gone]
     if not silences:
         return RoleHealth(role=role, state=RoleState.GONE, last_pid=own[-1].pid)
-    running = sum(silence <= SILENT_AFTER for silence in silences)
+    running = sum(silence <= SILENT_AFTER_SECONDS for silence in silences)
     return RoleHealth(
         role=role,
         state=RoleState.RUNNING if running else RoleState.SILENT,

@@ -268,7 +268,7 @@ def test_a_role_stopped_by_a_known_error_ends_with_its_code(bare: Place, monkeyp
 async def test_behind_a_frozen_process_a_command_ends_and_names_it(
     arguments: list[str], place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("convoq.cli.session.GATE_TIMEOUT", 0.05)
+    monkeypatch.setattr("convoq.cli.session.GATE_TIMEOUT_SECONDS", 0.05)
     holder = await frozen(place.database)
     assert await asyncio.to_thread(place.run, *arguments) == 75
     assert f"process {holder.pid} (" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 import pytest
 
 from convoq.logs import configure, flush, log
-from convoq.logs.bounded import CAPACITY, BoundedWriter, printing_through
+from convoq.logs.bounded import CAPACITY_BYTES, BoundedWriter, printing_through
 from convoq.logs.output import SharedOutput, open_output
 
 RECORD = b"x" * 999 + b"\n"
@@ -115,7 +115,7 @@ def test_what_is_not_read_holds_nothing_up_and_is_there_when_it_is_read_again(wi
 
 def test_the_oldest_are_dropped_and_their_count_stands_in_their_place(wire: Wire) -> None:
     configure("error", "json", "work", stream=wire.stream)
-    count = 2 * CAPACITY // 1000
+    count = 2 * CAPACITY_BYTES // 1000
     for number in range(count):
         log.error("a.b", number=number, text="x" * 1000)
     records = wire.until(b'"number":%d,' % (count - 1))

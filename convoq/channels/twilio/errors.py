@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from convoq.channels.base import Failure, SendFailed
 
-_LONGEST_WAIT: Final = 3600.0  # seconds; a longer Retry-After than this is asked again in between
+_LONGEST_WAIT_SECONDS: Final = 3600.0  # a longer Retry-After than this is asked again in between
 
 
 class Refused(Exception):
@@ -63,7 +63,7 @@ def retry_after(value: str | None, *, now: int) -> float | None:
         seconds = float(value) if value.strip().isdigit() else _seconds_until(value, now)
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(seconds, 0.0), _LONGEST_WAIT)
+    return min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
 
 
 def _seconds_until(date: str, now: int) -> float:

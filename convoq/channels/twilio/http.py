@@ -16,7 +16,7 @@ from yarl import URL
 from convoq.channels.twilio.errors import Refused, Unreadable
 from convoq.outbound import proxy_for, tls_context
 
-LARGEST_ANSWER: Final = 1 << 20  #: bytes
+LARGEST_ANSWER_BYTES: Final = 1 << 20
 _TWILIO: Final = "https://api.twilio.com/"
 _CONNECT_TIMEOUT: Final = 5.0  # a request without a connection was certainly not sent
 
@@ -88,8 +88,8 @@ async def _read(response: aiohttp.ClientResponse) -> str:
     received = bytearray()
     async for chunk in response.content.iter_any():
         received += chunk
-        if len(received) > LARGEST_ANSWER:
-            raise Unreadable(f"HTTP {response.status} with more than {LARGEST_ANSWER} bytes")
+        if len(received) > LARGEST_ANSWER_BYTES:
+            raise Unreadable(f"HTTP {response.status} with more than {LARGEST_ANSWER_BYTES} bytes")
     return received.decode(errors="replace")
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from convoq.queue.base import JobAdmin
     from convoq.settings import Options
 
-LARGEST_CHECKED: Final = 512_000_000  # bytes; quick_check of more takes minutes
-CLOCKS_APART: Final = 60.0  # seconds
-LONGEST_WAIT: Final = 2.0  # seconds for one write
+LARGEST_CHECKED_BYTES: Final = 512_000_000  # quick_check of more takes minutes
+CLOCKS_APART_SECONDS: Final = 60.0
+LONGEST_WRITE_SECONDS: Final = 2.0  # for one write
 
 
 async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
@@ -98,7 +98,7 @@ def _permissions(path: Path, status: os.stat_result) -> Finding:
 
 
 def _writing(path: Path, waited: float) -> Finding:
-    if waited > LONGEST_WAIT:
+    if waited > LONGEST_WRITE_SECONDS:
         detail = f"a write had to wait {age(waited)}: another program holds the database, or the disk is slow"
         return warn("writing", detail, f"find who has it open: fuser -v {path}")
     return ok("writing", "nobody holds it up")
@@ -119,7 +119,7 @@ async def _log(path: Path) -> Finding:
 async def _sound(database: Database) -> Finding:
     from convoq.monitoring.audit import first_damage
 
-    if database.path.stat().st_size > LARGEST_CHECKED:
+    if database.path.stat().st_size > LARGEST_CHECKED_BYTES:
         return note("soundness", "too large to check here", "run convoq db check when there is time")
     damage = await database.read(first_damage)
     if damage is not None:
@@ -131,7 +131,7 @@ def _clocks(database: Database) -> Finding:
     from convoq.clock import WallClock
 
     ahead = (WallClock().now() - database.clock.now()) / 1000
-    if abs(ahead) > CLOCKS_APART:
+    if abs(ahead) > CLOCKS_APART_SECONDS:
         return warn(
             "clocks",
             f"the wall clock was set {age(abs(ahead))} {'forward' if ahead > 0 else 'back'} since this machine started:"

@@ -24,7 +24,7 @@ Version = tuple[int, ...]
 OLDEST_PYTHON: Final = (3, 11)
 OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 FLUSHES: Final = 20
-SLOW_FLUSH: Final = 0.05  # seconds; a webhook waits for about one
+SLOW_FLUSH_SECONDS: Final = 0.05  # a webhook waits for about one
 IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 
 
@@ -119,7 +119,7 @@ def _flush_cost(directory: Path) -> Finding:
         return note("flush", f"could not be measured in {directory}: {error.strerror}")
     typical, worst = statistics.median(costs) * 1000, max(costs) * 1000
     detail = f"a flush to disk takes {typical:.2f} ms (worst of {len(costs)}: {worst:.1f} ms)"
-    if typical > SLOW_FLUSH * 1000:
+    if typical > SLOW_FLUSH_SECONDS * 1000:
         advice = "use a faster disk, or find what keeps it busy"
         return warn("flush", f"{detail}: each webhook waits that long", advice)
     return ok("flush", detail)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from convoq.settings import AiSettings, Options
     from convoq.settings.load import Loaded
 
-MODEL_TIMEOUT: Final = 60.0  # seconds
+MODEL_TIMEOUT_SECONDS: Final = 60.0
 
 
 async def check_model(loaded: Loaded) -> Finding:
@@ -34,7 +34,7 @@ async def check_model(loaded: Loaded) -> Finding:
             return note("model", f"{ai.model}: not asked: {error.unmet.headline} for this command")
         raise
     except TimeoutError:
-        return fail("model", f"{ai.model}: no answer within {MODEL_TIMEOUT:g} s", "look at ai.base_url")
+        return fail("model", f"{ai.model}: no answer within {MODEL_TIMEOUT_SECONDS:g} s", "look at ai.base_url")
     except (RetryLater, Unrecoverable) as error:
         return fail("model", f"{ai.model}: {error}", "look at ai.model, ai.api_key and ai.base_url")
 
@@ -50,7 +50,7 @@ async def _ask(ai: AiSettings, base_dir: Path) -> str:
 
     responder = build_responder(ai, (), base_dir=base_dir)
     try:
-        async with asyncio.timeout(MODEL_TIMEOUT):
+        async with asyncio.timeout(MODEL_TIMEOUT_SECONDS):
             await responder.warm()
             begun = time.monotonic()
             reply = await responder.reply(_context(record))

@@ -20,7 +20,7 @@ from convoq.outbound import CA_FILE, check_environment, proxy_for, tls_context
 if TYPE_CHECKING:
     from convoq.settings import Options
 
-WEB_TIMEOUT: Final = 10.0  # seconds
+WEB_TIMEOUT_SECONDS: Final = 10.0
 
 
 async def check_port(host: str, port: int) -> Finding:
@@ -73,7 +73,7 @@ async def _request(
     proxy = proxy_for(url)
     async with (
         aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=WEB_TIMEOUT), connector=aiohttp.TCPConnector(ssl=tls_context())
+            timeout=aiohttp.ClientTimeout(total=WEB_TIMEOUT_SECONDS), connector=aiohttp.TCPConnector(ssl=tls_context())
         ) as session,
         session.request(
             method, url, data=urlencode(form).encode() if form else None, headers=headers, allow_redirects=False,
@@ -110,7 +110,7 @@ def _why(error: Exception) -> str:
         number = error.os_error.errno or 0
         # The resolver's numbers are negative and have words of their own.
         return os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
-    return str(error) or f"no answer within {WEB_TIMEOUT:g} s"
+    return str(error) or f"no answer within {WEB_TIMEOUT_SECONDS:g} s"
 
 
 RENEW: Final = "renew the certificate, or look whether the proxy sends the whole chain"

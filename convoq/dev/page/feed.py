@@ -17,8 +17,8 @@ from convoq.logs import log
 
 PageState = dict[str, Any]
 
-POLL: Final = 0.1  # seconds between two looks at the database, while a page is open
-PING: Final = 15.0  # seconds without news after which a stream shows that it is alive
+POLL_SECONDS: Final = 0.1  # between two looks at the database, while a page is open
+PING_SECONDS: Final = 15.0  # without news, then a stream shows that it is alive
 RECONNECT_MS: Final = 1000
 
 
@@ -71,7 +71,7 @@ class Feed:
                 seen = current
                 await response.write(f"id: {current}\nevent: state\ndata: {json.dumps(self._state)}\n\n".encode())
             try:
-                async with asyncio.timeout(PING):
+                async with asyncio.timeout(PING_SECONDS):
                     await news.wait()
             except TimeoutError:
                 await response.write(b": ping\n\n")
@@ -93,7 +93,7 @@ class Feed:
                     await self._refresh()
             except DatabaseUnavailable as error:
                 log.warning("feed.failed", error=str(error))
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _refresh(self) -> None:
         state = await self._look()
