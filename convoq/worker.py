@@ -244,6 +244,8 @@ class Worker:
             self._changed.set()
             try:
                 if error is None or context.is_acknowledged:
+                    if error is not None:
+                        log.error("job.failed_after_ack", error=f"{type(error).__name__}: {error}")
                     await context.finish()
                 elif isinstance(error, asyncio.CancelledError):
                     await self._queue.release(context.claim)

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from convoq.db import Database
-from convoq.errors import LeaseLost, RetryLater, Snooze, Unrecoverable
-from convoq.jobs import NewJob
+from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
+from convoq.jobs import INTAKE, INTAKE_KIND, NewJob
 from convoq.queue.base import Claim, JobRecord, JobState
 from convoq.queue.service import LONGEST_ERROR, QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
@@ -147,6 +147,24 @@ async def test_only_what_was_run_is_charged(house: House, clock: ManualClock) ->
     claim = await house.claim()
     await house.service.fail(claim, BROKEN, claim.jobs[1:2])
     assert [(await house.record(job_id)).attempt for job_id in ids] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("error", [BROKEN, RetryLater(60), Snooze(60), DatabaseUnavailable("full")], ids=repr)
+async def test_what_comes_in_waits_for_a_second_at_most(house: House, error: Exception) -> None:
+    job = NewJob(kind=INTAKE_KIND, payload="{}", ordering_key="in|ann", priority=INTAKE)
+    await house.service.enqueue(job)
+    [claim] = await house.service.claim(0, worker="w", reserve=1)
+    await house.service.fail(claim, error, claim.jobs)
+    assert await house.wait() == 1.0
+
+
+async def test_what_is_put_aside_holds_up_nothing_and_costs_no_attempt(house: House) -> None:
+    [aside, behind] = await house.put("a", "a")
+    [claim] = await house.service.claim(10, worker="w")
+    await house.service.put_aside(claim, 60.0, reason="not here")
+    assert [job.id for job in (await house.claim()).jobs] == [behind]
+    record = await house.record(aside)
+    assert (record.attempt, record.reason, record.scheduled) == (0, "not here", True)
 
 
 # --- Burials

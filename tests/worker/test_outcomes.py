@@ -39,6 +39,15 @@ async def test_a_job_of_an_unknown_kind_is_deferred(house: House) -> None:
     assert 50 < await house.due_in() <= 60
 
 
+async def test_a_job_of_an_unknown_kind_holds_up_nothing_behind_it(house: House) -> None:
+    [unknown] = await house.put("a", kind="of.the.future")
+    known = await house.put("a", "a")
+    async with house.working(nothing):
+        await house.until_done(*known)
+        record = await house.until(unknown, lambda record: record.scheduled)
+    assert (record.ordering_key, record.attempt, record.reason) == ("a", 0, "no handler for this kind here")
+
+
 async def test_a_handler_over_its_deadline_is_tried_again(house: House) -> None:
     gate = Gate()
     [job_id] = await house.put(None)
