@@ -30,8 +30,7 @@ def add_parser(subparsers: Any) -> None:
         description="Shows what waits, what failed, and which processes were seen. With --exit-code it ends with 1\n"
         "when something is wrong, for monitoring: a role that is missing, gone or silent for "
         f"{SILENT_AFTER_SECONDS:g} s, a job or a\n"
-        "person that waited too long, dead letters, a log that a reader holds, a full "
-        "disk.",
+        "person that waited too long, dead letters, a log that a reader holds, a full disk.",
         epilog="examples:\n  convoq status --watch\n  convoq status --exit-code --max-wait 120 --max-dead 5",
     )
     parser.add_argument(

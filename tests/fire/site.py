@@ -20,7 +20,7 @@ import aiohttp
 from convoq.channels.twilio.webhooks import inbound_url
 from convoq.clock import since_boot
 from convoq.loopback.environment import environment, free_port, without_settings
-from convoq.loopback.waiting import until
+from convoq.loopback.waiting import answers, until
 from tests.fire.peers import Model, Twilio
 from tests.fire.roles import SupervisedRole
 
@@ -86,7 +86,7 @@ class Site:
         await self.until(lambda: all(role.ready for role in self.roles.values()), "all roles are at work")
         url = f"http://127.0.0.1:{self.port}/readyz"
         async with aiohttp.ClientSession() as session:
-            await until(lambda: _answers(session, url), timeout=STATE_TIMEOUT, pause=0.05)
+            await until(lambda: answers(session, url), timeout=STATE_TIMEOUT, pause=0.05)
 
     async def drain(self) -> list[int | None]:
         """Lets everything come to its end, then stops the processes in order; their exit codes."""
@@ -177,11 +177,3 @@ def _holds(condition: Callable[[], bool]) -> bool:
         return condition()
     except (OSError, sqlite3.Error):
         return False  # the file is not there yet, or locked
-
-
-async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
-    try:
-        async with session.get(url) as response:
-            return response.status == 200
-    except aiohttp.ClientError:
-        return False

@@ -20,7 +20,7 @@ from convoq.loopback.environment import environment, free_port, without_settings
 from convoq.loopback.messages import Answer
 from convoq.loopback.process import RoleProcess
 from convoq.loopback.twilio import LoopbackTwilio
-from convoq.loopback.waiting import until
+from convoq.loopback.waiting import answers, until
 
 ROOT_PATH = {"PYTHONPATH": str(Path(__file__).parents[2])}
 NUMBER = "whatsapp:+15550009999"
@@ -76,7 +76,7 @@ class Site:
 
         async def is_ready() -> bool:
             assert process is None or process.exit_code is None, process.output
-            return await _is_ready(session, f"http://127.0.0.1:{self.port}/readyz")
+            return await answers(session, f"http://127.0.0.1:{self.port}/readyz")
 
         async with aiohttp.ClientSession() as session:
             await until(is_ready, timeout=LONGEST_WAIT)
@@ -139,11 +139,3 @@ def _settings(directory: Path, twilio: LoopbackTwilio, port: int) -> dict[str, s
         "CONVOQ_CONVERSATION__MAX_WAIT": "5",
         "CONVOQ_LOG__FORMAT": "json",
     }
-
-
-async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
-    try:
-        async with session.get(url) as response:
-            return response.status == 200
-    except aiohttp.ClientError:
-        return False
