@@ -178,7 +178,7 @@ async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
 
 def run_on_port(port: int, directory: Path) -> tuple[int, str]:
     ended = subprocess.run(
-        [sys.executable, "-c", RUN.replace("port=0", f"port={port}")], cwd=directory, capture_output=True, text=True,
+        [sys.executable, "-c", RUN, str(port)], cwd=directory, capture_output=True, text=True,
         env={**os.environ, "TMPDIR": str(directory)}, timeout=20, check=False,
     )  # fmt: skip
     return ended.returncode, ended.stderr

@@ -108,7 +108,6 @@ class PhonePage:
             token=self._guard.token,
             model=self._model,
             slow_seconds=SLOW_SECONDS,
-            longest_text=LONGEST_TEXT,
         )
         return web.Response(text=html, content_type="text/html")
 
@@ -129,6 +128,7 @@ class PhonePage:
         ]
         worker = self._worker
         return {
+            "token": self._guard.token,
             "counters": view.counters(found, queued),
             "worker": {
                 "state": worker.state,
@@ -155,7 +155,11 @@ class PhonePage:
     async def _write(self, request: web.Request) -> web.Response:
         phone = self._phone(request)
         text = (await request.post()).get("text", "")
-        if isinstance(text, str) and (text := text.strip()[:LONGEST_TEXT]):
+        text = text.strip() if isinstance(text, str) else ""
+        if len(text) > LONGEST_TEXT:
+            limit = f"Twilio delivers at most {LONGEST_TEXT:,} in one message"
+            return web.Response(status=422, text=f"Not sent: {len(text):,} characters, and {limit}\n")
+        if text:
             await self._actions.write(phone, text)
         return self._done(request, phone)
 

@@ -19,7 +19,7 @@ import sys
 from convoq.dev.command import run
 from convoq.errors import ConvoqError
 try:
-    run(None, port=0)
+    run(None, port=int(sys.argv[1]))
 except ConvoqError as error:
     sys.exit(f"convoq: {error}")
 """
@@ -36,11 +36,11 @@ class DevProcess(RoleProcess):
 
 
 @asynccontextmanager
-async def dev_process(directory: Path, **environ: str) -> AsyncIterator[DevProcess]:
+async def dev_process(directory: Path, *, port: int = 0, **environ: str) -> AsyncIterator[DevProcess]:
     """Inside, its page answers. All of its files are below `directory`."""
     process = DevProcess(
         "dev", {**os.environ, "TMPDIR": str(directory), "CONVOQ_CONVERSATION__QUIET_WINDOW": "0.4", **environ},
-        command=(sys.executable, "-c", RUN), directory=directory, log=directory / "dev.log",
+        command=(sys.executable, "-c", RUN, str(port)), directory=directory, log=directory / "dev.log",
     )  # fmt: skip
     try:
         await process.start()

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
+from convoq.loopback.environment import free_port
 from tests.dev.page.phone_page import DevProcess, dev_process
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -208,6 +210,42 @@ async def test_what_people_write_is_text_and_nothing_else(open_page: Open) -> No
     await page.reload()
     await expect(phone(page, CHLOE).locator(".mine .bubble p").last).to_have_text(text)
     assert await page.locator(".phones img").count() == 0
+
+
+async def test_a_text_too_long_for_twilio_is_given_back_with_the_reason(dev: DevProcess, browser: Browser) -> None:
+    async with await browser.new_context() as context:
+        page = await context.new_page()
+        await page.goto(dev.url)
+        said = await phone(page, BEN).locator(".mine").count()
+        await write(page, BEN, "x" * 5000)
+        await expect(page.locator("#link")).to_have_text(
+            "Not sent: 5,000 characters, and Twilio delivers at most 1,600 in one message", timeout=SOON
+        )
+        await expect(page.locator("#text-2")).to_have_value("x" * 5000)
+        assert await phone(page, BEN).locator(".mine").count() == said
+
+
+async def test_a_page_says_that_convoq_dev_has_stopped_keeps_the_text_and_goes_on_with_the_next_run(
+    browser: Browser, tmp_path: Path
+) -> None:
+    port = free_port()
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    async with await browser.new_context() as context:
+        page = await context.new_page()
+        async with dev_process(first, port=port) as process:
+            await page.goto(process.url)
+            await expect(page.locator("body")).to_have_attribute("data-connected", "yes", timeout=SOON)
+        await expect(page.locator("#link")).to_be_in_viewport(timeout=SOON)
+        await expect(page.locator("#link")).to_contain_text("convoq dev has stopped", timeout=SOON)
+        await write(page, ANA, "Thanks!")
+        await expect(page.locator("#link")).to_contain_text("Not sent", timeout=SOON)
+        await expect(page.locator("#text-1")).to_have_value("Thanks!")
+        async with dev_process(second, port=port):
+            await expect(page.locator("#link")).to_have_text("", timeout=SOON)
+            await page.press("#text-1", "Enter")
+            await expect(phone(page, ANA).locator(".theirs")).to_contain_text("You are welcome", timeout=SOON)
 
 
 async def test_the_page_works_with_the_keyboard_alone(open_page: Open) -> None:

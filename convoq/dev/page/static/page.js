@@ -2,13 +2,20 @@
 
 const stream = new EventSource("/events");
 stream.addEventListener("state", (event) => show(JSON.parse(event.data)));
-stream.addEventListener("open", () => say("link", ""));
-stream.addEventListener("error", () => say("link", "Not connected: convoq dev has stopped or is starting."));
+stream.addEventListener("open", () => connected(true));
+stream.addEventListener("error", () => connected(false));
 addEventListener("pagehide", () => stream.close());
 addEventListener("submit", submit);
 document.querySelectorAll(".chat").forEach(toEnd);
 
+function connected(yes) {
+  document.body.dataset.connected = yes ? "yes" : "no";
+  say("link", yes ? "" : "Not connected: convoq dev has stopped or is starting.");
+}
+
 function show(state) {
+  // The page may be older than the run that it is connected to.
+  for (const input of document.querySelectorAll("input[name=token]")) input.value = state.token;
   for (const [name, value] of Object.entries(state.counters)) showCounter(name, value);
   for (const [name, value] of Object.entries(state.faults)) showFault(name, value);
   showWorker(state.worker);
@@ -81,17 +88,21 @@ async function submit(event) {
   event.preventDefault();
   const body = new URLSearchParams(new FormData(form));
   const text = form.querySelector("input[name=text]");
+  const written = text?.value;
   if (text) {
-    if (!text.value.trim()) return;
+    if (!written.trim()) return;
     text.value = "";
     toEnd(form.closest(".screen").querySelector(".chat"));
   }
   try {
     const answer = await fetch(form.action, { method: "POST", body, headers: { "X-Requested-With": "fetch" } });
     say("link", answer.ok ? "" : (await answer.text()).trim());
+    if (answer.ok) return;
   } catch {
     say("link", "Not sent: convoq dev does not answer.");
   }
+  // Unless the next message has been begun meanwhile.
+  if (text && !text.value) text.value = written;
 }
 
 function toEnd(chat) {
