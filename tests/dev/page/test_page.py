@@ -248,6 +248,16 @@ async def test_a_page_says_that_convoq_dev_has_stopped_keeps_the_text_and_goes_o
             await expect(phone(page, ANA).locator(".theirs")).to_contain_text("You are welcome", timeout=SOON)
 
 
+async def test_right_to_left_text_ends_on_its_left(open_page: Open) -> None:
+    page = await open_page()
+    before = await phone(page, ANA).locator(".mine").count()
+    await write(page, ANA, "שלום!")
+    await expect(phone(page, ANA).locator(".mine")).to_have_count(before + 1, timeout=SOON)
+    first, last = await phone(page, ANA).locator(".mine .bubble p").last.evaluate(ENDS)
+    assert last < first
+    await settled(page)
+
+
 async def test_the_page_works_with_the_keyboard_alone(open_page: Open) -> None:
     page = await open_page()
     before = await replies(page, ANA)
@@ -297,6 +307,15 @@ async def test_every_control_has_a_name_and_every_input_a_label(open_page: Open)
     assert await page.evaluate(NAMELESS) == []
 
 
+# Where the first and the last character of a text stand.
+ENDS = """
+    (one) => [0, one.firstChild.length - 1].map((at) => {
+        const range = document.createRange();
+        range.setStart(one.firstChild, at);
+        range.setEnd(one.firstChild, at + 1);
+        return range.getBoundingClientRect().left;
+    })
+"""
 NAMELESS = """
     () => [...document.querySelectorAll("button, input:not([type=hidden]), a")]
         .filter((one) => !(one.innerText || "").trim() && !one.textContent.trim() && !(one.labels && one.labels.length))
