@@ -15,7 +15,7 @@ from benchmarks import child, messages
 from benchmarks.figure import Bar, Column, Figure, Metrics, Outcome, Sample, Series, Setting
 from benchmarks.rounds import fdatasync_ms, scratch
 from convoq.db import Database
-from convoq.jobs import PEOPLE, ProcessAiResponse
+from convoq.jobs import INTAKE, ReceiveMessage
 from convoq.queue.sqlite.backend import SqliteQueue
 
 BATCH: Final = 8
@@ -97,7 +97,7 @@ class _Queue:
     async def cycle(self) -> tuple[float, float]:
         """Seconds of one claim of BATCH lanes, and of their acks together."""
         started = time.perf_counter()
-        claims = await self._backend.claim(BATCH, lease=LEASE, worker="bench")
+        claims = await self._backend.claim(0, lease=LEASE, worker="bench", reserve=BATCH)
         claimed = time.perf_counter()
         await asyncio.gather(*(self._backend.ack(one) for one in claims))
         acked = time.perf_counter()
@@ -118,13 +118,13 @@ async def _open(path: Path, counts: Mapping[str, int], more: int, stack: AsyncEx
 
 def _fill(connection: sqlite3.Connection, counts: Mapping[str, int], now: int) -> None:
     payload = messages.jobs(1, seed=7, people=1)[0].payload
-    common = {"kind": ProcessAiResponse.kind, "payload": payload, "priority": PEOPLE, "now": now}
+    common = {"kind": ReceiveMessage.kind, "payload": payload, "priority": INTAKE, "now": now}
     connection.execute(
         HELD_LANE_ROWS, {"count": min(HELD_LANES, counts.get("held", 0)), "due": now + int(LEASE * 1000)}
     )
     connection.execute(HELD_JOBS, {**common, "count": counts.get("held", 0), "lanes": HELD_LANES})
     connection.execute(FINISHED_JOBS, {**common, "count": counts.get("finished", 0)})
-    connection.execute(READY_LANES, {"count": counts["ready"], "priority": PEOPLE, "now": now})
+    connection.execute(READY_LANES, {"count": counts["ready"], "priority": INTAKE, "now": now})
     connection.execute(READY_JOBS, {**common, "count": counts["ready"]})
 
 

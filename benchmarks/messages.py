@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 
 from convoq.channels.twilio.signature import SIGNATURE_HEADER, sign
-from convoq.jobs import PEOPLE, NewJob, ProcessAiResponse, conversation_key
+from convoq.jobs import INTAKE, NewJob, ReceiveMessage, receive_key
 
 ACCOUNT_SID = "AC" + "0" * 31 + "7"
 AUTH_TOKEN = "benchmark" + "0" * 23
@@ -64,11 +64,11 @@ def jobs(count: int, *, seed: int, people: int) -> list[NewJob]:
 def _job(form: Form) -> NewJob:
     fields = dict(form)
     return NewJob(
-        kind=ProcessAiResponse.kind,
+        kind=ReceiveMessage.kind,
         payload=json.dumps({"channel": "twilio", "form": form}, separators=(",", ":")),
-        ordering_key=conversation_key("twilio", fields["To"], fields["From"]),
+        ordering_key=receive_key("twilio", fields["To"], fields["From"]),
         dedup_key=f"twilio:inbound:{ACCOUNT_SID}:{fields['MessageSid']}",
-        priority=PEOPLE,
+        priority=INTAKE,
     )
 
 

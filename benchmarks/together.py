@@ -18,7 +18,7 @@ from benchmarks.stats import percentile
 from convoq.db import Database, Unit
 from convoq.db.writer import Settle, always
 from convoq.handlers.base import ClaimContext, Handlers
-from convoq.jobs import ProcessAiResponse
+from convoq.jobs import ReceiveMessage
 from convoq.queue.base import JobFilter, JobState
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
@@ -104,7 +104,7 @@ async def work(*, directory: str) -> dict[str, object]:
     async with await TimedDatabase.open(Path(directory) / "convoq.db") as database:
         backend = SqliteQueue(database)
         queue = QueueService(backend, QueueSettings())
-        handlers = Handlers({ProcessAiResponse.kind: _do_nothing})
+        handlers = Handlers({ReceiveMessage.kind: _do_nothing})
         worker = Worker(queue, handlers, name="bench", concurrency=8, deadline=60.0, drain_timeout=5.0)
         working = asyncio.create_task(worker.run(stopping))
         ready()

@@ -40,6 +40,10 @@ class LeaseLost(ConvoqError):
     """The claim is no longer ours: its lease ran out and another worker may hold the lane."""
 
 
+class Fenced(ConvoqError):
+    """Another turn of this thread has begun since: this one may not write any more."""
+
+
 # What a handler may raise to say how its job ends. Anything else it raises means: retry with backoff.
 
 

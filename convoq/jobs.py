@@ -21,6 +21,7 @@ INTAKE_KIND: Final = "receive_message"  #: of this kind alone: it has slots of i
 RESERVED: Final = "~"  #: what no ordering key may begin with: lanes of the queue's own do
 LONGEST_DELAY: Final = 10 * 366 * 86_400.0
 MOST_ATTEMPTS: Final = 100
+RECEIVE_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,7 @@ class Payload(BaseModel):
         dedup_key: str | None = None,
         delay: float = 0.0,
         priority: int = NORMAL,
+        max_attempts: int | None = None,
     ) -> NewJob:
         """This payload as a job to enqueue."""
         return NewJob(
@@ -81,15 +83,23 @@ class Payload(BaseModel):
             dedup_key=dedup_key,
             delay=delay,
             priority=priority,
+            max_attempts=max_attempts,
         )
 
 
-class ProcessAiResponse(Payload):
+class ReceiveMessage(Payload):
     """A message that a person wrote to us: the webhook's form exactly as received, in its order."""
 
-    kind: ClassVar[str] = "process_ai_response"
+    kind: ClassVar[str] = "receive_message"
     channel: str = "twilio"
     form: tuple[tuple[str, str], ...]
+
+
+class ProcessAiResponse(Payload):
+    """A turn of one thread: what waits there is answered. It says only where to look; the store says what waits."""
+
+    kind: ClassVar[str] = "process_ai_response"
+    thread: int  #: its id in the store
 
 
 class RecordDeliveryStatus(Payload):
@@ -123,6 +133,12 @@ class ProcessExpired(Payload):
     kind: ClassVar[str] = "process_expired"
 
 
+class WakeThreads(Payload):
+    """Give a turn to each thread in which something has waited for a while that no job comes for."""
+
+    kind: ClassVar[str] = "wake_threads"
+
+
 class Housekeeping(Payload):
     """Prune what is past its retention and keep the database file tidy."""
 
@@ -131,29 +147,39 @@ class Housekeeping(Payload):
 
 BUILT_IN: Final[dict[str, type[Payload]]] = {
     model.kind: model
-    for model in (ProcessAiResponse, RecordDeliveryStatus, SendMessage, ProcessIdle, ProcessExpired, Housekeeping)
+    for model in (
+        *(ReceiveMessage, ProcessAiResponse, SendMessage, RecordDeliveryStatus),
+        *(ProcessIdle, ProcessExpired, WakeThreads, Housekeeping),
+    )
 }
 
 
-def conversation_key(channel: str, our_address: str, address: str) -> str:
-    """The ordering key of one person's conversation with one of our addresses."""
-    return f"{channel}|{our_address}|{address}"
+def receive_key(channel: str, our_address: str, address: str) -> str:
+    """The ordering key of what one person writes to one of our addresses."""
+    return f"in|{channel}|{our_address}|{address}"
 
 
-def _lane_of(payload: Payload) -> str | None:
-    """The conversation's lane of a message, either way: nothing may be said to one person in two places at a time."""
-    if isinstance(payload, SendMessage):
-        return conversation_key(payload.channel, payload.our_address, payload.address)
-    if isinstance(payload, ProcessAiResponse):
-        fields = dict(payload.form)
-        return conversation_key(payload.channel, fields.get("To", ""), fields.get("From", ""))
-    return None
+def turn_key(channel: str, our_address: str, address: str) -> str:
+    """The ordering key of what we say to one person from one of our addresses: never in two places at a time."""
+    return f"turn|{channel}|{our_address}|{address}"
+
+
+def turn_job(thread_id: int, lane: str) -> NewJob:
+    """A turn of the thread whose lane that is."""
+    # The store counts how often a message was tried.
+    return ProcessAiResponse(thread=thread_id).job(ordering_key=lane, priority=PEOPLE, max_attempts=MOST_ATTEMPTS)
+
+
+def receive_job(payload: ReceiveMessage, our_address: str, address: str, *, dedup_key: str | None = None) -> NewJob:
+    """A form that a person's message came in. Tried a few times only: a STOP may stand behind it."""
+    key = receive_key(payload.channel, our_address, address)
+    return payload.job(ordering_key=key, dedup_key=dedup_key, priority=INTAKE, max_attempts=RECEIVE_ATTEMPTS)
 
 
 def message_job(our_address: str, address: str, body: str, *, dedup_key: str | None = None) -> NewJob:
-    """A message of our own to one person as a job in their conversation's lane."""
+    """A message of our own to one person as a job in their thread's lane."""
     payload = SendMessage(our_address=our_address, address=address, body=body)
-    return payload.job(ordering_key=conversation_key(payload.channel, our_address, address), dedup_key=dedup_key)
+    return payload.job(ordering_key=turn_key(payload.channel, our_address, address), dedup_key=dedup_key)
 
 
 def _json(payload: dict[str, object]) -> str:
@@ -177,12 +203,17 @@ def raw_job(
 ) -> NewJob:
     """A job of any kind, the user's own included. A built-in kind is checked against its model (ValueError).
 
-    Messages always stand in their conversation's lane: that keeps them in order and from being sent twice.
+    Messages always stand in their thread's lane: that keeps them in order and from being sent twice.
     """
+    if kind == ProcessAiResponse.kind:
+        raise ValueError("a turn is enqueued with the message that waits for it; wake_threads looks for forgotten ones")
     if kind in BUILT_IN:
         model = BUILT_IN[kind].model_validate(payload)
-        ordering_key = _lane_of(model) or ordering_key
+        if isinstance(model, ReceiveMessage):
+            fields = dict(model.form)
+            return receive_job(model, fields.get("To", ""), fields.get("From", ""), dedup_key=dedup_key)
         if isinstance(model, SendMessage):
+            ordering_key = turn_key(model.channel, model.our_address, model.address)
             payload = payload | {"body": model.body}
     return NewJob(
         kind=kind,

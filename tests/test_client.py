@@ -70,11 +70,11 @@ async def test_a_delay_holds_a_job_back(config: Path) -> None:
     assert 3590 < due <= 3600
 
 
-async def test_a_message_stands_in_its_conversations_lane(config: Path) -> None:
+async def test_a_message_stands_in_its_threads_lane(config: Path) -> None:
     async with convoq.connect(config) as client:
         await client.send(**SMS)
     [job] = jobs(config)
-    assert (job["kind"], job["lane"]) == ("send_message", "twilio|+15550009999|+15551230001")
+    assert (job["kind"], job["lane"]) == ("send_message", "turn|twilio|+15550009999|+15551230001")
     assert json.loads(job["payload"])["body"] == "your order is ready"
 
 

@@ -1,4 +1,4 @@
-"""Messages stand in their conversation's lane, whichever way they come into the queue."""
+"""Messages stand in their thread's lane, whichever way they come into the queue."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ import json
 
 import pytest
 
-from convoq.jobs import INTAKE, NewJob, SendMessage, conversation_key, raw_job
+from convoq.jobs import INTAKE, NORMAL, NewJob, SendMessage, raw_job, receive_key, turn_key
 
 PAYLOAD = {"our_address": "+15550009999", "address": "+15551230001", "body": "hello"}
-LANE = conversation_key("twilio", "+15550009999", "+15551230001")
+LANE = turn_key("twilio", "+15550009999", "+15551230001")
 
 
-def test_a_message_without_a_key_stands_in_its_conversations_lane() -> None:
+def test_a_message_without_a_key_stands_in_its_threads_lane() -> None:
     assert raw_job("send_message", dict(PAYLOAD)).ordering_key == LANE
 
 
-def test_no_other_key_takes_a_message_out_of_its_conversations_lane() -> None:
+def test_no_other_key_takes_a_message_out_of_its_threads_lane() -> None:
     assert raw_job("send_message", dict(PAYLOAD), ordering_key="mine").ordering_key == LANE
 
 
-def test_a_webhooks_form_stands_in_its_conversations_lane() -> None:
+def test_a_webhooks_form_stands_in_a_lane_of_its_thread_and_waits_behind_no_turn() -> None:
     form = [("From", "+15551230001"), ("To", "+15550009999"), ("MessageSid", "SM1")]
-    assert raw_job("process_ai_response", {"form": form}).ordering_key == LANE
+    job = raw_job("receive_message", {"form": form}, ordering_key="mine", priority=NORMAL)
+    assert job.ordering_key == receive_key("twilio", "+15550009999", "+15551230001")
+    assert (job.priority, job.max_attempts) == (INTAKE, 3)
+
+
+def test_a_turn_is_not_enqueued_by_hand() -> None:
+    with pytest.raises(ValueError, match="wake_threads"):
+        raw_job("process_ai_response", {"thread": 1})
 
 
 def test_a_message_cannot_be_delayed_out_of_its_order() -> None:

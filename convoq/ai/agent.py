@@ -116,6 +116,7 @@ class AgentResponder:
         return TurnModel(
             persona_agent.candidates,
             record=lambda call: self._record(context, call),
+            acts=context.acted.set,
             timeout=self._ai.timeout,
             ends_at=self._clock() + TURN_TIMEOUTS * self._ai.timeout,
             clock=self._clock,

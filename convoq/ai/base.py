@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from convoq.errors import RetryLater
@@ -25,7 +26,7 @@ class ContextLine:
 
     author: Author
     text: str
-    at: int  #: ms on the queue's clock, which is near the wall's
+    at: int  #: ms on the wall clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,8 @@ class ReplyContext:
     contact_name: str | None
     lines: tuple[ContextLine, ...]  #: oldest first
     record: Callable[[ModelCall], Awaitable[None]]  #: stores a call as soon as it ended
+    #: To be set before a tool acts outside: from then on the answer is not given up for a newer message.
+    acted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class TurnModel(WrapperModel):
     Each request has `timeout` seconds, and none outlasts `ends_at` (seconds on `clock`). A context that overflows is
     halved once, an empty or unusable answer asked for once more; then comes the next candidate. When none answers,
     raises AccountRefused if a mended account would help, RetryLater if time may, else Unrecoverable with what to check.
-    `record` gets every request, cut off ones too.
+    `record` gets every request, cut off ones too; `acts` is called before tools that an answer asks for are run.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class TurnModel(WrapperModel):
         candidates: Sequence[Candidate],
         *,
         record: Callable[[ModelCall], Awaitable[None]],
+        acts: Callable[[], None],
         timeout: float,
         ends_at: float,
         clock: Callable[[], float],
@@ -64,6 +65,7 @@ class TurnModel(WrapperModel):
         self.answered_by: str = candidates[0].label
         self._candidates = candidates
         self._record = record
+        self._acts = acts
         self._timeout = timeout
         self._ends_at = ends_at
         self._clock = clock
@@ -81,6 +83,8 @@ class TurnModel(WrapperModel):
             answer = await self._ask(candidate, messages, model_settings, model_request_parameters)
             if isinstance(answer, ModelResponse):
                 self.answered_by = candidate.label
+                if answer.tool_calls:
+                    self._acts()
                 return answer
             failures.append((candidate, answer))
         raise _final_error(failures)

@@ -8,7 +8,7 @@ from convoq.channels.twilio.errors import meaning
 from convoq.cli.terminal.output import colored
 from convoq.cli.terminal.table import print_table
 from convoq.conversations.queries import Line, Summary, Transcript, Transition, delivery_of
-from convoq.conversations.records import Conversation, OutboxRow
+from convoq.conversations.records import Conversation, Message, OutboxRow
 from convoq.conversations.states import Outcome
 from convoq.monitoring.documents import last_line
 from convoq.monitoring.transcripts import is_unanswered
@@ -56,7 +56,7 @@ def _preview(last: Line | None, full: bool) -> str:
     return f"{NAMES[last.message.author]}: {text if full else masked(text)}{f' [{fate}]' if fate else ''}"
 
 
-def print_transcript(transcript: Transcript, jobs: Mapping[str, JobRecord], *, now: int) -> None:
+def print_transcript(transcript: Transcript, jobs: Mapping[int, JobRecord], *, now: int) -> None:
     """The head, then everything in the order of its time."""
     conversation, contact = transcript.conversation, transcript.conversation.contact
     name = f"{contact.name}, " if contact.name else ""
@@ -90,12 +90,12 @@ def _costs(transcript: Transcript) -> str:
 Block = tuple[int, int, list[str]]  # when, which of those at the same time, the lines
 
 
-def _message_blocks(transcript: Transcript, jobs: Mapping[str, JobRecord]) -> Iterator[Block]:
+def _message_blocks(transcript: Transcript, jobs: Mapping[int, JobRecord]) -> Iterator[Block]:
     for index, line in enumerate(transcript.lines):
         yield line.message.at, 2 * index, list(_message_lines(line, jobs))
 
 
-def _message_lines(line: Line, jobs: Mapping[str, JobRecord]) -> Iterator[str]:
+def _message_lines(line: Line, jobs: Mapping[int, JobRecord]) -> Iterator[str]:
     message = line.message
     color = "green" if message.author == "ai" else "bold"
     yield f"{local_time(message.at)}  {colored(color, NAMES[message.author])}  {colored('dim', f'#{message.id}')}"
@@ -114,28 +114,21 @@ def _indented(text: str) -> Iterator[str]:
         yield MARGIN + harmless(line.removesuffix("\r"))
 
 
-def _outcome(line: Line, jobs: Mapping[str, JobRecord]) -> str:
+def _outcome(line: Line, jobs: Mapping[int, JobRecord]) -> str:
     message = line.message
     if is_unanswered(line):
-        return _unanswered(line, jobs.get(message.job_id or ""))
+        return _unanswered(message, jobs.get(message.id))
     return f"answered by #{message.answered_by}" if message.answered_by is not None else str(message.outcome)
 
 
-def _unanswered(line: Line, job: JobRecord | None) -> str:
+def _unanswered(message: Message, job: JobRecord | None) -> str:
     """Whether an answer may still come, and if not, why and what brings it."""
-    name = f"job {line.message.job_id}"
-    if job is None:
-        return {
-            Outcome.FAILED: f"not answered: {name} failed and was discarded",
-            Outcome.CANCELLED: f"not answered: {name} was cancelled",
-        }.get(line.message.outcome, "waits for its answer")  # type: ignore[arg-type] # None waits
-    match job.state:
-        case JobState.DEAD:
-            return f"not answered: {last_line(job.error)} ({name} failed for good: convoq jobs retry {job.id})"
-        case JobState.CANCELLED:
-            return f"not answered: {name} was cancelled (convoq jobs retry {job.id})"
-    cause = job.reason or last_line(job.error)
-    return f"waits for its answer ({name}: {cause})" if cause else f"waits for its answer ({name})"
+    if message.outcome is None:
+        cause = None if job is None else job.reason or last_line(job.error)
+        name = "" if job is None else f" (job {job.id}: {cause})" if cause else f" (job {job.id})"
+        return f"waits for its answer{name}"
+    remedy = f" (convoq jobs retry {job.id})" if job is not None and job.state is not JobState.DONE else ""
+    return f"not answered: {message.reason or message.outcome}{remedy}"
 
 
 def _part(part: OutboxRow, parts: int) -> str:
@@ -157,8 +150,8 @@ def _part_color(part: OutboxRow) -> str:
 
 def _draft_blocks(transcript: Transcript) -> Iterator[Block]:
     for index, draft in enumerate(sorted(transcript.drafts, key=lambda draft: draft.at)):
-        what = "draft, given up for newer messages" if draft.state == "superseded" else "draft, not yet a reply"
-        head = f"{local_time(draft.at)}  {colored('yellow', what)}  {colored('dim', f'for #{draft.through}')}"
+        what = colored("yellow", "draft, given up for newer messages")
+        head = f"{local_time(draft.at)}  {what}  {colored('dim', f'for #{draft.through}')}"
         yield draft.at, 2 * index + 1, [head, *_indented(draft.text)]
 
 

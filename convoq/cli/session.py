@@ -84,10 +84,14 @@ async def open_queue(options: Options) -> AsyncIterator[tuple[Database, QueueSer
 @asynccontextmanager
 async def open_jobs(options: Options) -> AsyncIterator[tuple[Database, JobAdmin]]:
     """The same with its jobs, for commands that show or change them."""
-    from convoq.conversations.settling import settle
+    from convoq.clock import WallClock
+    from convoq.conversations.settling import Settling
     from convoq.queue import opening
 
-    async with open_existing(options) as database, opening.open_queue(database, settle) as opened:
+    async with (
+        open_existing(options) as database,
+        opening.open_queue(database, Settling(database.clock, WallClock())) as opened,
+    ):
         yield database, opened.jobs
 
 

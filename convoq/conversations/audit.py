@@ -24,11 +24,10 @@ def sent_without_id(tx: Transaction) -> int:
 
 
 UNANSWERED = """
-    SELECT c.lane, count(*) FROM conversations AS c JOIN messages AS m ON m.conversation_id = c.id
-    WHERE c.status <> 'closed' AND m.id > c.answered_through AND m.direction = 'in' AND m.outcome IS NULL
-    GROUP BY c.lane
+    SELECT t.lane, count(*) FROM messages AS m CROSS JOIN threads AS t ON t.id = m.thread_id
+    WHERE m.direction = 'in' AND m.outcome IS NULL GROUP BY t.lane
 """
 UNSENT = """
-    SELECT c.lane, count(*) FROM outbox AS o JOIN conversations AS c ON c.id = o.conversation_id
-    WHERE o.state IN ('ready', 'sending', 'ambiguous') GROUP BY c.lane
+    SELECT t.lane, count(*) FROM outbox AS o CROSS JOIN threads AS t ON t.id = o.thread_id
+    WHERE o.state IN ('ready', 'sending', 'ambiguous') GROUP BY t.lane
 """

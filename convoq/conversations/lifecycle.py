@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from convoq.conversations.states import CloseReason, Owner, Status, check_transition
 from convoq.db import Database
 from convoq.db.transaction import Transaction
 
-Busy = Callable[[Sequence[str]], Awaitable[set[str]]]  #: which of these lanes have jobs waiting
-
 
 class Lifecycle:
     """What upkeep does to silent conversations. Safe to repeat; one transaction a batch.
 
-    A conversation is not silent while a part is to be sent or, as `busy` says, a job of its lane waits.
+    A conversation is not silent while a message in its thread waits or a part of ours is to be sent.
     """
 
-    def __init__(self, database: Database, busy: Busy) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._busy = busy
 
     async def mark_idle(self, *, silent_for: float, limit: int) -> int:
         """At most `limit` active conversations, silent for that many seconds, become idle; how many did."""
@@ -36,30 +33,30 @@ class Lifecycle:
     async def _move(
         self, before: Status, after: Status, reason: CloseReason | None, silent_for: float, limit: int
     ) -> int:
-        moved, through = 0, (-1, -1)
         silent_since = self._database.clock.now() - round(silent_for * 1000)
-        why = f"silent for {silent_for:g} s"
-        while moved < limit and (found := await self._database.read(find_silent, before, silent_since, through, limit)):
-            busy = await self._busy([silent.lane for silent in found])
-            quiet = [silent for silent in found if silent.lane not in busy][: limit - moved]
-            # The time after the look: a message that came since then was accepted before the closing, and reopens it.
-            now = self._database.clock.now()
-            moved += await self._database.write(move_silent, quiet, before, after, reason, why, now)
-            through = (found[-1].last_message_at, found[-1].id)
-        return moved
+        found = await self._database.read(find_silent, before, silent_since, limit)
+        if not found:
+            return 0
+
+        def unit(tx: Transaction) -> int:
+            # The time of the move itself: a message accepted before it and recorded after it reopens the conversation.
+            return move_silent(
+                tx, found, before, after, reason, f"silent for {silent_for:g} s", self._database.clock.now()
+            )
+
+        return await self._database.write(unit)
 
 
 class Silent(NamedTuple):
     """A conversation in which nothing was said for a while."""
 
     id: int
-    lane: str
     last_message_at: int
 
 
-def find_silent(tx: Transaction, status: Status, since: int, through: tuple[int, int], limit: int) -> list[Silent]:
-    """The longest silent first, from `through` (last_message_at, id) on."""
-    return [Silent(*row) for row in tx.execute(SILENT, (status, since, *through, limit))]
+def find_silent(tx: Transaction, status: Status, since: int, limit: int) -> list[Silent]:
+    """The longest silent first."""
+    return [Silent(*row) for row in tx.execute(SILENT, (status, since, limit))]
 
 
 def move_silent(
@@ -75,14 +72,11 @@ def move_silent(
     return len(unchanged)
 
 
-def open_conversation(
-    tx: Transaction, contact_id: int, our_address: str, lane: str, at: int, now: int, *, who: str
-) -> int:
-    """The person's open conversation, made active; reopened or begun where there is none."""
+def open_conversation(tx: Transaction, thread_id: int, at: int, now: int, *, who: str) -> int:
+    """The thread's open conversation, made active; reopened or begun where there is none."""
     last = tx.execute(
-        """SELECT id, status, closed_reason, closed_at FROM conversations
-           WHERE contact_id = ? AND our_address = ? ORDER BY id DESC LIMIT 1""",
-        (contact_id, our_address),
+        "SELECT id, status, closed_reason, closed_at FROM conversations WHERE thread_id = ? ORDER BY id DESC LIMIT 1",
+        (thread_id,),
     ).fetchone()
     if last is not None:
         conversation_id, status, reason, closed_at = last
@@ -92,20 +86,14 @@ def open_conversation(
             move(tx, conversation_id, Status.ACTIVE, who=who, why="a message came", now=now)
         if status != Status.CLOSED or overtaken:
             return int(conversation_id)
-    return _begin(tx, contact_id, our_address, lane, at, last[0] if last else None, who, now)
+    return _begin(tx, thread_id, at, last[0] if last else None, who, now)
 
 
-def _begin(
-    tx: Transaction, contact_id: int, our_address: str, lane: str, at: int,
-    previous: int | None, who: str, now: int,
-) -> int:  # fmt: skip
-    # When the person wrote last goes with it: WhatsApp's window knows nothing of our conversations.
+def _begin(tx: Transaction, thread_id: int, at: int, previous: int | None, who: str, now: int) -> int:
     row = tx.execute(
-        """INSERT INTO conversations
-               (contact_id, our_address, lane, owner, status, opened_at, last_message_at, previous_id, last_inbound_at)
-           VALUES (:contact, :ours, :lane, 'ai', 'active', :at, :at, :previous,
-                   (SELECT last_inbound_at FROM conversations WHERE id = :previous)) RETURNING id""",
-        {"contact": contact_id, "ours": our_address, "lane": lane, "at": at, "previous": previous},
+        """INSERT INTO conversations (thread_id, owner, status, opened_at, last_message_at, previous_id)
+           VALUES (:thread, 'ai', 'active', :at, :at, :previous) RETURNING id""",
+        {"thread": thread_id, "at": at, "previous": previous},
     ).fetchone()
     log_transition(tx, row[0], now, who, "opened", (None, Owner.AI), (None, Status.ACTIVE))
     return int(row[0])
@@ -140,13 +128,15 @@ def log_transition(
     )
 
 
-SILENT = """
-    SELECT id, lane, last_message_at FROM conversations AS c
-    WHERE status = ? AND status <> 'closed' AND last_message_at <= ? AND (last_message_at, id) > (?, ?)
-    AND NOT EXISTS (SELECT 1 FROM outbox WHERE conversation_id = c.id AND state IN ('ready', 'sending', 'ambiguous'))
-    ORDER BY last_message_at, id LIMIT ?
+# In the words of the indexes of what waits and what pends.
+STILL = """
+    NOT EXISTS (SELECT 1 FROM messages AS m
+                WHERE m.thread_id = c.thread_id AND m.direction = 'in' AND m.outcome IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM outbox AS o
+                    WHERE o.thread_id = c.thread_id AND o.state IN ('ready', 'sending', 'ambiguous'))
 """
-UNCHANGED = """
-    SELECT 1 FROM conversations AS c WHERE id = ? AND status = ? AND last_message_at = ?
-    AND NOT EXISTS (SELECT 1 FROM outbox WHERE conversation_id = c.id AND state IN ('ready', 'sending', 'ambiguous'))
+SILENT = f"""
+    SELECT id, last_message_at FROM conversations AS c
+    WHERE status = ? AND status <> 'closed' AND last_message_at <= ? AND {STILL} ORDER BY last_message_at, id LIMIT ?
 """
+UNCHANGED = f"SELECT 1 FROM conversations AS c WHERE id = ? AND status = ? AND last_message_at = ? AND {STILL}"

@@ -2,55 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from convoq.channels.base import DeliveryStatus
+from convoq.clock import Clock
 from convoq.conversations import rows
+from convoq.conversations.lifecycle import open_conversation
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.rules import Refusal, may_send
+from convoq.conversations.threads import join_thread, require_token, take_token, upsert_contact
 from convoq.db import Database
 from convoq.db.transaction import Transaction
-from convoq.queue.base import Fence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """A message of our own to one person; `source` is what makes repeating it harmless."""
+
+    channel: str
+    our_address: str
+    address: str
+    text: str
+    parts: tuple[str, ...]
+    source: str
+
+
+class Announced(NamedTuple):
+    """An announcement that is on record, and the token under which it is delivered."""
+
+    thread_id: int
+    token: str
+    first: OutboxRow | Refusal | None  #: its first part, if that is being sent now
 
 
 class Outbox:
-    """Each method is one transaction, fsynced. A row goes `ready -> sending -> sent | failed | ambiguous`."""
+    """Each method is one transaction, fsynced. A row goes `ready -> sending -> sent | failed | ambiguous | cancelled`.
 
-    def __init__(self, database: Database) -> None:
+    What takes a token raises Fenced, and writes nothing, once another turn of the thread has begun.
+    """
+
+    def __init__(self, database: Database, wall: Clock) -> None:
         self._database = database
+        self._wall = wall
 
-    async def next_pending(self, conversation_id: int) -> tuple[OutboxRow, Conversation] | None:
-        """The oldest part not yet settled, of this conversation or an earlier one with the same person."""
-        return await self._database.read(next_pending, conversation_id)
+    async def next_pending(self, thread_id: int) -> tuple[OutboxRow, Conversation] | None:
+        """The thread's oldest part that is not yet settled."""
+        return await self._database.read(next_pending, thread_id)
 
-    async def mark_sending(self, row: OutboxRow, fence: Fence) -> OutboxRow | Refusal | None:
-        """Commits that a send is about to be tried, before it is; the row as it is now. Raises LeaseLost.
+    async def announce(self, announcement: Announcement) -> Announced:
+        """A message of our own in its thread, which from then on no turn before it may write to any more.
+
+        Its first part counts as being sent, unless another one pends or the rules forbid it.
+        """
+        return await self._database.write(announce, announcement, self._database.clock.now(), self._wall.now())
+
+    async def mark_sending(self, row: OutboxRow, token: str) -> OutboxRow | Refusal | None:
+        """Commits that a send is about to be tried, before it is; the row as it is now.
 
         A Refusal when the rules forbid it at that moment: then the message's parts from this one on have failed. None
         when the row is not ready any more: a status has proven an earlier send meanwhile.
         """
-        return await self._database.write(mark_sending, row, self._database.clock.now(), fence)
+        return await self._database.write(mark_sending, row, self._database.clock.now(), token)
 
     async def mark_sent(self, row: OutboxRow, provider_id: str, *, reconciled: bool = False) -> None:
-        """The channel has it. True whichever worker holds the claim, so no fence."""
+        """The channel has it. True whatever has become of the turn, so no token."""
         await self._database.write(mark_sent, row, provider_id, reconciled, self._database.clock.now())
 
-    async def mark_ready(self, row: OutboxRow, fence: Fence, *, because: str | None = None) -> None:
-        """Certainly not sent: it may be sent again."""
-        await self._database.write(mark_ready, row, because, fence)
+    async def mark_ready(self, row: OutboxRow, token: str, *, because: str | None = None) -> None:
+        """Certainly not sent: it may be sent again, unless it was revoked; then it is given up."""
+        await self._database.write(mark_ready, row, because, self._database.clock.now(), token)
 
-    async def mark_ambiguous(self, row: OutboxRow, fence: Fence, *, because: str) -> None:
+    async def mark_ambiguous(self, row: OutboxRow, token: str, *, because: str) -> None:
         """May have been sent: to be looked up before anything is sent again."""
-        await self._database.write(mark_ambiguous, row, because, fence)
+        await self._database.write(mark_ambiguous, row, because, token)
 
-    async def mark_failed(self, row: OutboxRow, fence: Fence, *, because: str, code: str | None) -> None:
+    async def mark_failed(self, row: OutboxRow, token: str, *, because: str, code: str | None) -> None:
         """Will never be sent, and neither will the message's later parts."""
-        await self._database.write(mark_failed, row, because, code, self._database.clock.now(), fence)
+        await self._database.write(mark_failed, row, because, code, self._database.clock.now(), token)
 
-    async def opt_out(self, conversation: Conversation) -> None:
+    async def opt_out(self, thread_id: int) -> None:
         """The channel says that the person has opted out."""
-        await self._database.write(opt_out, conversation.contact.id, self._database.clock.now())
+        await self._database.write(opt_out, thread_id, self._database.clock.now())
 
     async def unadopted(self, provider_ids: Iterable[str]) -> set[str]:
         """Those of the channel's ids that belong to no row yet."""
@@ -64,16 +99,73 @@ class Outbox:
         return await self._database.write(record_delivery, status, self._database.clock.now())
 
 
-def next_pending(tx: Transaction, conversation_id: int) -> tuple[OutboxRow, Conversation] | None:
-    row = tx.execute(f"{rows.OUTBOX} {PENDING}", (conversation_id,)).fetchone()
-    if row is None:
+def next_pending(tx: Transaction, thread_id: int) -> tuple[OutboxRow, Conversation] | None:
+    row = tx.execute(f"{rows.OUTBOX} WHERE o.thread_id = ? AND {rows.PENDS} ORDER BY o.id LIMIT 1", (thread_id,))
+    if (found := row.fetchone()) is None:
         return None
-    pending = rows.to_outbox_row(row)
+    pending = rows.to_outbox_row(found)
     return pending, rows.conversation(tx, pending.conversation_id)
 
 
-def mark_sending(tx: Transaction, row: OutboxRow, now: int, fence: Fence) -> OutboxRow | Refusal | None:
-    fence.check(tx)
+def announce(tx: Transaction, announcement: Announcement, now: int, wall_now: int) -> Announced:
+    contact_id = upsert_contact(tx, announcement.channel, announcement.address, None, now)
+    thread = join_thread(tx, contact_id, announcement.channel, announcement.our_address, announcement.address)
+    token = take_token(tx, thread.id)
+    known = tx.execute("SELECT 1 FROM messages WHERE source = ?", (announcement.source,)).fetchone()
+    if known is not None:
+        return Announced(thread.id, token, None)
+    free = not rows.pends(tx, thread.id)
+    conversation_id = open_conversation(tx, thread.id, now, now, who="system")
+    message_id = add_outgoing(
+        tx,
+        thread.id,
+        conversation_id,
+        "system",
+        announcement.source,
+        announcement.text,
+        announcement.parts,
+        now,
+        wall_now,
+    )
+    return Announced(thread.id, token, send_first(tx, message_id, now, token) if free else None)
+
+
+def add_outgoing(
+    tx: Transaction,
+    thread_id: int,
+    conversation_id: int,
+    author: str,
+    source: str,
+    text: str,
+    parts: Sequence[str],
+    now: int,
+    wall_now: int,
+) -> int:
+    """A message of ours, its parts ready to be sent; its id."""
+    row = tx.execute(
+        """INSERT INTO messages (thread_id, conversation_id, direction, author, source, body, description, at, wall_at)
+           VALUES (?, ?, 'out', ?, ?, ?, ?, ?, ?) RETURNING id""",
+        (thread_id, conversation_id, author, source, text, text, now, wall_now),
+    ).fetchone()
+    tx.executemany(
+        """INSERT INTO outbox (reference, thread_id, conversation_id, message_id, part, body, state)
+           VALUES (?, ?, ?, ?, ?, ?, 'ready')""",
+        [(secrets.token_hex(8), thread_id, conversation_id, row[0], number, part) for number, part in enumerate(parts)],
+    )
+    tx.execute(
+        "UPDATE conversations SET last_message_at = max(last_message_at, ?) WHERE id = ?", (now, conversation_id)
+    )
+    return int(row[0])
+
+
+def send_first(tx: Transaction, message_id: int, now: int, token: str) -> OutboxRow | Refusal | None:
+    """The message's first part as one that is being sent, for who has just written it and nothing else pends."""
+    found = tx.execute(f"{rows.OUTBOX} WHERE o.message_id = ? AND o.part = 0", (message_id,)).fetchone()
+    return mark_sending(tx, rows.to_outbox_row(found), now, token)
+
+
+def mark_sending(tx: Transaction, row: OutboxRow, now: int, token: str) -> OutboxRow | Refusal | None:
+    require_token(tx, row.thread_id, token)
     conversation = rows.conversation(tx, row.conversation_id)
     refusal = may_send(conversation, author=row.author, committed_at=row.committed_at, now=now)
     if refusal is not None:
@@ -95,25 +187,29 @@ def mark_sent(tx: Transaction, row: OutboxRow, provider_id: str, reconciled: boo
     )
 
 
-def mark_ready(tx: Transaction, row: OutboxRow, because: str | None, fence: Fence) -> None:
-    fence.check(tx)
+def mark_ready(tx: Transaction, row: OutboxRow, because: str | None, now: int, token: str) -> None:
+    require_token(tx, row.thread_id, token)
+    # Revoked meanwhile, it must not be sent any more.
     tx.execute(
-        """UPDATE outbox SET state = 'ready', error = coalesce(?, error)
+        """UPDATE outbox SET error = coalesce(?, error), error_code = coalesce(revoked, error_code),
+               settled_at = iif(revoked IS NULL, settled_at, ?),
+               state = CASE WHEN revoked IS NULL THEN 'ready' WHEN revoked = 'cancelled' THEN 'cancelled'
+                       ELSE 'failed' END
            WHERE id = ? AND state IN ('sending', 'ambiguous') AND attempts = ?""",
-        (because, row.id, row.attempts),
+        (because, now, row.id, row.attempts),
     )
 
 
-def mark_ambiguous(tx: Transaction, row: OutboxRow, because: str, fence: Fence) -> None:
-    fence.check(tx)
+def mark_ambiguous(tx: Transaction, row: OutboxRow, because: str, token: str) -> None:
+    require_token(tx, row.thread_id, token)
     tx.execute(
         "UPDATE outbox SET state = 'ambiguous', error = ? WHERE id = ? AND state = 'sending' AND attempts = ?",
         (because, row.id, row.attempts),
     )
 
 
-def mark_failed(tx: Transaction, row: OutboxRow, because: str, code: str | None, now: int, fence: Fence) -> None:
-    fence.check(tx)
+def mark_failed(tx: Transaction, row: OutboxRow, because: str, code: str | None, now: int, token: str) -> None:
+    require_token(tx, row.thread_id, token)
     fail_parts(tx, row, because, code, now)
 
 
@@ -121,13 +217,14 @@ def fail_parts(tx: Transaction, row: OutboxRow, because: str, code: str | None, 
     """This part and the message's later ones will never be sent."""
     tx.execute(
         """UPDATE outbox SET state = 'failed', error = ?, error_code = ?, settled_at = ?
-           WHERE message_id = ? AND part >= ? AND state <> 'sent'""",
+           WHERE message_id = ? AND part >= ? AND state IN ('ready', 'sending', 'ambiguous')""",
         (because, code, now, row.message_id, row.part),
     )
 
 
-def opt_out(tx: Transaction, contact_id: int, now: int) -> None:
-    tx.execute("UPDATE contacts SET opted_out_at = coalesce(opted_out_at, ?) WHERE id = ?", (now, contact_id))
+def opt_out(tx: Transaction, thread_id: int, now: int) -> None:
+    contact = "SELECT contact_id FROM threads WHERE id = ?"
+    tx.execute(f"UPDATE contacts SET opted_out_at = coalesce(opted_out_at, ?) WHERE id = ({contact})", (now, thread_id))
 
 
 def unadopted(tx: Transaction, provider_ids: set[str]) -> set[str]:
@@ -149,12 +246,6 @@ def record_delivery(tx: Transaction, status: DeliveryStatus, now: int) -> bool:
     return True
 
 
-PENDING = """
-    WHERE o.state IN ('ready', 'sending', 'ambiguous') AND o.conversation_id IN
-        (SELECT other.id FROM conversations AS this JOIN conversations AS other
-         ON other.contact_id = this.contact_id AND other.our_address = this.our_address WHERE this.id = ?)
-    ORDER BY o.id LIMIT 1
-"""
 PROVEN = "UPDATE outbox SET state = 'sent', provider_id = ?, settled_at = ?, reconciled = ? WHERE id = ?"
 FORWARD = """
     UPDATE outbox SET delivery = ?, delivery_rank = ?, delivery_at = ?, error_code = coalesce(?, error_code)

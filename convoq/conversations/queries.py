@@ -59,7 +59,7 @@ class SavedDraft:
     """An answer that was written but is not (or not yet) the reply."""
 
     through: int  #: the last message that it answers
-    state: str  #: draft, superseded
+    state: str  #: superseded
     text: str
     model: str
     at: int
@@ -133,7 +133,7 @@ class Reading:
 
     async def count(self, where: ConversationFilter) -> int:
         condition, values = _condition(where)
-        query = f"SELECT count(*) FROM conversations AS c JOIN contacts AS p ON p.id = c.contact_id WHERE {condition}"
+        query = f"SELECT count(*) FROM {CONVERSATIONS} WHERE {condition}"
         return await self._database.read(lambda tx: int(tx.execute(query, values).fetchone()[0]))
 
     async def get(self, conversation_id: int) -> Conversation | None:
@@ -212,13 +212,10 @@ def _condition(where: ConversationFilter) -> tuple[str, dict[str, object]]:
     return " AND ".join(clauses), values
 
 
-# A message waits until it has an outcome; none up to answered_through can, which spares the long past.
-WAITS = "m.id > c.answered_through AND m.direction = 'in' AND m.outcome IS NULL"
-# The second term says it all; the first is what the index of the few that wait can find.
-WITH_WAITING = f"""
-    c.id IN (SELECT conversation_id FROM messages WHERE direction = 'in' AND outcome IS NULL)
-    AND EXISTS (SELECT 1 FROM messages AS m WHERE m.conversation_id = c.id AND {WAITS})
+CONVERSATIONS = """
+    conversations AS c JOIN threads AS t ON t.id = c.thread_id JOIN contacts AS p ON p.id = t.contact_id
 """
+WITH_WAITING = "c.id IN (SELECT conversation_id FROM messages WHERE direction = 'in' AND outcome IS NULL)"
 WITH_TEXT = """
     EXISTS (SELECT 1 FROM messages AS m WHERE m.conversation_id = c.id
             AND (instr(m.body, :text) OR instr(m.description, :text)))
@@ -233,9 +230,8 @@ FAILED = """
 def _summary(tx: Transaction, conversation: Conversation) -> Summary:
     (messages,) = tx.execute("SELECT count(*) FROM messages WHERE conversation_id = ?", (conversation.id,)).fetchone()
     (waiting,) = tx.execute(
-        f"""SELECT count(*) FROM conversations AS c JOIN messages AS m ON m.conversation_id = c.id
-            WHERE c.id = ? AND {WAITS}""",
-        (conversation.id,),
+        f"SELECT count(*) FROM messages AS m WHERE m.thread_id = ? AND {rows.WAITS} AND m.conversation_id = ?",
+        (conversation.thread_id, conversation.id),
     ).fetchone()
     last = _lines(tx, 0, conversation.id, 1, newest=True)
     return Summary(conversation=conversation, messages=messages, waiting=waiting, last=last[0] if last else None)
@@ -264,15 +260,11 @@ def _lines(
         found.reverse()
     parts = _parts(tx, [row[0] for row in found if row[1] == "out"])
     return [
-        Line(message=rows.to_message(row), conversation_id=row[9], parts=tuple(parts.get(row[0], ()))) for row in found
+        Line(message=rows.to_message(row), conversation_id=row[-1], parts=tuple(parts.get(row[0], ()))) for row in found
     ]
 
 
-LINE = """
-    SELECT m.id, m.direction, m.author, m.body, m.description, m.at, m.outcome, m.answered_by, m.job_id,
-           m.conversation_id
-    FROM messages AS m
-"""
+LINE = f"SELECT {rows.MESSAGE_COLUMNS}, m.conversation_id FROM messages AS m"
 
 
 def _parts(tx: Transaction, message_ids: Sequence[int]) -> dict[int, list[OutboxRow]]:
@@ -329,7 +321,7 @@ def _named(record: type[SavedDraft | Transition | Call], row: Iterable[Any]) -> 
 
 def _of_person(tx: Transaction, address: str, our_address: str | None, limit: int) -> list[Conversation]:
     found = tx.execute(
-        f"{rows.CONVERSATION} WHERE p.address = ?1 AND c.our_address = coalesce(?2, c.our_address)"
+        f"{rows.CONVERSATION} WHERE p.address = ?1 AND t.our_address = coalesce(?2, t.our_address)"
         " ORDER BY c.id DESC LIMIT ?3",
         (address, our_address, limit),
     )
@@ -365,10 +357,7 @@ def _overview(tx: Transaction, since: int) -> Overview:
     )
 
 
-WAITING_RECORDED = f"""
-    SELECT count(*), min(m.at) FROM conversations AS c JOIN messages AS m ON m.conversation_id = c.id
-    WHERE c.status <> 'closed' AND {WAITS}
-"""
+WAITING_RECORDED = f"SELECT count(*), min(m.at) FROM messages AS m WHERE {rows.WAITS}"
 PENDING = "SELECT state, count(*) FROM outbox WHERE state IN ('ready', 'sending', 'ambiguous') GROUP BY state"
 UNDELIVERED = "SELECT count(*) FROM outbox WHERE delivery IN ('failed', 'undelivered') AND delivery_at >= ?"
 # The source of a reply names the last message of its turn.

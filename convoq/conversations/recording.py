@@ -1,21 +1,24 @@
-"""Writes down what people wrote to us and what we have to say on our own account, once each."""
+"""Writes down what people wrote to us, once each, and what follows from it at once: consent, who answers, a turn."""
 
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from convoq.channels.base import Inbound, Keyword
+from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.lifecycle import move, open_conversation
-from convoq.conversations.records import Message
+from convoq.conversations.rules import OUTCOME_OF, may_write
+from convoq.conversations.settling import Stop, conclude_waiting, stop_parts
 from convoq.conversations.states import CloseReason, Outcome, Status
+from convoq.conversations.threads import Thread, join_thread, upsert_contact
 from convoq.db import Database
 from convoq.db.transaction import Transaction
-from convoq.jobs import conversation_key
-from convoq.queue.base import Fence
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,94 +30,107 @@ class Received:
     accepted_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Announcement:
-    """A message of our own to one person; `source` is what makes repeating it harmless."""
-
-    channel: str
-    our_address: str
-    address: str
-    text: str
-    parts: tuple[str, ...]
-    source: str
-
-
 class Recorder:
-    """Each method is one transaction, fsynced and safe to repeat. Raises LeaseLost, and writes nothing, when the claim
-    behind the fence is no longer ours."""
+    """Recording is right whichever worker does it, so it takes no token, and repeating it changes nothing."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, wall: Clock) -> None:
         self._database = database
+        self._wall = wall
 
-    async def record(self, messages: Sequence[Received], fence: Fence) -> int:
-        """Stores what people wrote; returns the conversation that the last one belongs to."""
-        return await self._database.write(record, messages, self._database.clock.now(), fence)
+    async def record(
+        self, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T], *, durable: bool = False
+    ) -> T:
+        """Stores what people wrote; `wake` is called in the same transaction with the threads in which a turn is due.
 
-    async def announce(self, announcement: Announcement, fence: Fence) -> int:
-        """A message of our own in a person's conversation, ready to be sent; returns the conversation."""
-        return await self._database.write(announce, announcement, self._database.clock.now(), fence)
+        Not fsynced unless `durable`: that is for a queue that commits apart from the store. In one file the job that
+        carried a message comes back with everything else that a power cut takes.
+        """
+        return await self._database.write(self._record, messages, wake, durable=durable)
+
+    def _record(
+        self, tx: Transaction, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T]
+    ) -> T:
+        now = self._database.clock.now()
+        return wake(tx, record(tx, messages, now, self._wall.now() - now))
 
 
-def record(tx: Transaction, messages: Sequence[Received], now: int, fence: Fence) -> int:
-    fence.check(tx)
-    return [_record_one(tx, message, now) for message in messages][-1]
+def record(tx: Transaction, messages: Sequence[Received], now: int, wall_offset: int) -> list[Thread]:
+    """The threads in which something waits or pends now. `wall_offset`: ms from the queue's clock to the wall's."""
+    touched: dict[int, Thread] = {}
+    for received in messages:
+        for thread in _record_one(tx, received, now, wall_offset):
+            touched[thread.id] = thread
+    return [
+        thread._replace(failing=_is_failing(tx, thread.id))
+        for thread in touched.values()
+        if rows.waits(tx, thread.id) or rows.pends(tx, thread.id)
+    ]
 
 
-def _record_one(tx: Transaction, received: Received, now: int) -> int:
-    """Stores one message and returns its conversation; a message that has its outcome changes nothing."""
+def _record_one(tx: Transaction, received: Received, now: int, wall_offset: int) -> list[Thread]:
+    """Stores one message; a known one changes nothing, but its thread gets its turn all the same."""
     inbound = received.inbound
-    source = f"{inbound.channel}:{inbound.provider_id}"
-    known = tx.execute("SELECT conversation_id, outcome FROM messages WHERE source = ?", (source,)).fetchone()
-    if known is not None and known[1] not in (None, Outcome.FAILED, Outcome.CANCELLED):
-        return int(known[0])
     contact_id = upsert_contact(tx, inbound.channel, inbound.address, inbound.profile_name, received.accepted_at)
-    lane = conversation_key(inbound.channel, inbound.our_address, inbound.address)
-    conversation_id = open_conversation(
-        tx, contact_id, inbound.our_address, lane, received.accepted_at, now, who="contact"
-    )
-    if known is not None:
-        # Back from the dead letters, its conversation may be over: it waits in the present one, with those after it.
-        tx.execute(
-            "UPDATE messages SET outcome = NULL, conversation_id = ? WHERE source = ?", (conversation_id, source)
-        )
-        # Else upkeep, if it looked just before, would close the conversation under the turn that begins.
-        tx.execute("UPDATE conversations SET last_message_at = ? WHERE id = ?", (now, conversation_id))
-        return conversation_id
-    _insert_inbound(tx, conversation_id, source, received)
+    thread = join_thread(tx, contact_id, inbound.channel, inbound.our_address, inbound.address)
+    source = f"{inbound.channel}:{inbound.provider_id}"
+    if tx.execute("SELECT 1 FROM messages WHERE source = ?", (source,)).fetchone() is not None:
+        return [thread]
+    conversation_id = open_conversation(tx, thread.id, received.accepted_at, now, who="contact")
+    message_id = _insert_inbound(tx, thread.id, conversation_id, source, received, wall_offset)
+    touched = [thread]
     if inbound.keyword is not None:
-        _apply_keyword(tx, conversation_id, contact_id, inbound, now)
-    return conversation_id
+        touched += _apply_keyword(tx, conversation_id, contact_id, message_id, inbound, now)
+    _apply_gate(tx, conversation_id, message_id)
+    return touched
 
 
-def _insert_inbound(tx: Transaction, conversation_id: int, source: str, received: Received) -> None:
-    inbound = received.inbound
+def _insert_inbound(
+    tx: Transaction, thread_id: int, conversation_id: int, source: str, received: Received, wall_offset: int
+) -> int:
+    inbound, at = received.inbound, received.accepted_at
     media = json.dumps([{"url": item.url, "content_type": item.content_type} for item in inbound.media])
+    row = tx.execute(
+        """INSERT INTO messages
+               (thread_id, conversation_id, direction, author, source, job_id, body, description, media, at, wall_at)
+           VALUES (?, ?, 'in', 'contact', ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
+        (
+            *(thread_id, conversation_id, source, received.job_id, inbound.text, inbound.description, media, at),
+            at + wall_offset,
+        ),
+    ).fetchone()
+    tx.execute("UPDATE conversations SET last_message_at = max(last_message_at, ?) WHERE id = ?", (at, conversation_id))
     tx.execute(
-        """INSERT INTO messages (conversation_id, direction, author, source, job_id, body, description, media, at)
-           VALUES (?, 'in', 'contact', ?, ?, ?, ?, ?, ?)""",
-        (conversation_id, source, received.job_id, inbound.text, inbound.description, media, received.accepted_at),
+        "UPDATE threads SET last_inbound_at = max(coalesce(last_inbound_at, 0), ?) WHERE id = ?", (at, thread_id)
     )
-    tx.execute(
-        """UPDATE conversations SET last_message_at = max(last_message_at, :at),
-           last_inbound_at = max(coalesce(last_inbound_at, 0), :at) WHERE id = :id""",
-        {"at": received.accepted_at, "id": conversation_id},
-    )
+    return int(row[0])
 
 
-def _apply_keyword(tx: Transaction, conversation_id: int, contact_id: int, inbound: Inbound, now: int) -> None:
-    """STOP, START and YES take effect before any AI; what the carrier answers itself, no AI answers."""
-    (last,) = tx.execute("SELECT max(id) FROM messages WHERE conversation_id = ?", (conversation_id,)).fetchone()
+def _apply_keyword(
+    tx: Transaction, conversation_id: int, contact_id: int, message_id: int, inbound: Inbound, now: int
+) -> list[Thread]:
+    """STOP, START and YES take effect before any AI; what the carrier answers itself, no AI answers.
+
+    Returns the other threads that this concerns.
+    """
     if inbound.keyword is Keyword.STOP:
-        tx.execute("UPDATE contacts SET opted_out_at = ? WHERE id = ?", (now, contact_id))
-        waiting = rows.messages(tx, conversation_id, "m.outcome IS NULL AND m.direction = 'in'")
-        set_outcome(tx, waiting[:-1], Outcome.OPTED_OUT)
-        set_outcome(tx, waiting[-1:], Outcome.KEYWORD)
-        closed = CloseReason.OPTED_OUT
-        move(tx, conversation_id, Status.CLOSED, who="contact", why="STOP", now=now, reason=closed)
-        return
+        _set_outcome(tx, message_id, Outcome.KEYWORD)
+        move(tx, conversation_id, Status.CLOSED, who="contact", why="STOP", now=now, reason=CloseReason.OPTED_OUT)
+        return _opt_out(tx, contact_id, now)
     opted_in = inbound.keyword in (Keyword.START, Keyword.YES) and _opt_in(tx, contact_id)
     if inbound.carrier_replies and (opted_in or inbound.keyword is not Keyword.YES):
-        tx.execute("UPDATE messages SET outcome = ? WHERE id = ?", (Outcome.KEYWORD, last))
+        _set_outcome(tx, message_id, Outcome.KEYWORD)
+    return []
+
+
+def _opt_out(tx: Transaction, contact_id: int, now: int) -> list[Thread]:
+    """Nothing that has not left yet goes out any more, also not after a START, in none of the person's threads."""
+    tx.execute("UPDATE contacts SET opted_out_at = ? WHERE id = ?", (now, contact_id))
+    found = tx.execute("SELECT id, lane FROM threads WHERE contact_id = ?", (contact_id,)).fetchall()
+    threads = [Thread(*row) for row in found]
+    for thread in threads:
+        conclude_waiting(tx, thread.id, Outcome.OPTED_OUT)
+        stop_parts(tx, thread.id, Stop("failed", "opted_out", "the person has opted out"), now)
+    return threads
 
 
 def _opt_in(tx: Transaction, contact_id: int) -> bool:
@@ -125,56 +141,17 @@ def _opt_in(tx: Transaction, contact_id: int) -> bool:
     return changed.rowcount > 0
 
 
-def announce(tx: Transaction, announcement: Announcement, now: int, fence: Fence) -> int:
-    fence.check(tx)
-    known = tx.execute("SELECT conversation_id FROM messages WHERE source = ?", (announcement.source,)).fetchone()
-    if known is not None:
-        return int(known[0])
-    contact_id = upsert_contact(tx, announcement.channel, announcement.address, None, now)
-    lane = conversation_key(announcement.channel, announcement.our_address, announcement.address)
-    conversation_id = open_conversation(tx, contact_id, announcement.our_address, lane, now, now, who="system")
-    add_outgoing(tx, conversation_id, "system", announcement.source, announcement.text, announcement.parts, now)
-    tx.execute("UPDATE conversations SET last_message_at = ? WHERE id = ?", (now, conversation_id))
-    return conversation_id
+def _apply_gate(tx: Transaction, conversation_id: int, message_id: int) -> None:
+    """What no AI may answer does not wait."""
+    refusal = may_write(rows.conversation(tx, conversation_id), author="ai")
+    if refusal is not None:
+        _set_outcome(tx, message_id, OUTCOME_OF[refusal.code])
 
 
-def upsert_contact(tx: Transaction, channel: str, address: str, name: str | None, at: int) -> int:
-    row = tx.execute(UPSERT_CONTACT, (channel, address, name, at, at)).fetchone()
-    return int(row[0])
+def _set_outcome(tx: Transaction, message_id: int, outcome: Outcome) -> None:
+    tx.execute("UPDATE messages SET outcome = ? WHERE id = ? AND outcome IS NULL", (outcome, message_id))
 
 
-def add_outgoing(
-    tx: Transaction,
-    conversation_id: int,
-    author: str,
-    source: str,
-    text: str,
-    parts: Sequence[str],
-    now: int,
-) -> int:
-    row = tx.execute(
-        """INSERT INTO messages (conversation_id, direction, author, source, body, description, at)
-           VALUES (?, 'out', ?, ?, ?, ?, ?) RETURNING id""",
-        (conversation_id, author, source, text, text, now),
-    ).fetchone()
-    tx.executemany(
-        """INSERT INTO outbox (reference, conversation_id, message_id, part, body, state)
-           VALUES (?, ?, ?, ?, ?, 'ready')""",
-        [(secrets.token_hex(8), conversation_id, row[0], number, part) for number, part in enumerate(parts)],
-    )
-    return int(row[0])
-
-
-def set_outcome(tx: Transaction, messages: Sequence[Message], outcome: Outcome, answered_by: int | None = None) -> None:
-    tx.executemany(
-        "UPDATE messages SET outcome = ?, answered_by = ? WHERE id = ? AND outcome IS NULL",
-        [(outcome, answered_by, message.id) for message in messages],
-    )
-
-
-UPSERT_CONTACT = """
-    INSERT INTO contacts (channel, address, name, first_seen_at, last_seen_at) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT (channel, address) DO UPDATE
-    SET name = coalesce(excluded.name, name), last_seen_at = max(last_seen_at, excluded.last_seen_at)
-    RETURNING id
-"""
+def _is_failing(tx: Transaction, thread_id: int) -> bool:
+    failing = f"SELECT 1 FROM messages AS m WHERE m.thread_id = ? AND {rows.WAITS} AND m.failures > 0"
+    return tx.execute(failing, (thread_id,)).fetchone() is not None

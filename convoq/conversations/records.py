@@ -20,14 +20,15 @@ class Contact:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
     id: int
+    thread_id: int
     our_address: str
-    lane: str
+    lane: str  #: the ordering key of its thread's turns
     owner: Owner
     status: Status
     closed_reason: CloseReason | None
     opened_at: int
     last_message_at: int
-    last_inbound_at: int | None
+    last_inbound_at: int | None  #: in any conversation of its thread
     closed_at: int | None
     contact: Contact
 
@@ -42,35 +43,46 @@ class Message:
     body: str  #: exactly as written or generated
     description: str  #: as an AI or a person reads it
     at: int  #: inbound: accepted by the webhook; outbound: committed
+    wall_at: int  #: the same moment by the wall clock
     outcome: Outcome | None  #: inbound: what became of it; None while it waits
+    reason: str | None = None  #: why, where the outcome needs words
     answered_by: int | None
     job_id: str | None
+    tries: int = 0  #: turns begun for it that came to no end
+    failures: int = 0  #: those of them that an error or the deadline ended
+    retry_at: int = 0  #: before that it is not tried again once it has been overtaken
+    ended_by: str | None = None  #: the job whose end was its own: that job's retry revives it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """The messages of one person that wait for one answer."""
+    """What of a thread is answered together."""
 
+    token: str  #: it may write as long as this is the thread's
     conversation: Conversation
-    waiting: tuple[Message, ...]  #: oldest first
+    shown: tuple[Message, ...]  #: what the model is to answer, oldest first
+    seen: int  #: the newest message that waited when the turn was looked at
+    patience_ends: int  #: from then on it is answered even if something newer waits
+
+    @property
+    def thread_id(self) -> int:
+        return self.conversation.thread_id
 
     @property
     def through(self) -> int:
-        """The last message that the answer covers."""
-        return self.waiting[-1].id
-
-    @property
-    def covers(self) -> str:
-        """All messages that the answer covers; with the conversation, the turn's identity."""
-        return " ".join(str(message.id) for message in self.waiting)
+        """The newest message that the answer covers."""
+        return self.shown[-1].id
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """The exact text that answers a turn, saved before it is sent."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A reply as it is committed."""
 
     text: str
+    parts: tuple[str, ...]  #: as they are sent
     model: str
+    written_at: int  #: when the model had written it
+    acted: bool = False  #: tools have acted for it: it is not given up for a newer message any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +103,13 @@ class OutboxRow:
 
     id: int
     reference: str
+    thread_id: int
     conversation_id: int
     message_id: int
     part: int
     body: str
-    state: str  #: ready, sending, sent, failed, ambiguous
+    state: str  #: ready, sending, sent, failed, ambiguous, cancelled
+    revoked: str | None  #: why it must not be sent again, once it has been looked up
     attempts: int
     attempted_at: int | None
     settled_at: int | None
@@ -106,5 +120,6 @@ class OutboxRow:
     delivery_at: int | None
     author: str
     committed_at: int
+    channel: str
     address: str
     our_address: str

@@ -9,21 +9,26 @@ from convoq.conversations.states import CloseReason, Outcome, Owner, Status
 from convoq.db.transaction import Transaction
 
 CONVERSATION = """
-    SELECT c.id, c.our_address, c.lane, c.owner, c.status, c.closed_reason, c.opened_at, c.last_message_at,
-           c.last_inbound_at, c.closed_at, p.id, p.channel, p.address, p.name, p.opted_out_at, p.blocked_at
-    FROM conversations AS c JOIN contacts AS p ON p.id = c.contact_id
+    SELECT c.id, c.thread_id, t.our_address, t.lane, c.owner, c.status, c.closed_reason, c.opened_at,
+           c.last_message_at, t.last_inbound_at, c.closed_at,
+           p.id, p.channel, p.address, p.name, p.opted_out_at, p.blocked_at
+    FROM conversations AS c JOIN threads AS t ON t.id = c.thread_id JOIN contacts AS p ON p.id = t.contact_id
 """
-MESSAGE = """
-    SELECT m.id, m.direction, m.author, m.body, m.description, m.at, m.outcome, m.answered_by, m.job_id
-    FROM messages AS m
+MESSAGE_COLUMNS = """
+    m.id, m.direction, m.author, m.body, m.description, m.at, m.wall_at, m.outcome, m.reason, m.answered_by, m.job_id,
+    m.tries, m.failures, m.retry_at, m.ended_by
 """
+MESSAGE = f"SELECT {MESSAGE_COLUMNS} FROM messages AS m"
 OUTBOX = """
-    SELECT o.id, o.reference, o.conversation_id, o.message_id, o.part, o.body, o.state, o.attempts, o.attempted_at,
-           o.settled_at, o.provider_id, o.error_code, o.error, o.delivery, o.delivery_at, m.author, m.at, p.address,
-           c.our_address
+    SELECT o.id, o.reference, o.thread_id, o.conversation_id, o.message_id, o.part, o.body, o.state, o.revoked,
+           o.attempts, o.attempted_at, o.settled_at, o.provider_id, o.error_code, o.error,
+           o.delivery, o.delivery_at, m.author, m.at, p.channel, p.address, t.our_address
     FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
-    JOIN conversations AS c ON c.id = o.conversation_id JOIN contacts AS p ON p.id = c.contact_id
+    JOIN threads AS t ON t.id = o.thread_id JOIN contacts AS p ON p.id = t.contact_id
 """
+# In the words of their indexes.
+WAITS = "m.direction = 'in' AND m.outcome IS NULL"
+PENDS = "o.state IN ('ready', 'sending', 'ambiguous')"
 
 
 def conversation(tx: Transaction, conversation_id: int) -> Conversation:
@@ -34,9 +39,32 @@ def conversation(tx: Transaction, conversation_id: int) -> Conversation:
     return to_conversation(row)
 
 
-def messages(tx: Transaction, conversation_id: int, condition: str) -> list[Message]:
-    found = tx.execute(f"{MESSAGE} WHERE m.conversation_id = ? AND {condition} ORDER BY m.id", (conversation_id,))
+def conversation_of_message(tx: Transaction, message_id: int) -> Conversation:
+    found = "SELECT conversation_id FROM messages WHERE id = ?"
+    return to_conversation(tx.execute(f"{CONVERSATION} WHERE c.id = ({found})", (message_id,)).fetchone())
+
+
+def waiting(tx: Transaction, thread_id: int, condition: str, limit: int, *, newest: bool = False) -> list[Message]:
+    """The oldest (or newest) messages of the thread that wait, from there on."""
+    order = "DESC" if newest else "ASC"
+    found = tx.execute(
+        f"{MESSAGE} WHERE m.thread_id = ? AND {WAITS} AND {condition} ORDER BY m.id {order} LIMIT ?",
+        (thread_id, limit),
+    )
     return [to_message(row) for row in found]
+
+
+def waits(tx: Transaction, thread_id: int) -> bool:
+    return (
+        tx.execute(f"SELECT 1 FROM messages AS m WHERE m.thread_id = ? AND {WAITS}", (thread_id,)).fetchone()
+        is not None
+    )
+
+
+def pends(tx: Transaction, thread_id: int) -> bool:
+    return (
+        tx.execute(f"SELECT 1 FROM outbox AS o WHERE o.thread_id = ? AND {PENDS}", (thread_id,)).fetchone() is not None
+    )
 
 
 def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: int) -> list[Message]:
@@ -44,7 +72,7 @@ def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: i
     found = tx.execute(
         f"""{MESSAGE} WHERE m.conversation_id = ?
             AND (m.direction = 'out' OR m.outcome = 'answered'
-                 OR (m.id <= ? AND m.outcome NOT IN ('failed', 'cancelled')))
+                 OR (m.id <= ? AND m.outcome NOT IN ('failed', 'cancelled', 'opted_out')))
             ORDER BY m.id DESC LIMIT ?""",
         (conversation_id, through, limit),
     ).fetchall()
@@ -53,19 +81,20 @@ def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: i
 
 def to_conversation(row: tuple[Any, ...]) -> Conversation:
     contact = Contact(
-        id=row[10], channel=row[11], address=row[12], name=row[13], opted_out_at=row[14], blocked_at=row[15]
+        id=row[11], channel=row[12], address=row[13], name=row[14], opted_out_at=row[15], blocked_at=row[16]
     )
     return Conversation(
-        id=row[0], our_address=row[1], lane=row[2], owner=Owner(row[3]), status=Status(row[4]),
-        closed_reason=CloseReason(row[5]) if row[5] else None, opened_at=row[6], last_message_at=row[7],
-        last_inbound_at=row[8], closed_at=row[9], contact=contact,
+        id=row[0], thread_id=row[1], our_address=row[2], lane=row[3], owner=Owner(row[4]), status=Status(row[5]),
+        closed_reason=CloseReason(row[6]) if row[6] else None, opened_at=row[7], last_message_at=row[8],
+        last_inbound_at=row[9], closed_at=row[10], contact=contact,
     )  # fmt: skip
 
 
 def to_message(row: tuple[Any, ...]) -> Message:
     return Message(
-        id=row[0], direction=row[1], author=row[2], body=row[3], description=row[4], at=row[5],
-        outcome=Outcome(row[6]) if row[6] else None, answered_by=row[7], job_id=row[8],
+        id=row[0], direction=row[1], author=row[2], body=row[3], description=row[4], at=row[5], wall_at=row[6],
+        outcome=Outcome(row[7]) if row[7] else None, reason=row[8], answered_by=row[9], job_id=row[10],
+        tries=row[11], failures=row[12], retry_at=row[13], ended_by=row[14],
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from convoq.conversations.records import Conversation
-from convoq.conversations.states import Owner
+from convoq.conversations.states import Outcome, Owner
 
 #: WhatsApp takes free text only this long after the person's last message, and an answer is stale by then anywhere.
 WINDOW: Final = timedelta(hours=24)
@@ -17,6 +17,15 @@ class Refusal(NamedTuple):
 
     code: str  #: stands in the part's error_code
     reason: str
+
+
+#: What becomes of a message that no AI may answer, by the refusal's code.
+OUTCOME_OF: Final = {
+    "opted_out": Outcome.OPTED_OUT,
+    "blocked": Outcome.BLOCKED,
+    "not_owner": Outcome.HUMAN,
+    "window": Outcome.WINDOW,
+}
 
 
 def may_write(conversation: Conversation, *, author: str) -> Refusal | None:

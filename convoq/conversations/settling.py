@@ -1,51 +1,226 @@
-"""What becomes of messages and parts whose job ends otherwise than by running: the one place for all such endings."""
+"""What becomes of messages and parts that something else ends than a turn: the one place for all such endings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
+from convoq.clock import Clock
+from convoq.conversations import rows
+from convoq.conversations.lifecycle import open_conversation
+from convoq.conversations.outbox import add_outgoing
 from convoq.conversations.states import Outcome
+from convoq.conversations.threads import Thread, join_thread, take_token, upsert_contact
 from convoq.db.transaction import Transaction
-from convoq.jobs import NewJob
+from convoq.jobs import NewJob, Payload, ProcessAiResponse, SendMessage, turn_job
 from convoq.queue.base import EndedJob, Ending
 
-CANCELLED: Final = "cancelled"  #: the error_code of a part that an operator has stopped
+P = TypeVar("P", bound=Payload)
 
 
-def settle(tx: Transaction, ending: Ending, jobs: Sequence[EndedJob]) -> Sequence[NewJob]:
-    """Called in the transaction that ends the jobs, or revives them.
+class Stop(NamedTuple):
+    """Why parts must not go out any more, and what that makes of those that have not begun to."""
 
-    A buried job's messages have failed. A cancelled or discarded one's get no answer, and of what it would have sent
-    nothing goes out any more but a request that is on its way. A retry takes that back.
+    state: str  #: failed, cancelled
+    code: str
+    reason: str
+
+
+CANCELLED: Final = Stop("cancelled", "cancelled", "an operator has cancelled it")
+BURIED: Final = Stop("failed", "buried", "its job is in the dead letters")
+
+
+class Settling:
+    """Called in the transaction that ends jobs otherwise than by running them, or revives them.
+
+    A buried job's messages and parts have failed; of a cancelled or discarded one nothing is answered or sent any more
+    but a request that is under way. A retry takes exactly that back.
     """
-    for job_id in (job.id for job in jobs):
-        match ending:
-            case Ending.BURIED:
-                tx.execute(CONCLUDE, (Outcome.FAILED, job_id))
-            case Ending.CANCELLED | Ending.DISCARDED:
-                tx.execute(CONCLUDE, (Outcome.CANCELLED, job_id))
-                tx.execute(STOP_PARTS, {"code": CANCELLED, "source": f"job:{job_id}", "job": job_id})
-            case Ending.RETRIED:
-                tx.execute(REVIVE_PARTS, {"code": CANCELLED, "source": f"job:{job_id}", "job": job_id})
-    return ()
+
+    def __init__(self, clock: Clock, wall: Clock) -> None:
+        self._clock = clock
+        self._wall = wall
+
+    def __call__(self, tx: Transaction, ending: Ending, jobs: Sequence[EndedJob]) -> list[NewJob]:
+        """Returns the turns that are due now: they are to be enqueued in this transaction."""
+        now = self._clock.now()
+        threads: dict[int, Thread] = {}
+        for job in jobs:
+            thread = self._settle(tx, ending, job, now)
+            if thread is not None:
+                threads[thread.id] = thread
+        return [
+            turn_job(thread.id, thread.lane)
+            for thread in threads.values()
+            if rows.waits(tx, thread.id) or rows.pends(tx, thread.id)
+        ]
+
+    def _settle(self, tx: Transaction, ending: Ending, job: EndedJob, now: int) -> Thread | None:
+        if job.kind == ProcessAiResponse.kind:
+            return settle_turn(tx, ending, job, now)
+        if job.kind == SendMessage.kind:
+            return settle_message(tx, ending, job, now, self._wall.now())
+        return None
 
 
-CONCLUDE = "UPDATE messages SET outcome = ? WHERE job_id = ? AND direction = 'in' AND outcome IS NULL"
+def settle_turn(tx: Transaction, ending: Ending, job: EndedJob, now: int) -> Thread | None:
+    """All that waits and pends in the job's thread: turns say only where to look."""
+    thread = _thread_of(tx, job)
+    if thread is None:
+        return None
+    match ending:
+        case Ending.BURIED:
+            take_token(tx, thread.id)
+            _bury_turn(tx, thread.id, job, now)
+        case Ending.CANCELLED:
+            take_token(tx, thread.id)
+            conclude_waiting(tx, thread.id, Outcome.CANCELLED, CANCELLED.reason, job.id)
+            stop_parts(tx, thread.id, CANCELLED, now, job.id)
+        case Ending.DISCARDED:
+            _discard(tx, job.id)
+        case Ending.RETRIED:
+            _revive_messages(tx, thread.id, job.id, now)
+            _revive_parts(tx, job.id)
+    return thread
 
-# Parts of the message that the job is to send itself, or of the reply that it has committed: found from the few parts
-# that are pending, or were stopped. A part under way counts as stopped too: if it was sent, its status will say so.
-PARTS_OF_JOB = """
-    id IN (SELECT o.id FROM outbox AS o CROSS JOIN messages AS m ON m.id = o.message_id
-           WHERE {state} AND (m.source = :source OR EXISTS
-           (SELECT 1 FROM messages AS asked WHERE asked.conversation_id = o.conversation_id
-            AND asked.answered_by = o.message_id AND asked.job_id = :job)))
+
+def _thread_of(tx: Transaction, job: EndedJob) -> Thread | None:
+    payload = _payload(ProcessAiResponse, job)
+    if payload is None:
+        return None
+    found = tx.execute("SELECT id, lane FROM threads WHERE id = ?", (payload.thread,)).fetchone()
+    return None if found is None else Thread(*found)
+
+
+def _payload(model: type[P], job: EndedJob) -> P | None:
+    """None for what its handler could not read either."""
+    try:
+        return model.model_validate_json(job.payload)
+    except ValueError:
+        return None
+
+
+def _bury_turn(tx: Transaction, thread_id: int, job: EndedJob, now: int) -> None:
+    """The messages that the turn has given up, the parts that it could not deliver, or else all that waits."""
+    given_up = tx.execute(
+        "UPDATE messages SET outcome = ?, reason = ? WHERE ended_by = ? AND direction = 'in' AND outcome IS NULL",
+        (Outcome.FAILED, _last_line(job.error), job.id),
+    )
+    if not given_up.rowcount and not stop_parts(tx, thread_id, BURIED, now, job.id):
+        conclude_waiting(tx, thread_id, Outcome.FAILED, _last_line(job.error), job.id)
+
+
+def settle_message(tx: Transaction, ending: Ending, job: EndedJob, now: int, wall_now: int) -> Thread | None:
+    """The message that the job was to send."""
+    payload = _payload(SendMessage, job)
+    if payload is None:
+        return None
+    contact_id = upsert_contact(tx, payload.channel, payload.address, None, now)
+    thread = join_thread(tx, contact_id, payload.channel, payload.our_address, payload.address)
+    found = tx.execute("SELECT id FROM messages WHERE source = ?", (f"job:{job.id}",)).fetchone()
+    match ending:
+        case Ending.BURIED if found is not None:
+            stop_parts(tx, thread.id, BURIED, now, job.id, message_id=found[0])
+        case Ending.CANCELLED:
+            take_token(tx, thread.id)
+            # Its row first: a worker whose claim was lost finds it known, and sends nothing.
+            message_id = (
+                found[0] if found is not None else _record_unsent(tx, thread.id, job, payload.body, now, wall_now)
+            )
+            stop_parts(tx, thread.id, CANCELLED, now, job.id, message_id=message_id)
+        case Ending.DISCARDED:
+            _discard(tx, job.id)
+        case Ending.RETRIED if found is not None:
+            _revive_message(tx, found[0], job.id)
+    return thread
+
+
+def _record_unsent(tx: Transaction, thread_id: int, job: EndedJob, body: str, now: int, wall_now: int) -> int:
+    conversation_id = open_conversation(tx, thread_id, now, now, who="system")
+    return add_outgoing(tx, thread_id, conversation_id, "system", f"job:{job.id}", body, [body], now, wall_now)
+
+
+def conclude_waiting(
+    tx: Transaction, thread_id: int, outcome: Outcome, reason: str | None = None, ended_by: str | None = None
+) -> None:
+    """What waits in the thread gets no answer."""
+    tx.execute(
+        """UPDATE messages SET outcome = ?, reason = ?, ended_by = ?
+           WHERE thread_id = ? AND direction = 'in' AND outcome IS NULL""",
+        (outcome, reason, ended_by, thread_id),
+    )
+
+
+def stop_parts(
+    tx: Transaction, thread_id: int, stop: Stop, now: int, ended_by: str | None = None, *, message_id: int | None = None
+) -> int:
+    """Of the thread's parts (of one message) none is sent any more; how many were to be.
+
+    A part that is under way is revoked: looked up, and if it was not sent given up.
+    """
+    values = {
+        "state": stop.state, "code": stop.code, "reason": stop.reason, "now": now, "by": ended_by,
+        "thread": thread_id, "message": message_id,
+    }  # fmt: skip
+    stopped = tx.execute(STOP_READY, values).rowcount
+    return stopped + tx.execute(REVOKE_UNDER_WAY, values).rowcount
+
+
+TO_STOP = (
+    "thread_id = :thread AND state IN ('ready', 'sending', 'ambiguous') AND message_id = coalesce(:message, message_id)"
+)
+STOP_READY = f"""
+    UPDATE outbox SET state = :state, error_code = :code, error = :reason, settled_at = :now, ended_by = :by
+    WHERE {TO_STOP} AND state = 'ready'
 """
-STOP_PARTS = f"""
-    UPDATE outbox SET state = 'failed', error = 'an operator has cancelled it', error_code = :code
-    WHERE {PARTS_OF_JOB.format(state="o.state IN ('ready', 'sending', 'ambiguous')")}
-"""
-REVIVE_PARTS = f"""
-    UPDATE outbox SET state = CASE WHEN attempts = 0 THEN 'ready' ELSE 'ambiguous' END, error = NULL, error_code = NULL
-    WHERE {PARTS_OF_JOB.format(state="o.state = 'failed' AND o.error_code = :code")}
-"""
+REVOKE_UNDER_WAY = f"UPDATE outbox SET revoked = :code, ended_by = :by WHERE {TO_STOP} AND state <> 'ready'"
+
+
+def _discard(tx: Transaction, job_id: str) -> None:
+    """What had failed with the job has been given up by an operator, and no retry can revive it any more."""
+    tx.execute(
+        """UPDATE messages SET outcome = iif(outcome = 'failed', 'cancelled', outcome), ended_by = NULL
+           WHERE ended_by = ?""",
+        (job_id,),
+    )
+    tx.execute(
+        "UPDATE outbox SET state = iif(state = 'failed', 'cancelled', state), ended_by = NULL WHERE ended_by = ?",
+        (job_id,),
+    )
+
+
+def _revive_messages(tx: Transaction, thread_id: int, job_id: str, now: int) -> None:
+    """Their conversation may be over: they wait in the present one, with those after them."""
+    ended = "SELECT 1 FROM messages WHERE ended_by = ? AND outcome IN ('failed', 'cancelled')"
+    if tx.execute(ended, (job_id,)).fetchone() is None:
+        return
+    conversation_id = open_conversation(tx, thread_id, now, now, who="operator")
+    tx.execute(
+        """UPDATE messages SET outcome = NULL, reason = NULL, ended_by = NULL, tries = 0, failures = 0, retry_at = 0,
+               conversation_id = ? WHERE ended_by = ? AND outcome IN ('failed', 'cancelled')""",
+        (conversation_id, job_id),
+    )
+
+
+def _revive_parts(tx: Transaction, job_id: str) -> None:
+    tx.execute(
+        """UPDATE outbox SET error = NULL, error_code = NULL, settled_at = NULL, revoked = NULL, ended_by = NULL,
+               state = CASE WHEN state NOT IN ('failed', 'cancelled') THEN state
+                       WHEN attempts = 0 THEN 'ready' ELSE 'ambiguous' END
+           WHERE ended_by = ?""",
+        (job_id,),
+    )
+
+
+def _revive_message(tx: Transaction, message_id: int, job_id: str) -> None:
+    """One that never began to go out is written anew by its job."""
+    if tx.execute("SELECT 1 FROM outbox WHERE message_id = ? AND attempts > 0", (message_id,)).fetchone() is not None:
+        _revive_parts(tx, job_id)
+        return
+    # What was cancelled stays on record. (To delete it would read all messages, for those that refer to it.)
+    tx.execute("UPDATE messages SET source = source || ':cancelled:' || id WHERE id = ?", (message_id,))
+    tx.execute("UPDATE outbox SET ended_by = NULL WHERE message_id = ?", (message_id,))
+
+
+def _last_line(error: str | None) -> str | None:
+    return None if error is None else error.strip().rsplit("\n", 1)[-1]

@@ -41,6 +41,7 @@ class Outcome(enum.StrEnum):
     OPTED_OUT = "opted_out"  #: its author has opted out
     BLOCKED = "blocked"  #: its author is blocked
     HUMAN = "human"  #: a person owns the conversation
+    WINDOW = "window"  #: more than 24 hours passed: WhatsApp takes no free text any more
     FAILED = "failed"  #: no answer could be made; its job is in the dead letters
     CANCELLED = "cancelled"  #: an operator has cancelled or discarded its job
 

@@ -16,7 +16,10 @@ class RecordedMessage:
 
     source: str  #: its channel and the provider's id of it
     outcome: str | None
+    reason: str | None
     answered_by: int | None
+    tries: int
+    failures: int
     drafted_at: int | None
 
 
@@ -68,8 +71,8 @@ class Timeline:
 
 def read_thread(tx: Transaction, lane: str, limit: int) -> tuple[list[RecordedMessage], list[OutboundPart]]:
     recorded = [
-        RecordedMessage(source=source, outcome=outcome, answered_by=answered_by, drafted_at=drafted_at)
-        for source, outcome, answered_by, drafted_at in tx.execute(RECORDED, (lane, limit))
+        RecordedMessage(**dict(zip(RecordedMessage.__slots__, row, strict=True)))
+        for row in tx.execute(RECORDED, (lane, limit))
     ]
     parts = [_to_part(row) for row in tx.execute(PARTS, (lane, limit))]
     return recorded[::-1], parts[::-1]
@@ -92,17 +95,17 @@ def read_answers(tx: Transaction) -> tuple[list[AnswerRecord], frozenset[str]]:
 
 
 RECORDED = """
-    SELECT m.source, m.outcome, m.answered_by,
+    SELECT m.source, m.outcome, m.reason, m.answered_by, m.tries, m.failures,
            (SELECT d.created_at FROM drafts AS d WHERE d.conversation_id = m.conversation_id
-            AND d.through_id >= m.id AND d.state <> 'superseded' ORDER BY d.through_id LIMIT 1)
-    FROM messages AS m JOIN conversations AS c ON c.id = m.conversation_id
-    WHERE c.lane = ? AND m.direction = 'in' ORDER BY m.id DESC LIMIT ?
+            AND d.through_id >= m.id AND d.state = 'committed' ORDER BY d.through_id LIMIT 1)
+    FROM messages AS m JOIN threads AS t ON t.id = m.thread_id
+    WHERE t.lane = ? AND m.direction = 'in' ORDER BY m.id DESC LIMIT ?
 """
 PARTS = """
     SELECT o.message_id, o.reference, o.body, m.at, o.state, o.attempts, o.settled_at, o.provider_id, o.reconciled,
            o.error, o.delivery, o.delivery_at
-    FROM outbox AS o JOIN messages AS m ON m.id = o.message_id JOIN conversations AS c ON c.id = o.conversation_id
-    WHERE c.lane = ? ORDER BY o.id DESC LIMIT ?
+    FROM outbox AS o JOIN messages AS m ON m.id = o.message_id JOIN threads AS t ON t.id = o.thread_id
+    WHERE t.lane = ? ORDER BY o.id DESC LIMIT ?
 """
 ANSWERS = """
     SELECT m.source, m.job_id, m.outcome, group_concat(o.reference, ' '),

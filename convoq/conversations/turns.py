@@ -1,32 +1,96 @@
-"""The steps of a turn that must not be half done, from the messages that wait to the reply that is committed."""
+"""The steps of a turn that must not be half done, from the messages that wait to the reply that is committed.
+
+A turn begins by setting its thread's token and writes only while that stands: it is the fence against a late worker,
+and lives where the messages do, so it is the same whatever engine the queue has.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, cast
 
+from convoq.clock import Clock
 from convoq.conversations import rows
-from convoq.conversations.recording import add_outgoing, set_outcome
-from convoq.conversations.records import Draft, Message, ModelUsage, Turn
-from convoq.conversations.rules import may_write
+from convoq.conversations.outbox import add_outgoing, send_first
+from convoq.conversations.records import Answer, Message, ModelUsage, OutboxRow, Turn
+from convoq.conversations.rules import OUTCOME_OF, may_send
+from convoq.conversations.settling import conclude_waiting
 from convoq.conversations.states import Outcome
+from convoq.conversations.threads import require_token, take_token
 from convoq.db import Database
 from convoq.db.transaction import Transaction
-from convoq.queue.base import Fence
+from convoq.errors import Fenced
+
+MOST_SUPERSEDED: Final = 2  #: answers given up for newer messages before the person who keeps typing gets one
+MOST_SHOWN: Final = 50  #: messages of one turn, and their characters; of a longer burst the rest is the next turn's
+MOST_CHARACTERS: Final = 12_000
+OVERTAKEN_AT: Final = 2  #: failures from which on a message is tried alone, and what came later goes first
+UNLUCKY: Final = 2  #: turns whose worker died, beyond which a message is tried alone, in its place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRules:
+    """When a turn is due. Durations are ms."""
+
+    quiet_window: int  #: since the last message, so that a burst gets one answer
+    max_wait: int  #: since the first, however long the person goes on
+    max_tries: int  #: turns that a message may cost
+
+
+class Pending(NamedTuple):
+    """Parts of ours are to be delivered before anything else is said."""
+
+    token: str
+
+
+class Pause(NamedTuple):
+    """What waits is to be looked at again."""
+
+    until: int  #: ms on the queue's clock
+    reason: str
+
+
+class Concluded(NamedTuple):
+    """What waited gets no answer."""
+
+    outcome: Outcome
+
+
+class Spent(NamedTuple):
+    """Messages that were tried as often as they may be; the job that is now to be buried ends them."""
+
+    tries: int
+
+
+Step = Pending | Pause | Concluded | Spent | Turn
+
+
+class Uncommitted(enum.Enum):
+    """Why a reply was not committed: what waits is to be looked at again."""
+
+    NEWER = "a newer message waits"
+    REFUSED = "it must not go out any more"
 
 
 class Turns:
-    """Every method is one transaction, safe to repeat. Those that take a fence raise LeaseLost and write nothing when
-    the claim behind it is no longer ours."""
+    """Every method is one transaction. Those that take a turn or token raise Fenced, and write nothing, once another
+    turn of the thread has begun. Only the commit is fsynced: all else may be taken back by a power cut, and is done
+    again then."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, wall: Clock, rules: TurnRules) -> None:
         self._database = database
+        self._wall = wall
+        self._rules = rules
 
-    async def turn(self, conversation_id: int, job_ids: Collection[str]) -> Turn:
-        """Those of the jobs' messages that wait for an answer; none when all have an outcome.
+    async def look(self, thread_id: int, token: str | None, job_id: str) -> Step | None:
+        """What is to be done next in the thread; None when nothing waits or pends. Without a token a turn begins.
 
-        A message whose job is in the dead letters is not among them: it must not take later ones with it.
+        A Turn's messages count as tried from here on. `job_id` is the job that ends those which are spent.
         """
-        return await self._database.read(find_turn, conversation_id, job_ids)
+        now = self._database.clock.now()
+        return await self._database.write(look, thread_id, token, job_id, self._rules, now, durable=False)
 
     async def history(self, turn: Turn, *, limit: int = 100) -> list[Message]:
         """What has been said, oldest first, then the turn's own messages; at most the newest `limit` lines.
@@ -35,91 +99,193 @@ class Turns:
         A message that no answer could be made for may be the reason, so it is left out.
         """
         settled = await self._database.read(rows.newest_settled, turn.conversation.id, turn.through, limit)
-        return [*settled, *turn.waiting][-limit:]
+        return [*settled, *turn.shown][-limit:]
 
-    async def conclude(self, turn: Turn, outcome: Outcome, fence: Fence) -> None:
-        """The turn's messages get no answer, and their rows say why."""
-        await self._database.write(conclude, turn.waiting, outcome, fence)
+    async def is_overtaken(self, turn: Turn, *, newer_counts: bool) -> bool:
+        """Whether it is no use to go on: something newer waits (if that counts), or what is shown does not any more."""
+        return await self._database.read(is_overtaken, turn, newer_counts, self._database.clock.now())
 
-    async def draft(self, turn: Turn) -> Draft | None:
-        """The saved draft of this very turn."""
-        return await self._database.read(find_draft, turn)
+    async def give_up(self, turn: Turn) -> None:
+        """For newer messages: the turn did not count, but the next one is more patient."""
+        await self._database.write(give_up, turn, durable=False)
 
-    async def save_draft(self, turn: Turn, draft: Draft, fence: Fence) -> None:
-        """Saves the answer before anything is done with it; drafts of shorter turns are superseded."""
-        await self._database.write(save_draft, turn, draft, self._database.clock.now(), fence)
+    async def give_back(self, turn: Turn, *, until: int | None = None) -> None:
+        """The turn did not count: the worker stops, or (`until`) the model is down, which is no message's fault."""
+        await self._database.write(give_back, turn, until, durable=False)
 
-    async def commit_reply(
-        self, turn: Turn, text: str, parts: Sequence[str], fence: Fence, *, even_if_newer: bool
-    ) -> bool:
-        """The reply, its outbox rows and the outcome of what it answers: all of it, or nothing.
+    async def fail(self, turn: Turn, *, retry_at: int, job_id: str | None) -> None:
+        """The turn has failed. With `job_id` its messages are given up: the job is to be buried, which ends them."""
+        await self._database.write(fail, turn, retry_at, job_id, durable=False)
 
-        False, and nothing written, when newer messages stand in the lane (unless `even_if_newer`), the person has opted
-        out or is blocked, or the conversation is no longer the AI's.
+    async def commit(self, turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+        """The reply, its parts and the outcome of what it answers: all of it, or nothing.
+
+        Its first part counts as being sent, and is returned. Nothing is committed when the rules forbid it or, unless
+        the person's patience ends, something waits that the model has not seen.
         """
-        now = self._database.clock.now()
-        return await self._database.write(commit_reply, turn, text, parts, now, fence, even_if_newer)
+        return await self._database.write(commit, turn, answer, self._database.clock.now(), self._wall.now())
 
     async def record_usage(self, turn: Turn, usage: ModelUsage) -> None:
         """What one request to a model cost. Never refused: it was paid for, whichever worker holds the claim."""
         await self._database.write(record_usage, turn, usage, self._database.clock.now(), durable=False)
 
 
-def find_turn(tx: Transaction, conversation_id: int, job_ids: Collection[str]) -> Turn:
-    waiting = rows.messages(tx, conversation_id, "m.outcome IS NULL AND m.direction = 'in'")
-    ours = tuple(message for message in waiting if message.job_id in job_ids)
-    return Turn(conversation=rows.conversation(tx, conversation_id), waiting=ours)
+def look(tx: Transaction, thread_id: int, token: str | None, job_id: str, rules: TurnRules, now: int) -> Step | None:
+    if token is not None:
+        require_token(tx, thread_id, token)
+    pends = rows.pends(tx, thread_id)
+    chosen = _choose(tx, thread_id)
+    if not (pends or chosen):
+        return None
+    token = token or take_token(tx, thread_id)
+    if pends:
+        return Pending(token)
+    conversation = rows.conversation_of_message(tx, chosen[-1].id)
+    refusal = may_send(conversation, author="ai", committed_at=now, now=now)
+    if refusal is not None:
+        conclude_waiting(tx, thread_id, OUTCOME_OF[refusal.code], refusal.reason)
+        return Concluded(OUTCOME_OF[refusal.code])
+    [newest] = rows.waiting(tx, thread_id, "true", 1, newest=True)
+    if (pause := _pause(chosen[0], newest, rules, now)) is not None:
+        _set_wake(tx, thread_id, pause.until)
+        return pause
+    if spent := [message for message in chosen if message.tries >= rules.max_tries]:
+        _end_by(tx, spent, job_id)
+        return Spent(spent[0].tries)
+    return _begin(tx, Turn(
+        token=token, conversation=conversation, shown=tuple(chosen), seen=newest.id,
+        patience_ends=chosen[0].at + rules.max_wait,
+    ), now)  # fmt: skip
 
 
-def conclude(tx: Transaction, waiting: Sequence[Message], outcome: Outcome, fence: Fence) -> None:
-    fence.check(tx)
-    set_outcome(tx, waiting, outcome)
+def _choose(tx: Transaction, thread_id: int) -> list[Message]:
+    """What is answered together. What failed twice is overtaken and tried alone; what was unlucky is tried alone."""
+    fresh = rows.waiting(tx, thread_id, f"m.failures < {OVERTAKEN_AT}", MOST_SHOWN)
+    if not fresh:
+        return rows.waiting(tx, thread_id, "true", 1)
+    if fresh[0].tries - fresh[0].failures > UNLUCKY:
+        return fresh[:1]
+    room = MOST_CHARACTERS - len(fresh[0].description)
+    chosen = fresh[:1]
+    for message in fresh[1:]:
+        room -= len(message.description)
+        if room < 0 or message.tries - message.failures > UNLUCKY:
+            break
+        chosen.append(message)
+    return chosen
 
 
-def find_draft(tx: Transaction, turn: Turn) -> Draft | None:
-    row = tx.execute(
-        "SELECT text, model FROM drafts WHERE conversation_id = ? AND through_id = ? AND covers = ?",
-        (turn.conversation.id, turn.through, turn.covers),
-    ).fetchone()
-    return Draft(*row) if row else None
+def _pause(first: Message, newest: Message, rules: TurnRules, now: int) -> Pause | None:
+    if first.failures >= OVERTAKEN_AT and first.retry_at > now:
+        return Pause(first.retry_at, "its last turn failed")
+    ready_at = min(newest.at + rules.quiet_window, first.at + rules.max_wait)
+    return Pause(ready_at, "the person may still be writing") if ready_at > now else None
 
 
-def save_draft(tx: Transaction, turn: Turn, draft: Draft, now: int, fence: Fence) -> None:
-    fence.check(tx)
-    tx.execute(
-        "UPDATE drafts SET state = 'superseded' WHERE conversation_id = ? AND state = 'draft'",
-        (turn.conversation.id,),
+def _begin(tx: Transaction, turn: Turn, now: int) -> Turn:
+    tx.executemany("UPDATE messages SET tries = tries + 1 WHERE id = ?", [(message.id,) for message in turn.shown])
+    _set_wake(tx, turn.thread_id, now)
+    return turn
+
+
+def _set_wake(tx: Transaction, thread_id: int, at: int) -> None:
+    tx.execute("UPDATE threads SET wake_at = ? WHERE id = ?", (at, thread_id))
+
+
+def _end_by(tx: Transaction, messages: Sequence[Message], job_id: str) -> None:
+    tx.executemany("UPDATE messages SET ended_by = ? WHERE id = ?", [(job_id, message.id) for message in messages])
+
+
+def is_overtaken(tx: Transaction, turn: Turn, newer_counts: bool, now: int) -> bool:
+    row = tx.execute("SELECT token, superseded FROM threads WHERE id = ?", (turn.thread_id,)).fetchone()
+    if row is None or row[0] != turn.token or not _all_wait(tx, turn):
+        return True
+    return newer_counts and not _patience_ends(turn, row[1], now) and _newer_waits(tx, turn)
+
+
+def give_up(tx: Transaction, turn: Turn) -> None:
+    require_token(tx, turn.thread_id, turn.token)
+    tx.execute("UPDATE threads SET superseded = superseded + 1 WHERE id = ?", (turn.thread_id,))
+    _uncount(tx, turn)
+
+
+def give_back(tx: Transaction, turn: Turn, until: int | None) -> None:
+    require_token(tx, turn.thread_id, turn.token)
+    _uncount(tx, turn)
+    if until is not None:
+        _set_wake(tx, turn.thread_id, until)
+
+
+def fail(tx: Transaction, turn: Turn, retry_at: int, job_id: str | None) -> None:
+    require_token(tx, turn.thread_id, turn.token)
+    tx.executemany(
+        "UPDATE messages SET failures = failures + 1, retry_at = ?, ended_by = ? WHERE id = ? AND outcome IS NULL",
+        [(retry_at, job_id, message.id) for message in turn.shown],
     )
-    tx.execute(
-        """INSERT INTO drafts (conversation_id, through_id, covers, state, text, model, created_at)
-           VALUES (?, ?, ?, 'draft', ?, ?, ?) ON CONFLICT (conversation_id, through_id) DO UPDATE
-           SET covers = excluded.covers, state = 'draft', text = excluded.text, model = excluded.model,
-               created_at = excluded.created_at""",
-        (turn.conversation.id, turn.through, turn.covers, draft.text, draft.model, now),
-    )
+    _set_wake(tx, turn.thread_id, retry_at)
 
 
-def commit_reply(
-    tx: Transaction, turn: Turn, text: str, parts: Sequence[str], now: int, fence: Fence, even_if_newer: bool
-) -> bool:
-    fence.check(tx)
+def commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int) -> OutboxRow | Uncommitted:
+    require_token(tx, turn.thread_id, turn.token)
+    conversation = rows.conversation(tx, turn.conversation.id)
+    if may_send(conversation, author="ai", committed_at=now, now=now) is not None:
+        _uncount(tx, turn)
+        return Uncommitted.REFUSED
+    # Either is a sign of a turn that went on while another one came to an end.
+    if rows.pends(tx, turn.thread_id) or not _all_wait(tx, turn):
+        raise Fenced
+    (superseded,) = tx.execute("SELECT superseded FROM threads WHERE id = ?", (turn.thread_id,)).fetchone()
+    if _newer_waits(tx, turn) and not (answer.acted or _patience_ends(turn, superseded, now)):
+        _save_draft(tx, turn, answer, "superseded")
+        give_up(tx, turn)
+        return Uncommitted.NEWER
+    return _commit(tx, turn, answer, now, wall_now)
+
+
+def _commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int) -> OutboxRow:
     conversation_id = turn.conversation.id
-    if not even_if_newer and fence.has_newer(tx):
-        return False
-    if may_write(rows.conversation(tx, conversation_id), author="ai") is not None:
-        return False
-    source = f"turn:{conversation_id}:{turn.through}"
-    message_id = add_outgoing(tx, conversation_id, "ai", source, text, parts, now)
-    set_outcome(tx, turn.waiting, Outcome.ANSWERED, message_id)
-    tx.execute(
-        "UPDATE drafts SET state = 'committed' WHERE conversation_id = ? AND through_id = ?",
-        (conversation_id, turn.through),
+    message_id = add_outgoing(
+        tx, turn.thread_id, conversation_id, "ai", f"turn:{conversation_id}:{turn.through}",
+        answer.text, answer.parts, now, wall_now,
+    )  # fmt: skip
+    tx.executemany(
+        "UPDATE messages SET outcome = ?, answered_by = ? WHERE id = ?",
+        [(Outcome.ANSWERED, message_id, message.id) for message in turn.shown],
     )
+    _save_draft(tx, turn, answer, "committed")
+    tx.execute("UPDATE threads SET superseded = 0 WHERE id = ?", (turn.thread_id,))
+    return cast(OutboxRow, send_first(tx, message_id, now, turn.token))  # the rules were asked in this transaction
+
+
+def _save_draft(tx: Transaction, turn: Turn, answer: Answer, state: str) -> None:
     tx.execute(
-        "UPDATE conversations SET answered_through = max(answered_through, ?), last_message_at = ? WHERE id = ?",
-        (turn.through, now, conversation_id),
+        "INSERT INTO drafts (conversation_id, through_id, state, text, model, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (turn.conversation.id, turn.through, state, answer.text, answer.model, answer.written_at),
     )
-    return True
+
+
+def _uncount(tx: Transaction, turn: Turn) -> None:
+    tx.executemany(
+        "UPDATE messages SET tries = max(tries - 1, 0) WHERE id = ?", [(message.id,) for message in turn.shown]
+    )
+
+
+def _all_wait(tx: Transaction, turn: Turn) -> bool:
+    marks = ", ".join("?" * len(turn.shown))
+    waiting = tx.execute(
+        f"SELECT count(*) FROM messages AS m WHERE m.id IN ({marks}) AND {rows.WAITS}",
+        [message.id for message in turn.shown],
+    )
+    return bool(waiting.fetchone()[0] == len(turn.shown))
+
+
+def _newer_waits(tx: Transaction, turn: Turn) -> bool:
+    newer = f"SELECT 1 FROM messages AS m WHERE m.thread_id = ? AND m.id > ? AND {rows.WAITS}"
+    return tx.execute(newer, (turn.thread_id, turn.seen)).fetchone() is not None
+
+
+def _patience_ends(turn: Turn, superseded: int, now: int) -> bool:
+    return superseded >= MOST_SUPERSEDED or now >= turn.patience_ends
 
 
 def record_usage(tx: Transaction, turn: Turn, usage: ModelUsage, now: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from convoq import logs, systemd
+from convoq.clock import Clock, WallClock
 from convoq.daemon.loop import RoleLoop
 from convoq.daemon.reload import Reload
 from convoq.daemon.requirements import require
@@ -87,14 +88,18 @@ def _run(role: Role, loaded: Loaded, reload: Reload) -> None:
 
 
 @asynccontextmanager
-async def open_storage(options: Options, settle: Settle = settle_nothing) -> AsyncIterator[Storage]:
+async def open_storage(
+    options: Options, settling: Callable[[Clock, Clock], Settle] | None = None
+) -> AsyncIterator[Storage]:
     """The store and its queue as the settings say, created and migrated where needed.
 
-    `settle` is for a role that ends jobs otherwise than by running them.
+    `settling` is for a role that ends jobs otherwise than by running them: of the queue's clock and the wall's.
     """
     database = await Database.open(options.database.path, min_free_mb=options.database.min_free_mb)
-    async with database, open_queue(database, settle) as opened:
-        yield Storage(database, QueueService(opened.queue, options.queue), opened.jobs, opened.joined)
+    async with database:
+        settle = settle_nothing if settling is None else settling(database.clock, WallClock())
+        async with open_queue(database, settle) as opened:
+            yield Storage(database, QueueService(opened.queue, options.queue), opened.jobs, opened.joined)
 
 
 def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

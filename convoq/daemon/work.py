@@ -20,8 +20,10 @@ from convoq.settings.load import Loaded
 
 if TYPE_CHECKING:
     from convoq.ai.base import Responder
+    from convoq.conversations.turns import TurnRules
     from convoq.daemon.personas import CurrentPersonas
-    from convoq.handlers.base import Handlers
+    from convoq.handlers.base import Handler, Handlers
+    from convoq.settings import Options
 
 WrapResponder = Callable[["Responder", AsyncExitStack], "Responder"]
 
@@ -53,13 +55,13 @@ def _replace_process() -> NoReturn:
 
 
 async def _work(loaded: Loaded, stop: Stop, reload: Reload, *, drain: bool, wrap: WrapResponder | None) -> None:
-    from convoq.conversations.settling import settle
+    from convoq.conversations.settling import Settling
     from convoq.handlers.tasks import make_task
     from convoq.worker import Worker
 
     asyncio.get_running_loop().set_task_factory(make_task)
     options = loaded.options
-    async with open_storage(options, settle) as storage, AsyncExitStack() as stack:
+    async with open_storage(options, Settling) as storage, AsyncExitStack() as stack:
         worker = Worker(
             storage.queue,
             await _handlers(loaded, storage, stack, reload, wrap),
@@ -86,46 +88,64 @@ async def _handlers(
     from convoq.conversations.lifecycle import Lifecycle
     from convoq.conversations.outbox import Outbox
     from convoq.conversations.recording import Recorder
+    from convoq.conversations.repair import Repair
     from convoq.conversations.turns import Turns
     from convoq.handlers import upkeep
     from convoq.handlers.answer import AnswerHandler
     from convoq.handlers.base import Handlers
     from convoq.handlers.custom import load_custom
     from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
+    from convoq.handlers.receive import ReceiveHandler
 
-    database, queue, job_admin, _ = storage
-    options = loaded.options
+    database, queue, options = storage.database, storage.queue, loaded.options
     custom = load_custom(options.handlers, queue, base_dir=loaded.base_dir)
     personas = await _personas(loaded, stack)
     reload.prepare = personas.prepare
     responder = wrap(personas.responder, stack) if wrap else personas.responder
-    channels = await stack.enter_async_context(open_channels(options, WallClock()))
-    recorder, lifecycle, outbox = Recorder(database), Lifecycle(database, job_admin.busy), Outbox(database)
+    wall = WallClock()
+    channels = await stack.enter_async_context(open_channels(options, wall))
+    outbox = Outbox(database, wall)
     delivery = Delivery(
         outbox, channels, database.clock,
         reconcile_after=options.twilio.reconcile_after, request_timeout=options.twilio.timeout,
     )  # fmt: skip
     answer = AnswerHandler(
-        recorder=recorder,
-        turns=Turns(database),
+        turns=Turns(database, wall, turn_rules(options)),
         delivery=delivery,
         channels=channels,
         responder=responder,
         persona_of=personas.of,
         timing=options.conversation,
+        max_tries=options.queue.max_attempts,
+        backoff=queue.backoff,
         clock=database.clock,
     )
+    lifecycle = Lifecycle(database)
+    by_kind: dict[str, Handler] = {
+        jobs.ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall), channels, storage.joined),
+        jobs.ProcessAiResponse.kind: answer,
+        jobs.SendMessage.kind: send_message(outbox, delivery, channels),
+        jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channels),
+        jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation),
+        jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation),
+        jobs.WakeThreads.kind: upkeep.wake_threads(Repair(database), storage.joined),
+        jobs.Housekeeping.kind: upkeep.housekeeping(storage.jobs, database.checkpoint, options.queue),
+    }
     return Handlers(
-        {
-            jobs.ProcessAiResponse.kind: answer,
-            jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channels),
-            jobs.SendMessage.kind: send_message(recorder, delivery, channels),
-            jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation),
-            jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation),
-            jobs.Housekeeping.kind: upkeep.housekeeping(job_admin, database.checkpoint, options.queue),
-            **custom,
-        },
-        together=frozenset({jobs.ProcessAiResponse.kind}),
+        by_kind | custom,
+        together=frozenset({jobs.ReceiveMessage.kind, jobs.ProcessAiResponse.kind}),
+        forgotten=frozenset({jobs.ProcessAiResponse.kind}),
+    )
+
+
+def turn_rules(options: Options) -> TurnRules:
+    """What the settings say of when a turn is due, in the store's units."""
+    from convoq.conversations.turns import TurnRules
+
+    return TurnRules(
+        quiet_window=round(options.conversation.quiet_window * 1000),
+        max_wait=round(options.conversation.max_wait * 1000),
+        max_tries=options.queue.max_attempts,
     )
 
 

@@ -83,9 +83,9 @@ class Script:
         site, text = self._site, "Can I speak to a human?"
         before, asked = len(site.sent_to(self._chloe)), site.switches.asked
         site.switches.model.slow = LONG_DRAFT_SECONDS
-        message = await site.write(self._chloe, text)
+        await site.write(self._chloe, text)
         await site.until_model_asked(asked + 1)
-        await site.until(partial(site.is_running, message), otherwise="the message was not claimed")
+        await site.until(partial(site.is_answering, self._chloe), otherwise="its turn was not claimed")
         killed = await site.kill_worker()
         self._event("SIGKILL", f"worker {killed} died while it wrote the reply")
         site.switches.model.slow = 0.0
@@ -93,10 +93,10 @@ class Script:
         await self._show_answer(self._chloe, (text,), before + 1)
         await self._rest(self._chloe)
         replies = len(site.sent_to(self._chloe)) - before
-        attempt = (await site.jobs_of(message))[0].attempt
+        tries = await site.tries_of(self._chloe)
         self._promise(
-            "a killed worker's message is answered once", f"{_times(replies)}, at start {attempt}",
-            replies == 1 and attempt == 2,
+            "a killed worker's message is answered once", f"{_times(replies)}, at try {tries}",
+            replies == 1 and tries == 2,
         )  # fmt: skip
 
     async def _a_lost_answer(self) -> None:
@@ -147,7 +147,7 @@ class Script:
     async def _rest(self, phone: Phone) -> None:
         """Returns once nothing of this phone is on its way: what would be sent twice has been by now."""
         await self._site.until(
-            partial(self._site.is_idle, phone.lane), otherwise=f"{phone.owner}'s messages are still on their way"
+            partial(self._site.is_idle, phone), otherwise=f"{phone.owner}'s messages are still on their way"
         )
 
     async def _show_answer(self, phone: Phone, texts: tuple[str, ...], count: int) -> None:

@@ -14,7 +14,7 @@ from convoq.channels.twilio.webhooks import inbound_url
 from convoq.conversations.timeline import Timeline
 from convoq.db import Database
 from convoq.errors import ConvoqError
-from convoq.jobs import ProcessAiResponse
+from convoq.jobs import ProcessAiResponse, ReceiveMessage
 from convoq.loopback import audit
 from convoq.loopback.audit import AcceptedMessage
 from convoq.loopback.environment import Account, environment, free_port, without_settings
@@ -104,19 +104,27 @@ class Site:
 
     async def jobs_of(self, message: TwilioMessage | AcceptedMessage) -> list[JobRecord]:
         """The jobs that carry this message."""
-        return await self.jobs.list(JobFilter(kinds=(ProcessAiResponse.kind,), text=message.sid))
+        return await self.jobs.list(JobFilter(kinds=(ReceiveMessage.kind,), text=message.sid))
 
-    async def is_running(self, message: TwilioMessage) -> bool:
-        return any(job.running for job in await self.jobs_of(message))
+    async def is_answering(self, phone: Phone) -> bool:
+        where = JobFilter(ordering_key=phone.turn_lane, kinds=(ProcessAiResponse.kind,))
+        return any(job.running for job in await self.jobs.list(where))
+
+    async def tries_of(self, phone: Phone) -> int:
+        """How many turns it took to answer what was written last on this phone."""
+        recorded, _ = await Timeline(self.database).thread(phone.turn_lane, limit=1)
+        return recorded[0].tries
 
     async def is_reconciled(self, message: TwilioMessage) -> bool:
         """Whether a part of its answer was found by asking Twilio."""
         answers, _ = await Timeline(self.database).answers()
         return any(answer.reconciled for answer in answers if answer.source.endswith(message.sid))
 
-    async def is_idle(self, lane: str | None = None) -> bool:
-        """Whether no job is left to run, of this lane or at all."""
-        return not await self.jobs.count(JobFilter(ordering_key=lane, states=(JobState.READY,)))
+    async def is_idle(self, phone: Phone | None = None) -> bool:
+        """Whether no job is left to run, of this phone or at all."""
+        if phone is None:
+            return not await self.jobs.count(JobFilter(states=(JobState.READY,)))
+        return not await self.jobs.busy((phone.receive_lane, phone.turn_lane))
 
     async def until(self, holds: Callable[[], Awaitable[bool]], *, otherwise: str) -> None:
         """Returns once it holds. Raises DemoFailed with `otherwise`."""

@@ -1,180 +1,243 @@
-"""process_ai_response: one turn, from the messages that wait to the reply that is sent.
+"""process_ai_response: the turns of one thread, from the messages that wait to the reply that is sent.
 
-Record, gate, draft, look again, commit, deliver. Each step is on disk before the next begins, so a turn that is cut off
-anywhere is taken up where it was: nothing is asked, paid or sent twice.
+Deliver what pends, look, ask, commit, send. Each step is in the store before the next begins, so a turn that is cut off
+anywhere is taken up where it was; and a reply is committed only while nothing waits that the model has not seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
+from typing import Final
 
-from convoq.ai.base import AccountRefused, Author, ContextLine, ModelCall, ReplyContext, Responder
+from convoq.ai.base import AccountRefused, Author, ContextLine, ModelCall, Reply, ReplyContext, Responder
 from convoq.ai.outage import SHORTEST
 from convoq.ai.reply import clean
 from convoq.channels.base import Channel
 from convoq.clock import OUTAGE_PATIENCE, Clock
-from convoq.conversations.recording import Received, Recorder
-from convoq.conversations.records import Draft, Message, ModelUsage, Turn
-from convoq.conversations.states import Outcome, Owner
-from convoq.conversations.turns import Turns
-from convoq.errors import RetryLater, Snooze, Unrecoverable
-from convoq.handlers.base import ClaimContext, channel_of
-from convoq.handlers.outbox import Delivery
+from convoq.conversations.records import Answer, Message, ModelUsage, OutboxRow, Turn
+from convoq.conversations.turns import Concluded, Pause, Pending, Spent, Step, Turns, Uncommitted
+from convoq.errors import DatabaseUnavailable, Fenced, RetryLater, Snooze, Unrecoverable
+from convoq.handlers.base import ClaimContext, Leaving, channel_of
+from convoq.handlers.outbox import FENCED_PAUSE, Delivery
 from convoq.jobs import ProcessAiResponse
 from convoq.logs import log
-from convoq.queue.base import Job
+from convoq.queue.service import error_text
 from convoq.settings import ConversationSettings
 
-REFUSAL_PATIENCE_MS = 24 * 3_600_000  # as long as WhatsApp takes an answer to a message
-ALARM_PAUSE_MS = 60_000  # one line in the log speaks for all who wait
-MOST_SUPERSEDED = 2  # drafts given up for newer messages before the person who keeps typing gets an answer
+REFUSAL_PATIENCE: Final = timedelta(hours=24)  # as long as WhatsApp takes an answer to a message
+ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all who wait
+LOOK_INTERVAL: Final = 0.5  # seconds between two looks at whether what the model writes is still wanted
+COMMIT_PAUSE: Final = 1.0  # seconds before a commit that could not be written is tried again
+LEAST_LEASE: Final = 1 / 3  # of it must be left: a turn that begins later may find the next worker at work
 
 
 class AnswerHandler:
-    """Answers each turn once. `persona_of` names the persona that speaks for one of our addresses."""
+    """Answers what waits, turn by turn. `persona_of` names the persona that speaks for one of our addresses.
+
+    `backoff` says how many seconds to wait after so many failures of a message, of at most `max_tries`.
+    """
 
     def __init__(
         self,
         *,
-        recorder: Recorder,
         turns: Turns,
         delivery: Delivery,
         channels: Mapping[str, Channel],
         responder: Responder,
         persona_of: Callable[[str], str],
         timing: ConversationSettings,
+        max_tries: int,
+        backoff: Callable[[int], float],
         clock: Clock,
     ) -> None:
-        self._recorder = recorder
         self._turns = turns
         self._delivery = delivery
         self._channels = channels
         self._responder = responder
         self._persona_of = persona_of
         self._timing = timing
+        self._max_tries = max_tries
+        self._backoff = backoff
         self._clock = clock
         self._alarmed_at: int | None = None
 
     async def __call__(self, context: ClaimContext) -> None:
-        conversation_id = await self._record(context, context.claim.jobs)
-        # What an earlier try had committed goes out before anything new is thought of.
-        await self._delivery.run(conversation_id, context.fence)
-        while newer := await context.absorb():  # a long burst is more than one claim holds
-            conversation_id = await self._record(context, newer)
-        superseded = 0
-        while newer := await self._answer(context, conversation_id, last_chance=superseded >= MOST_SUPERSEDED):
-            superseded += 1
-            conversation_id = await self._record(context, newer)
-        await self._delivery.run(conversation_id, context.fence)
+        if context.lease_left() < LEAST_LEASE:
+            raise Snooze(FENCED_PAUSE, "its lease was nearly over before it could begin")
+        thread_id = ProcessAiResponse.model_validate_json(context.claim.jobs[0].payload).thread
+        try:
+            await self._run(thread_id, context)
+        except Fenced:
+            raise Snooze(FENCED_PAUSE, "another turn of the thread has begun") from None
 
-    async def _record(self, context: ClaimContext, jobs: Sequence[Job]) -> int:
-        received = []
-        for job in jobs:
-            context.running = (job,)  # one that holds no message takes no neighbour with it
-            payload = ProcessAiResponse.model_validate_json(job.payload)
-            channel = channel_of(self._channels, payload.channel)
-            received.append(Received(channel.parse_inbound(payload.form), job.id, job.enqueued_at))
-        context.running = context.claim.jobs
-        return await self._recorder.record(received, context.fence)
+    async def _run(self, thread_id: int, context: ClaimContext) -> None:
+        token: str | None = None
+        while (step := await self._look(thread_id, token, context)) is not None:
+            match step:
+                case Pending(token):
+                    await self._delivery.run(thread_id, token)
+                case Pause(until, reason):
+                    raise Snooze((until - self._clock.now()) / 1000, reason)
+                case Concluded(outcome):
+                    log.info("turn.concluded", thread_id=thread_id, outcome=outcome)
+                case Spent(tries):
+                    raise self._end(context, f"tried {tries} times, and no turn came to an end")
+                case Turn(token=token):
+                    await self._answer(step, context)
 
-    async def _answer(self, context: ClaimContext, conversation_id: int, *, last_chance: bool) -> tuple[Job, ...]:
-        """Commits the answer to what waits, or returns the newer messages that it must cover too."""
-        turn = await self._turns.turn(conversation_id, {job.id for job in context.claim.jobs})
-        if not turn.waiting:
-            return ()
-        if (outcome := self._gate(turn)) is not None:
-            await self._turns.conclude(turn, outcome, context.fence)
-            log.info("turn.concluded", conversation_id=conversation_id, outcome=outcome)
-            return ()
-        draft = await self._turns.draft(turn)
-        if draft is None:
-            self._wait_for_quiet(turn)
-            draft = await self._ask(turn, context)
-        if not last_chance and (newer := await context.absorb()):
-            log.info("draft.superseded", conversation_id=conversation_id, newer=len(newer))
-            return newer
-        return await self._commit(turn, draft, context, last_chance=last_chance)
+    async def _look(self, thread_id: int, token: str | None, context: ClaimContext) -> Step | None:
+        context.renew_deadline()  # it is one answer's
+        return await self._turns.look(thread_id, token, context.claim.jobs[0].id)
 
-    def _gate(self, turn: Turn) -> Outcome | None:
-        """Why no AI may answer this turn."""
-        contact = turn.conversation.contact
-        if contact.opted_out_at is not None:
-            return Outcome.OPTED_OUT
-        if contact.blocked_at is not None:
-            return Outcome.BLOCKED
-        if turn.conversation.owner is not Owner.AI:
-            return Outcome.HUMAN
-        return None
+    async def _answer(self, turn: Turn, context: ClaimContext) -> None:
+        """Commits the answer and sends its first part, unless something newer has to be answered with it."""
+        if (answer := await self._ask(turn, context)) is None:
+            return
+        committed = await self._commit(turn, answer)
+        conversation_id = turn.conversation.id
+        if isinstance(committed, OutboxRow):
+            log.info("reply.committed", conversation_id=conversation_id, parts=len(answer.parts))
+            await self._delivery.run(turn.thread_id, turn.token, first=committed)
+        elif committed is Uncommitted.NEWER:
+            log.info("draft.superseded", conversation_id=conversation_id, model=answer.model)
 
-    def _wait_for_quiet(self, turn: Turn) -> None:
-        """Snoozes until the person has paused, so that a burst gets one answer."""
-        now = self._clock.now()
-        quiet_at = turn.waiting[-1].at + round(self._timing.quiet_window * 1000)
-        patience_ends = turn.waiting[0].at + round(self._timing.max_wait * 1000)
-        wait = min(quiet_at, patience_ends) - now
-        if wait > 0:
-            raise Snooze(wait / 1000, "the person may still be writing")
+    async def _ask(self, turn: Turn, context: ClaimContext) -> Answer | None:
+        """Has the responder write the answer; None when it is not wanted any more."""
+        try:
+            prompt = await self._prompt(turn)
+            reply = await self._unless_overtaken(turn, prompt)
+            return None if reply is None else self._answer_of(turn, reply, acted=prompt.acted.is_set())
+        except (Fenced, DatabaseUnavailable, GeneratorExit):
+            raise
+        except asyncio.CancelledError:
+            if context.leaving is Leaving.STOPPED:
+                await self._turns.give_back(turn)
+            elif context.leaving is None:
+                await self._fail(turn, "not answered within the deadline")
+            raise
+        except Snooze as error:
+            await self._turns.give_back(turn, until=self._at(error.delay))
+            raise
+        except AccountRefused as error:
+            raise await self._held(turn, error, context) from error
+        except RetryLater as error:
+            # The model is down, which is not this message's fault: for a while that costs no tries.
+            if timedelta(milliseconds=self._clock.now() - turn.shown[0].at) < OUTAGE_PATIENCE:
+                raise await self._postponed(turn, error) from error
+            raise await self._failed(turn, error, context) from error
+        except BaseException as error:  # SystemExit of a tool is this turn's failure like any other
+            raise await self._failed(turn, error, context) from error
 
-    async def _ask(self, turn: Turn, context: ClaimContext) -> Draft:
-        """Has the responder write the answer and saves it."""
-        lines = tuple(_line(message) for message in await self._turns.history(turn))
+    async def _prompt(self, turn: Turn) -> ReplyContext:
         contact = turn.conversation.contact
 
         async def record(call: ModelCall) -> None:
             await self._turns.record_usage(turn, _usage(call))
 
-        prompt = ReplyContext(
+        return ReplyContext(
             conversation_id=turn.conversation.id,
             persona=self._persona_of(turn.conversation.our_address),
             channel=contact.channel,
             our_address=turn.conversation.our_address,
             address=contact.address,
             contact_name=contact.name,
-            lines=lines,
+            lines=tuple(_line(message) for message in await self._turns.history(turn)),
             record=record,
         )
+
+    async def _unless_overtaken(self, turn: Turn, prompt: ReplyContext) -> Reply | None:
+        """The responder's reply; None, and its request ended, once the answer would not be what is to be said."""
+        asking = asyncio.ensure_future(self._responder.reply(prompt))
         try:
-            reply = await self._responder.reply(prompt)
-        except AccountRefused as error:
-            raise self._held(error, turn) from error
-        except RetryLater as error:
-            # The model is down, which is not this message's fault: for a while that costs no attempts.
-            if timedelta(milliseconds=self._clock.now() - turn.waiting[0].at) < OUTAGE_PATIENCE:
-                raise Snooze(error.delay, str(error)) from error
-            raise
+            while not (await asyncio.wait({asking}, timeout=LOOK_INTERVAL))[0]:
+                if await self._is_overtaken(turn, prompt):
+                    asking.cancel()
+                    await asyncio.wait({asking})
+                    await self._turns.give_up(turn)
+                    log.info("draft.superseded", conversation_id=turn.conversation.id)
+                    return None
+        finally:
+            if not asking.done():
+                asking.cancel()
+                await asyncio.wait({asking})
+        if asking.cancelled():
+            raise RuntimeError("the responder awaited something that was cancelled")
+        return asking.result()
+
+    async def _is_overtaken(self, turn: Turn, prompt: ReplyContext) -> bool:
+        with suppress(DatabaseUnavailable):
+            return await self._turns.is_overtaken(turn, newer_counts=not prompt.acted.is_set())
+        return False
+
+    def _answer_of(self, turn: Turn, reply: Reply, *, acted: bool) -> Answer:
         # The user's own responder may answer anything, too.
         text = clean(reply.text)
         if not text:
             raise RetryLater(SHORTEST, f"{reply.model}: its answer is empty")
-        draft = Draft(text, reply.model)
-        await self._turns.save_draft(turn, draft, context.fence)
-        log.info("reply.drafted", conversation_id=turn.conversation.id, answers=len(turn.waiting), model=reply.model)
-        return draft
-
-    def _held(self, error: AccountRefused, turn: Turn) -> Snooze | Unrecoverable:
-        """A key is corrected and an account topped up: until then the message is held, not lost."""
-        now = self._clock.now()
-        if self._alarmed_at is None or now - self._alarmed_at >= ALARM_PAUSE_MS:
-            self._alarmed_at = now
-            log.error("ai.refused", error=str(error))
-        if now - turn.waiting[-1].at < REFUSAL_PATIENCE_MS:
-            return Snooze(error.delay, str(error))
-        return Unrecoverable(f"{error} (still so after 24 hours)")
-
-    async def _commit(self, turn: Turn, draft: Draft, context: ClaimContext, *, last_chance: bool) -> tuple[Job, ...]:
         contact = turn.conversation.contact
         channel = channel_of(self._channels, contact.channel)
-        parts = channel.split(channel.render(draft.text, contact.address), most=self._timing.max_parts)
-        if await self._turns.commit_reply(turn, "".join(parts), parts, context.fence, even_if_newer=last_chance):
-            log.info("reply.committed", conversation_id=turn.conversation.id, parts=len(parts))
-            return ()
-        # A message came, or a person took over, between the look and the commit: both mean look again.
-        return await context.absorb() or context.claim.jobs
+        parts = channel.split(channel.render(text, contact.address), most=self._timing.max_parts)
+        log.info("reply.drafted", conversation_id=turn.conversation.id, answers=len(turn.shown), model=reply.model)
+        return Answer(
+            text="".join(parts), parts=tuple(parts), model=reply.model, written_at=self._clock.now(), acted=acted
+        )
+
+    async def _commit(self, turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+        """For as long as the lease is kept: given back, the answer would be paid for twice, and its tools act twice."""
+        while True:
+            try:
+                return await self._turns.commit(turn, answer)
+            except DatabaseUnavailable as error:
+                log.warning("reply.uncommitted", conversation_id=turn.conversation.id, error=str(error))
+                await asyncio.sleep(COMMIT_PAUSE)
+
+    # --- Failures
+
+    async def _postponed(self, turn: Turn, error: RetryLater) -> Snooze:
+        await self._turns.give_back(turn, until=self._at(error.delay))
+        return Snooze(error.delay, str(error))
+
+    async def _held(self, turn: Turn, error: AccountRefused, context: ClaimContext) -> Snooze | Unrecoverable:
+        """A key is corrected and an account topped up: until then the message is held, not lost."""
+        now = self._clock.now()
+        if self._alarmed_at is None or timedelta(milliseconds=now - self._alarmed_at) >= ALARM_PAUSE:
+            self._alarmed_at = now
+            log.error("ai.refused", error=str(error))
+        if timedelta(milliseconds=now - turn.shown[-1].at) < REFUSAL_PATIENCE:
+            return await self._postponed(turn, error)
+        await self._fail(turn, str(error), job_id=context.claim.jobs[0].id)
+        return self._end(context, f"{error} (still so after 24 hours)")
+
+    async def _failed(self, turn: Turn, error: BaseException, context: ClaimContext) -> RetryLater | Unrecoverable:
+        """What becomes of the job; the turn's messages are tried again, or given up with it."""
+        tries = max(message.tries for message in turn.shown) + 1
+        if isinstance(error, Unrecoverable) or tries >= self._max_tries:
+            await self._fail(turn, repr(error), job_id=context.claim.jobs[0].id)
+            return self._end(context, error_text(error))
+        delay = await self._fail(turn, repr(error))
+        return RetryLater(error.delay if isinstance(error, RetryLater) else delay, error_text(error))
+
+    async def _fail(self, turn: Turn, reason: str, *, job_id: str | None = None) -> float:
+        """Counts it against the turn's messages; how many seconds to wait."""
+        delay = self._backoff(max(message.failures for message in turn.shown) + 1)
+        log.warning("turn.failed", conversation_id=turn.conversation.id, answers=len(turn.shown), error=reason)
+        await self._turns.fail(turn, retry_at=self._at(delay), job_id=job_id)
+        return delay
+
+    def _end(self, context: ClaimContext, reason: str) -> Unrecoverable:
+        """One job goes to the dead letters for the turn; the others of the claim go on."""
+        context.running = context.claim.jobs[:1]
+        return Unrecoverable(reason)
+
+    def _at(self, delay: float) -> int:
+        return self._clock.now() + round(delay * 1000)
 
 
 def _line(message: Message) -> ContextLine:
-    return ContextLine(author=Author(message.author), text=message.description, at=message.at)
+    return ContextLine(author=Author(message.author), text=message.description, at=message.wall_at)
 
 
 def _usage(call: ModelCall) -> ModelUsage:

@@ -6,24 +6,24 @@ from collections.abc import Mapping
 
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed
 from convoq.clock import OUTAGE_PATIENCE, Clock
-from convoq.conversations.outbox import Outbox
-from convoq.conversations.recording import Announcement, Recorder
+from convoq.conversations.outbox import Announcement, Outbox
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.rules import Refusal
-from convoq.errors import RetryLater, Snooze, Unrecoverable
-from convoq.handlers.base import ClaimContext, Handler, channel_of, each
+from convoq.errors import Fenced, RetryLater, Snooze, Unrecoverable
+from convoq.handlers.base import Handler, channel_of, each
 from convoq.jobs import RecordDeliveryStatus, SendMessage
 from convoq.logs import log
-from convoq.queue.base import Fence, Job
+from convoq.queue.base import Job
 
 SHORTEST_PAUSE = 1.0  # seconds between two tries; it grows with the time that the message has waited
 LONGEST_PAUSE = 60.0
 ACCOUNT_PAUSE = 60.0  # seconds between two tries while our account is refused
+FENCED_PAUSE = 1.0  # seconds; to begin again at once would fence the other worker in turn, without end
 LATE_SHARE = 0.5  # of reconcile_after: a process stopped this long before its request must not send any more
 
 
 class Delivery:
-    """Delivers a conversation's pending parts.
+    """Delivers a thread's pending parts.
 
     `reconcile_after`: seconds before the channel is asked about a send that ended without an answer;
     `request_timeout`: how long a send takes at most.
@@ -46,58 +46,63 @@ class Delivery:
         # From reconcile_after on others may look for this send, miss it and send it themselves.
         self._late_ms = round(reconcile_after * LATE_SHARE * 1000)
 
-    async def run(self, conversation_id: int, fence: Fence) -> None:
-        """Returns when nothing is pending. Raises RetryLater or Snooze when the rest must wait, LeaseLost."""
-        while (pending := await self._outbox.next_pending(conversation_id)) is not None:
-            row, conversation = pending
-            channel = channel_of(self._channels, conversation.contact.channel)
-            if row.state == "ready":
-                await self._send(channel, row, conversation, fence)
-            else:
-                await self._reconcile(channel, row, fence)
+    async def run(self, thread_id: int, token: str, *, first: OutboxRow | None = None) -> None:
+        """Returns when nothing pends. `first` is a part that has just been marked as being sent.
 
-    async def _send(self, channel: Channel, row: OutboxRow, conversation: Conversation, fence: Fence) -> None:
-        sending = await self._outbox.mark_sending(row, fence)
-        if sending is None:
-            return
+        Raises RetryLater or Snooze when the rest must wait, Fenced when another turn of the thread has begun.
+        """
+        if first is not None:
+            await self._request(first, token)
+        while (pending := await self._outbox.next_pending(thread_id)) is not None:
+            row, conversation = pending
+            if row.state == "ready":
+                await self._send(row, conversation, token)
+            else:
+                await self._reconcile(channel_of(self._channels, conversation.contact.channel), row, token)
+
+    async def _send(self, row: OutboxRow, conversation: Conversation, token: str) -> None:
+        sending = await self._outbox.mark_sending(row, token)
         if isinstance(sending, Refusal):
             log.warning("reply.refused", conversation_id=conversation.id, code=sending.code, reason=sending.reason)
-            return
-        if self._clock.now() - (sending.attempted_at or 0) > self._late_ms:
-            # Nothing was sent, so if the claim is still ours the part is simply ready again.
-            await self._outbox.mark_ready(sending, fence, because="this process was stopped before it could send")
+        elif sending is not None:
+            await self._request(sending, token)
+
+    async def _request(self, row: OutboxRow, token: str) -> None:
+        if self._clock.now() - (row.attempted_at or 0) > self._late_ms:
+            # Nothing was sent, so if the turn is still ours the part is simply ready again.
+            await self._outbox.mark_ready(row, token, because="this process was stopped before it could send")
             return
         try:
-            sent = await channel.send(_outbound(sending))
+            sent = await channel_of(self._channels, row.channel).send(_outbound(row))
         except SendFailed as error:
-            await self._failed(sending, conversation, error, fence)
+            await self._failed(row, error, token)
         else:
-            await self._outbox.mark_sent(sending, sent.provider_id)
-            log.info("reply.sent", conversation_id=conversation.id, part=row.part, provider_id=sent.provider_id)
+            await self._outbox.mark_sent(row, sent.provider_id)
+            log.info("reply.sent", conversation_id=row.conversation_id, part=row.part, provider_id=sent.provider_id)
 
-    async def _failed(self, row: OutboxRow, conversation: Conversation, error: SendFailed, fence: Fence) -> None:
+    async def _failed(self, row: OutboxRow, error: SendFailed, token: str) -> None:
         """Writes down what the failure means for the row; raises what it means for the job."""
         log.warning(
-            "send.failed", conversation_id=conversation.id, failure=error.failure, code=error.code, error=str(error)
+            "send.failed", conversation_id=row.conversation_id, failure=error.failure, code=error.code, error=str(error)
         )
         match error.failure:
             case Failure.PERMANENT | Failure.OPTED_OUT:
-                await self._outbox.mark_failed(row, fence, because=str(error), code=error.code)
+                await self._outbox.mark_failed(row, token, because=str(error), code=error.code)
                 if error.failure is Failure.OPTED_OUT:
-                    await self._outbox.opt_out(conversation)
+                    await self._outbox.opt_out(row.thread_id)
             case Failure.AMBIGUOUS:
-                await self._outbox.mark_ambiguous(row, fence, because=str(error))
+                await self._outbox.mark_ambiguous(row, token, because=str(error))
                 raise self._later(row, f"unknown whether it was sent: {error}", at_least=self._reconcile_after)
             case Failure.ACCOUNT:
-                await self._outbox.mark_ready(row, fence, because=str(error))
+                await self._outbox.mark_ready(row, token, because=str(error))
                 # No message is at fault, so no attempt is spent; the error stands in the log each time.
                 log.error("account.refused", code=error.code, error=str(error))
                 raise Snooze(ACCOUNT_PAUSE, str(error))
             case Failure.NOT_SENT | Failure.WAIT:
-                await self._outbox.mark_ready(row, fence, because=str(error))
+                await self._outbox.mark_ready(row, token, because=str(error))
                 raise self._later(row, str(error), at_least=error.delay or 0.0)
 
-    async def _reconcile(self, channel: Channel, row: OutboxRow, fence: Fence) -> None:
+    async def _reconcile(self, channel: Channel, row: OutboxRow, token: str) -> None:
         """Finds out whether a part with an unknown outcome was sent: adopts it, or makes it ready to be sent again."""
         age = (self._clock.now() - (row.attempted_at or 0)) / 1000
         if (wait := self._unknowable(row) - age) > 0:
@@ -115,7 +120,7 @@ class Delivery:
         if adopted is not None:
             await self._outbox.mark_sent(row, adopted, reconciled=True)
         else:
-            await self._outbox.mark_ready(row, fence)
+            await self._outbox.mark_ready(row, token)
 
     def _unknowable(self, row: OutboxRow) -> float:
         """Seconds from the attempt on in which the channel may still come to have the part."""
@@ -133,11 +138,10 @@ def _outbound(row: OutboxRow) -> Outbound:
     return Outbound(reference=row.reference, our_address=row.our_address, address=row.address, body=row.body)
 
 
-def send_message(recorder: Recorder, delivery: Delivery, channels: Mapping[str, Channel]) -> Handler:
-    """The handler of send_message: a message of our own, in its conversation's order, under the same rules."""
+def send_message(outbox: Outbox, delivery: Delivery, channels: Mapping[str, Channel]) -> Handler:
+    """The handler of send_message: a message of our own, in its thread's order, under the same rules."""
 
-    async def handler(context: ClaimContext) -> None:
-        [job] = context.claim.jobs
+    async def send(job: Job) -> None:
         payload = SendMessage.model_validate_json(job.payload)
         if not payload.body:
             raise Unrecoverable("the body is empty")
@@ -149,10 +153,17 @@ def send_message(recorder: Recorder, delivery: Delivery, channels: Mapping[str, 
             parts=tuple(channel_of(channels, payload.channel).split(payload.body)),
             source=f"job:{job.id}",
         )
-        conversation_id = await recorder.announce(announcement, context.fence)
-        await delivery.run(conversation_id, context.fence)
+        announced = await outbox.announce(announcement)
+        first = announced.first
+        if isinstance(first, Refusal):
+            log.warning("message.refused", thread_id=announced.thread_id, code=first.code, reason=first.reason)
+            first = None
+        try:
+            await delivery.run(announced.thread_id, announced.token, first=first)
+        except Fenced:
+            raise Snooze(FENCED_PAUSE, "a turn of the thread has begun") from None
 
-    return handler
+    return each(send)
 
 
 def record_delivery_status(outbox: Outbox, channels: Mapping[str, Channel]) -> Handler:

@@ -1,16 +1,20 @@
-"""The scheduler's jobs: conversations that fell silent, and the file's housekeeping."""
+"""The scheduler's jobs: silent conversations, threads that wait for a turn, and the file's housekeeping."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from convoq.conversations.lifecycle import Lifecycle
+from convoq.conversations.repair import Repair
 from convoq.handlers.base import ClaimContext, Handler
+from convoq.handlers.receive import enqueue_turns
 from convoq.logs import log
-from convoq.queue.base import JobAdmin
+from convoq.queue.base import JobAdmin, Joined
 from convoq.settings import ConversationSettings, QueueSettings
 
 BATCH = 200  # rows a transaction, so that the writer is never held long
+MOST_WOKEN = 500  # threads a run: a repair must not flood the queue that it mends
 
 
 def process_idle(lifecycle: Lifecycle, timing: ConversationSettings) -> Handler:
@@ -31,6 +35,18 @@ def process_expired(lifecycle: Lifecycle, timing: ConversationSettings) -> Handl
         closed = await _in_batches(lambda: lifecycle.close_expired(silent_for=timing.expire_after, limit=BATCH))
         if closed:
             log.info("conversations.expired", count=closed)
+
+    return handler
+
+
+def wake_threads(repair: Repair, queue: Joined) -> Handler:
+    """Gives a turn to each thread in which something has waited for a while that no job comes for."""
+
+    async def handler(_: ClaimContext) -> None:
+        woken = await repair.wake_overdue(partial(enqueue_turns, queue), limit=MOST_WOKEN)
+        if woken:
+            queue.wake()
+            log.warning("threads.woken", count=woken)
 
     return handler
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from convoq.conversations.timeline import Timeline
 from convoq.db import Database
-from convoq.jobs import ProcessAiResponse
+from convoq.jobs import ReceiveMessage
 from convoq.loopback.messages import TwilioMessage
 from convoq.queue.base import JobAdmin, JobFilter, JobRecord, JobState
 
@@ -28,7 +28,7 @@ class MessageRecord:
 
     sid: str
     outcome: str | None = None  #: None while it waits
-    dead: bool = False  #: its job is in the dead letters
+    dead: bool = False  #: no answer could be made: a job of it is in the dead letters
     references: tuple[str, ...] = ()  #: of the parts of its answer
     unsettled: int = 0  #: parts that are still on their way
     sent: int = 0  #: parts that are said to be at Twilio
@@ -125,7 +125,7 @@ async def read_record(database: Database, jobs: JobAdmin) -> DatabaseRecord:
                for job in waiting if job.dedup_key is not None}  # fmt: skip
     for answer in answers:
         entries[_sid(answer.source)] = MessageRecord(
-            sid=_sid(answer.source), outcome=answer.outcome, dead=answer.outcome is None and answer.job_id in dead,
+            sid=_sid(answer.source), outcome=answer.outcome, dead=answer.outcome == "failed",
             references=answer.references, unsettled=answer.unsettled, sent=answer.sent,
         )  # fmt: skip
     return DatabaseRecord(entries, unprompted)
@@ -133,7 +133,7 @@ async def read_record(database: Database, jobs: JobAdmin) -> DatabaseRecord:
 
 async def _unfinished(jobs: JobAdmin) -> AsyncIterator[JobRecord]:
     """The jobs of messages that are still to be run, or failed for good; newest first."""
-    where = JobFilter(kinds=(ProcessAiResponse.kind,), states=(JobState.READY, JobState.DEAD))
+    where = JobFilter(kinds=(ReceiveMessage.kind,), states=(JobState.READY, JobState.DEAD))
     before = None
     while page := await jobs.list(where, before=before):
         for job in page:

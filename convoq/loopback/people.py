@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from convoq.jobs import conversation_key
+from convoq.jobs import receive_key, turn_key
 from convoq.settings import NumberSettings
 
 WHATSAPP: Final = "whatsapp:"
@@ -30,8 +30,12 @@ class Phone:
         return "WhatsApp" if self.address.startswith(WHATSAPP) else "SMS"
 
     @property
-    def lane(self) -> str:
-        return conversation_key("twilio", self.ours, self.address)
+    def receive_lane(self) -> str:
+        return receive_key("twilio", self.ours, self.address)
+
+    @property
+    def turn_lane(self) -> str:
+        return turn_key("twilio", self.ours, self.address)
 
     @property
     def extra_fields(self) -> dict[str, str]:

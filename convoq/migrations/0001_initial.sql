@@ -105,27 +105,42 @@ CREATE TABLE contacts (
     UNIQUE (channel, address)
 ) STRICT;
 
-CREATE TABLE conversations (
+-- One person at one of our addresses, for ever: conversations are opened and closed inside it.
+CREATE TABLE threads (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     contact_id INTEGER NOT NULL REFERENCES contacts (id),
     our_address TEXT NOT NULL,
-    lane TEXT NOT NULL,
+    -- The ordering key of its turns.
+    lane TEXT NOT NULL UNIQUE,
+    -- The token of the turn that may write: random, because a counter that a power cut takes back is given out twice.
+    token TEXT,
+    -- Answers given up for newer messages since the last one that was committed.
+    superseded INTEGER NOT NULL DEFAULT 0,
+    -- Until then a turn has said that it comes back.
+    wake_at INTEGER NOT NULL DEFAULT 0,
+    -- When the person wrote last: WhatsApp's window knows nothing of our conversations.
+    last_inbound_at INTEGER,
+    UNIQUE (contact_id, our_address)
+) STRICT;
+
+CREATE TABLE conversations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    thread_id INTEGER NOT NULL REFERENCES threads (id),
     owner TEXT NOT NULL CHECK (owner IN ('ai', 'human', 'nobody')),
     status TEXT NOT NULL CHECK (status IN ('active', 'idle', 'closed')),
     closed_reason TEXT CHECK ((status = 'closed') = (closed_reason IS NOT NULL)),
     opened_at INTEGER NOT NULL,
     last_message_at INTEGER NOT NULL,
-    last_inbound_at INTEGER,
     closed_at INTEGER,
-    answered_through INTEGER NOT NULL DEFAULT 0,
     previous_id INTEGER REFERENCES conversations (id)
 ) STRICT;
-CREATE UNIQUE INDEX conversations_open ON conversations (contact_id, our_address) WHERE status <> 'closed';
-CREATE INDEX conversations_of_contact ON conversations (contact_id, our_address, id);
+CREATE UNIQUE INDEX conversations_open ON conversations (thread_id) WHERE status <> 'closed';
+CREATE INDEX conversations_of_thread ON conversations (thread_id, id);
 CREATE INDEX conversations_silent ON conversations (status, last_message_at) WHERE status <> 'closed';
 
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
+    thread_id INTEGER NOT NULL REFERENCES threads (id),
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     direction TEXT NOT NULL CHECK (direction IN ('in', 'out')),
     author TEXT NOT NULL CHECK (author IN ('contact', 'ai', 'operator', 'system')),
@@ -136,24 +151,34 @@ CREATE TABLE messages (
     description TEXT NOT NULL,
     media TEXT NOT NULL DEFAULT '[]',
     at INTEGER NOT NULL,
-    -- Inbound: what became of it. NULL while it waits.
+    -- The same moment by the wall clock: what people and models read.
+    wall_at INTEGER NOT NULL,
+    -- Inbound: what became of it, and why where that needs words. NULL while it waits.
     outcome TEXT,
-    answered_by INTEGER REFERENCES messages (id)
+    reason TEXT,
+    answered_by INTEGER REFERENCES messages (id),
+    -- Turns begun for it that came to no end; those of them that an error or the deadline ended; when it is tried again.
+    tries INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    retry_at INTEGER NOT NULL DEFAULT 0,
+    -- The job whose end was its own: that job's retry revives it.
+    ended_by TEXT
 ) STRICT;
 CREATE INDEX messages_of_conversation ON messages (conversation_id, id);
+CREATE INDEX messages_waiting ON messages (thread_id, id) WHERE direction = 'in' AND outcome IS NULL;
+CREATE INDEX messages_ended ON messages (ended_by) WHERE ended_by IS NOT NULL;
 
+-- Answers by the models: those that became the reply, and those that were given up for a newer message.
 CREATE TABLE drafts (
     id INTEGER PRIMARY KEY,
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     through_id INTEGER NOT NULL REFERENCES messages (id),
-    -- The ids of the messages that it answers: those of a turn that was divided since need answers of their own.
-    covers TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('draft', 'committed', 'superseded')),
+    state TEXT NOT NULL CHECK (state IN ('committed', 'superseded')),
     text TEXT NOT NULL,
     model TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    UNIQUE (conversation_id, through_id)
+    created_at INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX drafts_of_conversation ON drafts (conversation_id, through_id);
 
 CREATE TABLE model_calls (
     id INTEGER PRIMARY KEY,
@@ -172,11 +197,15 @@ CREATE INDEX model_calls_of_conversation ON model_calls (conversation_id);
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     reference TEXT NOT NULL UNIQUE,
+    thread_id INTEGER NOT NULL REFERENCES threads (id),
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     message_id INTEGER NOT NULL REFERENCES messages (id),
     part INTEGER NOT NULL,
     body TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('ready', 'sending', 'sent', 'failed', 'ambiguous')),
+    state TEXT NOT NULL
+        CHECK (state IN ('ready', 'sending', 'sent', 'failed', 'ambiguous', 'cancelled')),
+    -- Why it must not be sent again, once what is under way has been looked up.
+    revoked TEXT,
     attempts INTEGER NOT NULL DEFAULT 0,
     attempted_at INTEGER,
     settled_at INTEGER,
@@ -184,13 +213,16 @@ CREATE TABLE outbox (
     reconciled INTEGER NOT NULL DEFAULT 0,
     error_code TEXT,
     error TEXT,
+    -- The job whose end was its own: that job's retry revives it.
+    ended_by TEXT,
     delivery TEXT,
     delivery_rank INTEGER NOT NULL DEFAULT -1,
     delivery_at INTEGER,
     UNIQUE (message_id, part)
 ) STRICT;
-CREATE INDEX outbox_pending ON outbox (conversation_id, id) WHERE state IN ('ready', 'sending', 'ambiguous');
+CREATE INDEX outbox_pending ON outbox (thread_id, id) WHERE state IN ('ready', 'sending', 'ambiguous');
 CREATE INDEX outbox_failed ON outbox (settled_at) WHERE state = 'failed';
+CREATE INDEX outbox_ended ON outbox (ended_by) WHERE ended_by IS NOT NULL;
 
 CREATE TABLE transitions (
     id INTEGER PRIMARY KEY,

@@ -1,6 +1,5 @@
 -- What waits and what failed is few among many, and is asked for by a burial under the write gate and by every look at
 -- the state of the whole: each has an index that holds those few alone.
-CREATE INDEX messages_waiting ON messages (job_id) WHERE direction = 'in' AND outcome IS NULL;
 CREATE INDEX messages_failed ON messages (conversation_id) WHERE outcome = 'failed';
 CREATE INDEX outbox_undelivered ON outbox (delivery_at, conversation_id) WHERE delivery IN ('failed', 'undelivered');
 

@@ -35,10 +35,13 @@ BEGIN
     UPDATE conversations SET
         opened_at = opened_at + iif(opened_at BETWEEN new.since AND new.until, new.by_ms, 0),
         last_message_at = last_message_at + iif(last_message_at BETWEEN new.since AND new.until, new.by_ms, 0),
-        last_inbound_at = last_inbound_at + iif(last_inbound_at BETWEEN new.since AND new.until, new.by_ms, 0),
         closed_at = closed_at + iif(closed_at BETWEEN new.since AND new.until, new.by_ms, 0);
+    UPDATE threads SET
+        wake_at = wake_at + new.by_ms,
+        last_inbound_at = last_inbound_at + iif(last_inbound_at BETWEEN new.since AND new.until, new.by_ms, 0);
     UPDATE messages SET
-        at = at + iif(at BETWEEN new.since AND new.until, new.by_ms, 0);
+        at = at + iif(at BETWEEN new.since AND new.until, new.by_ms, 0),
+        retry_at = iif(outcome IS NULL AND direction = 'in', retry_at + new.by_ms, retry_at);
     UPDATE drafts SET
         created_at = created_at + iif(created_at BETWEEN new.since AND new.until, new.by_ms, 0);
     UPDATE model_calls SET

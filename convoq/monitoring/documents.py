@@ -257,6 +257,8 @@ def line_document(line: Line, *, full: bool) -> dict[str, Any]:
         "description": _shown(description, full),
         "at": iso_time(message.at),
         "outcome": str(message.outcome) if message.outcome else None,
+        "reason": None if message.reason is None else masked(message.reason),
+        "tries": message.tries,
         "answered_by": message.answered_by,
         "job_id": message.job_id,
         "delivery": line.delivery,
@@ -279,14 +281,14 @@ def _part_document(part: OutboxRow) -> dict[str, Any]:
     }
 
 
-def transcript_document(transcript: Transcript, jobs: Mapping[str, JobRecord]) -> dict[str, Any]:
+def transcript_document(transcript: Transcript, jobs: Mapping[int, JobRecord]) -> dict[str, Any]:
     """Each unanswered message says what its job came to; `jobs` are what transcripts.unanswered_jobs found."""
     return {
         "conversation": conversation_document(transcript.conversation, full=True),
         "previous_id": transcript.previous_id,
         "message_count": transcript.messages,
         "messages": [
-            line_document(line, full=True) | _job_document(jobs.get(line.message.job_id or ""))
+            line_document(line, full=True) | _job_document(jobs.get(line.message.id))
             for line in transcript.lines
         ],
         "drafts": [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convoq.jobs import ProcessAiResponse
+from convoq.jobs import ReceiveMessage
 from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
 from convoq.queue.base import KindStats
 from convoq.text import age, counted, size
@@ -58,7 +58,7 @@ class Snapshot:
 
     @property
     def _unrecorded(self) -> KindStats:
-        return self.stats.kinds.get(ProcessAiResponse.kind, KindStats())
+        return self.stats.kinds.get(ReceiveMessage.kind, KindStats())
 
     @property
     def longest_waiting(self) -> float:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from convoq.clock import Clock
 from convoq.errors import ConfigError
-from convoq.jobs import NORMAL, UPKEEP, Housekeeping, NewJob, ProcessExpired, ProcessIdle, raw_job
+from convoq.jobs import NORMAL, UPKEEP, Housekeeping, NewJob, ProcessExpired, ProcessIdle, WakeThreads, raw_job
 from convoq.scheduler.times import Cron, Every, zone_named
 from convoq.settings import ScheduleSettings
 
@@ -80,10 +80,10 @@ def entries_from(schedules: Sequence[ScheduleSettings] = ()) -> tuple[ScheduleEn
 
 def built_in() -> tuple[ScheduleEntry, ...]:
     """convoq's own upkeep. Each kind has one lane, so two runs of it never overlap."""
-    periods = {ProcessIdle.kind: 60.0, ProcessExpired.kind: 300.0, Housekeeping.kind: 3600.0}
+    periods = {ProcessIdle: 60.0, ProcessExpired: 300.0, WakeThreads: 60.0, Housekeeping: 3600.0}
     return tuple(
-        ScheduleEntry(name=kind, kind=kind, every=every, ordering_key=kind, priority=UPKEEP)
-        for kind, every in periods.items()
+        ScheduleEntry(name=model.kind, kind=model.kind, every=every, ordering_key=model.kind, priority=UPKEEP)
+        for model, every in periods.items()
     )
 
 

@@ -75,8 +75,10 @@ async def test_own_tools_work_and_every_request_is_recorded(
 
     async with LoopbackModel(rule) as model:
         responder = build(own(), model="openai:gpt-test", base_url=model.base_url)
-        reply = await responder.reply(conversation.context("oars?", persona="shop"))
+        context = conversation.context("oars?", persona="shop")
+        reply = await responder.reply(context)
     assert reply.text == "We have oars: 3 left"
+    assert context.acted.is_set()
     assert conversation.outcomes == ["ok", "ok"]
 
 

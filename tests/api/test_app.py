@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from convoq.channels.twilio.webhooks import EMPTY_TWIML, INBOUND_PATH, STATUS_PATH
 from convoq.errors import DatabaseUnavailable
-from convoq.jobs import NORMAL, PEOPLE, ProcessAiResponse, RecordDeliveryStatus
+from convoq.jobs import INTAKE, NORMAL, ReceiveMessage, RecordDeliveryStatus
 from tests.api.conftest import Events
 from tests.api.harness import (
     ACCOUNT,
@@ -32,11 +32,11 @@ async def test_message_becomes_a_job_with_the_form_as_received(api: ApiServer) -
     pairs = [*message("Tengo 2 preguntas: ¿abren hoy?"), ("NewParameter", ""), ("Blank", " x ")]
     await api.ask(webhook(pairs))
     (job,) = api.queue.jobs
-    assert job.kind == "process_ai_response"
-    assert ProcessAiResponse.model_validate_json(job.payload) == ProcessAiResponse(form=tuple(pairs))
-    assert job.ordering_key == "twilio|whatsapp:+14155238886|whatsapp:+34600000001"
+    assert job.kind == "receive_message"
+    assert ReceiveMessage.model_validate_json(job.payload) == ReceiveMessage(form=tuple(pairs))
+    assert job.ordering_key == "in|twilio|whatsapp:+14155238886|whatsapp:+34600000001"
     assert job.dedup_key == f"twilio:inbound:{ACCOUNT}:{MESSAGE}"
-    assert job.priority == PEOPLE
+    assert job.priority == INTAKE
 
 
 async def test_message_is_answered_with_empty_twiml(api: ApiServer) -> None:
@@ -98,7 +98,7 @@ async def test_signed_json_is_accepted(api: ApiServer) -> None:
     path = f"{INBOUND_PATH}?bodySHA256={hashlib.sha256(body).hexdigest()}"
     raw = request(body, path=path, signature=signed([], path), content_type="application/json")
     assert (await api.ask(raw)).status == 200
-    assert ProcessAiResponse.model_validate_json(api.queue.jobs[0].payload).form == tuple(message())
+    assert ReceiveMessage.model_validate_json(api.queue.jobs[0].payload).form == tuple(message())
 
 
 async def test_many_messages_on_one_connection(api: ApiServer) -> None:
@@ -180,12 +180,12 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=6))
 def test_payload_is_plain_json_of_the_form(pairs: Pairs) -> None:
-    payload = ProcessAiResponse(form=tuple(pairs)).job().payload
+    payload = ReceiveMessage(form=tuple(pairs)).job().payload
     assert json.loads(payload) == {"channel": "twilio", "form": [list(pair) for pair in pairs]}
 
 
 @pytest.mark.parametrize("body", ["\0", "a\0b", "👩‍👩‍👧", "\u2028\u202e", "x" * 1600, "%F0%9F", "a&b=c;d+e", "\r\n"])
 async def test_any_text_arrives_as_it_was_written(body: str, api: ApiServer) -> None:
     assert (await api.ask(webhook(message(body)))).status == 200
-    form = dict(ProcessAiResponse.model_validate_json(api.queue.jobs[0].payload).form)
+    form = dict(ReceiveMessage.model_validate_json(api.queue.jobs[0].payload).form)
     assert form["Body"] == body

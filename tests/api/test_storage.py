@@ -50,7 +50,7 @@ async def test_burst_of_webhooks_is_stored_whole(engine: SqliteQueue, service: Q
         statuses = (api.ask(status_webhook(status(sid=sid)), bodiless=True) for sid in sids)
         replies = await asyncio.gather(*inbound, *statuses)
         assert [reply.status for reply in replies] == [200] * 50 + [204] * 50
-        assert await engine.count(JobFilter(kinds=("process_ai_response",))) == 50
+        assert await engine.count(JobFilter(kinds=("receive_message",))) == 50
         assert await engine.count(JobFilter(kinds=("record_delivery_status",))) == 50
 
 

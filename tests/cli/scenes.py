@@ -11,12 +11,17 @@ from typing import Any, TypeVar
 
 from convoq.channels.twilio.inbound import parse_inbound
 from convoq.cli import main
+from convoq.clock import WallClock
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.recording import Received, Recorder
-from convoq.conversations.records import Draft
-from convoq.conversations.turns import Turns
+from convoq.conversations.records import Answer, OutboxRow, Turn
+from convoq.conversations.settling import Settling
+from convoq.conversations.threads import Thread
+from convoq.conversations.turns import TurnRules, Turns
 from convoq.db import Database
-from convoq.jobs import PEOPLE, NewJob, ProcessAiResponse, conversation_key, raw_job
+from convoq.db.transaction import Transaction
+from convoq.handlers.receive import enqueue_turns
+from convoq.jobs import NewJob, ProcessAiResponse, ReceiveMessage, raw_job, receive_job
 from convoq.monitoring.processes import Processes
 from convoq.monitoring.roles import ROLES
 from convoq.queue.base import Claim
@@ -28,6 +33,7 @@ OURS = "whatsapp:+14155238886"
 ANA = "whatsapp:+34600000001"
 ACCOUNT = "AC" + 32 * "a"
 TOKEN = "canary-7f3a9c"
+RULES = TurnRules(quiet_window=0, max_wait=20_000, max_tries=12)
 
 
 @dataclass
@@ -88,10 +94,20 @@ async def bury(database: Database, jobs: Sequence[NewJob], error: str = "ValueEr
     engine = SqliteQueue(database)
     try:
         ids = [done.job_id for done in await engine.enqueue(jobs, max_attempts=8)]
-        while claims := await engine.claim(100, lease=60, worker="w"):
+        while claims := await engine.claim(100, lease=60, worker="w", reserve=100):
             for claim in claims:
                 await engine.bury(claim, claim.jobs, error=error)
         return ids
+    finally:
+        await engine.close()
+
+
+async def fail_turn(database: Database, error: str) -> None:
+    """The turn that waits ends in the dead letters, as a worker leaves it."""
+    engine = SqliteQueue(database, Settling(database.clock, WallClock()))
+    try:
+        [claim] = await engine.claim(1, lease=60, worker="w")
+        await engine.bury(claim, claim.jobs, error=error)
     finally:
         await engine.close()
 
@@ -123,48 +139,43 @@ def inbound_job(text: str, sid: int, *, address: str = ANA, name: str = "Ana") -
         ("MessageSid", f"SM{sid:032x}"), ("From", address), ("To", OURS), ("Body", text), ("ProfileName", name),
         ("AccountSid", ACCOUNT),
     )  # fmt: skip
-    return ProcessAiResponse(form=form).job(
-        ordering_key=conversation_key("twilio", OURS, address), dedup_key=f"in:{sid}", priority=PEOPLE
-    )
+    return receive_job(ReceiveMessage(form=form), OURS, address, dedup_key=f"in:{sid}")
 
 
 async def receive(
     database: Database, text: str, *, sid: int = 1, address: str = ANA, name: str = "Ana", reply: str | None = None,
-    delivered: bool = True, draft: str | None = None,
+    delivered: bool = True,
 ) -> int:  # fmt: skip
-    """A person's message, taken up by a worker; answered if there is a `reply`. Returns its conversation."""
-    engine, turns, outbox = SqliteQueue(database), Turns(database), Outbox(database)
+    """A person's message, recorded by a worker; answered if there is a `reply`. Returns its conversation."""
+    engine, wall = SqliteQueue(database), WallClock()
+    turns, outbox = Turns(database, wall, RULES), Outbox(database, wall)
     try:
         await engine.enqueue([inbound_job(text, sid, address=address, name=name)], max_attempts=8)
-        claim = await _claim_of(engine, conversation_key("twilio", OURS, address))
-        fence = engine.fence(claim)
+        [claim] = await engine.claim(0, lease=60, worker="w", reserve=1)
         form = json.loads(claim.jobs[-1].payload)["form"]
         message = Received(parse_inbound(form), claim.jobs[-1].id, claim.jobs[-1].enqueued_at)
-        conversation_id = await Recorder(database).record([message], fence)
-        turn = await turns.turn(conversation_id, [job.id for job in claim.jobs])
-        if draft is not None:
-            await turns.save_draft(turn, Draft(draft, "test:model"), fence)
+
+        def wake(tx: Transaction, threads: Sequence[Thread]) -> Thread:
+            enqueue_turns(engine.joined, tx, threads)
+            engine.joined.ack(tx, claim, forget=False)
+            return threads[0]
+
+        thread = await Recorder(database, wall).record([message], wake)
+        turn = await turns.look(thread.id, None, "0")
+        assert isinstance(turn, Turn)
         if reply is None:
-            await engine.nack(claim, delay=0)
-            return conversation_id
-        await turns.commit_reply(turn, reply, [reply], fence, even_if_newer=False)
+            await turns.give_back(turn)
+            return turn.conversation.id
+        claims = await engine.claim(100, lease=60, worker="w", together=frozenset({ProcessAiResponse.kind}))
+        sending = await turns.commit(turn, Answer(text=reply, parts=(reply,), model="test:model", written_at=1))
+        assert isinstance(sending, OutboxRow)
         if delivered:
-            pending = await outbox.next_pending(conversation_id)
-            assert pending is not None
-            await outbox.mark_sending(pending[0], fence)
-            await outbox.mark_sent(pending[0], f"SM{sid + 1000:032x}")
-        await engine.ack(claim)
-        return conversation_id
+            await outbox.mark_sent(sending, f"SM{sid + 1000:032x}")
+        for claim in claims:
+            if claim.lane == thread.lane:
+                await engine.ack(claim, forget=True)
+            else:
+                await engine.nack(claim, delay=0)
+        return turn.conversation.id
     finally:
         await engine.close()
-
-
-TURNS = frozenset({ProcessAiResponse.kind})
-
-
-async def _claim_of(engine: SqliteQueue, lane: str) -> Claim:
-    claims = {claim.lane: claim for claim in await engine.claim(100, lease=60, worker="w", together=TURNS)}
-    wanted = claims.pop(lane)
-    for other in claims.values():
-        await engine.nack(other, delay=0)
-    return wanted

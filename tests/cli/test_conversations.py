@@ -13,10 +13,7 @@ from typing import Any
 
 import pytest
 
-from convoq.conversations.settling import settle
-from convoq.db import Database
-from convoq.queue.sqlite.backend import SqliteQueue
-from tests.cli.scenes import ANA, Place, receive
+from tests.cli.scenes import ANA, Place, fail_turn, receive
 from tests.cli.test_jobs import Terminal
 
 BEN = "whatsapp:+34600000002"
@@ -84,7 +81,11 @@ def test_a_number_that_nobody_or_several_have_is_said(place: Place, capsys: pyte
 
 def test_the_transcript_says_what_became_of_each_message(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.prepare(lambda database: receive(database, "Hello", sid=1, reply="Hi, Ana!"))
-    place.prepare(lambda database: receive(database, "And now?", sid=2, draft="Soon."))
+    place.prepare(lambda database: receive(database, "And now?", sid=2))
+    place.execute(
+        "INSERT INTO drafts (conversation_id, through_id, state, text, model, created_at)"
+        " VALUES (1, 3, 'superseded', 'Soon.', 'm', 1)"
+    )
 
     assert place.run("conversations", "show", "1") == 0
 
@@ -93,7 +94,7 @@ def test_the_transcript_says_what_became_of_each_message(place: Place, capsys: p
     assert out.index("opened (contact") < out.index("    Hello")
     for words in (
         *("opened (contact: opened)", "    Hello\n    -> answered by #2", "    Hi, Ana!\n    -> sent, SM"),
-        *("    And now?\n    -> waits for its answer (job 2)", "draft, not yet a reply  for #3\n    Soon."),
+        *("    And now?\n    -> waits for its answer (job 4)", "draft, given up for newer messages  for #3\n    Soon."),
     ):
         assert words in out
 
@@ -110,20 +111,12 @@ def test_a_failed_part_says_why(place: Place, capsys: pytest.CaptureFixture[str]
     assert "[failed]" in capsys.readouterr().out
 
 
-async def fail(database: Database, error: str) -> None:
-    """The message's job ends in the dead letters, as the worker leaves it."""
-    backend = SqliteQueue(database, settle)
-    [claim] = await backend.claim(1, lease=60, worker="w")
-    await backend.bury(claim, claim.jobs, error=error)
-    await backend.close()
-
-
 def test_a_message_that_could_not_be_answered_is_among_the_failed(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.prepare(lambda database: receive(database, "Hello", sid=1, reply="Hi, Ana!"))
     place.prepare(lambda database: receive(database, "Anyone?", sid=2, address=BEN, name="Ben"))
-    place.prepare(lambda database: fail(database, "model m: no such model"))
+    place.prepare(lambda database: fail_turn(database, "model m: no such model"))
 
     assert place.run("conversations", "list", "--failed") == 0
 
@@ -134,10 +127,10 @@ def test_a_message_that_could_not_be_answered_is_among_the_failed(
 
 def test_an_unanswered_message_names_its_job_and_the_cause(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.prepare(lambda database: receive(database, "Anyone?"))
-    place.prepare(lambda database: fail(database, "Traceback:\n  a line\nValueError: no \x1b[2Jsuch model"))
+    place.prepare(lambda database: fail_turn(database, "Traceback:\n  a line\nValueError: no \x1b[2Jsuch model"))
 
     assert place.run("conversations", "show", "1") == 0
-    words = "-> not answered: ValueError: no \\x1b[2Jsuch model (job 1 failed for good: convoq jobs retry 1)\n"
+    words = "-> not answered: ValueError: no \\x1b[2Jsuch model (convoq jobs retry 2)\n"
     assert words in capsys.readouterr().out
     place.run("conversations", "show", "1", "--json")
     [message] = json.loads(capsys.readouterr().out)["messages"]
@@ -147,16 +140,16 @@ def test_an_unanswered_message_names_its_job_and_the_cause(place: Place, capsys:
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        ("retry", "-> waits for its answer (job 1: no such model)"),
-        ("discard", "-> not answered: job 1 failed and was discarded"),
+        ("retry", "-> waits for its answer (job 2: no such model)"),
+        ("discard", "-> not answered: no such model\n"),
     ],
 )
 def test_an_unanswered_message_says_what_was_done_to_its_job(
     verb: str, words: str, place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.prepare(lambda database: receive(database, "Anyone?"))
-    place.prepare(lambda database: fail(database, "no such model"))
-    place.run("jobs", verb, "1")
+    place.prepare(lambda database: fail_turn(database, "no such model"))
+    place.run("jobs", verb, "2")
 
     assert place.run("conversations", "show", "1") == 0
     assert words in capsys.readouterr().out
@@ -166,10 +159,10 @@ def test_an_unanswered_message_whose_job_was_cancelled_says_so(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.prepare(lambda database: receive(database, "Anyone?"))
-    place.run("jobs", "cancel", "1")
+    place.run("jobs", "cancel", "2")
 
     assert place.run("conversations", "show", "1") == 0
-    assert "-> not answered: job 1 was cancelled (convoq jobs retry 1)" in capsys.readouterr().out
+    assert "-> not answered: an operator has cancelled it (convoq jobs retry 2)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [["show", "1"], ["list", "--full"], ["show", "1", "--json"]], ids=" ".join)

@@ -54,7 +54,7 @@ def test_a_database_in_use_is_sound(place: Place, capsys: pytest.CaptureFixture[
 
 BROKEN: dict[str, Callable[[Place], object]] = {
     "1 ready job without a lane": lambda place: place.execute("DELETE FROM lanes"),
-    "1 finished job without the time": lambda place: place.execute(
+    "2 finished jobs without the time": lambda place: place.execute(
         "UPDATE jobs SET state = 'dead', finished_at = NULL"
     ),
     "1 lane half claimed": lambda place: place.execute("UPDATE lanes SET receipt = 'r'"),
@@ -76,8 +76,9 @@ def test_what_no_worker_will_ever_reach_is_found(words: str, place: Place, capsy
 def test_a_reference_to_nothing_is_found(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     with sqlite3.connect(place.database) as connection:
         connection.execute(
-            "INSERT INTO messages (conversation_id, direction, author, source, body, description, at)"
-            " VALUES (77, 'out', 'ai', 's', '', '', 0)"
+            "INSERT INTO messages"
+            " (thread_id, conversation_id, direction, author, source, body, description, at, wall_at)"
+            " VALUES (1, 77, 'out', 'ai', 's', '', '', 0, 0)"
         )
     connection.close()
 

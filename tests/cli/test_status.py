@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from convoq.monitoring.processes import Processes
-from tests.cli.scenes import Place, announce, bury, claim_one, enqueue, inbound_job, job, receive
+from tests.cli.scenes import Place, announce, bury, claim_one, enqueue, fail_turn, inbound_job, job, receive
 
 
 def document(place: Place, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -62,12 +62,11 @@ def test_nothing_waits_any_more_for_a_job_that_an_operator_has_ended(
 ) -> None:
     place.prepare(announce)
     place.prepare(lambda database: receive(database, "Hello"))
-    if verb == "discard":
-        place.execute("UPDATE jobs SET state = 'dead', finished_at = enqueued_at")
-        place.execute("DELETE FROM lanes")
     assert document(place, capsys)["conversations"]["waiting"] == 1
+    if verb == "discard":
+        place.prepare(lambda database: fail_turn(database, "no such model"))
 
-    assert place.run("jobs", verb, "1") == 0
+    assert place.run("jobs", verb, "2") == 0
     capsys.readouterr()
 
     assert document(place, capsys)["conversations"]["waiting"] == 0

@@ -48,8 +48,9 @@ async def test_a_cancelled_message_of_ours_goes_out_once_when_it_is_retried(met:
 
 async def test_a_cancelled_turn_is_never_answered_and_holds_up_no_later_one(met: House) -> None:
     met.responder.script = [Snooze(3600, "busy")]
-    job_id = await met.hear("never mind")
+    await met.hear("never mind")
     await met.step()
+    job_id = (await met.turn_job()).id
     await met.engine.cancel(this(job_id))
     await met.hear("are you open?")
     await met.settle()
@@ -59,8 +60,9 @@ async def test_a_cancelled_turn_is_never_answered_and_holds_up_no_later_one(met:
 
 async def test_a_cancelled_turn_is_answered_when_it_is_retried(met: House) -> None:
     met.responder.script = [Snooze(3600, "busy")]
-    job_id = await met.hear("are you open?")
+    await met.hear("are you open?")
     await met.step()
+    job_id = (await met.turn_job()).id
     await met.engine.cancel(this(job_id))
     await met.engine.retry_dead(this(job_id))
     await met.settle()
@@ -69,8 +71,9 @@ async def test_a_cancelled_turn_is_answered_when_it_is_retried(met: House) -> No
 
 async def test_of_a_cancelled_turn_no_part_goes_out_that_was_committed(met: House) -> None:
     met.twilio.fail_next(too_many("3600"))
-    job_id = await met.hear("are you open?")
+    await met.hear("are you open?")
     await met.step()
+    job_id = (await met.turn_job()).id
     assert await met.outbox_states() == ["sent", "ready"]
     await met.engine.cancel(this(job_id))
     await met.hear("hello?")
@@ -80,8 +83,9 @@ async def test_of_a_cancelled_turn_no_part_goes_out_that_was_committed(met: Hous
 
 async def test_a_part_whose_send_is_unknown_is_not_sent_again_after_a_cancel(met: House) -> None:
     met.twilio.fail_next(reset(accepted=False))
-    job_id = await met.hear("are you open?")
+    await met.hear("are you open?")
     await met.step()
+    job_id = (await met.turn_job()).id
     assert await met.outbox_states() == ["sent", "ambiguous"]
     await met.engine.cancel(this(job_id))
     await met.hear("hello?")
@@ -91,10 +95,11 @@ async def test_a_part_whose_send_is_unknown_is_not_sent_again_after_a_cancel(met
 
 async def test_a_status_still_proves_a_part_that_was_cancelled_on_its_way(met: House) -> None:
     met.twilio.fail_next(reset(accepted=True))
-    job_id = await met.hear("are you open?")
+    await met.hear("are you open?")
     await met.step()
+    job_id = (await met.turn_job()).id
     await met.engine.cancel(this(job_id))
-    [(reference,)] = await met.rows("SELECT reference FROM outbox WHERE error_code = 'cancelled'")
+    [(reference,)] = await met.rows("SELECT reference FROM outbox WHERE revoked = 'cancelled'")
     await met.report(met.twilio.messages[-1].sid, "delivered", reference=reference)
     await met.settle()
     assert await met.outbox_states() == ["sent", "sent"]
@@ -102,8 +107,9 @@ async def test_a_status_still_proves_a_part_that_was_cancelled_on_its_way(met: H
 
 async def test_a_retry_of_a_part_on_its_way_looks_before_it_sends_again(met: House) -> None:
     met.twilio.fail_next(reset(accepted=True))
-    job_id = await met.hear("are you open?")
+    await met.hear("are you open?")
     await met.step()
+    job_id = (await met.turn_job()).id
     await met.engine.cancel(this(job_id))
     await met.engine.retry_dead(this(job_id))
     await met.settle()
@@ -112,16 +118,18 @@ async def test_a_retry_of_a_part_on_its_way_looks_before_it_sends_again(met: Hou
 
 async def test_nothing_waits_any_more_for_a_dead_letter_that_was_discarded(met: House) -> None:
     met.responder.script = [Unrecoverable("no such model")]
-    job_id = await met.hear("are you open?")
+    await met.hear("are you open?")
     await met.settle()
+    job_id = (await met.turn_job()).id
     assert await met.engine.discard(this(job_id)) == 1
-    assert ("are you open?", "failed") in await met.outcomes()
+    assert ("are you open?", "cancelled") in await met.outcomes()
 
 
 async def test_a_job_whose_every_start_killed_its_worker_leaves_no_message_waiting(met: House) -> None:
-    job_id = await met.hear("are you open?")
+    await met.hear("are you open?")
     met.responder.script = [Snooze(1, "later")]
     await met.step()  # it is recorded
+    job_id = (await met.turn_job()).id
     await met.change("UPDATE jobs SET attempt = max_attempts WHERE id = ?", job_id)
     await met.settle()
     assert [dead.id for dead in await met.dead()] == [job_id]

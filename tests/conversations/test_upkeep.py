@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 import pytest
 
-from convoq.conversations.lifecycle import Lifecycle
-from convoq.conversations.states import ALLOWED, IllegalTransition, Status, check_transition
+from convoq.conversations.lifecycle import find_silent, move_silent
+from convoq.conversations.states import ALLOWED, CloseReason, IllegalTransition, Status, check_transition
 from convoq.errors import Snooze, Unrecoverable
 from convoq.handlers import upkeep
 from convoq.loopback.faults import too_many
-from convoq.queue.base import JobFilter
-from tests.handlers.house import ANA, BEN, TIMING, House
+from convoq.queue.base import JobFilter, JobState
+from tests.handlers.house import ANA_SMS, BEN, OUR_SMS, TIMING, House
 
+BEN_SMS = "+15551230002"
 IDLE, EXPIRED = TIMING.idle_after, TIMING.expire_after
 
 
@@ -177,10 +177,13 @@ async def test_a_message_accepted_before_the_closing_reopens_the_same_conversati
 
 
 @pytest.mark.parametrize("close", [True, False])
-async def test_upkeep_spares_who_has_just_written(met: House, *, close: bool) -> None:
+async def test_a_message_that_upkeep_overtakes_in_the_queue_finds_its_conversation_open(
+    met: House, *, close: bool
+) -> None:
     met.clock.advance(EXPIRED)
     await met.hear("just in time")
     await (met.lifecycle.close_expired if close else met.lifecycle.mark_idle)(silent_for=IDLE, limit=10)
+    await met.step()
     assert await statuses(met) == [("active", None)]
 
 
@@ -194,17 +197,13 @@ async def test_a_message_accepted_before_it_became_idle_makes_it_active(met: Hou
 
 
 async def test_a_dead_letter_that_is_retried_while_upkeep_looks_keeps_its_conversation_open(house: House) -> None:
-    house.responder.script = [Unrecoverable("wrong key"), Snooze(60, "busy")]
-    job_id = await house.hear("hello")
+    house.responder.script = [Unrecoverable("wrong key")]
+    await house.hear("hello")
     await house.settle()
-    house.clock.advance(EXPIRED)
-
-    async def retried_meanwhile(_: Sequence[str]) -> set[str]:
-        await house.engine.retry_dead(JobFilter(ids=(job_id,)))
-        await house.step()
-        return set()
-
-    assert await Lifecycle(house.database, retried_meanwhile).close_expired(silent_for=EXPIRED, limit=10) == 0
+    found = await house.database.read(find_silent, Status.ACTIVE, house.clock.now(), 10)
+    await house.engine.retry_dead(JobFilter(states=(JobState.DEAD,)))
+    moved = (found, Status.ACTIVE, Status.CLOSED, CloseReason.EXPIRED, "silent", house.clock.now())
+    assert (len(found), await house.database.write(move_silent, *moved)) == (1, 0)
     assert await statuses(house) == [("active", None)]
 
 
@@ -222,7 +221,7 @@ async def test_in_any_order_of_arrival_and_upkeep_everybody_is_answered(house: H
         match chance.randrange(5):
             case 0:
                 said += 1
-                await house.hear(f"{said}", sender=chance.choice([ANA, BEN]))
+                await house.hear(f"{said}", sender=chance.choice([ANA_SMS, BEN_SMS]), to=OUR_SMS)
             case 1:
                 await house.lifecycle.mark_idle(silent_for=IDLE, limit=10)
             case 2:

@@ -100,8 +100,8 @@ async def _weigh(plan: Plan, site: Site, section: Section) -> None:
 async def _revive(site: Site, section: Section) -> set[str]:
     """What was buried is brought back the way an operator does it; the tokens of those messages."""
     await site.until(lambda: not site.rows("SELECT 1 FROM lanes LIMIT 1"), "all jobs are done or buried")
-    buried = {token for (payload,) in site.rows("SELECT payload FROM jobs WHERE state = 'dead'")
-              for token in TOKEN.findall(payload)}  # fmt: skip
+    buried = {token for (body,) in site.rows("SELECT body FROM messages WHERE outcome = 'failed'")
+              for token in TOKEN.findall(body)}  # fmt: skip
     section.count("messages buried and brought back", len(buried))
     retry = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "convoq", "jobs", "retry", "--all", "--yes",

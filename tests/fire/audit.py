@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from convoq.ai.offline import NOTICE
+from convoq.conversations.turns import OVERTAKEN_AT
 from convoq.loopback.messages import TwilioMessage as Reply
 from tests.fire.crowd import Crowd, Message
 from tests.fire.logbook import read_logs
@@ -47,11 +48,18 @@ async def settle(
     answers = _by_token(site.twilio.messages)
     _audit_acceptance(crowd, section)
     _audit_answers(site, crowd.messages, answers, section)
-    in_order = {token: places for token, places in answers.items() if token not in revived}
+    aside = overtaken(site) | set(revived)
+    in_order = {token: places for token, places in answers.items() if token not in aside}
     _audit_order(site, crowd.messages, in_order, section)
     _audit_outbox(site, section)
     _audit_database(site, crowd, section)
     read_logs(site, section, explained or {})
+
+
+def overtaken(site: Site) -> set[str]:
+    """The tokens of messages whose turns failed twice: what came later goes first."""
+    found = site.rows("SELECT body FROM messages WHERE direction = 'in' AND failures >= ?", OVERTAKEN_AT)
+    return {token for (body,) in found for token in TOKEN.findall(body)}
 
 
 def _by_token(replies: Iterable[Reply]) -> dict[str, list[tuple[int, Reply]]]:
@@ -120,7 +128,7 @@ def _audit_order(
 def _audit_lane_order(site: Site, answers: Mapping[str, list[tuple[int, Reply]]], section: Section) -> None:
     """Each lane's messages are answered in the order of its jobs."""
     last: dict[str, int] = defaultdict(lambda: -1)
-    for lane, payload in site.rows("SELECT lane, payload FROM jobs WHERE kind = 'process_ai_response' ORDER BY id"):
+    for lane, payload in site.rows("SELECT lane, payload FROM jobs WHERE kind = 'receive_message' ORDER BY id"):
         token = TOKEN.search(payload)
         if token and (places := answers.get(token[0])):
             section.expect(places[0][0] > last[lane], f"{token[0]} was answered before an earlier job of its lane")

@@ -125,6 +125,8 @@ class Watch:
             await asyncio.sleep(0.05)  # other processes write the rows: they can only be looked at
             marks = ",".join("?" * len(self._orphans))
             found = self._site.rows(f"SELECT id, receipt, claimed_at FROM jobs WHERE id IN ({marks})", *self._orphans)
+            for job_id in self._orphans.keys() - {row[0] for row in found}:
+                del self._orphans[job_id]  # claimed and finished between two looks: turns leave no row
             for job_id, receipt, claimed_at in found:
                 orphan = self._orphans[job_id]
                 if receipt != orphan.receipt:

@@ -18,9 +18,9 @@ from convoq.conversations.turns import Turns
 
 STEPS: dict[str, tuple[type, str, str]] = {
     "recorded": (Recorder, "record", "after"),
-    "drafted": (Turns, "save_draft", "after"),
-    "committed": (Turns, "commit_reply", "after"),
-    "sending": (Outbox, "mark_sending", "after"),
+    "begun": (Turns, "look", "after"),
+    "model_answered": (Turns, "commit", "before"),
+    "committed": (Turns, "commit", "after"),
     "accepted": (Outbox, "mark_sent", "before"),
     "sent": (Outbox, "mark_sent", "after"),
 }

@@ -42,13 +42,13 @@ async def test_a_worker_that_wakes_after_another_took_its_turn_over_sends_nothin
         assert site.rows("SELECT state, provider_id FROM outbox") == [("sent", site.twilio.messages[0].sid)]
 
 
-async def test_messages_that_were_recorded_together_but_answered_apart_are_answered_once_each(tmp_path: Path) -> None:
+async def test_messages_whose_first_turns_died_are_answered_once_each(tmp_path: Path) -> None:
     async with open_site(tmp_path) as site:
         await site.serve()
         for text in ("the first question", "the second question"):
             await site.say(text)
-        for _ in range(2):  # from the third start on, each message is answered alone
-            doomed = await site.start("recorded", "work", program=(crashing_worker.__file__,))
+        for _ in range(2):
+            doomed = await site.start("begun", "work", program=(crashing_worker.__file__,))
             assert await doomed.ended() == -signal.SIGKILL
 
         await site.start("work")
@@ -108,31 +108,31 @@ def closes(site: Site) -> bool:
         if not connection.execute("SELECT 1 FROM conversations WHERE status <> 'closed'").fetchone():
             return True
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("INSERT OR IGNORE INTO lanes (lane, priority, due_at) VALUES ('upkeep', 2, 0)")
+        connection.execute("INSERT OR IGNORE INTO lanes (lane, priority, due_at) VALUES ('upkeep', 3, 0)")
         connection.execute(
             """INSERT INTO jobs (lane_id, lane, kind, payload, priority, max_attempts, enqueued_at)
-               VALUES ((SELECT id FROM lanes WHERE lane = 'upkeep'), 'upkeep', 'process_expired', '{}', 2, 8, 0)"""
+               VALUES ((SELECT id FROM lanes WHERE lane = 'upkeep'), 'upkeep', 'process_expired', '{}', 3, 8, 0)"""
         )
         connection.execute("COMMIT")
     return False
 
 
-async def test_a_job_that_a_foreign_lock_held_up_keeps_its_attempts(tmp_path: Path) -> None:
+async def test_an_answer_that_a_foreign_lock_held_up_is_kept_and_costs_no_try_more(tmp_path: Path) -> None:
     async with open_site(tmp_path) as site:
         await site.serve()
-        worker = await site.start("recorded", "work", program=PROGRAM)
+        worker = await site.start("begun", "work", program=PROGRAM)
         await site.say("hello")
-        await site.until(lambda: is_stopped(worker), "the worker has claimed the job")
+        await site.until(lambda: is_stopped(worker), "the worker has begun the turn")
         with closing(sqlite3.connect(site.database, isolation_level=None)) as foreigner:
             foreigner.execute("BEGIN EXCLUSIVE")
             worker.resume()
-            # The turn's next write gives up after its own patience; that of its outcome then has patience of its own.
+            # The commit gives up after its own patience, and is tried again with the answer that is there.
             await asyncio.sleep(BUSY_TIMEOUT_MS / 1000 + 1)
             foreigner.execute("ROLLBACK")
 
         await site.until_quiet()
         assert len(site.twilio.messages) == 1
-        assert site.rows("SELECT attempt FROM jobs WHERE kind = 'process_ai_response'") == [(1,)]
+        assert site.rows("SELECT tries, failures FROM messages WHERE direction = 'in'") == [(1, 0)]
 
 
 def is_stopped(process: Process) -> bool:

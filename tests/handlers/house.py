@@ -15,22 +15,26 @@ from convoq.clock import WallClock
 from convoq.conversations.lifecycle import Lifecycle
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.recording import Recorder
-from convoq.conversations.settling import settle
-from convoq.conversations.turns import Turns
+from convoq.conversations.repair import Repair
+from convoq.conversations.settling import Settling
+from convoq.conversations.turns import TurnRules, Turns
 from convoq.db import Database
 from convoq.handlers import upkeep
 from convoq.handlers.answer import AnswerHandler
 from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
+from convoq.handlers.receive import ReceiveHandler
 from convoq.jobs import (
-    PEOPLE,
     Housekeeping,
     ProcessAiResponse,
     ProcessExpired,
     ProcessIdle,
+    ReceiveMessage,
     RecordDeliveryStatus,
     SendMessage,
-    conversation_key,
+    WakeThreads,
+    message_job,
+    receive_job,
 )
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.queue.base import Claim, JobFilter, JobRecord, JobState
@@ -44,6 +48,8 @@ OURS, ANA, BEN = "whatsapp:+15550009999", "whatsapp:+15551230001", "whatsapp:+15
 OUR_SMS, ANA_SMS = "+15550009999", "+15551230001"
 RECONCILE_AFTER = 5.0
 REQUEST_TIMEOUT = 10.0
+TOGETHER = frozenset({ReceiveMessage.kind, ProcessAiResponse.kind})
+MAX_TRIES = 5
 TIMING = ConversationSettings(quiet_window=0, max_wait=20, idle_after=900, expire_after=86400)
 
 Answering = Callable[[ReplyContext], Awaitable[str] | str]
@@ -85,9 +91,6 @@ def about(context: ReplyContext) -> str:
     return "re: " + " + ".join(waiting(context))
 
 
-TOGETHER = frozenset({ProcessAiResponse.kind})
-
-
 @dataclass
 class House:
     database: Database
@@ -105,14 +108,8 @@ class House:
     worker: Worker = field(init=False)
 
     def __post_init__(self) -> None:
-        self.worker = Worker(
-            self.queue,
-            Handlers(self.handlers, together=TOGETHER),
-            name="w",
-            concurrency=8,
-            deadline=20,
-            drain_timeout=1,
-        )
+        handlers = Handlers(self.handlers, together=TOGETHER, forgotten=frozenset({ProcessAiResponse.kind}))
+        self.worker = Worker(self.queue, handlers, name="w", concurrency=8, deadline=20, drain_timeout=1)
 
     # --- What happens outside
 
@@ -130,10 +127,13 @@ class House:
         """Somebody writes, and the webhook enqueues it; the job's id."""
         sid = sid or self.twilio.new_sid()
         form = self.twilio.inbound_form(from_=sender, to=to, body=text, sid=sid, media=media, extra=extra)
-        job = ProcessAiResponse(form=tuple(form)).job(
-            ordering_key=conversation_key("twilio", to, sender), dedup_key=sid if dedup else None, priority=PEOPLE
-        )
+        job = receive_job(ReceiveMessage(form=tuple(form)), to, sender, dedup_key=sid if dedup else None)
         return (await self.queue.enqueue(job)).job_id
+
+    async def hear_at_once(self, text: str, *, sender: str = ANA, to: str = OURS) -> None:
+        """Somebody writes, and it is recorded before this returns, whatever else is being done."""
+        await self.hear(text, sender=sender, to=to)
+        await self.take_in()
 
     async def report(self, sid: str, status: str, *, reference: str | None = None, code: int | None = None) -> str:
         """Twilio calls a delivery status back; the job's id."""
@@ -143,15 +143,26 @@ class House:
 
     async def send(self, body: str, *, to: str = ANA, sender: str = OURS) -> str:
         """Somebody of ours writes to a person; the job's id."""
-        payload = SendMessage(our_address=sender, address=to, body=body)
-        job = payload.job(ordering_key=conversation_key("twilio", sender, to))
-        return (await self.queue.enqueue(job)).job_id
+        return (await self.queue.enqueue(message_job(sender, to, body))).job_id
 
     # --- The worker
 
     async def step(self) -> int:
-        """Everything that is due now is claimed and handled once, as the worker does it; how many claims."""
-        claims = await self.queue.claim(100, worker="w", together=TOGETHER)
+        """Everything that is due now is handled once, as the worker does it, what came in first; how many claims."""
+        return await self.take_in() + await self.turn()
+
+    async def take_in(self) -> int:
+        """What people wrote is recorded."""
+        return await self._handle_all(await self.claim(0, reserve=100))
+
+    async def turn(self) -> int:
+        """Everything else that is due now."""
+        return await self._handle_all(await self.claim(100))
+
+    async def claim(self, limit: int, *, reserve: int = 0) -> list[Claim]:
+        return await self.queue.claim(limit, worker="w", reserve=reserve, together=TOGETHER)
+
+    async def _handle_all(self, claims: Sequence[Claim]) -> int:
         for claim in claims:
             await self.handle(claim)
         return len(claims)
@@ -172,8 +183,8 @@ class House:
 
     async def upkeep(self, kind: str) -> None:
         """One run of an upkeep job."""
-        job = {"process_idle": ProcessIdle, "process_expired": ProcessExpired, "housekeeping": Housekeeping}[kind]()
-        await self.queue.enqueue(job.job())
+        model = {model.kind: model for model in (ProcessIdle, ProcessExpired, WakeThreads, Housekeeping)}[kind]
+        await self.queue.enqueue(model().job())
         await self.step()
 
     # --- What can be seen
@@ -186,6 +197,12 @@ class House:
     async def job(self, job_id: str) -> JobRecord:
         found = await self.engine.get(job_id)
         assert found is not None
+        return found
+
+    async def turn_job(self) -> JobRecord:
+        """The one turn that is to be run, or failed for good."""
+        states = (JobState.READY, JobState.DEAD, JobState.CANCELLED)
+        [found] = await self.engine.list(JobFilter(kinds=(ProcessAiResponse.kind,), states=states))
         return found
 
     async def dead(self) -> list[JobRecord]:
@@ -218,27 +235,34 @@ async def open_house(
             account_sid=ACCOUNT_SID, auth_token=SecretStr(AUTH_TOKEN), api_base_url=twilio.url, timeout=timeout
         )
         channel = await TwilioChannel.create(settings, public_url="http://127.0.0.1:9", clock=WallClock())
-        engine = SqliteQueue(database, settle)
+        wall = WallClock()
+        engine = SqliteQueue(database, Settling(clock, wall))
         queue = QueueService(engine, QueueSettings(), random=lambda: 1.0)
-        recorder, turns, lifecycle = Recorder(database), Turns(database), Lifecycle(database, engine.busy)
-        channels, outbox, responder = {channel.name: channel}, Outbox(database), ScriptedResponder()
+        rules = TurnRules(
+            quiet_window=round(timing.quiet_window * 1000), max_wait=round(timing.max_wait * 1000), max_tries=MAX_TRIES
+        )
+        turns, lifecycle = Turns(database, wall, rules), Lifecycle(database)
+        channels, outbox, responder = {channel.name: channel}, Outbox(database, wall), ScriptedResponder()
         delivery = Delivery(outbox, channels, clock, reconcile_after=RECONCILE_AFTER, request_timeout=REQUEST_TIMEOUT)
         answer = AnswerHandler(
-            recorder=recorder,
             turns=turns,
             delivery=delivery,
             channels=channels,
             responder=responder,
             persona_of=lambda address: f"persona of {address}",
             timing=timing,
+            max_tries=MAX_TRIES,
+            backoff=queue.backoff,
             clock=clock,
         )
         handlers: dict[str, Handler] = {
+            ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall), channels, engine.joined),
             ProcessAiResponse.kind: answer,
             RecordDeliveryStatus.kind: record_delivery_status(outbox, channels),
-            SendMessage.kind: send_message(recorder, delivery, channels),
+            SendMessage.kind: send_message(outbox, delivery, channels),
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing),
             ProcessExpired.kind: upkeep.process_expired(lifecycle, timing),
+            WakeThreads.kind: upkeep.wake_threads(Repair(database), engine.joined),
             Housekeeping.kind: upkeep.housekeeping(engine, database.checkpoint, QueueSettings(retention=100)),
         }
         try:

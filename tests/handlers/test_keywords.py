@@ -65,7 +65,7 @@ async def test_a_second_stop_changes_nothing_more(house: House, line: tuple[str,
 @BOTH
 async def test_a_stop_while_a_reply_is_written_keeps_it_back(house: House, line: tuple[str, str]) -> None:
     async def stopped(_: object) -> str:
-        await house.hear("STOP", sender=line[0], to=line[1])
+        await house.hear_at_once("STOP", sender=line[0], to=line[1])
         return "too late"
 
     house.responder.script = [stopped]

@@ -11,6 +11,7 @@ from convoq.conversations.queries import Call, Line, Overview, SavedDraft, Summa
 from convoq.conversations.records import Contact, Conversation, Message, OutboxRow
 from convoq.conversations.states import CloseReason, Outcome, Owner, Status
 from convoq.db.log_readers import LogState
+from convoq.jobs import NORMAL, PEOPLE
 from convoq.monitoring.documents import (
     conversations_document,
     delivery_event,
@@ -39,8 +40,9 @@ T1 = "1970-01-01T00:00:01.500Z"
 def job(**more: Any) -> JobRecord:
     fields: dict[str, Any] = {
         "id": "7", "ordering_key": f"twilio|{OURS}|{ANA}", "kind": "greet", "payload": '{"n":1}',
-        "state": JobState.DEAD, "attempt": 8, "max_attempts": 8, "priority": 1, "enqueued_at": 0, "claimed_at": 1500,
-        "finished_at": 1500, "due_at": None, "running": False, "worker": None, "dedup_key": f"in:{ANA}",
+        "state": JobState.DEAD, "attempt": 8, "max_attempts": 8, "priority": PEOPLE, "enqueued_at": 0,
+        "claimed_at": 1500, "finished_at": 1500, "due_at": None, "running": False, "worker": None,
+        "dedup_key": f"in:{ANA}",
         "error": f"Traceback:\n  a line\nValueError: no {ANA}", "reason": f"waits for {ANA}",
     }  # fmt: skip
     return JobRecord(**{**fields, **more})
@@ -74,8 +76,7 @@ def test_a_job_in_full_has_its_payload_and_its_whole_error() -> None:
     ("change", "key", "value"),
     [
         ({"ordering_key": None}, "lane", None),
-        ({"priority": 2}, "priority", "normal"),
-        ({"priority": 0}, "priority", "intake"),
+        ({"priority": NORMAL}, "priority", "normal"),
         ({"priority": 9}, "priority", "9"),
         ({"payload": "no json"}, "payload", "no json"),
         ({"error": None}, "error", None),
@@ -87,22 +88,24 @@ def test_what_a_job_may_lack(change: dict[str, Any], key: str, value: object) ->
 
 CONTACT = Contact(id=1, channel="twilio", address=ANA, name="Ana", opted_out_at=1500, blocked_at=None)
 TALK = Conversation(
-    id=3, our_address=OURS, lane="l", owner=Owner.AI, status=Status.CLOSED, closed_reason=CloseReason.EXPIRED,
-    opened_at=0, last_message_at=1500, last_inbound_at=0, closed_at=None, contact=CONTACT,
+    id=3, thread_id=1, our_address=OURS, lane="l", owner=Owner.AI, status=Status.CLOSED,
+    closed_reason=CloseReason.EXPIRED, opened_at=0, last_message_at=1500, last_inbound_at=0, closed_at=None,
+    contact=CONTACT,
 )  # fmt: skip
 ASKED = Line(
     message=Message(id=1, direction="in", author="contact", body=f"call {ANA}", description=f"call {ANA}", at=0,
-                    outcome=Outcome.FAILED, answered_by=None, job_id="7"),
+                    wall_at=0, outcome=Outcome.FAILED, reason=f"no {ANA}", answered_by=None, job_id="7", tries=2),
     conversation_id=3,
 )  # fmt: skip
 PART = OutboxRow(
-    id=5, reference="r", conversation_id=3, message_id=2, part=0, body="Hi", state="sent", attempts=1, attempted_at=0,
+    id=5, reference="r", thread_id=1, conversation_id=3, message_id=2, part=0, body="Hi", state="sent",
+    revoked=None, attempts=1, attempted_at=0,
     settled_at=1500, provider_id="SM1", error_code=None, error=f"to {ANA}", delivery="delivered", delivery_at=1500,
-    author="ai", committed_at=0, address=ANA, our_address=OURS,
+    author="ai", committed_at=0, channel="twilio", address=ANA, our_address=OURS,
 )  # fmt: skip
 SAID = Line(
-    message=Message(id=2, direction="out", author="ai", body="Hi", description="Hi", at=1500, outcome=None,
-                    answered_by=None, job_id=None),
+    message=Message(id=2, direction="out", author="ai", body="Hi", description="Hi", at=1500, wall_at=1500,
+                    outcome=None, answered_by=None, job_id=None),
     conversation_id=3,
     parts=(PART,),
 )  # fmt: skip
@@ -114,7 +117,8 @@ TALK_DOCUMENT = {
 }  # fmt: skip
 ASKED_DOCUMENT = {
     "id": 1, "direction": "in", "author": "contact", "text": f"call {ANA}", "description": f"call {ANA}", "at": T0,
-    "outcome": "failed", "answered_by": None, "job_id": "7", "delivery": None, "parts": [],
+    "outcome": "failed", "reason": f"no {MASKED_ANA}", "tries": 2, "answered_by": None, "job_id": "7", "delivery": None,
+    "parts": [],
 }  # fmt: skip
 PART_DOCUMENT = {
     "part": 0, "reference": "r", "state": "sent", "attempts": 1, "provider_id": "SM1", "delivery": "delivered",
@@ -122,7 +126,7 @@ PART_DOCUMENT = {
 }  # fmt: skip
 SAID_DOCUMENT = {
     "id": 2, "direction": "out", "author": "ai", "text": "Hi", "description": "Hi", "at": T1, "outcome": None,
-    "answered_by": None, "job_id": None, "delivery": "delivered", "parts": [PART_DOCUMENT],
+    "reason": None, "tries": 0, "answered_by": None, "job_id": None, "delivery": "delivered", "parts": [PART_DOCUMENT],
 }  # fmt: skip
 
 
@@ -155,7 +159,7 @@ def test_a_transcript_has_all_that_happened() -> None:
         ),
     )  # fmt: skip
 
-    assert transcript_document(transcript, {"7": job()}) == {
+    assert transcript_document(transcript, {1: job()}) == {
         "conversation": TALK_DOCUMENT,
         "previous_id": 2,
         "message_count": 9,

@@ -159,11 +159,14 @@ def slow_model(site: Site) -> None:
     (site.directory / "convoq.toml").write_text('[[personas]]\nname = "default"\nagent = "slow_model:agent"\n')
 
 
+TURNS = "SELECT state, attempt FROM jobs WHERE kind = 'process_ai_response'"
+
+
 async def handling(site: Site) -> None:
     await site.until(
         lambda: (
-            bool(site.rows("SELECT 1 FROM lanes WHERE receipt IS NOT NULL"))
-            and bool(site.rows("SELECT 1 FROM messages"))
+            bool(site.rows("SELECT 1 FROM lanes WHERE receipt IS NOT NULL AND lane LIKE 'turn|%'"))
+            and bool(site.rows("SELECT 1 FROM messages WHERE tries = 1"))
         ),
         "the message is being handled",
     )
@@ -176,8 +179,9 @@ async def test_a_worker_that_is_stopped_mid_reply_hands_the_message_back(site: S
     await handling(site)
     work.terminate()
     assert await work.ended() == 0
-    assert site.rows("SELECT state, attempt FROM jobs") == [("ready", 0)]
+    assert site.rows(TURNS) == [("ready", 0)]
     assert site.rows("SELECT receipt FROM lanes") == [(None,)]
+    assert site.rows("SELECT tries, failures FROM messages") == [(0, 0)]
 
 
 async def test_a_second_signal_hands_everything_back_at_once(site: Site, slow_model: None) -> None:
@@ -189,7 +193,7 @@ async def test_a_second_signal_hands_everything_back_at_once(site: Site, slow_mo
     await site.until(lambda: "worker.draining" in events(work), "the worker drains")
     work.terminate()
     assert await work.ended() == 0
-    assert site.rows("SELECT state, attempt FROM jobs") == [("ready", 0)]
+    assert site.rows(TURNS) == [("ready", 0)]
 
 
 async def test_a_worker_that_is_stopped_mid_send_lets_it_finish(site: Site) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sqlite3
 
 ROWS = 3000
-LANE = "'twilio|whatsapp:+15550009999|whatsapp:+1666' || (1000000 + i)"
+LANE = "'turn|twilio|whatsapp:+15550009999|whatsapp:+1666' || (1000000 + i)"
 TABLES = {
     "contacts": "i, 'twilio', 'whatsapp:+1666' || (1000000 + i), NULL, i, i, NULL, NULL",
-    "conversations": f"i, i, 'whatsapp:+15550009999', {LANE}, 'ai', 'closed', 'expired', i, i, i, i, i, NULL",
-    "messages": "i, i, 'in', 'contact', 'twilio:' || i, '' || -i, 'hi', 'hi', '[]', i, 'answered', NULL",
-    "outbox": "i, 'r' || i, i, i, 0, 'hi', 'sent', 1, i, i, 'SM' || i, 0, NULL, NULL, 'delivered', 3, i",
-    "drafts": "i, i, i, '' || i, 'committed', 'hi', 'm', i",
+    "threads": f"i, i, 'whatsapp:+15550009999', {LANE}, 'token', 0, i, i",
+    "conversations": "i, i, 'ai', 'closed', 'expired', i, i, i, NULL",
+    "messages": "i, i, i, 'in', 'contact', 'twilio:' || i, '' || -i, 'hi', 'hi', '[]', i, i, 'answered', NULL, NULL"
+    ", 1, 0, 0, NULL",
+    "outbox": "i, 'r' || i, i, i, i, 0, 'hi', 'sent', NULL, 1, i, i, 'SM' || i, 0, NULL, NULL, NULL, 'delivered', 3, i",
+    "drafts": "i, i, i, 'committed', 'hi', 'm', i",
     "model_calls": "i, i, i, 'm', 'ok', 1, 1, 1, NULL, i",
     "transitions": "i, i, i, 'contact', 'opened', NULL, 'ai', NULL, 'active'",
     "jobs": f"i, {LANE}, i, 'x', '{{}}', 'done', 1, 1, 8, i, i, i, NULL, NULL, NULL",

@@ -11,11 +11,10 @@ from typing import Any
 from convoq.conversations.queries import ConversationFilter, Reading
 from convoq.conversations.states import Owner, Status
 from convoq.conversations.timeline import Timeline
-from convoq.conversations.turns import Turns
 from convoq.db import Database
 from convoq.db.backup import back_up
 from convoq.errors import RetryLater, Unrecoverable
-from convoq.jobs import conversation_key, raw_job
+from convoq.jobs import raw_job, turn_key
 from convoq.loopback.faults import error, refused, reset, too_many
 from convoq.monitoring.audit import examine
 from convoq.monitoring.processes import Processes
@@ -26,7 +25,7 @@ from convoq.scheduler.progress import SqlProgress
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, OURS, House, open_house
 
-LANE = conversation_key("twilio", OURS, ANA)
+LANE = turn_key("twilio", OURS, ANA)
 # A value for each field: a new one is a new way to search, and wants its own.
 JOB_FIELDS: dict[str, Any] = {
     "ids": ("1", "2"), "kinds": ("x", "y"), "states": (JobState.DEAD,), "ordering_key": LANE, "text": "hello",
@@ -55,7 +54,7 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
 
 async def _converse(house: House) -> None:
     async def interrupted(_: object) -> str:
-        await house.hear("and on Monday?")
+        await house.hear_at_once("and on Monday?")
         return "yes"
 
     house.responder.script = [interrupted]
@@ -80,14 +79,34 @@ async def _converse(house: House) -> None:
 
 async def _fail(house: House) -> None:
     house.responder.script = [RetryLater(5, "busy"), Unrecoverable("never")]
-    job_id = await house.hear("is anybody there?")
+    await house.hear("is anybody there?")
     await house.settle()
-    await house.engine.retry_dead(JobFilter(ids=(job_id,)))
+    [dead] = await house.dead()
+    await house.engine.retry_dead(JobFilter(ids=(dead.id,)))
     await house.settle()
+    await _settle_otherwise(house)
     for fault in (too_many(), refused(63003), reset(), error(accepted=True), refused(21610)):
         house.twilio.fail_next(fault)
         await house.hear("once more", sender=BEN)
         await house.settle()
+
+
+async def _settle_otherwise(house: House) -> None:
+    """A turn and messages of ours, each cancelled, retried, buried and discarded."""
+    house.twilio.fail_next(too_many("3600"), times=2)
+    await house.hear("never mind")
+    await house.step()
+    job_ids = [(await house.turn_job()).id, await house.send("one"), await house.send("two")]
+    for job_id in job_ids:
+        await house.engine.cancel(JobFilter(ids=(job_id,)))
+        await house.engine.retry_dead(JobFilter(ids=(job_id,)))
+    for _ in range(2):
+        for claim in await house.claim(9):
+            await house.engine.bury(claim, claim.jobs, error="e")
+    for job_id in job_ids[:2]:
+        await house.engine.retry_dead(JobFilter(ids=(job_id,)))
+    await house.settle()
+    await house.engine.discard(JobFilter(ids=tuple(job_ids)))
 
 
 async def _die(house: House) -> None:
@@ -105,9 +124,7 @@ async def _die(house: House) -> None:
     house.clock.advance(60)
     [claim] = await house.engine.claim(5, lease=60, worker="late")
     await house.queue.enqueue(raw_job("x", {}, ordering_key="k"))
-    claim = await house.engine.absorb(claim)
-    await house.engine.ack(claim, claim.jobs[:1])
-    await house.engine.nack(claim.with_jobs(claim.jobs[1:]), delay=0, charged=claim.jobs[1:], error="e", reason="r")
+    await house.engine.nack(claim, delay=0, charged=claim.jobs, error="e", reason="r")
     await _join(house)
     await house.queue.enqueue(raw_job("x", {}, delay=60))
     await house.engine.run_now(JobFilter(kinds=("x",)))
@@ -132,7 +149,7 @@ async def _join(house: House) -> None:
 async def _upkeep(house: House) -> None:
     await house.upkeep("process_idle")
     house.clock.advance(10 * 86_400)
-    for kind in ("process_idle", "process_expired", "housekeeping"):
+    for kind in ("process_idle", "process_expired", "wake_threads", "housekeeping"):
         await house.upkeep(kind)
     await house.hear("me again")
     await house.settle()
@@ -171,7 +188,6 @@ async def _read(house: House) -> None:
     timeline = Timeline(house.database)
     await timeline.thread(LANE, limit=5)
     await timeline.answers()
-    await Turns(house.database).turn(1, [])
 
 
 async def _watch(database: Database, engine: SqliteQueue) -> None:

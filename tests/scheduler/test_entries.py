@@ -19,6 +19,7 @@ def test_upkeep_runs_in_lanes_of_its_own_behind_everything_else() -> None:
     assert [(entry.name, entry.every, entry.ordering_key, entry.priority) for entry in built_in()] == [
         ("process_idle", 60.0, "process_idle", UPKEEP),
         ("process_expired", 300.0, "process_expired", UPKEEP),
+        ("wake_threads", 60.0, "wake_threads", UPKEEP),
         ("housekeeping", 3600.0, "housekeeping", UPKEEP),
     ]
 
@@ -28,7 +29,7 @@ def test_settings_add_their_entries_to_the_built_in_ones() -> None:
         name="report", kind="report.send", cron="0 9 * * mon-fri", timezone=MADRID, missed="skip"
     )
     entries = entries_from([schedule])
-    assert [entry.name for entry in entries] == ["process_idle", "process_expired", "housekeeping", "report"]
+    assert [entry.name for entry in entries] == [*(entry.name for entry in built_in()), "report"]
     assert entries[-1] == cron("0 9 * * mon-fri", MADRID, missed="skip")
 
 

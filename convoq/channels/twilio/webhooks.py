@@ -11,7 +11,7 @@ from convoq.channels.base import VerifiedWebhook, WebhookAnswer, WebhookForged, 
 from convoq.channels.twilio.form import Pairs, check_shape_inbound, check_shape_status, parse_form, parse_json
 from convoq.channels.twilio.inbound import CHANNEL
 from convoq.channels.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Verifier
-from convoq.jobs import NORMAL, PEOPLE, NewJob, ProcessAiResponse, RecordDeliveryStatus, conversation_key
+from convoq.jobs import NORMAL, NewJob, ReceiveMessage, RecordDeliveryStatus, receive_job
 from convoq.settings import TwilioSettings
 
 INBOUND_PATH: Final = "/twilio/inbound"
@@ -99,10 +99,9 @@ class TwilioWebhook:
 
 
 def _inbound_job(fields: Pairs, form: dict[str, str], _raw_path: str) -> NewJob:
-    return ProcessAiResponse(channel=CHANNEL, form=tuple(fields)).job(
-        ordering_key=conversation_key(CHANNEL, form["To"], form["From"]),
-        dedup_key=f"twilio:inbound:{form['AccountSid']}:{form['MessageSid']}",
-        priority=PEOPLE,
+    dedup_key = f"twilio:inbound:{form['AccountSid']}:{form['MessageSid']}"
+    return receive_job(
+        ReceiveMessage(channel=CHANNEL, form=tuple(fields)), form["To"], form["From"], dedup_key=dedup_key
     )
 
 

@@ -115,7 +115,7 @@ class PhonePage:
         """Everything that the page shows, as plain data."""
         now = self._database.clock.now()
         notes, accepted = self._actions.notes, list(self._actions.accepted)
-        threads = [await timeline.read_thread(self._database, self._jobs, phone.lane) for phone in self._phones]
+        threads = [await timeline.read_thread(self._database, self._jobs, phone) for phone in self._phones]
         queued = await self._jobs.count(JobFilter(states=(JobState.READY,)))
         at_twilio = list(self._twilio.messages)
         record = await audit.read_record(self._database, self._jobs)

@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass, field
 from typing import Final
 
-from convoq.conversations.timeline import OutboundPart, Timeline
+from convoq.conversations.timeline import OutboundPart, RecordedMessage, Timeline
 from convoq.db import Database
-from convoq.jobs import ProcessAiResponse
-from convoq.queue.base import JobAdmin, JobFilter, JobRecord
+from convoq.jobs import ProcessAiResponse, ReceiveMessage
+from convoq.loopback.people import Phone
+from convoq.queue.base import JobAdmin, JobFilter, JobRecord, JobState
 
 LIMIT: Final = 60  # messages of a phone that are shown
 
@@ -21,12 +22,12 @@ class InboundStep:
     sid: str
     text: str
     received_at: int
-    claimed_at: int | None
-    attempt: int
-    running: bool
-    due_at: int | None  #: when its lane is due, while it waits
-    job_state: str
-    error: str | None  #: of its latest failed attempt
+    recorded_at: int | None  #: when it was claimed, to be recorded
+    turn_at: int | None = None  #: when the turn that is to answer it was claimed last
+    tries: int = 0  #: turns that were begun for it
+    running: bool = False  #: its thread's turn is
+    due_at: int | None = None  #: when that is due, while it waits
+    error: str | None  #: of its latest failed turn, or why it was given up
     outcome: str | None = None
     answered_by: int | None = None
     drafted_at: int | None = None
@@ -41,16 +42,17 @@ class Thread:
     outbound: list[OutboundPart] = field(default_factory=list)
 
 
-async def read_thread(database: Database, jobs: JobAdmin, lane: str) -> Thread:
+async def read_thread(database: Database, jobs: JobAdmin, phone: Phone) -> Thread:
     """The jobs first: what is recorded meanwhile is then told as recorded."""
-    where = JobFilter(ordering_key=lane, kinds=(ProcessAiResponse.kind,))
+    where = JobFilter(ordering_key=phone.receive_lane, kinds=(ReceiveMessage.kind,))
     inbound = {step.sid: step for step in map(_inbound_step, reversed(await jobs.list(where, limit=LIMIT)))}
-    recorded, outbound = await Timeline(database).thread(lane, limit=LIMIT)
+    where = JobFilter(ordering_key=phone.turn_lane, kinds=(ProcessAiResponse.kind,), states=(JobState.READY,))
+    turn = next(iter(await jobs.list(where, limit=1)), None)
+    recorded, outbound = await Timeline(database).thread(phone.turn_lane, limit=LIMIT)
     for message in recorded:
         known = inbound.get(message.source.rpartition(":")[2])
         if known is not None:
-            known.outcome, known.answered_by = message.outcome, message.answered_by
-            known.drafted_at = message.drafted_at
+            _add_record(known, message, turn)
     latest_at = max((one.received_at for one in inbound.values()), default=0)
     for one in inbound.values():
         one.latest_at = latest_at
@@ -60,6 +62,15 @@ async def read_thread(database: Database, jobs: JobAdmin, lane: str) -> Thread:
 def _inbound_step(job: JobRecord) -> InboundStep:
     form = dict(json.loads(job.payload)["form"])
     return InboundStep(
-        sid=form["MessageSid"], text=form.get("Body", ""), received_at=job.enqueued_at, claimed_at=job.claimed_at,
-        attempt=job.attempt, running=job.running, due_at=job.due_at, job_state=job.state, error=job.error,
+        sid=form["MessageSid"], text=form.get("Body", ""), received_at=job.enqueued_at, recorded_at=job.claimed_at,
+        error=job.error, outcome="failed" if job.state is JobState.DEAD else None,
     )  # fmt: skip
+
+
+def _add_record(step: InboundStep, message: RecordedMessage, turn: JobRecord | None) -> None:
+    step.tries = message.tries
+    step.outcome, step.answered_by, step.error = message.outcome, message.answered_by, message.reason
+    step.drafted_at = message.drafted_at
+    if turn is not None and message.outcome is None:
+        step.turn_at, step.running, step.due_at = turn.claimed_at, turn.running, turn.due_at
+        step.error = turn.error if message.failures else None

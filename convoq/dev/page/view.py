@@ -17,7 +17,7 @@ from convoq.loopback.people import Phone
 
 SLACK_MS = 100  # a snooze ends a little after what it waits for
 _CODE = re.compile(r"\((\d+)\)$")
-STEPS = ("Received", "Claimed", "Drafted", "Sent", "Delivered")
+STEPS = ("Received", "Recorded", "Drafted", "Sent", "Delivered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,9 @@ class ViewHistory:
     """What the page saw and the database no longer shows."""
 
     quiet_window: float  #: seconds that a worker waits whether more is coming
-    first_claims: dict[str, int] = field(default_factory=dict)  #: a job knows only its latest
     held_up: set[str] = field(default_factory=set)  #: messages that had to wait for the model
 
     def observe(self, inbound: InboundStep, now: int) -> None:
-        if inbound.claimed_at is not None:
-            self.first_claims.setdefault(inbound.sid, inbound.claimed_at)
         quiet_until = inbound.latest_at + self.quiet_window * 1000 + SLACK_MS
         waits = inbound.outcome is None and not inbound.running
         if waits and (inbound.due_at or 0) > max(now, quiet_until):
@@ -70,7 +67,7 @@ class ViewHistory:
     def writes(self, inbound: InboundStep) -> bool:
         """Whether a worker is at the answer; before that it only looks whether the person has paused."""
         busy = inbound.running and inbound.outcome is None and inbound.drafted_at is None
-        return busy and (inbound.claimed_at or 0) >= inbound.latest_at + self.quiet_window * 1000 - SLACK_MS
+        return busy and (inbound.turn_at or 0) >= inbound.latest_at + self.quiet_window * 1000 - SLACK_MS
 
 
 def blank(kind: str) -> Item:
@@ -105,7 +102,7 @@ def _mine(inbound: InboundStep, thread: Thread, history: ViewHistory, now: int) 
         hint=hint,
         tone=tone,
         brief=brief,
-        steps=_steps(inbound, parts, history.first_claims.get(inbound.sid, inbound.claimed_at)),
+        steps=_steps(inbound, parts),
     )
 
 
@@ -113,18 +110,18 @@ def _one_turn(one: InboundStep, other: InboundStep) -> bool:
     return one.answered_by == other.answered_by and one.outcome == other.outcome and one.outcome in (None, "answered")
 
 
-def _steps(inbound: InboundStep, parts: Sequence[OutboundPart], claimed_at: int | None) -> tuple[Step, ...]:
+def _steps(inbound: InboundStep, parts: Sequence[OutboundPart]) -> tuple[Step, ...]:
     sent = [part.settled_at for part in parts if part.state == "sent" and part.settled_at is not None]
     delivered = [part.delivery_at for part in parts if part.delivery in ("delivered", "read") and part.delivery_at]
     times = (
         inbound.received_at,
-        claimed_at,
+        inbound.recorded_at,
         inbound.drafted_at,
         max(sent) if parts and len(sent) == len(parts) else None,
         max(delivered) if parts and len(delivered) == len(parts) else None,
     )
     reached = max(index for index, at in enumerate(times) if at is not None)
-    over = inbound.outcome not in (None, "answered") or inbound.job_state == "dead"
+    over = inbound.outcome not in (None, "answered")
     return tuple(
         Step(name, "" if at is None else took(at - inbound.received_at), _state(index, reached, over=over))
         for index, (name, at) in enumerate(zip(STEPS, times, strict=True))
@@ -139,7 +136,7 @@ def _state(index: int, reached: int, *, over: bool) -> str:
 
 def _hint(inbound: InboundStep, parts: Sequence[OutboundPart], history: ViewHistory, now: int) -> tuple[str, str]:
     """What is going on, or what was overcome, in a few words and a tone."""
-    if inbound.job_state == "dead":
+    if inbound.outcome == "failed":
         return f"given up: {inbound.error or 'no reason was noted'}".splitlines()[-1], "bad"
     if inbound.outcome == "keyword":
         return "STOP, START and HELP are not for the AI", "plain"
@@ -175,12 +172,12 @@ def _of_job(inbound: InboundStep, history: ViewHistory, now: int) -> tuple[str, 
     if inbound.outcome is not None:
         if held_up or inbound.error:
             return "answered once the model was back", "good"
-        return ("its worker died; the next one answered", "good") if inbound.attempt > 1 else ("", "")
+        return ("its worker died; the next one answered", "good") if inbound.tries > 1 else ("", "")
     if inbound.running:
-        return (f"taken up again, attempt {inbound.attempt}", "plain") if inbound.attempt > 1 else ("", "")
+        return (f"taken up again, try {inbound.tries}", "plain") if inbound.tries > 1 else ("", "")
     if held_up or inbound.error:
         return "the model does not answer: trying again", "bad"
-    snoozed = inbound.claimed_at and (inbound.due_at or 0) > now
+    snoozed = (inbound.due_at or 0) > now
     return ("waiting whether more is coming", "plain") if snoozed else ("", "")
 
 

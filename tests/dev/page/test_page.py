@@ -108,7 +108,7 @@ async def test_what_is_typed_is_answered_and_its_way_is_shown(open_page: Open) -
     steps = phone(page, ANA).locator(".steps > li")
     assert [await step.get_attribute("data-state") for step in await steps.all()] == ["done"] * 5
     assert [await name.inner_text() for name in await steps.locator("b").all()] == [
-        "Received", "Claimed", "Drafted", "Sent", "Delivered",
+        "Received", "Recorded", "Drafted", "Sent", "Delivered",
     ]  # fmt: skip
     await expect(page.locator("#text-1")).to_have_value("")
     await settled(page)

@@ -6,30 +6,32 @@ import pytest
 from structlog.testing import capture_logs
 
 from convoq.ai.base import AccountRefused, ReplyContext
-from convoq.errors import RetryLater, Unrecoverable
-from convoq.jobs import NewJob
+from convoq.conversations.records import Answer, OutboxRow, Turn
+from convoq.conversations.turns import Uncommitted
+from convoq.errors import DatabaseUnavailable, RetryLater, Unrecoverable
+from convoq.jobs import ReceiveMessage, receive_job
 from convoq.queue.base import JobFilter, JobState
-from tests.handlers.house import ANA, BEN, OURS, House, about
+from tests.handlers.house import ANA, ANA_SMS, BEN, MAX_TRIES, OUR_SMS, OURS, House, about
 
 HOUR = 3600.0
 
 
 async def test_a_model_that_is_down_costs_no_attempts_for_an_hour(house: House) -> None:
     house.responder.always = RetryLater(60, "the model is down")
-    job_id = await house.hear("hello")
+    await house.hear("hello")
     for _ in range(59):
         await house.step()
-        assert (await house.job(job_id)).attempt == 0
+        assert (await house.turn_job()).attempt == 0
         house.clock.advance(60)
 
 
 async def test_after_an_hour_each_try_costs_an_attempt(house: House) -> None:
     house.responder.always = RetryLater(60, "the model is down")
-    job_id = await house.hear("hello")
+    await house.hear("hello")
     house.clock.advance(HOUR)
     await house.settle()
-    record = await house.job(job_id)
-    assert (record.state, record.attempt, record.error) == (JobState.DEAD, 12, "the model is down")
+    record = await house.turn_job()
+    assert (record.state, record.attempt, record.error) == (JobState.DEAD, MAX_TRIES, "the model is down")
 
 
 async def test_the_answer_comes_as_soon_as_the_model_is_back(house: House) -> None:
@@ -41,10 +43,10 @@ async def test_the_answer_comes_as_soon_as_the_model_is_back(house: House) -> No
 
 async def test_a_refused_key_holds_messages_for_a_day_without_costing_attempts(house: House) -> None:
     house.responder.always = AccountRefused(3600, "the key is refused")
-    job_id = await house.hear("hello")
+    await house.hear("hello")
     for _ in range(23):
         await house.step()
-        record = await house.job(job_id)
+        record = await house.turn_job()
         assert (record.state, record.attempt, await house.due_in()) == (JobState.READY, 0, 3600)
         house.clock.advance(3600)
     house.responder.always = None
@@ -54,10 +56,17 @@ async def test_a_refused_key_holds_messages_for_a_day_without_costing_attempts(h
 
 async def test_a_key_that_stays_refused_for_a_day_leaves_a_dead_letter_with_the_cause(house: House) -> None:
     house.responder.always = AccountRefused(3600, "the key is refused")
-    await house.hear("hello")
+    await house.hear("hello", sender=ANA_SMS, to=OUR_SMS)
     await house.settle(patience=25 * HOUR)
     assert [record.error for record in await house.dead()] == ["the key is refused (still so after 24 hours)"]
     assert await house.outcomes() == [("hello", "failed")]
+
+
+async def test_what_whatsapp_takes_no_answer_to_any_more_is_not_asked_for(house: House) -> None:
+    house.responder.always = AccountRefused(3600, "the key is refused")
+    await house.hear("hello")
+    await house.settle(patience=25 * HOUR)
+    assert (await house.outcomes(), await house.dead()) == ([("hello", "window")], [])
 
 
 async def test_a_refusal_is_waited_out_for_the_newest_message_of_the_turn(house: House) -> None:
@@ -96,7 +105,7 @@ async def test_what_no_retry_can_help_is_a_dead_letter_with_its_reason(house: Ho
 async def test_the_last_attempt_says_that_no_answer_could_be_made(house: House) -> None:
     house.responder.always = RuntimeError("bug")
     await house.hear("hello")
-    for _ in range(11):
+    for _ in range(MAX_TRIES - 1):
         await house.step()
         assert await house.outcomes() == [("hello", None)]
         house.clock.advance(await house.due_in() or 0)
@@ -138,14 +147,17 @@ async def test_an_unexpected_error_of_the_responder_is_tried_again(house: House)
     assert house.sent == ["re: hello"]
 
 
-async def test_a_draft_is_paid_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    commit = house.turns.commit_reply
+async def test_an_answer_that_cannot_be_written_just_now_is_kept_and_paid_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = house.turns.commit
+    monkeypatch.setattr("convoq.handlers.answer.COMMIT_PAUSE", 0.01)
 
-    async def broken_once(*_: object, **__: object) -> bool:
-        monkeypatch.setattr(house.turns, "commit_reply", commit)
-        raise RuntimeError("power cut")
+    async def unavailable_once(turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+        monkeypatch.setattr(house.turns, "commit", commit)
+        raise DatabaseUnavailable("the disk is full")
 
-    monkeypatch.setattr(house.turns, "commit_reply", broken_once)
+    monkeypatch.setattr(house.turns, "commit", unavailable_once)
     house.responder.script = ["the first answer", "another answer"]
     await house.hear("hello")
     await house.settle()
@@ -169,8 +181,7 @@ async def test_a_failing_turn_of_one_person_holds_up_nobody_else(house: House) -
 async def test_a_form_that_is_no_message_is_buried_alone(house: House, position: int) -> None:
     for number in range(3):
         if number == position:
-            key = f"twilio|{OURS}|{ANA}"
-            job = NewJob(kind="process_ai_response", payload='{"form": [["Body", "no sid"]]}', ordering_key=key)
+            job = receive_job(ReceiveMessage(form=(("Body", "no sid"),)), OURS, ANA)
             bad = (await house.queue.enqueue(job)).job_id
         else:
             await house.hear(f"good {number}")

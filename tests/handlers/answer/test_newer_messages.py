@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from convoq.ai.base import ReplyContext
+from convoq.conversations.records import Answer, OutboxRow, Turn
+from convoq.conversations.turns import Uncommitted
 from tests.handlers.house import House, about
 
 
@@ -13,7 +17,7 @@ def writing(house: House, *texts: str) -> None:
 
     def interrupted(text: str) -> object:
         async def answer(context: ReplyContext) -> str:
-            await house.hear(text)
+            await house.hear_at_once(text)
             return about(context)
 
         return answer
@@ -43,22 +47,20 @@ async def test_who_never_stops_writing_is_answered_after_two_drafts_that_gave_wa
     writing(house, "b", "c", "d")
     await house.hear("a")
     await house.step()
-    assert house.sent == ["re: a + b + c"]
-    await house.settle()
     assert house.sent == ["re: a + b + c", "re: d"]
 
 
 async def test_a_message_that_comes_between_the_look_and_the_commit_is_covered(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = house.turns.commit_reply
+    commit = house.turns.commit
 
-    async def late(*args: object, **options: object) -> bool:
-        monkeypatch.setattr(house.turns, "commit_reply", commit)
-        await house.hear("b")
-        return await commit(*args, **options)  # type: ignore[arg-type] # handed through
+    async def late(turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+        monkeypatch.setattr(house.turns, "commit", commit)
+        await house.hear_at_once("b")
+        return await commit(turn, answer)
 
-    monkeypatch.setattr(house.turns, "commit_reply", late)
+    monkeypatch.setattr(house.turns, "commit", late)
     await house.hear("a")
     await house.settle()
     assert house.sent == ["re: a + b"]
@@ -76,3 +78,30 @@ async def test_a_message_after_the_commit_gets_a_reply_of_its_own(house: House) 
     await house.hear("a")
     await house.settle()
     assert house.sent == ["re: a", "re: b"]
+
+
+async def test_a_newer_message_ends_the_request_to_the_model(house: House) -> None:
+    async def endless(_: ReplyContext) -> str:
+        await house.hear_at_once("b")
+        await asyncio.Event().wait()
+        return "never"
+
+    house.responder.script = [endless]
+    await house.hear("a")
+    async with asyncio.timeout(10):
+        await house.step()
+    assert house.sent == ["re: a + b"]
+    assert await house.rows("SELECT tries FROM messages WHERE direction = 'in'") == [(1,), (1,)]
+
+
+async def test_an_answer_for_which_tools_have_acted_is_not_given_up(house: House) -> None:
+    async def booked(context: ReplyContext) -> str:
+        context.acted.set()
+        await house.hear_at_once("b")
+        return "booked"
+
+    house.responder.script = [booked]
+    await house.hear("a")
+    await house.settle()
+    assert house.sent == ["booked", "re: b"]
+    assert len(house.responder.asked) == 2

@@ -59,11 +59,11 @@ async def test_who_keeps_typing_is_answered_after_the_longest_wait(patient: Hous
 
 
 async def test_waiting_for_quiet_costs_no_attempt(patient: House) -> None:
-    job_id = await patient.hear("hi")
+    await patient.hear("hi")
     for _ in range(5):
         await patient.step()
         patient.clock.advance(0.5)
-    assert (await patient.job(job_id)).attempt == 0
+    assert (await patient.turn_job()).attempt == 0
 
 
 async def test_a_message_that_waited_long_enough_in_the_queue_waits_no_more(patient: House) -> None:

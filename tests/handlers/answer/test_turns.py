@@ -68,12 +68,16 @@ async def test_a_duplicate_within_a_burst_is_harmless(house: House) -> None:
     assert house.sent == ["re: message 1 + message 2"]
 
 
-async def test_a_burst_of_any_length_gets_one_reply_that_is_paid_once(house: House) -> None:
-    for number in range(150):  # several times what one claim holds
-        await house.hear(str(number))
-    house.responder.script = ["thanks for the photos"]
+async def test_a_burst_of_any_length_is_answered_turn_by_turn_and_each_message_is_shown(house: House) -> None:
+    texts = [f"message {number}" for number in range(170)]  # several times what one claim or turn holds
+    for text in texts:
+        await house.hear(text)
+    while await house.take_in():
+        pass
     await house.settle()
-    assert (house.sent, len(house.responder.asked)) == (["thanks for the photos"], 1)
+    shown = [line.text for asked in house.responder.asked for line in asked.lines if line.author is Author.CONTACT]
+    assert [text for text in texts if text not in shown] == []
+    assert (len(house.responder.asked), len(house.sent)) == (4, 4)
     assert {outcome for _, outcome in await house.outcomes()} == {"answered"}
 
 

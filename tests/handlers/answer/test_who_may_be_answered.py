@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from convoq.ai.base import ReplyContext
-from convoq.conversations.records import OutboxRow
+from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.rules import Refusal
+from convoq.conversations.turns import Uncommitted
 from convoq.loopback.faults import too_many
-from convoq.queue.base import Fence
 from tests.handlers.house import ANA_SMS, OUR_SMS, House, about
 
 
@@ -41,7 +39,7 @@ async def test_a_person_who_takes_over_while_a_reply_is_written_stops_it(house: 
         ("UPDATE contacts SET opted_out_at = 1", "opted_out"),
         ("UPDATE contacts SET blocked_at = 1", "blocked"),
         ("UPDATE conversations SET owner = 'human'", "not_owner"),
-        ("UPDATE conversations SET last_inbound_at = 0", "window"),
+        ("UPDATE threads SET last_inbound_at = 0", "window"),
     ],
 )
 async def test_the_rules_are_looked_at_in_the_transaction_that_marks_a_part_as_sending(
@@ -49,14 +47,16 @@ async def test_the_rules_are_looked_at_in_the_transaction_that_marks_a_part_as_s
 ) -> None:
     mark_sending = house.outbox.mark_sending
 
-    async def changed_just_before(row: OutboxRow, fence: Fence) -> OutboxRow | Refusal | None:
+    async def changed_just_before(row: OutboxRow, token: str) -> OutboxRow | Refusal | None:
         await house.change(change)
-        return await mark_sending(row, fence)
+        return await mark_sending(row, token)
 
-    monkeypatch.setattr(house.outbox, "mark_sending", changed_just_before)
+    house.twilio.fail_next(too_many("1"))
     await house.hear("hello")
+    await house.step()
+    monkeypatch.setattr(house.outbox, "mark_sending", changed_just_before)
     await house.settle()
-    assert house.twilio.requests == 0
+    assert (house.sent, house.twilio.requests) == ([], 1)
     assert await house.rows("SELECT state, error_code FROM outbox") == [("failed", code)]
 
 
@@ -71,13 +71,13 @@ async def test_the_rules_are_looked_at_in_the_transaction_that_marks_a_part_as_s
 async def test_a_reply_that_may_not_be_given_any_more_is_not_committed(
     house: House, monkeypatch: pytest.MonkeyPatch, change: str, outcome: str
 ) -> None:
-    commit = house.turns.commit_reply
+    commit = house.turns.commit
 
-    async def changed_just_before(*args: Any, **options: Any) -> bool:
+    async def changed_just_before(turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
         await house.change(change)
-        return await commit(*args, **options)
+        return await commit(turn, answer)
 
-    monkeypatch.setattr(house.turns, "commit_reply", changed_just_before)
+    monkeypatch.setattr(house.turns, "commit", changed_just_before)
     await house.hear("hello")
     await house.settle()
     assert await house.rows("SELECT 1 FROM messages WHERE direction = 'out'") == []
@@ -94,19 +94,21 @@ async def test_an_answer_that_waited_for_a_day_is_stale(house: House) -> None:
     assert await house.rows("SELECT state, error_code FROM outbox") == [("failed", "stale")]
 
 
-async def test_a_person_who_takes_over_before_the_send_stops_it(house: House) -> None:
-    commit = house.turns.commit_reply
+async def test_a_person_who_takes_over_after_the_first_part_stops_the_others(house: House) -> None:
+    commit = house.turns.commit
 
-    async def then_taken_over(*args: object, **options: object) -> bool:
-        done = await commit(*args, **options)  # type: ignore[arg-type] # handed through
+    async def then_taken_over(turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+        done = await commit(turn, answer)
         await house.change("UPDATE conversations SET owner = 'human'")
         return done
 
-    house.turns.commit_reply = then_taken_over  # type: ignore[method-assign] # once
+    house.turns.commit = then_taken_over  # type: ignore[method-assign] # once
+    house.responder.script = ["word " * 800]
     await house.hear("hello")
     await house.settle()
-    assert house.sent == []
-    assert await house.rows("SELECT state, error_code FROM outbox") == [("failed", "not_owner")]
+    assert len(house.sent) == 1
+    states = await house.rows("SELECT DISTINCT state, error_code FROM outbox WHERE part > 0")
+    assert states == [("failed", "not_owner")]
 
 
 @pytest.mark.parametrize(("column", "outcome"), [("blocked_at", "blocked"), ("opted_out_at", "opted_out")])

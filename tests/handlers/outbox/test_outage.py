@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convoq.jobs import MOST_ATTEMPTS
 from convoq.loopback.faults import too_many
 from convoq.queue.base import JobFilter, JobState
 from tests.handlers.house import ANA_SMS, OUR_SMS, House
@@ -9,11 +10,11 @@ from tests.handlers.house import ANA_SMS, OUR_SMS, House
 
 async def test_a_twilio_that_is_down_costs_no_attempts_for_an_hour(house: House) -> None:
     house.twilio.fault = too_many(None)
-    job_id = await house.hear("hello")
+    await house.hear("hello")
     begun = house.clock.now()
     while house.clock.now() - begun < 3_590_000:
         await house.step()
-        assert (await house.job(job_id)).attempt == 0
+        assert (await house.turn_job()).attempt == 0
         house.clock.advance(await house.due_in() or 0)
     house.twilio.fault = None
     await house.settle()
@@ -34,17 +35,17 @@ async def test_the_pauses_grow_while_a_twilio_stays_away(house: House) -> None:
 
 async def test_after_an_hour_each_try_costs_an_attempt(house: House) -> None:
     house.twilio.fault = too_many(None)
-    job_id = await house.hear("hello")
+    await house.hear("hello")
     await house.settle()
-    record = await house.job(job_id)
-    assert (record.state, record.attempt) == (JobState.DEAD, 12)
+    record = await house.turn_job()
+    assert (record.state, record.attempt) == (JobState.DEAD, MOST_ATTEMPTS)
 
 
 async def test_a_dead_letter_that_is_retried_sends_what_was_drafted(house: House) -> None:
     house.twilio.fault = too_many(None)
-    job_id = await house.hear("hello", sender=ANA_SMS, to=OUR_SMS)
+    await house.hear("hello", sender=ANA_SMS, to=OUR_SMS)
     await house.settle()
     house.twilio.fault = None
-    await house.engine.retry_dead(JobFilter(ids=(job_id,)))
+    await house.engine.retry_dead(JobFilter(states=(JobState.DEAD,)))
     await house.settle()
     assert (house.sent, len(house.responder.asked)) == (["re: hello"], 1)

@@ -9,12 +9,13 @@ from convoq.loopback.faults import reset, too_many
 from tests.handlers.house import ANA, BEN, OURS, House
 
 
-async def test_a_message_of_our_own_comes_in_its_conversations_order(house: House) -> None:
+async def test_a_message_of_our_own_does_not_divide_what_is_answered_together(house: House) -> None:
     await house.hear("one")
+    await house.take_in()
     await house.send("a notice")
     await house.hear("two")
     await house.settle()
-    assert house.sent == ["re: one", "a notice", "re: two"]
+    assert house.sent == ["re: one + two", "a notice"]
 
 
 async def test_a_message_of_our_own_is_sent_once_however_often_its_job_runs(house: House) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from convoq.channels.base import Outbound, Sent
-from convoq.conversations.records import OutboxRow
-from convoq.conversations.rules import Refusal
+from convoq.conversations.records import Answer, OutboxRow, Turn
+from convoq.conversations.turns import Uncommitted
 from convoq.handlers.base import ClaimContext
 from convoq.loopback.faults import TwilioFault, error, garbage, hang, reset, slow
 from tests.handlers.house import RECONCILE_AFTER, REQUEST_TIMEOUT, House
@@ -77,9 +79,13 @@ async def test_a_twilio_that_fails_to_look_is_asked_again(house: House) -> None:
 async def test_a_look_that_the_account_is_refused_costs_no_attempt(house: House) -> None:
     house.twilio.fail_next(reset())
     house.twilio.fail_next(TwilioFault(accepts=False, answer="error", status=401, code=20003, on="read"), times=30)
-    job_id = await house.hear("hello")
+    await house.hear("hello")
+    for _ in range(25):
+        await house.step()
+        assert (await house.turn_job()).attempt == 0
+        house.clock.advance(await house.due_in() or 0)
     await house.settle()
-    assert (house.sent, (await house.job(job_id)).attempt) == (["re: hello"], 1)
+    assert house.sent == ["re: hello"]
 
 
 async def test_an_equal_text_that_was_sent_before_is_not_taken_for_this_one(house: House) -> None:
@@ -95,8 +101,8 @@ async def test_an_equal_text_that_was_sent_before_is_not_taken_for_this_one(hous
 
 
 async def test_a_process_that_died_while_sending_leaves_a_part_that_is_looked_for(house: House) -> None:
-    await house.hear("hello")
-    [claim] = await house.queue.claim(1, worker="dead")
+    await house.hear_at_once("hello")
+    [claim] = await house.claim(1)
     send = house.channel.send
 
     async def then_die(message: object) -> object:
@@ -123,15 +129,15 @@ async def test_a_send_of_a_dead_process_that_is_taken_late_is_not_sent_again(
         raise BaseExceptionGroup("the process is gone", [KeyboardInterrupt()])
 
     monkeypatch.setattr(house.channel, "send", then_die)
-    job_id = await house.hear("hello")
-    [claim] = await house.queue.claim(1, worker="dead")
+    await house.hear_at_once("hello")
+    [claim] = await house.claim(1)
     with pytest.raises(BaseExceptionGroup):
         await house.handlers["process_ai_response"](ClaimContext(claim, house.queue))
     monkeypatch.setattr(house.channel, "send", send)
     await house.queue.release(claim)
     house.clock.advance(REQUEST_TIMEOUT)
     await house.step()
-    assert (house.twilio.reads, (await house.job(job_id)).attempt) == (0, 0)
+    assert (house.twilio.reads, (await house.turn_job()).attempt) == (0, 0)
     assert await house.due_in() == RECONCILE_AFTER
     await send(requests[0])
     await house.settle()
@@ -147,34 +153,41 @@ async def test_a_newer_message_waits_until_the_part_before_is_settled(house: Hou
     assert house.sent == ["re: one", "re: two"]
 
 
+def asleep_after_the_commit(
+    house: House, monkeypatch: pytest.MonkeyPatch, then: Callable[[], Awaitable[object]]
+) -> None:
+    """The process stands still between the commit of the next reply and its request."""
+    commit = house.turns.commit
+
+    async def oversleep(turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+        committed = await commit(turn, answer)
+        monkeypatch.setattr(house.turns, "commit", commit)
+        await then()
+        return committed
+
+    monkeypatch.setattr(house.turns, "commit", oversleep)
+
+
 async def test_a_process_that_slept_before_its_request_does_not_send_late(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = house.outbox.mark_sending
-
-    async def oversleep(*args: object) -> OutboxRow | Refusal | None:
-        begun = await begin(*args)  # type: ignore[arg-type] # handed through
-        monkeypatch.setattr(house.outbox, "mark_sending", begin)
+    async def sleep() -> None:
         house.clock.advance(30)
-        return begun
 
-    monkeypatch.setattr(house.outbox, "mark_sending", oversleep)
+    asleep_after_the_commit(house, monkeypatch, sleep)
     await house.hear("hello")
     await house.settle()
     assert house.sent == ["re: hello"]
+    assert await house.rows("SELECT attempts FROM outbox") == [(2,)]
 
 
-async def test_who_lost_the_lane_while_asleep_sends_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = house.outbox.mark_sending
-
-    async def oversleep(*args: object) -> OutboxRow | Refusal | None:
-        begun = await begin(*args)  # type: ignore[arg-type] # handed through
-        monkeypatch.setattr(house.outbox, "mark_sending", begin)
+async def test_who_was_overtaken_while_asleep_sends_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def overtaken() -> None:
         house.clock.advance(90)
-        assert len(await house.queue.claim(1, worker="another")) == 1
-        return begun
+        [claim] = await house.claim(1)
+        await house.turns.look(1, None, claim.jobs[0].id)
 
-    monkeypatch.setattr(house.outbox, "mark_sending", oversleep)
+    asleep_after_the_commit(house, monkeypatch, overtaken)
     await house.hear("hello")
     await house.step()
     assert house.twilio.requests == 0
@@ -182,9 +195,9 @@ async def test_who_lost_the_lane_while_asleep_sends_nothing(house: House, monkey
 
 async def test_waiting_to_look_costs_no_attempt(house: House) -> None:
     house.twilio.fail_next(reset())
-    job_id = await house.hear("hello")
+    await house.hear("hello")
     await house.step()
     house.clock.advance(RECONCILE_AFTER / 2)
     await house.change("UPDATE lanes SET due_at = 0")
     await house.step()
-    assert ((await house.job(job_id)).attempt, house.twilio.reads) == (0, 0)
+    assert ((await house.turn_job()).attempt, house.twilio.reads) == (0, 0)

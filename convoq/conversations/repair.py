@@ -1,0 +1,48 @@
+"""Finds who waits though no job comes: the store is the truth, and a queue may lose what wakes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final
+
+from convoq.conversations.threads import Thread
+from convoq.db import Database
+from convoq.db.transaction import Transaction
+
+OVERDUE: Final = timedelta(minutes=2)  #: beyond what a turn said that it would take, and what a queue may take
+
+
+class Repair:
+    """Safe to repeat: a turn that finds nothing to do ends."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def wake_overdue(self, wake: Callable[[Transaction, Sequence[Thread]], None], *, limit: int) -> int:
+        """Calls `wake`, in one transaction, with at most `limit` threads that are overdue; how many those were."""
+
+        def unit(tx: Transaction) -> int:
+            threads = find_overdue(tx, self._database.clock.now(), limit)
+            wake(tx, threads)
+            return len(threads)
+
+        return await self._database.write(unit)
+
+
+def find_overdue(tx: Transaction, now: int, limit: int) -> list[Thread]:
+    """They count as woken now."""
+    since = now - OVERDUE // timedelta(milliseconds=1)
+    found = [Thread(*row) for row in tx.execute(OVERDUE_THREADS, {"since": since, "limit": limit})]
+    tx.executemany("UPDATE threads SET wake_at = ? WHERE id = ?", [(now, thread.id) for thread in found])
+    return found
+
+
+# From the few that wait or pend: their indexes hold no others.
+OVERDUE_THREADS = """
+    SELECT t.id, t.lane FROM
+        (SELECT thread_id FROM messages WHERE direction = 'in' AND outcome IS NULL
+         GROUP BY thread_id HAVING min(at) <= :since
+         UNION SELECT thread_id FROM outbox WHERE state IN ('ready', 'sending', 'ambiguous')) AS overdue
+    CROSS JOIN threads AS t ON t.id = overdue.thread_id WHERE t.wake_at <= :since LIMIT :limit
+"""

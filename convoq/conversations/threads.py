@@ -1,0 +1,58 @@
+"""A thread: one person at one of our addresses, for ever. What waits, what is to be sent and the turns are its."""
+
+from __future__ import annotations
+
+import secrets
+from typing import NamedTuple
+
+from convoq.db.transaction import Transaction
+from convoq.errors import Fenced
+from convoq.jobs import turn_key
+
+
+class Thread(NamedTuple):
+    """Where a turn is due, and whether at once."""
+
+    id: int
+    lane: str
+    failing: bool = False  #: a turn of it backs off, which what came since need not wait for
+
+
+def join_thread(tx: Transaction, contact_id: int, channel: str, our_address: str, address: str) -> Thread:
+    """The person's thread with this address of ours, begun where there is none."""
+    found = tx.execute(
+        "SELECT id, lane FROM threads WHERE contact_id = ? AND our_address = ?", (contact_id, our_address)
+    ).fetchone()
+    if found is None:
+        lane = turn_key(channel, our_address, address)
+        found = tx.execute(
+            "INSERT INTO threads (contact_id, our_address, lane) VALUES (?, ?, ?) RETURNING id, lane",
+            (contact_id, our_address, lane),
+        ).fetchone()
+    return Thread(*found)
+
+
+def take_token(tx: Transaction, thread_id: int) -> str:
+    """A new one: whatever holds the one before may not write any more."""
+    token = secrets.token_hex(8)
+    tx.execute("UPDATE threads SET token = ? WHERE id = ?", (token, thread_id))
+    return token
+
+
+def require_token(tx: Transaction, thread_id: int, token: str) -> None:
+    """Raises Fenced."""
+    if tx.execute("SELECT 1 FROM threads WHERE id = ? AND token = ?", (thread_id, token)).fetchone() is None:
+        raise Fenced
+
+
+def upsert_contact(tx: Transaction, channel: str, address: str, name: str | None, at: int) -> int:
+    row = tx.execute(UPSERT_CONTACT, (channel, address, name, at, at)).fetchone()
+    return int(row[0])
+
+
+UPSERT_CONTACT = """
+    INSERT INTO contacts (channel, address, name, first_seen_at, last_seen_at) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (channel, address) DO UPDATE
+    SET name = coalesce(excluded.name, name), last_seen_at = max(last_seen_at, excluded.last_seen_at)
+    RETURNING id
+"""
