@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from convoq.channels.base import Channel
 from convoq.clock import since_boot
 from convoq.errors import Unrecoverable
-from convoq.queue.base import Claim, Fence, Job
+from convoq.queue.base import Claim, Job
 from convoq.queue.service import QueueService, log_finished
 
 
@@ -33,18 +33,6 @@ class ClaimContext:
         self._queue = queue
         self._forget = forget
         self._renewed_at = since_boot()
-
-    @property
-    def fence(self) -> Fence:
-        """To be checked inside every transaction that this work writes."""
-        return self._queue.fence(self.claim)
-
-    async def absorb(self) -> tuple[Job, ...]:
-        """Takes the jobs that have newly come behind this claim into it, and returns them. Raises LeaseLost."""
-        known = len(self.claim.jobs)
-        self.claim = await self._queue.absorb(self.claim)
-        self.running = self.claim.jobs
-        return self.claim.jobs[known:]
 
     def renew_deadline(self) -> None:
         """It begins anew, for a handler that does one thing after another: also before it counts as stuck."""

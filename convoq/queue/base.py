@@ -74,18 +74,6 @@ class Claim:
         return replace(self, jobs=tuple(jobs))
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """Keeps a late worker from writing: run `check` inside the transaction that writes, it raises LeaseLost.
-
-    `has_newer` says inside the same transaction whether absorb() would find newer jobs in the lane. A queue that does
-    not share the store's database checks the lease by its clock and answers False.
-    """
-
-    check: Callable[[Transaction], None]
-    has_newer: Callable[[Transaction], bool]
-
-
 class Ending(enum.StrEnum):
     """How jobs end otherwise than by running, and how an operator takes that back."""
 
@@ -194,7 +182,7 @@ class Stats:
 
 
 class Queue(Protocol):
-    """What an engine keeps: at-least-once, one live claim per lane, order within it, fencing, delay, dedup.
+    """What an engine keeps: at-least-once, one live claim per lane, order within it, receipts, delay, dedup.
 
     Leases and delays are seconds. Every verb that takes a claim raises LeaseLost, and changes nothing, when the
     receipt is no longer the lane's.
@@ -226,12 +214,8 @@ class Queue(Protocol):
 
         A claim holds one job: the next one is charged when it is started. Of a kind that is run `together` it holds
         those at the front that share it, but from the third attempt on a job is claimed alone, so that a poison message
-        takes no neighbour with it, and absorb() adds none.
+        takes no neighbour with it.
         """
-        ...
-
-    async def absorb(self, claim: Claim) -> Claim:
-        """The claim with the jobs that newly stand behind its own, as long as they share its kind."""
         ...
 
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
@@ -272,8 +256,6 @@ class Queue(Protocol):
     async def bury(self, claim: Claim, jobs: Sequence[Job], *, error: str) -> None:
         """These jobs go to the dead letters with their error. With none of its jobs left, the claim ends."""
         ...
-
-    def fence(self, claim: Claim) -> Fence: ...
 
     async def register(self, worker: str) -> None:
         """Announces this process as a worker: it is woken, and its claims are recovered once it is gone.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
 from convoq.jobs import INTAKE, PRIORITIES, NewJob
 from convoq.logs import log
-from convoq.queue.base import Claim, Enqueued, Fence, Job, Queue
+from convoq.queue.base import Claim, Enqueued, Job, Queue
 from convoq.settings import QueueSettings
 
 LONGEST_INTAKE_WAIT = 1.0  # seconds
@@ -59,16 +59,9 @@ class QueueService:
         )  # fmt: skip
         return [kept for claim in claims if (kept := await self._without_spent(claim)) is not None]
 
-    async def absorb(self, claim: Claim) -> Claim:
-        """The claim with the jobs that have newly come behind its own. Raises LeaseLost."""
-        return await self._queue.absorb(claim)
-
     def extend(self, claims: Sequence[Claim]) -> list[Claim]:
         """Renews the leases; returns the claims that are lost. Blocks: call it in a thread."""
         return self._queue.extend(claims, lease=self.lease)
-
-    def fence(self, claim: Claim) -> Fence:
-        return self._queue.fence(claim)
 
     async def ack(self, claim: Claim, *, forget: bool = False) -> None:
         """The claim's jobs are done; to `forget` them is to delete them. Raises LeaseLost."""

@@ -59,12 +59,12 @@ async def test_messages_whose_first_turns_died_are_answered_once_each(tmp_path: 
         assert sum("second question" in reply for reply in replies) == 1, replies
 
 
-async def test_a_turn_that_is_divided_after_its_draft_gets_answers_of_its_own(tmp_path: Path) -> None:
+async def test_messages_whose_turns_died_around_the_models_answer_are_answered_once_each(tmp_path: Path) -> None:
     async with open_site(tmp_path) as site:
         await site.serve()
         for text in ("the first question", "the second question"):
             await site.say(text)
-        for step in ("recorded", "drafted"):  # the second start drafts one answer to both
+        for step in ("begun", "model_answered"):
             doomed = await site.start(step, "work", program=(crashing_worker.__file__,))
             assert await doomed.ended() == -signal.SIGKILL
 
@@ -117,21 +117,21 @@ def closes(site: Site) -> bool:
     return False
 
 
-async def test_an_answer_that_a_foreign_lock_held_up_is_kept_and_costs_no_try_more(tmp_path: Path) -> None:
-    async with open_site(tmp_path) as site:
+async def test_an_answer_that_a_foreign_lock_held_up_is_kept_and_paid_once(tmp_path: Path) -> None:
+    async with LoopbackModel(delay=1.0) as model, open_site(tmp_path, **asking(model)) as site:
         await site.serve()
-        worker = await site.start("begun", "work", program=PROGRAM)
+        await site.start("work")
+        model.fail(ModelFault.SLOW)
         await site.say("hello")
-        await site.until(lambda: is_stopped(worker), "the worker has begun the turn")
-        with closing(sqlite3.connect(site.database, isolation_level=None)) as foreigner:
+        await model.wait_for_requests(1)
+        with closing(sqlite3.connect(site.database, isolation_level=None, timeout=10)) as foreigner:
             foreigner.execute("BEGIN EXCLUSIVE")
-            worker.resume()
             # The commit gives up after its own patience, and is tried again with the answer that is there.
-            await asyncio.sleep(BUSY_TIMEOUT_MS / 1000 + 1)
+            await asyncio.sleep(model.delay + BUSY_TIMEOUT_MS / 1000 + 1)
             foreigner.execute("ROLLBACK")
 
         await site.until_quiet()
-        assert len(site.twilio.messages) == 1
+        assert (len(site.twilio.messages), len(model.requests)) == (1, 1)
         assert site.rows("SELECT tries, failures FROM messages WHERE direction = 'in'") == [(1, 0)]
 
 

@@ -125,7 +125,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.lanes: dict[str, ModelLane] = {}
         self.keys: dict[str, str] = {}
         self.receipts: set[str] = set()
-        self.newest: dict[str, Claim] = {}  #: by receipt, with what it absorbed
+        self.newest: dict[str, Claim] = {}  #: by receipt
         self.opened: list[Opened] = []
 
     # --- the ground ---
@@ -242,26 +242,6 @@ class QueueMachine(RuleBasedStateMachine):
             self.jobs[job_id].attempt -= job_id not in {each.id for each in charged}
         lane.receipt, lane.claimed, lane.due_at = None, [], self.clock.now() + round(delay * 1000)
 
-    @rule(which=engines, receipt=claims)
-    def absorb(self, which: int, receipt: str) -> None:
-        claim = self.newest[receipt]
-        given = self.verb(receipt, self.engine(which).absorb(claim))
-        if not given:
-            return
-        [more], lane = given, self.lane_of(claim)
-        expected = self.joiners(lane)
-        assert [each.id for each in more.jobs] == [*(each.id for each in claim.jobs), *expected]
-        assert more.receipt == receipt
-        lane.claimed += expected
-        self.charge(lane, more.jobs[len(claim.jobs) :])
-        self.newest[receipt] = more
-
-    def joiners(self, lane: ModelLane) -> list[str]:
-        head = self.jobs[lane.claimed[0]]
-        if any(self.jobs[job_id].attempt > 2 for job_id in lane.claimed):
-            return []
-        return list(itertools.takewhile(lambda each: self.may_join(head, each), self.behind(lane)))
-
     def behind(self, lane: ModelLane) -> list[str]:
         return [job_id for job_id in lane.jobs if self.jobs[job_id].place > lane.reach]
 
@@ -273,16 +253,6 @@ class QueueMachine(RuleBasedStateMachine):
         for claim in asked:
             if claim not in lost:
                 self.lane_of(claim).due_at = self.clock.now() + round(lease * 1000)
-
-    @rule(which=engines, receipt=claims)
-    def write_behind_the_fence(self, which: int, receipt: str) -> None:
-        claim = self.newest[receipt]
-        fence = self.engine(which).fence(claim)
-        write = self.opened[which].database.write
-        self.verb(receipt, write(fence.check))
-        if self.holds(receipt):
-            lane = self.lane_of(claim)
-            assert self.run(write(fence.has_newer)) is bool(self.joiners(lane))
 
     @rule(which=engines, data=st.data())
     @precondition(lambda self: self.jobs)

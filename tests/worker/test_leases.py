@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from convoq.errors import DatabaseUnavailable
-from convoq.handlers.base import ClaimContext
-from convoq.loopback.waiting import until
 from convoq.queue.base import Claim, JobState
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.worker.harness import SOON, Gate, House
@@ -65,21 +63,6 @@ async def test_a_late_result_is_dropped(house: House, events: list[MutableMappin
         await running.stop()
     assert (await house.record(job_id)).state is JobState.READY
     assert [event["event"] for event in events if event["log_level"] != "debug"][-1] == "job.lease_lost"
-    await thief.close()
-
-
-async def test_a_handler_that_finds_its_lease_lost_ends_quietly(
-    house: House, events: list[MutableMapping[str, Any]]
-) -> None:
-    async def find_out(context: ClaimContext) -> None:
-        await steal(house)
-        await house.database.write(context.fence.check)
-
-    await house.put(None)
-    thief = SqliteQueue(house.database)
-    await thief.register("thief")
-    async with house.working(find_out):
-        await until(lambda: "job.lease_lost" in [event["event"] for event in events], timeout=SOON)
     await thief.close()
 
 

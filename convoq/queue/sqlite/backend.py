@@ -23,7 +23,6 @@ from convoq.queue.base import (
     EndedJob,
     Ending,
     Enqueued,
-    Fence,
     Job,
     JobFilter,
     JobRecord,
@@ -91,9 +90,6 @@ class SqliteQueue:
         room = lanes.Room(limit, reserve, limit if background is None else background, first)
         return await self._database.write(lanes.claim_due, room, now, holder, durable=False)
 
-    async def absorb(self, claim: Claim) -> Claim:
-        return await self._database.write(lanes.absorb, claim, self._database.clock.now(), durable=False)
-
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
         until = self._database.clock.now() + round(lease * 1000)
         return self._database.write_blocking(lanes.extend, claims, until)
@@ -135,15 +131,6 @@ class SqliteQueue:
         for job in self._settle(tx, ending, ended):
             self.joined.enqueue(tx, job)
         return len(ended)
-
-    def fence(self, claim: Claim) -> Fence:
-        def check(tx: Transaction) -> None:
-            lanes.require_lane(tx, claim)
-
-        def has_newer(tx: Transaction) -> bool:
-            return bool(lanes.newer_jobs(tx, lanes.require_lane(tx, claim), claim))
-
-        return Fence(check, has_newer)
 
     # --- Workers
 

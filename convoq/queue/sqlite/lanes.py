@@ -61,16 +61,6 @@ def _claim_class(tx: Transaction, priority: int, most: int, now: int, holder: Ho
     return [claim for claim in claims if claim is not None]
 
 
-def absorb(tx: Transaction, claim: Claim, now: int) -> Claim:
-    lane_id = require_lane(tx, claim)
-    # Taken by an earlier absorb() that was cancelled before its caller heard of it: ours, and paid for.
-    known = _charged_behind(tx, lane_id, claim)
-    claim_now = claim.with_jobs([*claim.jobs, *known])
-    newer = newer_jobs(tx, lane_id, claim_now)
-    _charge(tx, newer, now, claim.receipt)
-    return claim_now.with_jobs([*claim_now.jobs, *newer])
-
-
 def extend(tx: Transaction, claims: Sequence[Claim], until: int) -> list[Claim]:
     return [claim for claim in claims if not _renew(tx, claim, until)]
 
@@ -188,11 +178,7 @@ FREE_LANES_OF_WORKER = """
 """
 FRONT = """
     SELECT id, kind, payload, attempt, max_attempts, enqueued_at FROM jobs
-    WHERE lane_id = ? AND state = 'ready' AND id > ? ORDER BY id LIMIT ?
-"""
-CHARGED_BEHIND = """
-    SELECT id, kind, payload, attempt, max_attempts, enqueued_at FROM jobs
-    WHERE lane_id = ? AND state = 'ready' AND id > ? AND receipt = ? ORDER BY id
+    WHERE lane_id = ? AND state = 'ready' ORDER BY id LIMIT ?
 """
 REFUND = "UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready' AND receipt = ?"
 FORGET = "DELETE FROM jobs WHERE id = ? AND state = 'ready' AND receipt = ?"
@@ -222,32 +208,17 @@ def _claim_lane(
     return Claim(lane, receipt, tuple(jobs), priority, crashes)
 
 
-def _front(
-    tx: Transaction, lane_id: int, together: frozenset[str], *, after: int = 0, kind: str | None = None
-) -> list[Job]:
+def _front(tx: Transaction, lane_id: int, together: frozenset[str]) -> list[Job]:
     """The ready jobs at the lane's front that go into one claim, as they will be once charged."""
     jobs: list[Job] = []
-    for row in tx.execute(FRONT, (lane_id, after, LARGEST_CLAIM)):
+    for row in tx.execute(FRONT, (lane_id, LARGEST_CLAIM)):
         job = Job(str(row[0]), row[1], row[2], row[3] + 1, *row[4:])
-        if job.kind != (kind or job.kind) or (job.attempt >= ALONE_FROM_ATTEMPT and (jobs or after)):
+        if jobs and (job.kind != jobs[0].kind or job.attempt >= ALONE_FROM_ATTEMPT):
             break
-        kind = job.kind
         jobs.append(job)
-        if job.attempt >= ALONE_FROM_ATTEMPT or kind not in together:
+        if job.attempt >= ALONE_FROM_ATTEMPT or job.kind not in together:
             break
     return jobs
-
-
-def newer_jobs(tx: Transaction, lane_id: int, claim: Claim) -> list[Job]:
-    """What absorb() would take; nothing for a claim that is to be alone."""
-    if claim.jobs[0].attempt >= ALONE_FROM_ATTEMPT:
-        return []
-    return _front(tx, lane_id, frozenset({claim.kind}), after=int(claim.jobs[-1].id), kind=claim.kind)
-
-
-def _charged_behind(tx: Transaction, lane_id: int, claim: Claim) -> list[Job]:
-    rows = tx.execute(CHARGED_BEHIND, (lane_id, int(claim.jobs[-1].id), claim.receipt))
-    return [Job(str(row[0]), *row[1:]) for row in rows]
 
 
 def _charge(tx: Transaction, jobs: Iterable[Job], now: int, receipt: str) -> None:

@@ -114,7 +114,6 @@ VERBS: dict[str, Verb] = {
     "nack": lambda engine, claim: engine.nack(claim, delay=60.0),
     "charged nack": lambda engine, claim: engine.nack(claim, delay=0.0, charged=claim.jobs, error="late"),
     "bury": lambda engine, claim: engine.bury(claim, claim.jobs, error="late"),
-    "absorb": lambda engine, claim: engine.absorb(claim),
 }
 
 
