@@ -1,0 +1,96 @@
+"""STOP on real processes: it waits behind nothing, and nothing that had not left goes out after it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from convoq.loopback.faults import ModelFault, slow, too_many
+from convoq.loopback.model import LoopbackModel
+from tests.process.harness import Site, open_site
+
+pytestmark = pytest.mark.process
+
+ANA = "whatsapp:+15551230001"
+AT_ONCE_MS = 100
+LATENCY = """
+    SELECT c.opted_out_at - m.at FROM messages AS m JOIN threads AS t ON t.id = m.thread_id
+    JOIN contacts AS c ON c.id = t.contact_id WHERE m.body = 'STOP'
+"""
+
+
+@dataclass
+class Shop:
+    site: Site
+    model: LoopbackModel
+
+    async def stopped(self) -> None:
+        """STOP comes, and is obeyed at once."""
+        assert (await self.site.say("STOP", sender=ANA)).status == 200
+        await self.site.until(lambda: bool(self.site.rows(LATENCY)), "STOP is recorded")
+        [(latency,)] = self.site.rows(LATENCY)
+        assert latency < AT_ONCE_MS, self.site.logs()
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    """A worker with two slots."""
+    async with LoopbackModel() as model:
+        settings = {
+            "CONVOQ_AI__MODEL": "loopback",
+            "CONVOQ_AI__BASE_URL": model.base_url,
+            "CONVOQ_WORK__CONCURRENCY": "2",
+        }
+        async with open_site(tmp_path, **settings) as site:
+            site.twilio.delivery = ()
+            await site.serve()
+            worker = await site.start("work")
+            await site.until(lambda: "role.started" in worker.output, "the worker has started")
+            yield Shop(site, model)
+
+
+async def test_stop_waits_for_no_slot_and_no_model(shop: Shop) -> None:
+    shop.model.mode = ModelFault.HANG
+    for person in (ANA, "whatsapp:+15551230002", "whatsapp:+15551230003"):
+        await shop.site.say("hello", sender=person)
+    await shop.model.wait_for_requests(2)
+    await shop.stopped()
+    outcomes = "SELECT body, outcome FROM messages WHERE outcome IS NOT NULL ORDER BY id"
+    assert shop.site.rows(outcomes) == [("hello", "opted_out"), ("STOP", "keyword")]
+
+
+async def test_after_stop_no_part_goes_out_that_had_not_left(shop: Shop) -> None:
+    shop.model.reply = lambda _: "word " * 900  # three parts
+    shop.site.twilio.fail_next(slow(0.5), times=3)
+    await shop.site.say("hello", sender=ANA)
+    await shop.site.twilio.wait_for(lambda twilio: twilio.requests == 1)
+    await shop.stopped()
+    await shop.site.until_quiet()
+    assert shop.site.twilio.requests == 1
+    assert shop.site.rows("SELECT state, error_code FROM outbox ORDER BY id") == [
+        ("sent", None),
+        ("failed", "opted_out"),
+        ("failed", "opted_out"),
+    ]
+
+
+async def test_stop_ends_a_send_that_waits_for_its_retry(shop: Shop) -> None:
+    shop.site.twilio.fail_next(too_many("3600"))
+    await shop.site.say("hello", sender=ANA)
+    await shop.site.until(lambda: shop.site.rows("SELECT state, attempts FROM outbox") == [("ready", 1)], "it waits")
+    await shop.stopped()
+    assert shop.site.rows("SELECT state, error_code FROM outbox") == [("failed", "opted_out")]
+
+
+async def test_what_is_written_between_stop_and_start_is_never_answered(shop: Shop) -> None:
+    await shop.stopped()
+    for text in ("are you there?", "START", "hello again"):
+        await shop.site.say(text, sender=ANA)
+    await shop.site.until_quiet()
+    said = " ".join(message.body for message in shop.site.twilio.messages)
+    assert "hello again" in said
+    assert "are you there?" not in said
+    assert all("are you there?" not in str(request.body) for request in shop.model.requests)
