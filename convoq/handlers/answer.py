@@ -215,9 +215,9 @@ class AnswerHandler:
         """What becomes of the job; the turn's messages are tried again, or given up with it."""
         tries = max(message.tries for message in turn.shown) + 1
         if isinstance(error, Unrecoverable) or tries >= self._max_tries:
-            await self._fail(turn, repr(error), job_id=context.claim.jobs[0].id)
+            await self._fail(turn, _one_line(error), job_id=context.claim.jobs[0].id)
             return self._end(context, error_text(error))
-        delay = await self._fail(turn, repr(error))
+        delay = await self._fail(turn, _one_line(error))
         return RetryLater(error.delay if isinstance(error, RetryLater) else delay, error_text(error))
 
     async def _fail(self, turn: Turn, reason: str, *, job_id: str | None = None) -> float:
@@ -234,6 +234,10 @@ class AnswerHandler:
 
     def _at(self, delay: float) -> int:
         return self._clock.now() + round(delay * 1000)
+
+
+def _one_line(error: BaseException) -> str:
+    return error_text(error).strip().rsplit("\n", 1)[-1]
 
 
 def _line(message: Message) -> ContextLine:
