@@ -1,0 +1,17 @@
+"""Every test here gets a house of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from convoq.db import Database
+from tests.clock import ManualClock
+from tests.handlers.house import House, open_house
+
+
+@pytest.fixture
+async def house(database: Database, clock: ManualClock) -> AsyncIterator[House]:
+    async with open_house(database, clock) as house:
+        yield house
