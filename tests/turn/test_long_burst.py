@@ -1,0 +1,46 @@
+"""One person who writes ten thousand messages: answered turn by turn, each shown to the model before it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+
+from convoq.ai.base import Author, ReplyContext
+from convoq.conversations.turns import MOST_CHARACTERS, MOST_SHOWN
+from tests.handlers.house import House
+
+MESSAGES = 10_000
+HISTORY = 100  # lines of a prompt at most
+
+
+async def test_ten_thousand_messages_are_answered_turn_by_turn(house: House) -> None:
+    shown: set[str] = set()
+
+    async def answer(context: ReplyContext) -> str:
+        assert len(context.lines) <= HISTORY
+        shown.update(line.text for line in context.lines if line.author is Author.CONTACT)
+        answered = await house.rows("SELECT body FROM messages WHERE outcome = 'answered'")
+        assert {body for (body,) in answered} <= shown
+        return "yes"
+
+    house.responder.always = answer
+    for start in range(0, MESSAGES, 500):
+        await asyncio.gather(*(house.hear(f"message {number}") for number in range(start, start + 500)))
+    while await house.take_in():
+        pass
+    await house.settle()
+    assert await house.rows("SELECT outcome, count(*) FROM messages WHERE direction = 'in' GROUP BY 1") == [
+        ("answered", MESSAGES)
+    ]
+    assert len(shown) == MESSAGES
+    assert len(house.responder.asked) == len(house.sent) == MESSAGES // MOST_SHOWN
+
+
+async def test_of_long_messages_no_more_are_shown_together_than_a_prompt_takes(house: House) -> None:
+    for number in range(5):
+        await house.hear(str(number) * (MOST_CHARACTERS // 2))
+    while await house.take_in():
+        pass
+    house.responder.always = lambda _: "yes"
+    await house.settle()
+    assert len(house.responder.asked) == 3
+    assert {outcome for _, outcome in await house.outcomes()} == {"answered"}
