@@ -106,7 +106,9 @@ def _bury_turn(tx: Transaction, thread_id: int, job: EndedJob, now: int) -> None
         "UPDATE messages SET outcome = ?, reason = ? WHERE ended_by = ? AND direction = 'in' AND outcome IS NULL",
         (Outcome.FAILED, _last_line(job.error), job.id),
     )
-    if not given_up.rowcount and not stop_parts(tx, thread_id, BURIED, now, job.id):
+    # What was revoked before and cannot be looked up either is given up: else each burial would bring the next.
+    unknowable = tx.execute(GIVE_UP_REVOKED, {"thread": thread_id, "by": job.id, "now": now}).rowcount
+    if not (given_up.rowcount or unknowable or stop_parts(tx, thread_id, BURIED, now, job.id)):
         conclude_waiting(tx, thread_id, Outcome.FAILED, _last_line(job.error), job.id)
 
 
@@ -172,6 +174,11 @@ TO_STOP = (
 STOP_READY = f"""
     UPDATE outbox SET state = :state, error_code = :code, error = :reason, settled_at = :now, ended_by = :by
     WHERE {TO_STOP} AND state = 'ready'
+"""
+GIVE_UP_REVOKED = """
+    UPDATE outbox SET state = 'failed', error_code = revoked, error = 'whether it was sent could not be found out',
+        settled_at = :now, ended_by = :by
+    WHERE thread_id = :thread AND state IN ('ready', 'sending', 'ambiguous') AND revoked IS NOT NULL
 """
 REVOKE_UNDER_WAY = f"UPDATE outbox SET revoked = :code, ended_by = :by WHERE {TO_STOP} AND state <> 'ready'"
 

@@ -143,3 +143,13 @@ async def test_the_jobs_of_other_people_keep_their_messages_and_parts(met: House
     await met.engine.cancel(JobFilter(ids=("4711",)))
     await met.settle()
     assert met.sent == ["re: hello", "your table is ready"]
+
+
+async def test_a_part_that_can_never_be_looked_up_is_given_up_with_the_second_dead_letter(met: House) -> None:
+    met.twilio.fail_next(reset(accepted=False))
+    await met.hear("are you open?")
+    await met.step()
+    await met.change("UPDATE contacts SET channel = 'pigeon'")  # no worker has it any more
+    await met.settle()
+    assert await met.outbox_states() == ["sent", "failed"]
+    assert len(await met.dead()) == 2
