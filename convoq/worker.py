@@ -14,12 +14,11 @@ from convoq.clock import since_boot
 from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost
 from convoq.handlers.base import ClaimContext, Handler, Handlers, Leaving
 from convoq.handlers.tasks import JobCoroutine, JobScope
-from convoq.jobs import INTAKE
 from convoq.leases import KeeperTimings, LeaseKeeper
 from convoq.logs import log
 from convoq.queue.base import Claim
 from convoq.queue.service import QueueService
-from convoq.queue.shares import INTAKE_SLOTS, NO_ROOM, SlotShares, unfilled
+from convoq.queue.shares import INTAKE_SLOTS, SlotShares
 from convoq.queue.suspects import Suspicion
 
 UNKNOWN_KIND_DELAY = 60.0  # an older worker in a rolling upgrade: a newer one will know the kind
@@ -97,8 +96,7 @@ class Worker:
         self._concurrency = concurrency
         self._deadline = deadline
         self._drain_timeout = drain_timeout
-        self._intake_slots = intake_slots
-        self._shares = SlotShares(concurrency)
+        self._shares = SlotShares(concurrency, intake_slots)
         self._timings = timings or WorkerTimings()
         self._suspicion = Suspicion(self._timings.suspect_hold, longest=deadline)
         self._on_stuck = on_stuck
@@ -107,6 +105,8 @@ class Worker:
         self._changed = asyncio.Event()  # a slot is free, there may be work, or it is time to stop
         self._listening: asyncio.Task[object] | None = None
         self._heard: frozenset[int] = frozenset()  # the classes that it waits for
+        self._empty: frozenset[int] = frozenset()  # those of which the last claim left nothing due
+        self._released: set[int] = set()  # those of runs that have ended since: their lanes may go on
         self._draining = False
         self._failure: BaseException | None = None
 
@@ -153,17 +153,15 @@ class Worker:
 
     async def _fill(self) -> int:
         """Claims as much as there are free slots, and listens for more while some stay free; how much that was."""
-        running = [run.claim.priority for run in self._runs if not run.handled]
-        intake = self._intake_slots - running.count(INTAKE)
-        free = self._concurrency - (len(running) - running.count(INTAKE))
-        if free <= 0 and intake <= 0:
+        room = self._shares.room([run.claim.priority for run in self._runs if not run.handled])
+        if room.classes <= self._empty - self._released:
             return 0
-        room = self._shares.next(running) if free > 0 else NO_ROOM
+        self._released.clear()
         now = since_boot()
         try:
             claims = await self._queue.claim(
-                free, worker=self._name, reserve=intake, background=room.background, first=room.first,
-                together=self._handlers.together,
+                room.limit, worker=self._name, reserve=room.reserve, background=room.background,
+                first=self._shares.first() if room.limit else None, together=self._handlers.together,
             )  # fmt: skip
         except DatabaseUnavailable as error:
             log.warning("claim.failed", error=str(error))
@@ -173,7 +171,8 @@ class Worker:
         refused = [claim for claim in claims if not self._start(claim, now)]
         await asyncio.gather(*[self._give_back(claim) for claim in refused])
         started = [claim.priority for claim in claims if claim not in refused]
-        self._listen_for(unfilled(started, intake, free, room.background))
+        self._empty = room.left(started)
+        self._listen_for(self._empty)
         return len(claims)
 
     def _listen_for(self, classes: frozenset[int]) -> None:
@@ -225,6 +224,7 @@ class Worker:
         except DatabaseUnavailable as error:
             log.warning("wait.failed", error=str(error))
             await asyncio.sleep(self._timings.unavailable)
+        self._empty = frozenset()
 
     async def _is_drained(self) -> bool:
         try:
@@ -241,6 +241,7 @@ class Worker:
         with bound_contextvars(job_id=first.id, kind=first.kind, attempt=first.attempt):
             error = await self._outcome(run)
             run.handled = True
+            self._released.add(run.claim.priority)
             self._changed.set()
             try:
                 if error is None or context.is_acknowledged:
@@ -296,6 +297,7 @@ class Worker:
             try:
                 if not stopping.is_set() and await self._queue.recover():
                     log.warning("worker.recovered")
+                    self._empty = frozenset()
                     self._changed.set()
             except (DatabaseUnavailable, OSError) as error:
                 log.warning("care.failed", error=str(error))

@@ -17,18 +17,18 @@ from convoq.queue.sqlite.backend import SqliteQueue
 def test_background_jobs_never_fill_all_slots(concurrency: int) -> None:
     shares = SlotShares(concurrency)
     running: list[int] = []
-    while room := shares.next(running).background:
+    while room := shares.room(running).background:
         running += [NORMAL] * room
     assert 0 < len(running) < concurrency
 
 
 def test_a_single_slot_takes_any_class() -> None:
-    assert SlotShares(1).next([]).background == 1
+    assert SlotShares(1).room([]).background == 1
 
 
 def test_people_count_against_no_room_of_the_background() -> None:
     shares = SlotShares(8)
-    assert shares.next([PEOPLE] * 7).background == shares.next([]).background
+    assert shares.room([PEOPLE] * 7).background == shares.room([]).background
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
@@ -42,9 +42,9 @@ async def test_over_ten_thousand_random_claims_no_class_starves(database: Databa
     missed: Counter[int] = Counter()
     for _ in range(10_000 // (3 * limit)):
         running = chance.choices([INTAKE, NORMAL, UPKEEP], k=chance.randrange(4))
-        room, reserve = shares.next(running), 1 + chance.randrange(8)
+        room, reserve = shares.room(running), 1 + chance.randrange(8)
         claims = await engine.claim(
-            limit, lease=60.0, worker="w", reserve=reserve, background=room.background, first=room.first
+            limit, lease=60.0, worker="w", reserve=reserve, background=room.background, first=shares.first()
         )
         found = Counter(claim.priority for claim in claims)
         assert (found[INTAKE], len(claims)) == (reserve, reserve + limit)
