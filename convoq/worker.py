@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from convoq.clock import since_boot
 from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost
@@ -168,9 +168,15 @@ class Worker:
             await asyncio.sleep(self._timings.unavailable)
             self._changed.set()
             return 0
-        refused = [claim for claim in claims if not self._start(claim, now)]
-        await asyncio.gather(*[self._give_back(claim) for claim in refused])
-        started = [claim.priority for claim in claims if claim not in refused]
+        started: list[int] = []
+        refused: list[Claim] = []
+        for claim in claims:
+            if self._start(claim, now):
+                started.append(claim.priority)
+            else:
+                refused.append(claim)
+        if refused:
+            await asyncio.gather(*[self._give_back(claim) for claim in refused])
         self._empty = room.left(started)
         self._listen_for(self._empty)
         return len(claims)
@@ -189,7 +195,7 @@ class Worker:
         """Whether it may be run now, and is."""
         if self._handlers.get(claim.kind) is None:
             return False
-        running = [(run.claim, monotonic() - run.begun) for run in self._runs if not run.handled]
+        running = ((run.claim, monotonic() - run.begun) for run in self._runs if not run.handled)
         if self._suspicion.holds_back(claim, running):
             return False
         run = _Run(ClaimContext(claim, self._queue, forget=claim.kind in self._handlers.forgotten), monotonic())
@@ -238,25 +244,25 @@ class Worker:
     async def _handle(self, run: _Run) -> None:
         context = run.context
         first = context.claim.jobs[0]
-        with bound_contextvars(job_id=first.id, kind=first.kind, attempt=first.attempt):
-            error = await self._outcome(run)
-            run.handled = True
-            self._released.add(run.claim.priority)
-            self._changed.set()
-            try:
-                if error is None or context.is_acknowledged:
-                    if error is not None:
-                        log.error("job.failed_after_ack", error=f"{type(error).__name__}: {error}")
-                    await context.finish()
-                elif isinstance(error, asyncio.CancelledError):
-                    await self._queue.release(context.claim)
-                else:
-                    await self._queue.fail(context.claim, error, context.running)
-            except LeaseLost:
-                log.warning("job.lease_lost")
-            except DatabaseUnavailable as unavailable:
-                # Its lease runs out, or this process ends: either way the job is claimed again.
-                log.error("job.outcome_unrecorded", error=str(unavailable))
+        bind_contextvars(job_id=first.id, kind=first.kind, attempt=first.attempt)  # in this task alone
+        error = await self._outcome(run)
+        run.handled = True
+        self._released.add(run.claim.priority)
+        self._changed.set()
+        try:
+            if error is None or context.is_acknowledged:
+                if error is not None:
+                    log.error("job.failed_after_ack", error=f"{type(error).__name__}: {error}")
+                await context.finish()
+            elif isinstance(error, asyncio.CancelledError):
+                await self._queue.release(context.claim)
+            else:
+                await self._queue.fail(context.claim, error, context.running)
+        except LeaseLost:
+            log.warning("job.lease_lost")
+        except DatabaseUnavailable as unavailable:
+            # Its lease runs out, or this process ends: either way the job is claimed again.
+            log.error("job.outcome_unrecorded", error=str(unavailable))
 
     async def _outcome(self, run: _Run) -> Exception | asyncio.CancelledError | None:
         """None, or what the handler raised."""

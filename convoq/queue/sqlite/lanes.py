@@ -168,6 +168,9 @@ MOVE_BACK = """
 """
 KICK = "UPDATE lanes SET due_at = ?, reason = NULL WHERE lane = ? AND receipt IS NULL"
 TAKE_CLASS = "UPDATE lanes SET priority = (SELECT priority FROM jobs WHERE id = ?) WHERE id = ?"
+DROP_LANE = """
+    DELETE FROM lanes WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane_id = lanes.id AND state = 'ready')
+"""
 FREE_LANE = """
     UPDATE lanes SET due_at = ?, reason = ?, receipt = NULL, worker = NULL, crashes = iif(?, crashes, 0) WHERE id = ?
 """
@@ -253,10 +256,8 @@ def _has_unfinished(tx: Transaction, lane_id: int, claim: Claim) -> bool:
 
 def _free_lane(tx: Transaction, lane_id: int, due_at: int, reason: str | None = None, *, unrun: bool = False) -> None:
     """Ends the lane's claim: it is due again at `due_at` if jobs remain, else it goes."""
-    if tx.execute("SELECT 1 FROM jobs WHERE lane_id = ? AND state = 'ready' LIMIT 1", (lane_id,)).fetchone():
+    if not tx.execute(DROP_LANE, (lane_id,)).rowcount:
         tx.execute(FREE_LANE, (due_at, reason, unrun, lane_id))
-    else:
-        tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
 
 
 def next_due(tx: Transaction, classes: Sequence[int]) -> int | None:
