@@ -104,7 +104,7 @@ async def work(*, directory: str) -> dict[str, object]:
     async with await TimedDatabase.open(Path(directory) / "convoq.db") as database:
         backend = SqliteQueue(database)
         queue = QueueService(backend, QueueSettings())
-        handlers = Handlers({ReceiveMessage.kind: _do_nothing})
+        handlers = Handlers({ReceiveMessage.kind: _do_nothing}, together=frozenset({ReceiveMessage.kind}))
         worker = Worker(queue, handlers, name="bench", concurrency=8, deadline=60.0, drain_timeout=5.0)
         working = asyncio.create_task(worker.run(stopping))
         ready()
