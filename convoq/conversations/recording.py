@@ -12,7 +12,7 @@ from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.lifecycle import move, open_conversation
 from convoq.conversations.rules import OUTCOME_OF, may_write
-from convoq.conversations.settling import Stop, conclude_waiting, stop_parts
+from convoq.conversations.settling import Stop, conclude_waiting, forget_stopped, stop_parts
 from convoq.conversations.states import CloseReason, Outcome, Status
 from convoq.conversations.threads import Thread, join_thread, upsert_contact
 from convoq.db import Database
@@ -130,6 +130,7 @@ def _opt_out(tx: Transaction, contact_id: int, now: int) -> list[Thread]:
     for thread in threads:
         conclude_waiting(tx, thread.id, Outcome.OPTED_OUT)
         stop_parts(tx, thread.id, Stop("failed", "opted_out", "the person has opted out"), now)
+        forget_stopped(tx, thread.id)
     return threads
 
 

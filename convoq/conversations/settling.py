@@ -124,7 +124,8 @@ def settle_message(tx: Transaction, ending: Ending, job: EndedJob, now: int, wal
         case Ending.BURIED if found is not None:
             stop_parts(tx, thread.id, BURIED, now, job.id, message_id=found[0])
         case Ending.CANCELLED:
-            take_token(tx, thread.id)
+            if found is not None:
+                take_token(tx, thread.id)
             # Its row first: a worker whose claim was lost finds it known, and sends nothing.
             message_id = (
                 found[0] if found is not None else _record_unsent(tx, thread.id, job, payload.body, now, wall_now)
@@ -153,6 +154,14 @@ def conclude_waiting(
     )
 
 
+def forget_stopped(tx: Transaction, thread_id: int) -> None:
+    """No retry revives what was to be sent in the thread before."""
+    tx.execute(
+        "UPDATE outbox SET ended_by = NULL WHERE ended_by IS NOT NULL AND thread_id = ? AND state <> 'sent'",
+        (thread_id,),
+    )
+
+
 def stop_parts(
     tx: Transaction, thread_id: int, stop: Stop, now: int, ended_by: str | None = None, *, message_id: int | None = None
 ) -> int:
@@ -177,10 +186,15 @@ STOP_READY = f"""
 """
 GIVE_UP_REVOKED = """
     UPDATE outbox SET state = 'failed', error_code = revoked, error = 'whether it was sent could not be found out',
-        settled_at = :now, ended_by = :by
+        settled_at = :now, ended_by = iif(revoked = 'opted_out', NULL, :by)
     WHERE thread_id = :thread AND state IN ('ready', 'sending', 'ambiguous') AND revoked IS NOT NULL
 """
-REVOKE_UNDER_WAY = f"UPDATE outbox SET revoked = :code, ended_by = :by WHERE {TO_STOP} AND state <> 'ready'"
+# What a STOP has revoked stays so, whatever an operator cancels and retries since.
+REVOKE_UNDER_WAY = f"""
+    UPDATE outbox SET revoked = iif(revoked IS 'opted_out', revoked, :code),
+        ended_by = iif(revoked IS 'opted_out', NULL, :by)
+    WHERE {TO_STOP} AND state <> 'ready'
+"""
 
 
 def _discard(tx: Transaction, job_id: str) -> None:
@@ -214,7 +228,7 @@ def _revive_parts(tx: Transaction, job_id: str) -> None:
         """UPDATE outbox SET error = NULL, error_code = NULL, settled_at = NULL, revoked = NULL, ended_by = NULL,
                state = CASE WHEN state NOT IN ('failed', 'cancelled') THEN state
                        WHEN attempts = 0 THEN 'ready' ELSE 'ambiguous' END
-           WHERE ended_by = ?""",
+           WHERE ended_by = ? AND state <> 'sent'""",
         (job_id,),
     )
 

@@ -55,6 +55,7 @@ class Pause(NamedTuple):
 class Concluded(NamedTuple):
     """What waited gets no answer."""
 
+    token: str
     outcome: Outcome
 
 
@@ -105,6 +106,10 @@ class Turns:
         """Whether it is no use to go on: something newer waits (if that counts), or what is shown does not any more."""
         return await self._database.read(is_overtaken, turn, newer_counts, self._database.clock.now())
 
+    async def others_wait(self, turn: Turn) -> bool:
+        """Whether something waits that need not wait for what the turn has shown."""
+        return await self._database.read(others_wait, turn)
+
     async def give_up(self, turn: Turn) -> None:
         """For newer messages: the turn did not count, but the next one is more patient."""
         await self._database.write(give_up, turn, durable=False)
@@ -144,7 +149,7 @@ def look(tx: Transaction, thread_id: int, token: str | None, job_id: str, rules:
     refusal = may_send(conversation, author="ai", committed_at=now, now=now)
     if refusal is not None:
         conclude_waiting(tx, thread_id, OUTCOME_OF[refusal.code], refusal.reason)
-        return Concluded(OUTCOME_OF[refusal.code])
+        return Concluded(token, OUTCOME_OF[refusal.code])
     [newest] = rows.waiting(tx, thread_id, "true", 1, newest=True)
     if (pause := _pause(chosen[0], newest, rules, now)) is not None:
         _set_wake(tx, thread_id, pause.until)
@@ -201,6 +206,12 @@ def is_overtaken(tx: Transaction, turn: Turn, newer_counts: bool, now: int) -> b
     if row is None or row[0] != turn.token or not _all_wait(tx, turn):
         return True
     return newer_counts and not _patience_ends(turn, row[1], now) and _newer_waits(tx, turn)
+
+
+def others_wait(tx: Transaction, turn: Turn) -> bool:
+    shown = {message.id for message in turn.shown}
+    found = rows.waiting(tx, turn.thread_id, f"m.failures < {OVERTAKEN_AT}", len(shown) + 1)
+    return any(message.id not in shown for message in found)
 
 
 def give_up(tx: Transaction, turn: Turn) -> None:

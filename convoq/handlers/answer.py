@@ -81,7 +81,7 @@ class AnswerHandler:
                     await self._delivery.run(thread_id, token)
                 case Pause(until, reason):
                     raise Snooze((until - self._clock.now()) / 1000, reason)
-                case Concluded(outcome):
+                case Concluded(token, outcome):
                     log.info("turn.concluded", thread_id=thread_id, outcome=outcome)
                 case Spent(tries):
                     raise self._end(context, f"tried {tries} times, and no turn came to an end")
@@ -96,7 +96,7 @@ class AnswerHandler:
         """Commits the answer and sends its first part, unless something newer has to be answered with it."""
         if (answer := await self._ask(turn, context)) is None:
             return
-        committed = await self._commit(turn, answer)
+        committed = await self._commit(turn, answer, context)
         conversation_id = turn.conversation.id
         if isinstance(committed, OutboxRow):
             log.info("reply.committed", conversation_id=conversation_id, parts=len(answer.parts))
@@ -110,7 +110,11 @@ class AnswerHandler:
             prompt = await self._prompt(turn)
             reply = await self._unless_overtaken(turn, prompt)
             return None if reply is None else self._answer_of(turn, reply, acted=prompt.acted.is_set())
-        except (Fenced, DatabaseUnavailable, GeneratorExit):
+        except (Fenced, GeneratorExit):
+            raise
+        except DatabaseUnavailable:
+            with suppress(DatabaseUnavailable):
+                await self._turns.give_back(turn)
             raise
         except asyncio.CancelledError:
             if context.leaving is Leaving.STOPPED:
@@ -127,9 +131,10 @@ class AnswerHandler:
             # The model is down, which is not this message's fault: for a while that costs no tries.
             if timedelta(milliseconds=self._clock.now() - turn.shown[0].at) < OUTAGE_PATIENCE:
                 raise await self._postponed(turn, error) from error
-            raise await self._failed(turn, error, context) from error
-        except BaseException as error:  # SystemExit of a tool is this turn's failure like any other
-            raise await self._failed(turn, error, context) from error
+            await self._failed(turn, error, context)
+        except BaseException as error:  # noqa: BLE001 # SystemExit of a tool is this turn's failure like any other
+            await self._failed(turn, error, context)
+        return None
 
     async def _prompt(self, turn: Turn) -> ReplyContext:
         contact = turn.conversation.contact
@@ -155,21 +160,24 @@ class AnswerHandler:
             while not (await asyncio.wait({asking}, timeout=LOOK_INTERVAL))[0]:
                 if await self._is_overtaken(turn, prompt):
                     asking.cancel()
-                    await asyncio.wait({asking})
+                    await _ended(asking)
                     await self._turns.give_up(turn)
                     log.info("draft.superseded", conversation_id=turn.conversation.id)
                     return None
         finally:
             if not asking.done():
                 asking.cancel()
-                await asyncio.wait({asking})
+                await _ended(asking)
         if asking.cancelled():
             raise RuntimeError("the responder awaited something that was cancelled")
         return asking.result()
 
     async def _is_overtaken(self, turn: Turn, prompt: ReplyContext) -> bool:
         with suppress(DatabaseUnavailable):
-            return await self._turns.is_overtaken(turn, newer_counts=not prompt.acted.is_set())
+            if not await self._turns.is_overtaken(turn, newer_counts=not prompt.acted.is_set()):
+                return False
+            # Tools may have begun to act meanwhile: then only what must not be answered at all ends it.
+            return not prompt.acted.is_set() or await self._turns.is_overtaken(turn, newer_counts=False)
         return False
 
     def _answer_of(self, turn: Turn, reply: Reply, *, acted: bool) -> Answer:
@@ -185,7 +193,7 @@ class AnswerHandler:
             text="".join(parts), parts=tuple(parts), model=reply.model, written_at=self._clock.now(), acted=acted
         )
 
-    async def _commit(self, turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+    async def _commit(self, turn: Turn, answer: Answer, context: ClaimContext) -> OutboxRow | Uncommitted:
         """For as long as the lease is kept: given back, the answer would be paid for twice, and its tools act twice."""
         while True:
             try:
@@ -193,6 +201,7 @@ class AnswerHandler:
             except DatabaseUnavailable as error:
                 log.warning("reply.uncommitted", conversation_id=turn.conversation.id, error=str(error))
                 await asyncio.sleep(COMMIT_PAUSE)
+                context.renew_deadline()
 
     # --- Failures
 
@@ -211,14 +220,18 @@ class AnswerHandler:
         await self._fail(turn, str(error), job_id=context.claim.jobs[0].id)
         return self._end(context, f"{error} (still so after 24 hours)")
 
-    async def _failed(self, turn: Turn, error: BaseException, context: ClaimContext) -> RetryLater | Unrecoverable:
-        """What becomes of the job; the turn's messages are tried again, or given up with it."""
+    async def _failed(self, turn: Turn, error: BaseException, context: ClaimContext) -> None:
+        """Raises what becomes of the job; returns where something waits that need not wait for this.
+
+        The turn's messages are tried again, or given up with the job.
+        """
         tries = max(message.tries for message in turn.shown) + 1
         if isinstance(error, Unrecoverable) or tries >= self._max_tries:
             await self._fail(turn, _one_line(error), job_id=context.claim.jobs[0].id)
-            return self._end(context, error_text(error))
+            raise self._end(context, error_text(error)) from error
         delay = await self._fail(turn, _one_line(error))
-        return RetryLater(error.delay if isinstance(error, RetryLater) else delay, error_text(error))
+        if not await self._turns.others_wait(turn):
+            raise RetryLater(error.delay if isinstance(error, RetryLater) else delay, _one_line(error)) from error
 
     async def _fail(self, turn: Turn, reason: str, *, job_id: str | None = None) -> float:
         """Counts it against the turn's messages; how many seconds to wait."""
@@ -234,6 +247,13 @@ class AnswerHandler:
 
     def _at(self, delay: float) -> int:
         return self._clock.now() + round(delay * 1000)
+
+
+async def _ended(asking: asyncio.Future[Reply]) -> None:
+    """Whatever came out of it, an answer is not wanted any more."""
+    await asyncio.wait({asking})
+    if not asking.cancelled():
+        asking.exception()
 
 
 def _one_line(error: BaseException) -> str:

@@ -70,8 +70,9 @@ class Delivery:
     async def _request(self, row: OutboxRow, token: str) -> None:
         if self._clock.now() - (row.attempted_at or 0) > self._late_ms:
             # Nothing was sent, so if the turn is still ours the part is simply ready again.
-            await self._outbox.mark_ready(row, token, because="this process was stopped before it could send")
-            return
+            reason = "this process was stopped before it could send"
+            await self._outbox.mark_ready(row, token, because=reason)
+            raise Snooze(SHORTEST_PAUSE, reason)
         try:
             sent = await channel_of(self._channels, row.channel).send(_outbound(row))
         except SendFailed as error:

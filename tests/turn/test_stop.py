@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from convoq.ai.base import ReplyContext
-from convoq.loopback.faults import too_many
+from convoq.loopback.faults import reset, too_many
+from convoq.queue.base import JobFilter
 from tests.handlers.house import House, about
 
 
@@ -83,3 +84,30 @@ async def test_drafts_that_gave_way_are_counted_across_restarts(house: House) ->
     house.responder.script = [interrupted]
     await house.turn()
     assert house.sent == ["re: a", "re: b"]
+
+
+async def test_what_a_stop_has_revoked_no_cancel_and_retry_of_an_operator_revives(house: House) -> None:
+    house.twilio.fail_next(reset(accepted=False))
+    await house.hear("hello")
+    await house.step()
+    assert await house.outbox_states() == ["ambiguous"]
+    await house.hear_at_once("STOP")
+    job = JobFilter(ids=((await house.turn_job()).id,))
+    assert await house.engine.cancel(job) == 1
+    assert await house.engine.retry_dead(job) == 1
+    await house.hear_at_once("START")
+    await house.settle()
+    assert house.sent == ["re: START"]
+
+
+async def test_what_an_operator_had_cancelled_before_a_stop_no_retry_sends_after_a_start(house: House) -> None:
+    house.twilio.fail_next(too_many("3600"))
+    await house.hear("hello")
+    await house.step()
+    job = JobFilter(ids=((await house.turn_job()).id,))
+    await house.engine.cancel(job)
+    for text in ("STOP", "START"):
+        await house.hear_at_once(text)
+    await house.engine.retry_dead(job)
+    await house.settle()
+    assert "re: hello" not in house.sent

@@ -6,12 +6,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from convoq.ai.base import AccountRefused, ReplyContext
-from convoq.conversations.records import Answer, OutboxRow, Turn
+from convoq.conversations.records import Answer, Message, OutboxRow, Turn
 from convoq.conversations.turns import Uncommitted
 from convoq.errors import DatabaseUnavailable, RetryLater, Unrecoverable
 from convoq.jobs import ReceiveMessage, receive_job
 from convoq.queue.base import JobFilter, JobState
-from tests.handlers.house import ANA, ANA_SMS, BEN, MAX_TRIES, OUR_SMS, OURS, House, about
+from tests.handlers.house import ANA, ANA_SMS, BEN, MAX_TRIES, OUR_SMS, OURS, House, about, waiting
 
 HOUR = 3600.0
 
@@ -188,3 +188,33 @@ async def test_a_form_that_is_no_message_is_buried_alone(house: House, position:
     await house.settle()
     assert [record.id for record in await house.dead()] == [bad]
     assert house.sent == ["re: " + " + ".join(f"good {number}" for number in range(3) if number != position)]
+
+
+async def test_what_is_written_while_a_poison_turn_fails_does_not_wait_out_its_backoff(house: House) -> None:
+    async def poisoned(context: ReplyContext) -> str:
+        if "poison" in waiting(context):
+            await house.hear_at_once("hello?")
+            raise RuntimeError("poison")
+        return about(context)
+
+    await house.hear_at_once("poison")
+    await house.change("UPDATE messages SET failures = 2, tries = 2")
+    house.responder.script = [poisoned]
+    house.responder.always = poisoned
+    await house.turn()
+    assert house.sent == ["re: hello?"]
+
+
+async def test_a_database_that_is_away_costs_no_try(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = house.turns.history
+
+    async def unavailable_once(turn: Turn) -> list[Message]:
+        monkeypatch.setattr(house.turns, "history", history)
+        raise DatabaseUnavailable("the disk is full")
+
+    monkeypatch.setattr(house.turns, "history", unavailable_once)
+    await house.hear_at_once("hello")
+    await house.turn()
+    assert await house.rows("SELECT tries FROM messages") == [(0,)]
+    await house.settle()
+    assert house.sent == ["re: hello"]
