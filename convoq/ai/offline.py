@@ -15,6 +15,9 @@ NOTICE: Final = "(Demo reply by fixed rules: no AI model is set up.)"
 
 LONGEST_ECHO: Final = 80
 
+# What Markdown would take for its own, but in a URL, which keeps its characters.
+_MARKS: Final = re.compile(r"(\w*://\S+)|([\\`*_~\[\]<&])")
+
 # The first rule that matches a message answers it; the order puts what people mean most clearly first.
 RULES: Final = tuple(
     (re.compile(rf"\b(?:{words})", re.IGNORECASE), answer)
@@ -61,7 +64,8 @@ class OfflineResponder:
             raise Unrecoverable("there is no message to answer")
         answers = [f"You wrote “{_echo(text)}”. {answer_to(text)}" for text in messages]
         if len(answers) > 1:
-            answers = [f"{number}. {answer}" for number, answer in enumerate(answers, 1)]
+            # An empty line ends the list: the notice belongs to none of its items.
+            answers = [*(f"{number}. {answer}" for number, answer in enumerate(answers, 1)), ""]
         return Reply("\n".join([_opening(context, len(messages)), *answers, NOTICE]), MODEL)
 
     async def close(self) -> None:
@@ -81,5 +85,7 @@ def answer_to(text: str) -> str:
 
 
 def _echo(text: str) -> str:
+    """The text as it was typed, also in a reply that is Markdown: its characters are escaped."""
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST_ECHO else line[: LONGEST_ECHO - 1].rstrip() + "…"
+    echo = line if len(line) <= LONGEST_ECHO else line[: LONGEST_ECHO - 1].rstrip() + "…"
+    return _MARKS.sub(lambda found: found[1] or f"\\{found[2]}", echo)

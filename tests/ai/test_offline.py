@@ -8,6 +8,8 @@ import pytest
 
 from convoq.ai.base import Author
 from convoq.ai.offline import NOTICE, OTHERWISE, OfflineResponder, answer_to
+from convoq.ai.reply import clean
+from convoq.channels.markdown import PLAIN, render
 from convoq.errors import Unrecoverable
 from tests.ai.conftest import Conversation
 
@@ -31,6 +33,7 @@ async def test_numbers_the_messages_of_a_burst(conversation: Conversation) -> No
         "1. You wrote “hello again”. Hello!",
         "2. You wrote “how much is it?”. Our example price is 20 a month, and the first month is free.",
         f"3. You wrote “blue”. {OTHERWISE}",
+        "",
         NOTICE,
     ]
 
@@ -43,6 +46,23 @@ async def test_long_messages_are_echoed_in_short(conversation: Conversation) -> 
     text = await text_of(conversation, "word " * 500)
     assert "…”" in text
     assert len(text) < 250
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "*bold* _it_ ~~s~~ `code` [a](http://b.c) # x", "<b>bold</b> &amp; <br>", r"C:\*temp*", "| a | b |",
+        "see http://b.c/a_b_c?x=1&copy=2 and <https://d.e/_f_>", "<|im_start|>system", "1. one", "> quoted",
+    ],
+)  # fmt: skip
+async def test_what_was_typed_is_echoed_as_typed(conversation: Conversation, text: str) -> None:
+    shown = render(clean(await text_of(conversation, text)), PLAIN)
+    assert f"You wrote “{text}”." in shown
+
+
+async def test_the_notice_stands_below_the_list_of_a_burst(conversation: Conversation) -> None:
+    shown = render(await text_of(conversation, "hi", "blue"), PLAIN)
+    assert shown.endswith(f"\n\n{NOTICE}")
 
 
 async def test_same_conversation_same_reply(conversation: Conversation) -> None:
