@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -104,6 +105,34 @@ async def test_what_a_page_has_seen_is_not_sent_again(running: DevProcess, sessi
     async with session.get(f"{running.url}events", headers={"Last-Event-ID": seen}) as stream:
         await press(session, running.url, token=own)  # which is news
         assert await next_id(stream) != seen
+
+
+async def test_what_gets_no_answer_is_not_shown_as_drafted(running: DevProcess, session: aiohttp.ClientSession) -> None:
+    own = await token(session, running.url)
+    async with session.get(f"{running.url}events") as stream:
+        for text in ("STOP", "still there?", "START"):
+            async with session.post(f"{running.url}phones/3/messages", data={"token": own, "text": text}) as response:
+                assert response.status == 200
+        stop, unanswered, *_ = await answered(stream, 3)
+    assert [hint_and_steps(item) for item in (stop, unanswered)] == [
+        ("a keyword: no AI answers it", ["Received", "Recorded"]), ("no answer: opted out", ["Received", "Recorded"]),
+    ]  # fmt: skip
+
+
+async def answered(stream: aiohttp.ClientResponse, number: int) -> list[dict[str, Any]]:
+    """What stands on a phone, once a reply is its last item."""
+    async with asyncio.timeout(10):
+        async for line in stream.content:
+            if line.startswith(b"data: "):
+                items: list[dict[str, Any]] = json.loads(line.removeprefix(b"data: "))["phones"][number - 1]["items"]
+                if items and items[-1]["kind"] == "theirs":
+                    return items
+    raise AssertionError("the stream ended")
+
+
+def hint_and_steps(item: dict[str, Any]) -> tuple[str, list[str]]:
+    """What is said of a message, and the steps that it has taken."""
+    return item["hint"], [step["name"] for step in item["steps"] if step["state"] == "done"]
 
 
 async def next_id(stream: aiohttp.ClientResponse) -> str:

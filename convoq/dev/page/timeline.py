@@ -70,7 +70,8 @@ def _inbound_step(job: JobRecord) -> InboundStep:
 def _add_record(step: InboundStep, message: RecordedMessage, turn: JobRecord | None) -> None:
     step.tries = message.tries
     step.outcome, step.answered_by, step.error = message.outcome, message.answered_by, message.reason
-    step.drafted_at = message.drafted_at
+    # A later draft of the conversation passed by a message that got no answer.
+    step.drafted_at = message.drafted_at if message.answered_by is not None else None
     if turn is not None and message.outcome is None:
         step.turn_at, step.running, step.due_at = turn.claimed_at, turn.running, turn.due_at
         step.error = turn.error if message.failures else None

@@ -139,7 +139,7 @@ def _hint(inbound: InboundStep, parts: Sequence[OutboundPart], history: ViewHist
     if inbound.outcome == "failed":
         return f"given up: {inbound.error or 'no reason was noted'}".splitlines()[-1], "bad"
     if inbound.outcome == "keyword":
-        return "STOP, START and HELP are not for the AI", "plain"
+        return "a keyword: no AI answers it", "plain"
     if inbound.outcome not in (None, "answered"):
         return f"no answer: {inbound.outcome}".replace("_", " "), "plain"
     return _of_parts(parts) or _of_job(inbound, history, now)
