@@ -297,8 +297,11 @@ async def test_the_page_fits_and_can_be_read(open_page: Open, width: int, scheme
 async def test_a_tap_brings_another_phone_at_390_px(open_page: Open) -> None:
     page = await open_page(width=390, height=844)
     await expect(phone(page, CHLOE)).not_to_be_in_viewport()
-    await page.get_by_role("link", name="Chloé").click()
+    tab = page.get_by_role("link", name="Chloé")
+    await expect(tab).to_have_attribute("aria-current", "false")
+    await tab.click()
     await expect(phone(page, CHLOE).locator(".compose")).to_be_in_viewport(ratio=0.9)
+    await expect(page.locator(".tabs [aria-current=true]")).to_have_text("Chloé")
     assert await page.evaluate("document.documentElement.scrollWidth") == 390
 
 

@@ -7,6 +7,8 @@ stream.addEventListener("error", () => connected(false));
 addEventListener("pagehide", () => stream.close());
 addEventListener("submit", submit);
 document.querySelectorAll(".chat").forEach(toEnd);
+const inView = new IntersectionObserver((seats) => seats.forEach(showTab), { threshold: 0.6 });
+document.querySelectorAll(".seat").forEach((seat) => inView.observe(seat));
 
 function connected(yes) {
   document.body.dataset.connected = yes ? "yes" : "no";
@@ -53,6 +55,11 @@ function showPhone(phone) {
   chat.querySelector(".typing").hidden = !phone.typing;
   showItems(chat.querySelector(".items"), phone.items);
   if (following) toEnd(chat);
+}
+
+// Where one phone fills the screen, its tab says which.
+function showTab({ target, isIntersecting }) {
+  document.querySelector(`.tabs a[href="#${target.id}"]`).setAttribute("aria-current", String(isIntersecting));
 }
 
 function showItems(list, items) {
