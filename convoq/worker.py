@@ -354,11 +354,10 @@ class Worker:
         """Lets running handlers end; those that don't in time are cut off and handed back."""
         if self._runs:
             log.info("worker.draining", running=len(self._runs))
-            ended = asyncio.wait(self._tasks(), timeout=self._drain_timeout)
-            if at_once is None:
-                await ended
-            else:
-                await _first(ended, at_once.wait())
+            for run in self._runs:
+                run.context.stopping = True
+            sooner = () if at_once is None else (at_once.wait(),)
+            await _first(asyncio.wait(self._tasks(), timeout=self._drain_timeout), *sooner)
         for run in self._runs:
             run.leave(Leaving.STOPPED)
         if self._runs:

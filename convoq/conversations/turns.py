@@ -63,6 +63,7 @@ class Spent(NamedTuple):
     """Messages that were tried as often as they may be; the job that is now to be buried ends them."""
 
     tries: int
+    reason: str | None  #: of its last failure
 
 
 Step = Pending | Pause | Concluded | Spent | Turn
@@ -118,9 +119,9 @@ class Turns:
         """The turn did not count: the worker stops, or (`until`) the model is down, which is no message's fault."""
         await self._database.write(give_back, turn, until, durable=False)
 
-    async def fail(self, turn: Turn, *, retry_at: int, job_id: str | None) -> None:
+    async def fail(self, turn: Turn, *, reason: str, retry_at: int, job_id: str | None) -> None:
         """The turn has failed. With `job_id` its messages are given up: the job is to be buried, which ends them."""
-        await self._database.write(fail, turn, retry_at, job_id, durable=False)
+        await self._database.write(fail, turn, reason, retry_at, job_id, durable=False)
 
     async def commit(self, turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
         """The reply, its parts and the outcome of what it answers: all of it, or nothing.
@@ -156,7 +157,7 @@ def look(tx: Transaction, thread_id: int, token: str | None, job_id: str, rules:
         return pause
     if spent := [message for message in chosen if message.tries >= rules.max_tries]:
         _end_by(tx, spent, job_id)
-        return Spent(spent[0].tries)
+        return Spent(spent[0].tries, spent[0].reason)
     return _begin(tx, Turn(
         token=token, conversation=conversation, shown=tuple(chosen), seen=newest.id,
         patience_ends=chosen[0].at + rules.max_wait,
@@ -227,11 +228,12 @@ def give_back(tx: Transaction, turn: Turn, until: int | None) -> None:
         _set_wake(tx, turn.thread_id, until)
 
 
-def fail(tx: Transaction, turn: Turn, retry_at: int, job_id: str | None) -> None:
+def fail(tx: Transaction, turn: Turn, reason: str, retry_at: int, job_id: str | None) -> None:
     require_token(tx, turn.thread_id, turn.token)
     tx.executemany(
-        "UPDATE messages SET failures = failures + 1, retry_at = ?, ended_by = ? WHERE id = ? AND outcome IS NULL",
-        [(retry_at, job_id, message.id) for message in turn.shown],
+        """UPDATE messages SET failures = failures + 1, reason = ?, retry_at = ?, ended_by = ?
+           WHERE id = ? AND outcome IS NULL""",
+        [(reason, retry_at, job_id, message.id) for message in turn.shown],
     )
     _set_wake(tx, turn.thread_id, retry_at)
 
@@ -260,7 +262,7 @@ def _commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int
         answer.text, answer.parts, now, wall_now,
     )  # fmt: skip
     tx.executemany(
-        "UPDATE messages SET outcome = ?, answered_by = ? WHERE id = ?",
+        "UPDATE messages SET outcome = ?, reason = NULL, answered_by = ? WHERE id = ?",
         [(Outcome.ANSWERED, message_id, message.id) for message in turn.shown],
     )
     _save_draft(tx, turn, answer, "committed")

@@ -30,6 +30,7 @@ from convoq.settings import ConversationSettings
 REFUSAL_PATIENCE: Final = timedelta(hours=24)  # as long as WhatsApp takes an answer to a message
 ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all who wait
 LOOK_INTERVAL: Final = 0.5  # seconds between two looks at whether what the model writes is still wanted
+STOPPED_PAUSE: Final = 0.1  # seconds; whoever claims it next goes on with what waits
 COMMIT_PAUSE: Final = 1.0  # seconds before a commit that could not be written is tried again
 LEAST_LEASE: Final = 1 / 3  # of it must be left: a turn that begins later may find the next worker at work
 
@@ -83,12 +84,16 @@ class AnswerHandler:
                     raise Snooze((until - self._clock.now()) / 1000, reason)
                 case Concluded(token, outcome):
                     log.info("turn.concluded", thread_id=thread_id, outcome=outcome)
-                case Spent(tries):
-                    raise self._end(context, f"tried {tries} times, and no turn came to an end")
+                case Spent(tries, last):
+                    raise self._end(
+                        context, f"tried {tries} times, and no turn came to an end: {last or 'its workers died'}"
+                    )
                 case Turn(token=token):
                     await self._answer(step, context)
 
     async def _look(self, thread_id: int, token: str | None, context: ClaimContext) -> Step | None:
+        if token is not None and context.stopping:
+            raise Snooze(STOPPED_PAUSE, "the worker stops: what waits is the next one's")
         context.renew_deadline()  # it is one answer's
         return await self._turns.look(thread_id, token, context.claim.jobs[0].id)
 
@@ -237,7 +242,7 @@ class AnswerHandler:
         """Counts it against the turn's messages; how many seconds to wait."""
         delay = self._backoff(max(message.failures for message in turn.shown) + 1)
         log.warning("turn.failed", conversation_id=turn.conversation.id, answers=len(turn.shown), error=reason)
-        await self._turns.fail(turn, retry_at=self._at(delay), job_id=job_id)
+        await self._turns.fail(turn, reason=reason, retry_at=self._at(delay), job_id=job_id)
         return delay
 
     def _end(self, context: ClaimContext, reason: str) -> Unrecoverable:

@@ -28,6 +28,7 @@ class ClaimContext:
         #: Those that a failure counts against; the others then go back uncharged.
         self.running: tuple[Job, ...] = claim.jobs
         self.leaving: Leaving | None = None  #: set before the handler is cancelled
+        self.stopping = False  #: the worker drains: a handler that does one thing after another begins no more
         self.is_acknowledged = False
         self.deadline_renewal: Callable[[], None] | None = None  #: the worker's, while the handler runs
         self._queue = queue

@@ -166,6 +166,7 @@ CREATE TABLE messages (
 ) STRICT;
 CREATE INDEX messages_of_conversation ON messages (conversation_id, id);
 CREATE INDEX messages_waiting ON messages (thread_id, id) WHERE direction = 'in' AND outcome IS NULL;
+CREATE INDEX messages_failing ON messages (thread_id) WHERE direction = 'in' AND outcome IS NULL AND failures > 0;
 CREATE INDEX messages_ended ON messages (ended_by) WHERE ended_by IS NOT NULL;
 
 -- Answers by the models: those that became the reply, and those that were given up for a newer message.

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from convoq.ai.base import Author, ReplyContext
 from convoq.conversations.turns import MOST_CHARACTERS, MOST_SHOWN
+from convoq.errors import Snooze
+from convoq.handlers.base import ClaimContext
 from tests.handlers.house import House
 
 MESSAGES = 10_000
@@ -44,3 +48,19 @@ async def test_of_long_messages_no_more_are_shown_together_than_a_prompt_takes(h
     await house.settle()
     assert len(house.responder.asked) == 3
     assert {outcome for _, outcome in await house.outcomes()} == {"answered"}
+
+
+async def test_a_worker_that_stops_answers_no_more_than_it_was_at(house: House) -> None:
+    for number in range(MOST_SHOWN + 1):
+        await house.hear(str(number))
+    while await house.take_in():
+        pass
+    [claim] = await house.claim(1)
+    context = ClaimContext(claim, house.queue)
+    context.stopping = True
+    with pytest.raises(Snooze):
+        await house.handlers[claim.kind](context)
+    assert len(house.sent) == 1
+    await house.queue.release(claim)
+    await house.settle()
+    assert len(house.sent) == 2

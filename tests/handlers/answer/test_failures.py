@@ -218,3 +218,13 @@ async def test_a_database_that_is_away_costs_no_try(house: House, monkeypatch: p
     assert await house.rows("SELECT tries FROM messages") == [(0,)]
     await house.settle()
     assert house.sent == ["re: hello"]
+
+
+async def test_a_dead_letter_of_a_message_whose_workers_died_has_the_reason_of_its_last_failure(house: House) -> None:
+    house.responder.always = RuntimeError("slow and broken")
+    await house.hear_at_once("hello")
+    await house.turn()
+    await house.change("UPDATE messages SET tries = ?", MAX_TRIES)  # and then its workers died
+    await house.settle()
+    [dead] = await house.dead()
+    assert (dead.error or "").endswith(": RuntimeError: slow and broken")
