@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -119,10 +119,11 @@ class Channel(Protocol):
         """Asks the channel once, never twice. Raises SendFailed."""
         ...
 
-    async def find(self, message: Outbound, *, within: float) -> list[Sent]:
-        """Messages at the channel with the same addresses and body, created in the last `within` seconds, oldest first.
+    async def find(self, message: Outbound, *, age: Callable[[], float]) -> list[Sent]:
+        """Messages at the channel with the same addresses and body, created in the last `age()` seconds, oldest first.
 
-        Judged by the channel's clock, not ours. Some slack is added.
+        Judged by the channel's clock, not ours. Some slack is added. `age` is called when the answer has come: this
+        process, or the whole machine, may have stood still since it asked.
 
         Raises SendFailed when the channel cannot be asked.
         """

@@ -105,11 +105,14 @@ class Delivery:
 
     async def _reconcile(self, channel: Channel, row: OutboxRow, token: str) -> None:
         """Finds out whether a part with an unknown outcome was sent: adopts it, or makes it ready to be sent again."""
-        age = (self._clock.now() - (row.attempted_at or 0)) / 1000
-        if (wait := self._unknowable(row) - age) > 0:
+
+        def age() -> float:
+            return (self._clock.now() - (row.attempted_at or 0)) / 1000
+
+        if (wait := self._unknowable(row) - age()) > 0:
             raise Snooze(wait, "waiting to ask whether it was sent")
         try:
-            found = await channel.find(_outbound(row), within=age)
+            found = await channel.find(_outbound(row), age=age)
         except SendFailed as error:
             reason = f"cannot ask whether it was sent: {error}"
             if error.failure is Failure.ACCOUNT:

@@ -126,7 +126,7 @@ async def test_what_was_taken_is_ambiguous_and_found(
     loopback.fault = fault
     assert (await failure(channel.send(HELLO))).failure is Failure.AMBIGUOUS
     assert loopback.requests == 1, "a POST is asked once"
-    found = await channel.find(HELLO, within=1)
+    found = await channel.find(HELLO, age=lambda: 1)
     assert [sent.provider_id for sent in found] == [loopback.messages[0].sid]
 
 
@@ -265,13 +265,13 @@ async def test_finding_matches_addresses_and_text(channel: TwilioChannel, loopba
         await channel.send(Outbound(**fields))
     second = await channel.send(HELLO)
     loopback.messages[-1].status = "failed"
-    assert await channel.find(HELLO, within=10) == [first, second]
+    assert await channel.find(HELLO, age=lambda: 10) == [first, second]
 
 
 async def test_finding_forgives_trimmed_edges(channel: TwilioChannel) -> None:
     sent = await channel.send(HELLO)
     padded = Outbound(reference="m-1", our_address=ME, address=ANA, body=f"{HELLO.body} \n")
-    assert await channel.find(padded, within=10) == [sent]
+    assert await channel.find(padded, age=lambda: 10) == [sent]
 
 
 @pytest.mark.parametrize(("age", "found"), [(0, True), (9, True), (14, False), (3600, False)])
@@ -282,24 +282,24 @@ async def test_finding_goes_by_twilios_clock(opener: Opener, skew: int, age: int
         channel = await opener(loopback.url, timeout=5)
         sent = await channel.send(HELLO)
         clock.advance(age)
-        assert await channel.find(HELLO, within=10) == ([sent] if found else [])
+        assert await channel.find(HELLO, age=lambda: 10) == ([sent] if found else [])
 
 
 async def test_finding_turns_pages(channel: TwilioChannel, loopback: LoopbackTwilio) -> None:
     wanted = await channel.send(HELLO)
     loopback.messages += [recorded(loopback, "noise", age=0) for _ in range(120)]
-    assert await channel.find(HELLO, within=10) == [wanted]
+    assert await channel.find(HELLO, age=lambda: 10) == [wanted]
 
 
 async def test_finding_stops_at_what_is_older(channel: TwilioChannel, loopback: LoopbackTwilio) -> None:
     loopback.messages += [recorded(loopback, HELLO.body, age=60) for _ in range(120)]
-    assert await channel.find(HELLO, within=10) == []
+    assert await channel.find(HELLO, age=lambda: 10) == []
     assert loopback.reads == 1
 
 
 async def test_finding_ignores_what_the_person_wrote(channel: TwilioChannel, loopback: LoopbackTwilio) -> None:
     await loopback.deliver("http://127.0.0.1:9/nobody", from_=ME, to=ANA, body=HELLO.body)
-    assert await channel.find(HELLO, within=10) == []
+    assert await channel.find(HELLO, age=lambda: 10) == []
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ async def test_finding_says_when_it_cannot_look(
     channel: TwilioChannel, loopback: LoopbackTwilio, fault: TwilioFault, expected: Failure
 ) -> None:
     loopback.fault = fault
-    assert (await failure(channel.find(HELLO, within=1))).failure is expected
+    assert (await failure(channel.find(HELLO, age=lambda: 1))).failure is expected
 
 
 @pytest.mark.parametrize("body", ["{}", '{"messages": [1]}', '{"messages": [{"sid": "x"}]}', '{"a": [], "b": []}'])
@@ -325,7 +325,7 @@ async def test_finding_does_not_trust_a_strange_list(opener: Opener, body: str) 
         return web.Response(text=body, content_type="application/json")
 
     async with answering(answer) as url:
-        failed = await failure((await opener(url)).find(HELLO, within=1))
+        failed = await failure((await opener(url)).find(HELLO, age=lambda: 1))
     assert failed.failure is Failure.AMBIGUOUS
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -71,17 +70,16 @@ class TwilioChannel:
             raise SendFailed(Failure.AMBIGUOUS, "Twilio answered without a message SID")
         return Sent(created.sid)
 
-    async def find(self, message: Outbound, *, within: float) -> list[Sent]:
-        """Messages at Twilio with these addresses and this text, created in the last `within` seconds, oldest first.
+    async def find(self, message: Outbound, *, age: Callable[[], float]) -> list[Sent]:
+        """Messages at Twilio with these addresses and this text, created in the last `age()` seconds, oldest first.
 
         Judged by Twilio's clock, with two seconds of slack. One that failed since is among them: it was taken, and
         its own status says what became of it. Raises SendFailed when Twilio cannot be asked.
         """
-        asked = time.monotonic()
         query = {"to": message.address, "from_": message.our_address, "page_size": _PAGE_SIZE}
         answer = await self._rest.ask(self._rest.client.messages.page_with_http_info_async(**query))
-        age = within + time.monotonic() - asked  # the answer's date is later than our question
-        since = self._twilio_now(answer.headers) - round(age * 1000) - _SLACK_MS
+        # Now, not before: the answer's date is later than our question, by as long as this machine was suspended.
+        since = self._twilio_now(answer.headers) - round(age() * 1000) - _SLACK_MS
         found: list[tuple[datetime, Sent]] = []
         async for record in self._records(answer.data, since):
             same = _comparable(record.body or "") == _comparable(message.body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -201,3 +202,20 @@ async def test_waiting_to_look_costs_no_attempt(house: House) -> None:
     await house.change("UPDATE lanes SET due_at = 0")
     await house.step()
     assert ((await house.turn_job()).attempt, house.twilio.reads) == (0, 0)
+
+
+async def test_what_was_sent_is_found_however_long_the_machine_stood_still_while_it_asked(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house.twilio, "_clock", house.clock)
+    find = house.channel.find
+
+    async def suspended(*args: Any, **options: Any) -> Any:
+        house.clock.advance(30)
+        return await find(*args, **options)
+
+    monkeypatch.setattr(house.channel, "find", suspended)
+    house.twilio.fail_next(reset(accepted=True))
+    await house.hear("a")
+    await house.settle()
+    assert house.sent == ["re: a"]
