@@ -131,6 +131,10 @@ def settle_message(tx: Transaction, ending: Ending, job: EndedJob, now: int, wal
                 found[0] if found is not None else _record_unsent(tx, thread.id, job, payload.body, now, wall_now)
             )
             stop_parts(tx, thread.id, CANCELLED, now, job.id, message_id=message_id)
+            # What had ended with a turn of the thread is from here on this job's: the turn's retry leaves it alone.
+            tx.execute(
+                "UPDATE outbox SET ended_by = ? WHERE message_id = ? AND ended_by IS NOT NULL", (job.id, message_id)
+            )
         case Ending.DISCARDED:
             _discard(tx, job.id)
         case Ending.RETRIED if found is not None:

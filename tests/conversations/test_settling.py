@@ -46,6 +46,19 @@ async def test_a_cancelled_message_of_ours_goes_out_once_when_it_is_retried(met:
     assert met.sent == ["re: hello", "your table is ready"]
 
 
+async def test_a_cancelled_message_of_ours_does_not_go_out_with_the_retry_of_a_turn(met: House) -> None:
+    met.twilio.fail_next(too_many("3600"))
+    job_id = await met.send("your table is gone")
+    await met.step()
+    await met.hear_at_once("are you open?")
+    turn = (await met.turn_job()).id
+    for cancelled in (turn, job_id):
+        await met.engine.cancel(this(cancelled))
+    await met.engine.retry_dead(this(turn))
+    await met.settle()
+    assert met.sent == ["re: hello", "re: are you open?"]
+
+
 async def test_a_cancelled_turn_is_never_answered_and_holds_up_no_later_one(met: House) -> None:
     met.responder.script = [Snooze(3600, "busy")]
     await met.hear("never mind")
