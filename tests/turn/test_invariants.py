@@ -1,0 +1,33 @@
+"""The invariants of the turn (design: the turn, 1 to 9 and 12) over random interleavings of two workers' steps.
+
+What each run does is in timeline.py, what must hold after each of its steps in watching.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from convoq.db import Database
+from tests.clock import ManualClock
+from tests.handlers.house import TIMING, open_house
+from tests.turn.timeline import Timeline
+
+BATCHES = 10
+SEEDS = 20 * (20 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 1)  #: of a batch
+PATIENT = TIMING.model_copy(update={"quiet_window": 2.0})
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+async def test_every_step_of_any_timeline_keeps_the_invariants(
+    database: Database, clock: ManualClock, batch: int
+) -> None:
+    """One file for all seeds of a batch, one person each."""
+    async with asyncio.timeout(600), open_house(database, clock, timing=PATIENT if batch % 2 else TIMING) as house:
+        for seed in range(batch * SEEDS, (batch + 1) * SEEDS):
+            try:
+                await Timeline(house, seed).run()
+            except AssertionError as violation:
+                raise AssertionError(f"seed {seed}: {violation}") from violation

@@ -1,0 +1,300 @@
+"""One person, two workers and an operator, in an order that chance decides; each of their steps is watched."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+from convoq.ai.base import ReplyContext
+from convoq.conversations.repair import Repair
+from convoq.conversations.settling import Stop, conclude_waiting, stop_parts
+from convoq.conversations.states import Outcome
+from convoq.conversations.threads import take_token
+from convoq.db.transaction import Transaction
+from convoq.errors import RetryLater, Unrecoverable
+from convoq.handlers.receive import enqueue_turns
+from convoq.jobs import turn_job
+from convoq.loopback.faults import error, garbage, refused, reset, too_many
+from convoq.queue.base import JobFilter, Joined
+from tests.handlers.house import OURS, House
+from tests.turn.stepping import SteppedWorker, Steps, stepping
+from tests.turn.watching import Violation, Watch, require
+
+ALSO_OURS = "whatsapp:+15550008888"
+ACTS = 90
+LONGEST_END = 400  # steps until everything has come to rest; a run that needs more turns in circles
+TAKEN_OVER = Stop("failed", "not_owner", "a person has taken the conversation over")
+FAULTS = (
+    *(error(accepted=True), error(accepted=False), reset(accepted=True), reset(accepted=False)),
+    *(garbage(accepted=True), too_many("1"), refused(30008)),
+)
+
+
+class Timeline:
+    """One run. Every choice is the seed's."""
+
+    def __init__(self, house: House, seed: int) -> None:
+        self.house = house
+        self.chance = random.Random(seed)
+        self.person = f"whatsapp:+1555{seed:07d}"
+        self.watch = Watch(house, max_wait=round(house.turns._rules.max_wait))
+        self.steps: Steps
+        self.written = 0
+        self.texts: dict[str, tuple[str, str]] = {}  #: SID -> what was written, and to which address
+        self.causes: set[str] = set()
+        self.calm = False
+        self.running: SteppedWorker | None = None  #: changed seldom: one gets far while another stands
+        self.fails = self.chance.choice([0.1, 0.1, 0.5])
+
+    async def run(self) -> None:
+        async with AsyncExitStack() as stack:
+            stack.callback(self.watch.close)
+            self.steps = await stack.enter_async_context(stepping(self.house, self.watch))
+            self.house.responder.always = self.answer
+            try:
+                for _ in range(ACTS):
+                    await self.act()
+                await self.end()
+            except AssertionError as violation:
+                timeline = "\n".join(self.watch.told)
+                raise Violation(f"{violation}\n{timeline}") from violation
+
+    def answer(self, context: ReplyContext) -> str:
+        if not self.calm and self.chance.random() < self.fails:
+            raise self.chance.choice([RetryLater(2, "busy"), RuntimeError("broken"), Unrecoverable("never")])
+        return self.watch.answered_with(context)
+
+    async def act(self) -> None:
+        acts: list[tuple[int, Callable[[], Any]]] = [
+            (9, self.write), (1, self.redeliver), (1, self.stop), (1, self.start), (20, self.take), (80, self.go),
+            (3, self.kill), (6, self.stall), (5, self.wait), (1, self.take_over), (1, self.hand_back), (3, self.cancel),
+            (2, self.retry), (1, self.discard), (3, self.notify), (1, self.lose_jobs), (1, self.repair),
+            (4, self.fault),
+        ]  # fmt: skip
+        [(_, act)] = self.chance.choices(acts, [weight for weight, _ in acts])
+        await act()
+
+    # --- The person
+
+    async def write(self) -> None:
+        self.written += 1
+        await self.hear(f"m{self.written}")
+
+    async def stop(self) -> None:
+        self.causes.add("opted_out")
+        await self.hear("STOP")
+
+    async def start(self) -> None:
+        await self.hear("START")
+
+    async def hear(self, text: str) -> None:
+        sid = self.house.twilio.new_sid()
+        ours = ALSO_OURS if self.chance.random() < 0.15 else OURS
+        self.watch.accepted[sid] = await self.house.hear(text, sender=self.person, to=ours, sid=sid)
+        self.texts[sid] = (text, ours)
+        self.seen(f"hears {text}")
+        if self.chance.random() < 0.6 and not any(worker.takes_in for worker in self.alive()):
+            await self.house.take_in()
+            self.seen("and takes it in")
+
+    async def redeliver(self) -> None:
+        """Twilio does not know that it was taken; once in a while not even the queue does."""
+        if self.texts:
+            sid = self.chance.choice(list(self.texts))
+            text, ours = self.texts[sid]
+            await self.house.hear(text, sender=self.person, to=ours, sid=sid, dedup=self.chance.random() < 0.3)
+            self.seen(f"hears {text} again")
+
+    # --- The workers
+
+    def alive(self) -> list[SteppedWorker]:
+        return [worker for worker in self.steps.workers if not (worker.done or worker.dead)]
+
+    async def take(self) -> None:
+        intake = self.chance.random() < 0.3
+        busy = sum(worker.takes_in == intake and not worker.stalled for worker in self.alive())
+        if busy < 2:
+            for claim in await self.house.claim(0 if intake else 1, reserve=1 if intake else 0):
+                worker = await self.steps.start(claim)
+                self.seen(f"{worker.name} claims {claim.kind} x{len(claim.jobs)}")
+
+    async def go(self) -> None:
+        if workers := self.alive():
+            if self.running not in workers or self.chance.random() < 0.2:
+                self.running = self.chance.choice(workers)
+            worker = self.running
+            step = self.chance.choice(sorted(worker.at)) if self.chance.random() < 0.2 else None
+            await worker.go(step)
+            self.watch.raise_violation()
+            if worker.done:
+                self.seen(f"{worker.name} ends")
+
+    async def kill(self) -> None:
+        if workers := self.alive():
+            worker = self.chance.choice(workers)
+            worker.kill()
+            if noticed := self.chance.random() < 0.6:
+                await self.steps.recover(worker)
+            self.seen(f"{worker.name} is killed before {sorted(worker.at)}{', noticed' if noticed else ''}")
+
+    async def stall(self) -> None:
+        """It loses its lane, and goes on later if it is not killed; at times it has stood still for as long as that."""
+        if workers := self.alive():
+            worker = self.chance.choice(workers)
+            worker.stalled = True
+            if slept := self.chance.random() < 0.4:
+                await self.steps.advance(self.house.queue.lease + 1)
+            else:
+                await self.steps.recover(worker)
+            self.seen(f"{worker.name} {'stalls' if slept else 'loses its lane'} before {sorted(worker.at)}")
+
+    async def wait(self) -> None:
+        seconds = self.chance.choice([0.1, 1, 2, 3, 6, 16, 30])
+        await self.steps.advance(seconds)
+        self.seen(f"{seconds} s pass")
+
+    # --- People of ours
+
+    async def take_over(self) -> None:
+        self.causes.add("human")
+        before = self.watch.now
+        for thread in before.threads:
+            await self.house.database.write(take_over, thread, self.house.clock.now())
+        self.seen("take over")
+        for thread in before.threads:
+            self.watch.check_settled(thread, before, authors=("ai",))
+
+    async def hand_back(self) -> None:
+        for thread, row in self.watch.now.threads.items():
+            await self.house.database.write(hand_back, thread, row["lane"], self.house.engine.joined)
+        self.seen("hand back")
+
+    async def notify(self) -> None:
+        self.written += 1
+        await self.house.send(f"n{self.written}", to=self.person)
+        self.seen(f"we send n{self.written}")
+
+    async def cancel(self) -> None:
+        self.causes.add("cancelled")
+        before, jobs = self.watch.now, await self.jobs("ready")
+        for job_id, kind, thread in jobs[:1]:
+            if await self.house.engine.cancel(JobFilter(ids=(job_id,))):
+                self.watch.cancelled |= {f"job:{job_id}"}
+                self.seen(f"cancel {kind}")
+                if kind == "process_ai_response":
+                    self.watch.check_settled(thread, before)
+
+    async def retry(self) -> None:
+        for job_id, _, _ in (await self.jobs("dead", "cancelled"))[:1]:
+            self.watch.cancelled.discard(f"job:{job_id}")
+            await self.house.engine.retry_dead(JobFilter(ids=(job_id,)))
+            self.seen("retry")
+
+    async def discard(self) -> None:
+        self.causes.add("cancelled")
+        for job_id, _, _ in (await self.jobs("dead", "cancelled", "done"))[:1]:
+            await self.house.engine.discard(JobFilter(ids=(job_id,)))
+            self.seen("discard")
+
+    async def jobs(self, *states: str) -> list[tuple[str, str, int]]:
+        """The person's jobs in the turns' lanes, in any order: id, kind, thread."""
+        found = [
+            (str(job_id), kind, thread)
+            for thread, row in self.watch.now.threads.items()
+            for job_id, kind, state in await self.house.rows(
+                "SELECT id, kind, state FROM jobs WHERE lane = ?", row["lane"]
+            )
+            if state in states
+        ]
+        self.chance.shuffle(found)
+        return found
+
+    # --- What goes wrong
+
+    async def lose_jobs(self) -> None:
+        self.watch.jobs_lost = True
+        for thread in self.watch.now.threads.values():
+            await self.house.database.write(lose_jobs, thread["lane"])
+        self.seen("the queue loses the turns that no worker has")
+
+    async def repair(self) -> None:
+        wake = partial(enqueue_turns, self.house.engine.joined)
+        woken = await Repair(self.house.database).wake_overdue(wake, limit=500)
+        self.seen(f"the repair wakes {woken}")
+
+    async def fault(self) -> None:
+        self.house.twilio.fail_next(self.chance.choice(FAULTS))
+
+    def seen(self, what: str) -> None:
+        self.watch.tell(what)
+        self.watch.look_at(what)
+
+    # --- The end
+
+    async def end(self) -> None:
+        """No faults any more; workers that stand go on or die; all that is due is done."""
+        self.calm = True
+        self.house.twilio._next_faults.clear()
+        for worker in self.alive():
+            if self.chance.random() < 0.4:
+                worker.kill()
+        for _ in range(LONGEST_END):
+            if self.alive():
+                await self.go()
+            elif (due := await self.house.due_in()) is not None:
+                await self.steps.advance(due)
+                for claim in [*await self.house.claim(1, reserve=1)]:
+                    self.seen(f"{(await self.steps.start(claim)).name} claims {claim.kind}")
+            elif any(self.watch.now.waiting(t) or self.watch.now.pending(t) for t in self.watch.now.threads):
+                require(self.watch.jobs_lost, "the queue is empty, and something waits")
+                await self.steps.advance(181)
+                await self.repair()
+            else:
+                break
+        else:
+            raise Violation("it never comes to rest")
+        await self.check_end()
+
+    async def check_end(self) -> None:
+        [(failed,)] = await self.house.rows(
+            """SELECT count(*) FROM messages AS m WHERE id > ? AND outcome = 'failed' AND NOT EXISTS
+               (SELECT 1 FROM jobs WHERE jobs.id = m.ended_by AND state = 'dead')""",
+            self.watch.base["messages"],
+        )
+        require(not failed, "a message has failed without a dead letter")
+        self.watch.check_end(self.causes | {"failed"})
+
+
+def take_over(tx: Transaction, thread: int, now: int) -> None:
+    """As a person takes a conversation over: nothing of the AI's goes out any more, the person's own messages do."""
+    tx.execute("UPDATE conversations SET owner = 'human' WHERE thread_id = ?", (thread,))
+    take_token(tx, thread)
+    conclude_waiting(tx, thread, Outcome.HUMAN)
+    for (message,) in tx.execute("SELECT id FROM messages WHERE thread_id = ? AND author = 'ai'", (thread,)).fetchall():
+        stop_parts(tx, thread, TAKEN_OVER, now, message_id=message)
+
+
+def hand_back(tx: Transaction, thread: int, lane: str, queue: Joined) -> None:
+    """What no one has answered meanwhile waits again."""
+    tx.execute("UPDATE conversations SET owner = 'ai' WHERE thread_id = ?", (thread,))
+    revived = tx.execute(
+        """UPDATE messages SET outcome = NULL, tries = 0, failures = 0 WHERE thread_id = ? AND outcome = 'human'
+           AND id > (SELECT coalesce(max(id), 0) FROM messages WHERE thread_id = ? AND direction = 'out')""",
+        (thread, thread),
+    )
+    if revived.rowcount:
+        queue.enqueue(tx, turn_job(thread, lane))
+
+
+def lose_jobs(tx: Transaction, lane: str) -> None:
+    tx.execute(LOSE_JOBS, (lane,))
+
+
+JOBS = "SELECT id, kind, state FROM jobs WHERE lane = ?"
+LOSE_JOBS = """
+    DELETE FROM jobs WHERE kind = 'process_ai_response' AND state = 'ready'
+    AND lane_id IN (SELECT id FROM lanes WHERE lane = ? AND receipt IS NULL)
+"""
