@@ -109,3 +109,8 @@ def size(count: int) -> str:
 def counted(number: int, noun: str) -> str:
     """1 job, 2 jobs."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def last_line(error: str | None) -> str:
+    """What a traceback comes to."""
+    return (error or "").strip().rsplit("\n", 1)[-1].strip()

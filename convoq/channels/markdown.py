@@ -62,8 +62,8 @@ def _parser() -> MarkdownIt:
     parser.inline.ruler.before("newline", "bare_url", _bare_url)
     # A URL as the model wrote it, not percent-encoded anew. The library has no option for it, and the class is
     # imported late: its methods are replaced on the one object instead of in a subclass.
-    parser.normalizeLink = lambda url: url  # type: ignore[method-assign] # see above
-    parser.normalizeLinkText = lambda link: link  # type: ignore[method-assign] # see above
+    parser.normalizeLink = lambda url: url  # type: ignore[method-assign] # on this object instead of in a subclass
+    parser.normalizeLinkText = lambda link: link  # type: ignore[method-assign] # as the line above
     return parser
 
 

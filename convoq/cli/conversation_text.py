@@ -10,10 +10,9 @@ from convoq.cli.terminal.table import print_table
 from convoq.conversations.queries import Line, Summary, Transcript, Transition, delivery_of
 from convoq.conversations.records import Conversation, Message, OutboxRow
 from convoq.conversations.states import Outcome
-from convoq.monitoring.documents import last_line
 from convoq.monitoring.transcripts import is_unanswered
 from convoq.queue.base import JobRecord, JobState
-from convoq.text import age, counted, harmless, local_time, mask_address, masked
+from convoq.text import age, counted, harmless, last_line, local_time, mask_address, masked
 
 NAMES = {"contact": "person", "ai": "AI", "operator": "operator", "system": "convoq"}
 MARGIN = "    "  # before each line of a message, so that none can pass for a line of the transcript's own

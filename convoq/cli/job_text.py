@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from convoq.cli.terminal.output import colored
 from convoq.cli.terminal.table import print_table
-from convoq.monitoring.documents import last_line, parsed, priority_name
+from convoq.monitoring.documents import parsed, priority_name
 from convoq.queue.base import JobRecord, JobState, Standing
-from convoq.text import age, harmless, local_time, masked
+from convoq.text import age, harmless, last_line, local_time, masked
 
 COLORS = {"running": "green", "dead": "red", "scheduled": "yellow"}
 

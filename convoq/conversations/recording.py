@@ -37,15 +37,12 @@ class Recorder:
         self._database = database
         self._wall = wall
 
-    async def record(
-        self, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T], *, durable: bool = False
-    ) -> T:
+    async def record(self, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T]) -> T:
         """Stores what people wrote; `wake` is called in the same transaction with the threads in which a turn is due.
 
-        Not fsynced unless `durable`: that is for a queue that commits apart from the store. In one file the job that
-        carried a message comes back with everything else that a power cut takes.
+        Not fsynced: the job that carried a message comes back with everything else that a power cut takes.
         """
-        return await self._database.write(self._record, messages, wake, durable=durable)
+        return await self._database.write(self._record, messages, wake, durable=False)
 
     def _record(
         self, tx: Transaction, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T]
@@ -63,7 +60,7 @@ def record(tx: Transaction, messages: Sequence[Received], now: int, wall_offset:
     return [
         thread._replace(failing=_is_failing(tx, thread.id))
         for thread in touched.values()
-        if rows.waits(tx, thread.id) or rows.pends(tx, thread.id)
+        if rows.is_unsettled(tx, thread.id)
     ]
 
 

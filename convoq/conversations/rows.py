@@ -67,6 +67,11 @@ def pends(tx: Transaction, thread_id: int) -> bool:
     )
 
 
+def is_unsettled(tx: Transaction, thread_id: int) -> bool:
+    """Whether a turn of the thread has something to do."""
+    return waits(tx, thread_id) or pends(tx, thread_id)
+
+
 def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: int) -> list[Message]:
     """The newest `limit` messages of ours, those that got an answer, and up to one those that got none on purpose."""
     found = tx.execute(

@@ -14,6 +14,7 @@ from convoq.conversations.threads import Thread, join_thread, take_token, upsert
 from convoq.db.transaction import Transaction
 from convoq.jobs import NewJob, Payload, ProcessAiResponse, SendMessage, turn_job
 from convoq.queue.base import EndedJob, Ending
+from convoq.text import last_line
 
 P = TypeVar("P", bound=Payload)
 
@@ -49,11 +50,7 @@ class Settling:
             thread = self._settle(tx, ending, job, now)
             if thread is not None:
                 threads[thread.id] = thread
-        return [
-            turn_job(thread.id, thread.lane)
-            for thread in threads.values()
-            if rows.waits(tx, thread.id) or rows.pends(tx, thread.id)
-        ]
+        return [turn_job(thread.id, thread.lane) for thread in threads.values() if rows.is_unsettled(tx, thread.id)]
 
     def _settle(self, tx: Transaction, ending: Ending, job: EndedJob, now: int) -> Thread | None:
         if job.kind == ProcessAiResponse.kind:
@@ -104,12 +101,12 @@ def _bury_turn(tx: Transaction, thread_id: int, job: EndedJob, now: int) -> None
     """The messages that the turn has given up, the parts that it could not deliver, or else all that waits."""
     given_up = tx.execute(
         "UPDATE messages SET outcome = ?, reason = ? WHERE ended_by = ? AND direction = 'in' AND outcome IS NULL",
-        (Outcome.FAILED, _last_line(job.error), job.id),
+        (Outcome.FAILED, last_line(job.error) or None, job.id),
     )
     # What was revoked before and cannot be looked up either is given up: else each burial would bring the next.
     unknowable = tx.execute(GIVE_UP_REVOKED, {"thread": thread_id, "by": job.id, "now": now}).rowcount
     if not (given_up.rowcount or unknowable or stop_parts(tx, thread_id, BURIED, now, job.id)):
-        conclude_waiting(tx, thread_id, Outcome.FAILED, _last_line(job.error), job.id)
+        conclude_waiting(tx, thread_id, Outcome.FAILED, last_line(job.error) or None, job.id)
 
 
 def settle_message(tx: Transaction, ending: Ending, job: EndedJob, now: int, wall_now: int) -> Thread | None:
@@ -245,7 +242,3 @@ def _revive_message(tx: Transaction, message_id: int, job_id: str) -> None:
     # What was cancelled stays on record. (To delete it would read all messages, for those that refer to it.)
     tx.execute("UPDATE messages SET source = source || ':cancelled:' || id WHERE id = ?", (message_id,))
     tx.execute("UPDATE outbox SET ended_by = NULL WHERE message_id = ?", (message_id,))
-
-
-def _last_line(error: str | None) -> str | None:
-    return None if error is None else error.strip().rsplit("\n", 1)[-1]

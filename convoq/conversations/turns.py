@@ -86,6 +86,11 @@ class Turns:
         self._wall = wall
         self._rules = rules
 
+    @property
+    def max_tries(self) -> int:
+        """Turns that a message may cost."""
+        return self._rules.max_tries
+
     async def look(self, thread_id: int, token: str | None, job_id: str) -> Step | None:
         """What is to be done next in the thread; None when nothing waits or pends. Without a token a turn begins.
 

@@ -116,7 +116,6 @@ async def _handlers(
         responder=responder,
         persona_of=personas.of,
         timing=options.conversation,
-        max_tries=options.queue.max_attempts,
         backoff=queue.backoff,
         clock=database.clock,
     )

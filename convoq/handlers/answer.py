@@ -26,11 +26,12 @@ from convoq.jobs import ProcessAiResponse
 from convoq.logs import log
 from convoq.queue.service import error_text
 from convoq.settings import ConversationSettings
+from convoq.text import last_line
 
 REFUSAL_PATIENCE: Final = timedelta(hours=24)  # as long as WhatsApp takes an answer to a message
 ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all who wait
 LOOK_INTERVAL: Final = 0.5  # seconds between two looks at whether what the model writes is still wanted
-STOPPED_PAUSE: Final = 0.1  # seconds; whoever claims it next goes on with what waits
+STOPPED_PAUSE: Final = 0.1  # seconds; the next claim of the lane goes on with what waits
 COMMIT_PAUSE: Final = 1.0  # seconds before a commit that could not be written is tried again
 LEAST_LEASE: Final = 1 / 3  # of it must be left: a turn that begins later may find the next worker at work
 
@@ -38,7 +39,7 @@ LEAST_LEASE: Final = 1 / 3  # of it must be left: a turn that begins later may f
 class AnswerHandler:
     """Answers what waits, turn by turn. `persona_of` names the persona that speaks for one of our addresses.
 
-    `backoff` says how many seconds to wait after so many failures of a message, of at most `max_tries`.
+    `backoff` says how many seconds to wait after so many failures of a message.
     """
 
     def __init__(
@@ -50,7 +51,6 @@ class AnswerHandler:
         responder: Responder,
         persona_of: Callable[[str], str],
         timing: ConversationSettings,
-        max_tries: int,
         backoff: Callable[[int], float],
         clock: Clock,
     ) -> None:
@@ -60,7 +60,6 @@ class AnswerHandler:
         self._responder = responder
         self._persona_of = persona_of
         self._timing = timing
-        self._max_tries = max_tries
         self._backoff = backoff
         self._clock = clock
         self._alarmed_at: int | None = None
@@ -231,12 +230,13 @@ class AnswerHandler:
         The turn's messages are tried again, or given up with the job.
         """
         tries = max(message.tries for message in turn.shown) + 1
-        if isinstance(error, Unrecoverable) or tries >= self._max_tries:
-            await self._fail(turn, _one_line(error), job_id=context.claim.jobs[0].id)
-            raise self._end(context, error_text(error)) from error
-        delay = await self._fail(turn, _one_line(error))
+        text = error_text(error)
+        if isinstance(error, Unrecoverable) or tries >= self._turns.max_tries:
+            await self._fail(turn, last_line(text), job_id=context.claim.jobs[0].id)
+            raise self._end(context, text) from error
+        delay = await self._fail(turn, last_line(text))
         if not await self._turns.others_wait(turn):
-            raise RetryLater(error.delay if isinstance(error, RetryLater) else delay, _one_line(error)) from error
+            raise RetryLater(error.delay if isinstance(error, RetryLater) else delay, last_line(text)) from error
 
     async def _fail(self, turn: Turn, reason: str, *, job_id: str | None = None) -> float:
         """Counts it against the turn's messages; how many seconds to wait."""
@@ -259,10 +259,6 @@ async def _ended(asking: asyncio.Future[Reply]) -> None:
     await asyncio.wait({asking})
     if not asking.cancelled():
         asking.exception()
-
-
-def _one_line(error: BaseException) -> str:
-    return error_text(error).strip().rsplit("\n", 1)[-1]
 
 
 def _line(message: Message) -> ContextLine:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convoq.monitoring.findings import Finding, Level
-from convoq.text import iso_time, mask_address, masked
+from convoq.text import iso_time, last_line, mask_address, masked
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -187,11 +187,6 @@ def priority_name(priority: int) -> str:
     from convoq.jobs import INTAKE, NORMAL, PEOPLE, UPKEEP
 
     return {INTAKE: "intake", PEOPLE: "people", NORMAL: "normal", UPKEEP: "upkeep"}.get(priority, str(priority))
-
-
-def last_line(error: str | None) -> str:
-    """What a traceback comes to."""
-    return (error or "").strip().rsplit("\n", 1)[-1].strip()
 
 
 def parsed(payload: str) -> Any:

@@ -11,6 +11,7 @@ from convoq.jobs import INTAKE, PRIORITIES, NewJob
 from convoq.logs import log
 from convoq.queue.base import Claim, Enqueued, Job, Queue
 from convoq.settings import QueueSettings
+from convoq.text import last_line
 
 LONGEST_INTAKE_WAIT = 1.0  # seconds
 LONGEST_REASON = 300  # characters that an operator reads in a list
@@ -148,7 +149,7 @@ class QueueService:
 
     async def _bury(self, claim: Claim, jobs: Sequence[Job], error: str) -> None:
         await self._queue.bury(claim, jobs, error=error)
-        log.error("job.buried", kind=claim.kind, jobs=_ids(jobs), error=error.strip().rsplit("\n", 1)[-1])
+        log.error("job.buried", kind=claim.kind, jobs=_ids(jobs), error=last_line(error))
 
     def backoff(self, attempt: int) -> float:
         """Seconds to wait after so many attempts: exponential with full jitter, and bounded."""

@@ -251,7 +251,6 @@ async def open_house(
             responder=responder,
             persona_of=lambda address: f"persona of {address}",
             timing=timing,
-            max_tries=MAX_TRIES,
             backoff=queue.backoff,
             clock=clock,
         )
