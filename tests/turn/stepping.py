@@ -149,7 +149,7 @@ class SteppedWorker:
             for going_on in list(self._standing.values()):
                 if not going_on.done():
                     going_on.set_result(None)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # a turn of the loop, for what was let go on
         await asyncio.gather(self.task, return_exceptions=True)
 
 

@@ -112,7 +112,7 @@ class Timeline:
         self.paused = asyncio.Event()
         self.stopped.pop(self.chance.randrange(len(self.stopped))).set()
         for _ in range(50):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # turns of the loop: where it stops next has no state to wait for
 
     async def step(self) -> None:
         house = self.house

@@ -23,7 +23,7 @@ from convoq.worker import Worker, WorkerTimings
 async def handle(context: ClaimContext) -> None:
     [job] = context.claim.jobs
     payload = json.loads(job.payload)
-    await asyncio.sleep(payload["seconds"])
+    await asyncio.sleep(payload["seconds"])  # the length of the job is what the test sets
     if payload["kills"]:
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -121,7 +121,7 @@ async def test_a_job_has_the_whole_deadline_however_many_are_before_it_in_its_la
 
     async def take_half(job: Job) -> None:
         ran.append(job.id)
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.15)  # half of the deadline, by the loop's own clock
 
     ids = await house.put(*["a"] * 4)
     async with house.working(each(take_half), deadline=0.3):
@@ -136,7 +136,7 @@ async def test_jobs_of_a_forgotten_kind_are_gone_once_they_are_done(house: House
         await house.until_done(kept)
         async with asyncio.timeout(SOON):
             while await house.engine.get(job_id) is not None:  # noqa: ASYNC110 # a row can only be looked at
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # between two looks
     assert await house.engine.next_due() is None
 
 

@@ -18,6 +18,16 @@ async def aside(engine: Engine, *, delay: float = 60.0) -> str:
     return claim.jobs[0].id
 
 
+async def run_all(engine: Engine) -> list[int]:
+    """Runs what is due, one claim at a time; its numbers in order."""
+    seen: list[int] = []
+    while claims := await take(engine):
+        [claim] = claims
+        seen += numbers(claim)
+        await engine.ack(claim)
+    return seen
+
+
 async def test_what_stands_behind_it_is_due_at_once(engine: Engine) -> None:
     await put(engine, job(1, key="a"), job(2, key="a", kind="send"), job(3, key="a", kind="send"))
     await aside(engine)
@@ -39,12 +49,7 @@ async def test_it_comes_before_what_was_enqueued_after_it(engine: Engine, clock:
     await put(engine, job(1, key="a"), job(2, key="a", kind="send"))
     await aside(engine)
     clock.advance(60.0)
-    seen = []
-    while claims := await take(engine):
-        [claim] = claims
-        seen += numbers(claim)
-        await engine.ack(claim)
-    assert seen == [1, 2]
+    assert await run_all(engine) == [1, 2]
 
 
 async def test_it_never_runs_beside_its_lane(engine: Engine, clock: ManualClock) -> None:
@@ -63,12 +68,7 @@ async def test_several_that_are_put_aside_come_back_in_their_order(engine: Engin
         await aside(engine)
         clock.advance(10.0)
     clock.advance(60.0)
-    seen = []
-    while claims := await take(engine):
-        [claim] = claims
-        seen += numbers(claim)
-        await engine.ack(claim)
-    assert seen == [1, 2, 3]
+    assert await run_all(engine) == [1, 2, 3]
 
 
 async def test_a_job_with_a_lane_of_its_own_just_waits(engine: Engine, clock: ManualClock) -> None:
