@@ -202,9 +202,9 @@ class Watch:
         require(thread["blocked_at"] is None, f"{name} is sent to a person who is blocked")
         if part["author"] == "ai":
             require(self.now.owners[part["conversation_id"]] == "ai", f"{name} is sent after the take-over")
+        require(not self.now.stopped_after(part), f"{name} of before a STOP is sent after it")
         if number not in self.revived:
             require(number not in self.settled, f"{name} is sent though it was settled")
-            require(not self.now.stopped_after(part), f"{name} of before a STOP is sent after it")
             ahead = [other for other in before.pending(part["thread_id"]) if other["id"] < number]
             require(not ahead, f"{name} overtakes what pends")  # 6
 
