@@ -25,7 +25,7 @@ from convoq.ai.base import Author, ModelCall, Reply, ReplyContext
 from convoq.ai.context import Window, pick_lines
 from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
-from convoq.ai.models import build_model, keep_tags
+from convoq.ai.models import adapt_profile, build_model
 from convoq.ai.outage import SHORTEST, Outage
 from convoq.ai.persona import Persona
 from convoq.ai.prompt import frame, history_turns, pending_text
@@ -192,7 +192,7 @@ class AgentResponder:
         if key not in self._built:
             self._built[key] = Candidate(
                 label=endpoint.label,
-                model=keep_tags(build_model(endpoint, self._client)),
+                model=adapt_profile(build_model(endpoint, self._client)),
                 outage=Outage(self._clock),
                 defaults=ModelSettings(max_tokens=self._ai.max_output_tokens),
             )
@@ -200,7 +200,7 @@ class AgentResponder:
 
     def _own_candidate(self, model: Any, where: str) -> Candidate:
         try:
-            built: Model[Any] = keep_tags(infer_model(model))
+            built: Model[Any] = adapt_profile(infer_model(model))
         except (UserError, ImportError, ValueError) as error:
             raise ConfigError(f"{where}: its model cannot be used: {first_line(error)}") from error
         return Candidate(label=built.model_id, model=built, outage=Outage(self._clock))

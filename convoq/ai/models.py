@@ -10,6 +10,7 @@ import httpx2
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.profiles import ModelProfile, merge_profile
+from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers import Provider, infer_provider_class
 
 from convoq.ai.endpoints import COMPATIBLE, Endpoint
@@ -24,11 +25,14 @@ NO_KEY = "no-key-set"
 # for tags that hardly any model writes, it leaves the text whole to the gate of ai/reply.py.
 _THINKING_TAGS: Final = ("<|begin_of_thought|>", "<|end_of_thought|>")
 
+# The chat templates of Qwen 3.5 and others raise an error at a second one: such a model would never answer.
+_ONE_SYSTEM_MESSAGE: Final = OpenAIModelProfile(openai_chat_supports_multiple_system_messages=False)
 
-def keep_tags(model: Model[Any]) -> Model[Any]:
-    """The same model, whose text comes as it was written."""
+
+def adapt_profile(model: Model[Any]) -> Model[Any]:
+    """The same model: shown one system message at most, and its text comes as it was written."""
     if isinstance(getattr(type(model), "profile", None), cached_property):
-        model.profile = merge_profile(model.profile, ModelProfile(thinking_tags=_THINKING_TAGS))
+        model.profile = merge_profile(model.profile, ModelProfile(thinking_tags=_THINKING_TAGS), _ONE_SYSTEM_MESSAGE)
     return model
 
 
@@ -60,7 +64,6 @@ def _openai(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
 
 def _compatible(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
     from pydantic_ai.models.openai import OpenAIChatModel
-    from pydantic_ai.profiles.openai import OpenAIModelProfile
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
     assert endpoint.base_url is not None  # noqa: S101  # what makes an endpoint of this kind

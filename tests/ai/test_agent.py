@@ -60,6 +60,14 @@ async def test_model_reads_frame_history_and_burst(
     ]
 
 
+async def test_a_model_is_shown_one_system_message(
+    build: Build, model: LoopbackModel, conversation: Conversation, name: str
+) -> None:
+    responder = build(model=name, base_url=model.base_url)
+    await responder.reply(conversation.context("hello", (Author.AI, "Hi!"), "and now?"))
+    assert [message.role for message in model.requests[0].messages] == ["system", "user", "assistant", "user"]
+
+
 async def test_output_is_limited(build: Build, model: LoopbackModel, conversation: Conversation, name: str) -> None:
     responder = build(model=name, base_url=model.base_url, max_output_tokens=77)
     await responder.reply(conversation.context("hello"))

@@ -50,6 +50,17 @@ async def test_own_prompt_and_history_reach_the_model(
     assert [m.text for m in asked.messages if m.role != "system"] == ["hi", "Ahoy", "boats?"]
 
 
+@pytest.mark.parametrize("name", ["openai:gpt-test", "qwen", "anthropic:claude-test"])
+async def test_all_of_an_agents_instructions_are_one_system_message(
+    build: Build, model: LoopbackModel, conversation: Conversation, tmp_path: Path, name: str
+) -> None:
+    write(tmp_path, "agent = Agent(system_prompt=['You sell boats.', 'Only boats.'], instructions=['Be salty.'])")
+    responder = build(own(), model=name, base_url=model.base_url)
+    await responder.reply(conversation.context("hi", (Author.AI, "Ahoy"), "boats?", persona="shop"))
+    assert [message.role for message in model.requests[0].messages] == ["system", "user", "assistant", "user"]
+    assert all(part in model.requests[0].system for part in ("sell boats", "Only boats", "salty", "WhatsApp"))
+
+
 async def test_an_overflow_keeps_the_system_prompt(
     build: Build, model: LoopbackModel, conversation: Conversation, tmp_path: Path
 ) -> None:
