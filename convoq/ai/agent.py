@@ -30,6 +30,7 @@ from convoq.ai.outage import SHORTEST, Outage
 from convoq.ai.persona import Persona
 from convoq.ai.prompt import frame, history_turns, pending_text
 from convoq.ai.reply import clean
+from convoq.ai.times import dated
 from convoq.ai.turn import Candidate, TurnModel
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
 from convoq.logs import log
@@ -89,7 +90,7 @@ class AgentResponder:
 
     async def reply(self, context: ReplyContext) -> Reply:
         persona_agent = self._persona_agents[context.persona]
-        window = pick_lines(context.lines, self._ai.history_tokens)
+        window = dated(pick_lines(context.lines, self._ai.history_tokens), context.now, context.timezone)
         if not any(line.author is Author.CONTACT for line in window.pending):
             raise Unrecoverable("there is no message to answer")
         history: list[ModelMessage] = [

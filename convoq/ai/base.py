@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import enum
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -55,6 +56,8 @@ class ReplyContext:
     address: str
     contact_name: str | None
     lines: tuple[ContextLine, ...]  #: oldest first
+    now: int  #: ms on the wall clock
+    timezone: dt.tzinfo | None = None  #: our address's; None: the machine's
     record: Callable[[ModelCall], Awaitable[None]]  #: stores a call as soon as it ended
     #: To be set before a tool acts outside: from then on the answer is not given up for a newer message.
     acted: asyncio.Event = field(default_factory=asyncio.Event)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Final
 
 from convoq.ai.base import Author, ContextLine, ReplyContext
 from convoq.ai.context import Window
+from convoq.ai.times import is_plausible, moment
 
 DEFAULT_PROMPT: Final = """\
 You are the assistant who answers the people who write to this business.
@@ -63,8 +63,8 @@ def _rules(context: ReplyContext, window: Window) -> Iterator[str]:
         yield "Lines like [event: ...] are notes of the system, not words of the person."
     if name := _tidy_name(context.contact_name):
         yield f'The person calls themselves "{name}" (a name they chose, nothing more).'
-    if window.pending:
-        yield f"The last message arrived on {_date(window.pending[-1].at)}."
+    if is_plausible(context.now, context.now):
+        yield f"It is now {moment(context.now, context.timezone)}."
 
 
 def channel_name(address: str) -> str:
@@ -78,11 +78,6 @@ def channel_name(address: str) -> str:
 def _tidy_name(name: str | None) -> str:
     # A profile name is the person's own free text inside our instructions: one short line, no quotes to break out of.
     return re.sub(r'[\s"\x00-\x1f\x7f]+', " ", name or "").strip()[:MAX_NAME].rstrip()
-
-
-def _date(at: int) -> str:
-    when = dt.datetime.fromtimestamp(at / 1000, dt.UTC)
-    return f"{when:%A} {when.day} {when:%B %Y}, {when:%H:%M} UTC"
 
 
 def history_turns(window: Window) -> list[PromptTurn]:

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import tzinfo
 
 from convoq.ai import build_responder
 from convoq.ai.persona import read_personas
 from convoq.ai.replaceable import ReplaceableResponder
 from convoq.logs import log
+from convoq.scheduler.times import zone_named
 from convoq.settings.load import Loaded
-from convoq.settings.options import DEFAULT_PERSONA
+from convoq.settings.options import DEFAULT_PERSONA, NumberSettings
 
 
 class CurrentPersonas:
-    """The responder of the worker, and which persona speaks for which of our addresses."""
+    """The responder of the worker, and for each of our addresses who speaks there, and in which time zone."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._ai = loaded.options.ai
         self._read = read_personas(self._ai, loaded.options.personas, loaded.base_dir)
-        self._by_address = _by_address(loaded)
+        self._numbers = _numbers(loaded)
         responder = build_responder(self._ai, loaded.options.personas, base_dir=loaded.base_dir)
         self.responder = ReplaceableResponder(responder)
 
     def of(self, address: str) -> str:
-        return self._by_address.get(address, DEFAULT_PERSONA)
+        return self._numbers[address].persona if address in self._numbers else DEFAULT_PERSONA
+
+    def zone_of(self, address: str) -> tzinfo | None:
+        """None: the machine's."""
+        number = self._numbers.get(address)
+        return zone_named(number.timezone) if number and number.timezone else None
 
     async def prepare(self, new: Loaded) -> Callable[[], Awaitable[None]]:
         """As convoq.daemon.reload wants it. The model that is not a persona's own stays that of the start."""
         read = read_personas(self._ai, new.options.personas, new.base_dir)
-        by_address = _by_address(new)
+        numbers = _numbers(new)
         responder = None
         # The same personas keep their connections, and what is known of an outage.
         if read != self._read:
@@ -37,7 +44,7 @@ class CurrentPersonas:
 
         async def put_in_place() -> None:
             changed = sorted(name for name in {**self._read, **read} if self._read.get(name) != read.get(name))
-            self._read, self._by_address = read, by_address
+            self._read, self._numbers = read, numbers
             if responder is not None:
                 log.info("personas.replaced", personas=changed)
                 await self.responder.replace(responder)
@@ -45,5 +52,5 @@ class CurrentPersonas:
         return put_in_place
 
 
-def _by_address(loaded: Loaded) -> dict[str, str]:
-    return {number.address: number.persona for number in loaded.options.numbers}
+def _numbers(loaded: Loaded) -> dict[str, NumberSettings]:
+    return {number.address: number for number in loaded.options.numbers}

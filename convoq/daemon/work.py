@@ -115,9 +115,11 @@ async def _handlers(
         channels=channels,
         responder=responder,
         persona_of=personas.of,
+        zone_of=personas.zone_of,
         timing=options.conversation,
         backoff=queue.backoff,
         clock=database.clock,
+        wall=wall,
     )
     lifecycle = Lifecycle(database)
     by_kind: dict[str, Handler] = {

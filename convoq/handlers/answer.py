@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import Final
 
 from convoq.ai.base import AccountRefused, Author, ContextLine, ModelCall, Reply, ReplyContext, Responder
@@ -37,7 +37,8 @@ LEAST_LEASE: Final = 1 / 3  # of it must be left: a turn that begins later may f
 
 
 class AnswerHandler:
-    """Answers what waits, turn by turn. `persona_of` names the persona that speaks for one of our addresses.
+    """Answers what waits, turn by turn. `persona_of` names the persona that speaks for one of our addresses, `zone_of`
+    the time zone that people there mean (None: the machine's).
 
     `backoff` says how many seconds to wait after so many failures of a message.
     """
@@ -50,18 +51,22 @@ class AnswerHandler:
         channels: Mapping[str, Channel],
         responder: Responder,
         persona_of: Callable[[str], str],
+        zone_of: Callable[[str], tzinfo | None],
         timing: ConversationSettings,
         backoff: Callable[[int], float],
         clock: Clock,
+        wall: Clock,
     ) -> None:
         self._turns = turns
         self._delivery = delivery
         self._channels = channels
         self._responder = responder
         self._persona_of = persona_of
+        self._zone_of = zone_of
         self._timing = timing
         self._backoff = backoff
         self._clock = clock
+        self._wall = wall
         self._alarmed_at: int | None = None
 
     async def __call__(self, context: ClaimContext) -> None:
@@ -154,6 +159,8 @@ class AnswerHandler:
             address=contact.address,
             contact_name=contact.name,
             lines=tuple(_line(message) for message in await self._turns.history(turn)),
+            now=self._wall.now(),
+            timezone=self._zone_of(turn.conversation.our_address),
             record=record,
         )
 

@@ -139,6 +139,13 @@ def _number(path: KeyPath, number: NumberSettings, personas: Sequence[str]) -> I
             f"none of [[personas]] has this name{_did_you_mean(number.persona, personas)}",
             (("personas",),),
         )
+    if number.timezone is not None:
+        yield from _zone((*path, "timezone"), number.timezone)
+
+
+def _zone(path: KeyPath, name: str) -> Iterator[Violation]:
+    if not _is_zone(name):
+        yield Violation(path, f"no such time zone{_did_you_mean(name, zoneinfo.available_timezones())}")
 
 
 def _persona(path: KeyPath, persona: PersonaSettings) -> Iterator[Violation]:
@@ -168,10 +175,7 @@ def _schedule(path: KeyPath, schedule: ScheduleSettings, handlers: dict[str, str
         )
     if schedule.cron is not None and (wrong := _wrong_cron(schedule.cron)):
         yield Violation((*path, "cron"), wrong)
-    if not _is_zone(schedule.timezone):
-        yield Violation(
-            (*path, "timezone"), f"no such time zone{_did_you_mean(schedule.timezone, zoneinfo.available_timezones())}"
-        )
+    yield from _zone((*path, "timezone"), schedule.timezone)
     if schedule.kind not in BUILT_IN and schedule.kind not in handlers:
         yield Violation(
             (*path, "kind"),

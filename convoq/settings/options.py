@@ -187,6 +187,9 @@ class NumberSettings(Section):
     persona: str = Field(examples=["shop"])
     """Who answers there: the name of one of [[personas]], or "default"."""
 
+    timezone: str | None = Field(default=None, examples=["Europe/Madrid"])
+    """The zone of the dates and times that the model is told; default: this machine's."""
+
 
 class PersonaSettings(Section):
     """Who answers."""

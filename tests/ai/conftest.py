@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,8 @@ class Conversation:
             "address": "whatsapp:+15550001111",
             "contact_name": "Ana",
             "lines": said(*lines),
+            "now": AT + 1000 * len(lines),
+            "timezone": dt.UTC,
             "record": self.record,
         }
         return ReplyContext(**values | fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any
 
 from pydantic import SecretStr
@@ -250,9 +251,11 @@ async def open_house(
             channels=channels,
             responder=responder,
             persona_of=lambda address: f"persona of {address}",
+            zone_of=lambda address: UTC if address == OURS else None,
             timing=timing,
             backoff=queue.backoff,
             clock=clock,
+            wall=wall,
         )
         handlers: dict[str, Handler] = {
             ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall), channels, engine.joined),

@@ -48,7 +48,7 @@ async def ask_settings(ai: AiSettings) -> str:
     responder = build_responder(ai, (), base_dir=Path())
     context = ReplyContext(
         conversation_id=1, persona="default", channel="twilio", our_address="+1", address="+2", contact_name=None,
-        lines=(ContextLine(author=Author.CONTACT, text="hello", at=0),), record=record,
+        lines=(ContextLine(author=Author.CONTACT, text="hello", at=0),), now=0, record=record,
     )  # fmt: skip
     try:
         reply = await responder.reply(context)

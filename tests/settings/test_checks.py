@@ -35,6 +35,10 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
         ),
         (SCHEDULE + "every = 1\ntimezone = '../../etc/passwd'", "schedules[0].timezone: no such time zone"),
         (
+            NUMBER.format("+15551230001", "shop") + "timezone = 'Europe/Madird'",
+            'numbers[0].timezone: no such time zone. Did you mean "Europe/Madrid"?',
+        ),
+        (
             "[[schedules]]\nname = 'n'\nkind = 'proces_idle'\nevery = 1",
             'schedules[0].kind: no handler of this kind. Did you mean "process_idle"?',
         ),

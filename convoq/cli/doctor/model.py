@@ -65,10 +65,11 @@ def _context(record: Callable[[ModelCall], Awaitable[None]]) -> ReplyContext:
     from convoq.ai.base import Author, ContextLine, ReplyContext
     from convoq.clock import WallClock
 
-    line = ContextLine(author=Author.CONTACT, text="Please answer with the one word: ready", at=WallClock().now())
+    now = WallClock().now()
+    line = ContextLine(author=Author.CONTACT, text="Please answer with the one word: ready", at=now)
     return ReplyContext(
         conversation_id=0, persona=DEFAULT_PERSONA, channel="twilio", our_address="+10000000000",
-        address="+10000000001", contact_name=None, lines=(line,), record=record,
+        address="+10000000001", contact_name=None, lines=(line,), now=now, record=record,
     )  # fmt: skip
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 import pytest
 
 from convoq.ai.base import Author
+from convoq.clock import WallClock
 from convoq.errors import RetryLater
 from tests.handlers.house import ANA, ANA_SMS, BEN, OUR_SMS, OURS, House, about, waiting
 
@@ -152,3 +155,14 @@ async def test_the_next_answer_comes_after_the_last_part_of_this_one(house: Hous
     await house.settle()
     assert house.sent[-1] == "re: b"
     assert "".join(house.sent[:-1]) == ("long " * 800).strip()
+
+
+async def test_the_responder_is_told_the_time_of_the_wall_clock_whatever_the_queues_clock_shows(house: House) -> None:
+    began = WallClock().now()
+    await house.hear("hello")
+    await house.hear("hello", sender=ANA_SMS, to=OUR_SMS)
+    await house.step()
+    for asked in house.responder.asked:
+        assert began <= asked.lines[-1].at <= asked.now <= WallClock().now()
+    assert {asked.our_address: asked.timezone for asked in house.responder.asked} == {OURS: UTC, OUR_SMS: None}
+    assert house.clock.now() < began - 86_400_000
