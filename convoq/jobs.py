@@ -30,6 +30,7 @@ class NewJob:
 
     Jobs that share an `ordering_key` run one at a time in the order they were enqueued. A `delay` (seconds) is
     only for jobs without one. A job whose `dedup_key` was enqueued before is a duplicate and is not stored again.
+    Of the jobs that share a `waiting_key` at most one waits: the next one joins it.
     """
 
     kind: str
@@ -39,6 +40,8 @@ class NewJob:
     delay: float = 0.0
     priority: int = NORMAL
     max_attempts: int | None = None  #: None: the queue's default
+    waiting_key: str | None = None
+    start_within: float | None = None  #: seconds; a job that no worker has begun by then never runs
 
     def __post_init__(self) -> None:
         if self.delay and self.ordering_key is not None:
@@ -51,6 +54,8 @@ class NewJob:
             raise ValueError("a dedup key is not empty: all jobs that share one are the first of them")
         if not 0 <= self.delay <= LONGEST_DELAY:
             raise ValueError(f"a delay is 0 to {LONGEST_DELAY:g} seconds, not {self.delay}")
+        if self.start_within is not None and not 0 <= self.start_within <= LONGEST_DELAY:
+            raise ValueError(f"start_within is 0 to {LONGEST_DELAY:g} seconds, not {self.start_within}")
         if self.max_attempts is not None and not 1 <= self.max_attempts <= MOST_ATTEMPTS:
             raise ValueError(f"max_attempts is 1 to {MOST_ATTEMPTS}, not {self.max_attempts}")
         if self.priority not in PRIORITIES or (self.priority == INTAKE and self.kind != INTAKE_KIND):

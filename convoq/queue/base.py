@@ -20,6 +20,7 @@ class Enqueued(NamedTuple):
 
     job_id: str
     duplicate: bool
+    joined: bool = False  #: the job is one of the same waiting key, which waits
 
 
 class Enqueuer(Protocol):
@@ -51,6 +52,7 @@ class Job(NamedTuple):
     attempt: int  #: 1 on the first start
     max_attempts: int
     enqueued_at: int  #: ms, the queue's clock
+    late: bool = False  #: the time in which it was to be begun is over: it must not run
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ class Queue(Protocol):
         """All of `jobs` are durable when this returns, or none is. One result per job, in order.
 
         Two jobs with one dedup key, also within one call, are one job; the second is reported as its duplicate.
+        A job with a waiting key joins the one of that key that waits, if there is one: that one takes the newer kind
+        and payload and the later time to be begun by, unless it has been begun already and waits to be tried again.
         """
         ...
 
@@ -255,6 +259,10 @@ class Queue(Protocol):
 
     async def bury(self, claim: Claim, jobs: Sequence[Job], *, error: str) -> None:
         """These jobs go to the dead letters with their error. With none of its jobs left, the claim ends."""
+        ...
+
+    async def skip(self, claim: Claim, jobs: Sequence[Job], *, reason: str) -> None:
+        """These jobs end cancelled, unrun and uncharged, and `reason` says why. With none left, the claim ends."""
         ...
 
     async def register(self, worker: str) -> None:

@@ -52,13 +52,18 @@ class QueueService:
     ) -> list[Claim]:
         """Up to `limit` claims to run, and up to `reserve` of INTAKE, as Queue.claim says.
 
-        Jobs that killed their worker on every start are buried unrun.
+        Jobs that killed their worker on every start are buried unrun; what should have begun before now is skipped.
         """
         claims = await self._queue.claim(
             limit, lease=self.lease, worker=worker, reserve=reserve, background=background, first=first,
             together=together,
         )  # fmt: skip
-        return [kept for claim in claims if (kept := await self._without_spent(claim)) is not None]
+        return [
+            kept
+            for claim in claims
+            if (begun_in_time := await self._without_late(claim)) is not None
+            and (kept := await self._without_spent(begun_in_time)) is not None
+        ]
 
     def extend(self, claims: Sequence[Claim]) -> list[Claim]:
         """Renews the leases; returns the claims that are lost. Blocks: call it in a thread."""
@@ -133,6 +138,19 @@ class QueueService:
                 "job.retried", kind=claim.kind, jobs=_ids(charged), delay=round(delay, 3), attempt=charged[0].attempt,
                 error=f"{type(error).__name__}: {error}",
             )  # fmt: skip
+
+    async def _without_late(self, claim: Claim) -> Claim | None:
+        late = [job for job in claim.jobs if job.late]
+        if not late:
+            return claim
+        try:
+            await self._queue.skip(claim, late, reason="no worker began it in time")
+        except (LeaseLost, DatabaseUnavailable) as error:
+            log.warning("skip.failed", kind=claim.kind, jobs=_ids(late), error=str(error))  # the next claim skips it
+            return None
+        log.warning("job.skipped", kind=claim.kind, jobs=_ids(late), reason="no worker began it in time")
+        left = [job for job in claim.jobs if not job.late]
+        return claim.with_jobs(left) if left else None
 
     async def _without_spent(self, claim: Claim) -> Claim | None:
         spent = [job for job in claim.jobs if job.attempt > job.max_attempts]

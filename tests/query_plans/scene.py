@@ -14,7 +14,7 @@ from convoq.conversations.timeline import Timeline
 from convoq.db import Database
 from convoq.db.backup import back_up
 from convoq.errors import RetryLater, Unrecoverable
-from convoq.jobs import raw_job, turn_key
+from convoq.jobs import NewJob, raw_job, turn_key
 from convoq.loopback.faults import error, refused, reset, too_many
 from convoq.monitoring.audit import examine
 from convoq.monitoring.processes import Processes
@@ -126,9 +126,23 @@ async def _die(house: House) -> None:
     await house.queue.enqueue(raw_job("x", {}, ordering_key="k"))
     await house.engine.nack(claim, delay=0, charged=claim.jobs, error="e", reason="r")
     await _join(house)
+    await _skip(house)
     await house.queue.enqueue(raw_job("x", {}, delay=60))
     await house.engine.run_now(JobFilter(kinds=("x",)))
     await house.engine.cancel(JobFilter(kinds=("x",)))
+
+
+async def _skip(house: House) -> None:
+    """A job that another one of its waiting key joins, and that no worker begins in time."""
+    for slot in ("1", "2"):
+        job = NewJob(kind="z", payload="{}", dedup_key=slot, waiting_key="z", start_within=0)
+        await house.queue.enqueue(job)
+    house.clock.advance(1)
+    for claim in await house.engine.claim(9, lease=60, worker="late"):
+        if claim.jobs[0].late:
+            await house.engine.skip(claim, claim.jobs, reason="late")
+        else:
+            await house.engine.nack(claim, delay=0)
 
 
 async def _join(house: House) -> None:

@@ -14,10 +14,10 @@ from tests.query_plans.scene import play
 from tests.query_plans.statements import SQL, RecordingConnection, Scan, Seen, built, constants, scans
 
 #: A row a process, an entry, a table: they don't grow with what people write. All other tables do.
-SMALL = {"clock", "job_ids", "processes", "schedules", "sqlite_master", "sqlite_sequence"}
+SMALL = {"clock", "job_ids", "processes", "schedule_pauses", "schedules", "sqlite_master", "sqlite_sequence"}
 #: Indexes that hold only what waits, is claimed or failed: few, and whoever reads one whole wants to know all of them.
 FEW = {
-    *("jobs_ready", "lanes_claimed", "messages_waiting", "messages_failing", "outbox_pending"),
+    *("jobs_ready", "jobs_waiting", "lanes_claimed", "messages_waiting", "messages_failing", "outbox_pending"),
     *("messages_failed", "outbox_failed", "outbox_undelivered"),
 }
 #: What reads more than that, and why that is right.

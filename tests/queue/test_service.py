@@ -221,6 +221,18 @@ async def test_what_stands_behind_a_spent_job_is_claimed_next(house: House, cloc
     assert [job.id for claim in claims for job in claim.jobs] == [behind]
 
 
+async def test_a_late_job_is_skipped_unrun_and_said(house: House, clock: ManualClock, events: Events) -> None:
+    [late] = await house.put("a", start_within=60)
+    clock.advance(61)
+    [behind] = await house.put("a")
+    assert await house.service.claim(10, worker="w") == []
+    record = await house.record(late)
+    assert (record.state, record.error) == (JobState.CANCELLED, "no worker began it in time")
+    [said] = [event for event in events if event["event"] == "job.skipped"]
+    assert (said["log_level"], said["jobs"]) == ("warning", [late])
+    assert [job.id for job in (await house.claim()).jobs] == [behind]
+
+
 async def test_a_spent_claim_that_is_lost_meanwhile_is_left_alone(
     house: House, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,6 +118,9 @@ class SqliteQueue:
     async def bury(self, claim: Claim, jobs: Sequence[Job], *, error: str) -> None:
         await self._end(Ending.BURIED, lanes.bury, claim, jobs, error, self._database.clock.now())
 
+    async def skip(self, claim: Claim, jobs: Sequence[Job], *, reason: str) -> None:
+        await self._end(Ending.CANCELLED, lanes.skip, claim, jobs, reason, self._database.clock.now())
+
     async def _end(self, ending: Ending, change: Callable[..., Sequence[EndedJob]], *values: object) -> int:
         """Ends or revives jobs and settles their effects in one transaction; how many."""
         ended = await self._database.write(self._settled, ending, change, *values)

@@ -31,6 +31,13 @@ def claim(tx: Transaction, keys: Sequence[tuple[int, str]], now: int) -> dict[in
     return originals
 
 
+def find(tx: Transaction, key: str, now: int) -> int | None:
+    """The id of the job that has the key."""
+    slot, rest = _halves(blake2b(key.encode(), digest_size=16).digest())
+    row = tx.execute(OWNER, (slot,)).fetchone()
+    return row[0] if row is not None and row[1] == rest and row[2] >= now - RETENTION_MS else None
+
+
 def prune(tx: Transaction, now: int, limit: int) -> None:
     """Forgets keys that are too old, in a stretch of the table that chance picks: its order is not that of time."""
     start = secrets.randbelow(2 * _SLOTS) - _SLOTS

@@ -38,6 +38,26 @@ class JobInserter:
 
     def insert(self, tx: Transaction, new: Sequence[tuple[NewJob, int]]) -> list[Enqueued]:
         """One result for each job, which comes with the attempts that it has unless it says so itself."""
+        if all(job.waiting_key is None for job, _ in new):
+            return self._insert(tx, new)
+        # One by one: the next job may have to join this one.
+        return [self._join_waiting(tx, job) or self._insert(tx, [(job, attempts)])[0] for job, attempts in new]
+
+    def _join_waiting(self, tx: Transaction, job: NewJob) -> Enqueued | None:
+        """None where no job of its waiting key waits."""
+        found = tx.execute(WAITING, (job.waiting_key,)).fetchone()
+        if found is None:
+            return None
+        [waiting] = found
+        now = self._clock.now()
+        if job.dedup_key is not None:
+            if (original := dedup.find(tx, job.dedup_key, now)) is not None:
+                return Enqueued(str(original), duplicate=True)
+            dedup.claim(tx, [(waiting, job.dedup_key)], now)
+        tx.execute(RENEW, (job.kind, job.payload, _start_by(job, now), waiting))
+        return Enqueued(str(waiting), duplicate=False, joined=True)
+
+    def _insert(self, tx: Transaction, new: Sequence[tuple[NewJob, int]]) -> list[Enqueued]:
         now = self._clock.now()
         first = tx.execute(LAST_ID).fetchone()[0] + 1
         keyed = [(i, job.dedup_key) for i, (job, _) in enumerate(new, first) if job.dedup_key is not None]
@@ -49,7 +69,8 @@ class JobInserter:
                 continue
             lane = job.ordering_key or f"{self._lane_prefix}{next(self._lane_number):08x}"
             attempts = job.max_attempts or max_attempts
-            rows.append((job_id, lane, job.kind, job.payload, job.priority, attempts, now, job.dedup_key))
+            row = (job_id, lane, job.kind, job.payload, job.priority, attempts, now, job.dedup_key)
+            rows.append((*row, job.waiting_key, _start_by(job, now)))
             if lane not in lanes or job.priority < lanes[lane][1]:
                 due_at = now + round(job.delay * 1000) if job.delay else now
                 lanes[lane] = (lane, job.priority, due_at)
@@ -117,8 +138,18 @@ class EnqueueBatcher:
 
 LAST_ID = "SELECT max(last_deleted, (SELECT coalesce(max(id), 0) FROM jobs)) FROM job_ids"
 INSERT_JOB = """
-    INSERT INTO jobs (id, lane_id, lane, kind, payload, priority, max_attempts, enqueued_at, dedup_key)
-    VALUES (?1, (SELECT id FROM lanes WHERE lane = ?2), ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+    INSERT INTO jobs (id, lane_id, lane, kind, payload, priority, max_attempts, enqueued_at, dedup_key,
+                      waiting_key, start_by)
+    VALUES (?1, (SELECT id FROM lanes WHERE lane = ?2), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+"""
+# What a claim has charged may have begun, also when its lease has run out.
+WAITING = """
+    SELECT j.id FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id
+    WHERE j.waiting_key = ? AND j.state = 'ready' AND NOT coalesce(j.receipt = l.receipt, 0) ORDER BY j.id LIMIT 1
+"""
+# Without a time to be begun by it stays so: a person has asked for it.
+RENEW = """
+    UPDATE jobs SET kind = ?, payload = ?, start_by = max(start_by, ?) WHERE id = ? AND claimed_at IS NULL
 """
 # A lane that is there keeps its due_at: it is claimed, backing off, or due already.
 JOIN_LANE = """
@@ -127,8 +158,12 @@ JOIN_LANE = """
 """
 
 
+def _start_by(job: NewJob, now: int) -> int | None:
+    return None if job.start_within is None else now + round(job.start_within * 1000)
+
+
 def _require_unicode(job: NewJob) -> None:
-    for text in (job.kind, job.payload, job.ordering_key, job.dedup_key):
+    for text in (job.kind, job.payload, job.ordering_key, job.dedup_key, job.waiting_key):
         # Whether it is ASCII costs nothing to ask; only a lone surrogate fails to encode.
         if text is not None and not text.isascii():
             text.encode()

@@ -127,15 +127,25 @@ def rejoin(tx: Transaction, aside_id: int, now: int) -> None:
 
 def bury(tx: Transaction, claim: Claim, jobs: Sequence[Job], error: str, now: int) -> list[EndedJob]:
     """Those that were the claim's."""
+    return _end(tx, claim, jobs, "dead", error, now)
+
+
+def skip(tx: Transaction, claim: Claim, jobs: Sequence[Job], reason: str, now: int) -> list[EndedJob]:
+    """Those that were the claim's; none of them has run."""
+    tx.executemany(REFUND, [(int(job.id), claim.receipt) for job in jobs])
+    return _end(tx, claim, jobs, "cancelled", reason, now)
+
+
+def _end(tx: Transaction, claim: Claim, jobs: Sequence[Job], state: str, error: str, now: int) -> list[EndedJob]:
     lane_id = require_lane(tx, claim)
-    buried = [
+    ended = [
         EndedJob(id=job.id, kind=job.kind, payload=job.payload, error=error)
         for job in jobs
-        if tx.execute(FINISH, ("dead", now, error, int(job.id), claim.receipt)).rowcount
+        if tx.execute(FINISH, (state, now, error, int(job.id), claim.receipt)).rowcount
     ]
     if not _has_unfinished(tx, lane_id, claim):
         _free_lane(tx, lane_id, now)
-    return buried
+    return ended
 
 
 def holders(tx: Transaction) -> set[str]:
@@ -180,7 +190,7 @@ FREE_LANES_OF_WORKER = """
     WHERE worker = :worker AND receipt IS NOT NULL
 """
 FRONT = """
-    SELECT id, kind, payload, attempt, max_attempts, enqueued_at FROM jobs
+    SELECT id, kind, payload, attempt, max_attempts, enqueued_at, claimed_at IS NULL AND start_by < ? FROM jobs
     WHERE lane_id = ? AND state = 'ready' ORDER BY id LIMIT ?
 """
 REFUND = "UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready' AND receipt = ?"
@@ -194,7 +204,7 @@ FINISH = """
 def _claim_lane(
     tx: Transaction, lane_id: int, lane: str, priority: int, crashes: int, now: int, holder: Holder
 ) -> Claim | None:
-    jobs = _front(tx, lane_id, holder.together)
+    jobs = _front(tx, lane_id, holder.together, now)
     if not jobs:
         tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
         return None
@@ -211,11 +221,11 @@ def _claim_lane(
     return Claim(lane, receipt, tuple(jobs), priority, crashes)
 
 
-def _front(tx: Transaction, lane_id: int, together: frozenset[str]) -> list[Job]:
+def _front(tx: Transaction, lane_id: int, together: frozenset[str], now: int) -> list[Job]:
     """The ready jobs at the lane's front that go into one claim, as they will be once charged."""
     jobs: list[Job] = []
-    for row in tx.execute(FRONT, (lane_id, LARGEST_CLAIM)):
-        job = Job(str(row[0]), row[1], row[2], row[3] + 1, *row[4:])
+    for row in tx.execute(FRONT, (now, lane_id, LARGEST_CLAIM)):
+        job = Job(str(row[0]), row[1], row[2], row[3] + 1, row[4], row[5], row[6] == 1)
         if jobs and (job.kind != jobs[0].kind or job.attempt >= ALONE_FROM_ATTEMPT):
             break
         jobs.append(job)
@@ -227,7 +237,8 @@ def _front(tx: Transaction, lane_id: int, together: frozenset[str]) -> list[Job]
 def _charge(tx: Transaction, jobs: Iterable[Job], now: int, receipt: str) -> None:
     tx.executemany(
         "UPDATE jobs SET attempt = attempt + 1, claimed_at = ?, receipt = ? WHERE id = ?",
-        [(now, receipt, int(job.id)) for job in jobs],
+        # Not begun while it is late: should this worker die before it has skipped the job, the next one must.
+        [(None if job.late else now, receipt, int(job.id)) for job in jobs],
     )
 
 

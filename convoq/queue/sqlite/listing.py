@@ -99,6 +99,7 @@ def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[Ende
         tx.execute(lanes.KICK, (now, job.lane))
         tx.execute(
             """UPDATE jobs SET state = 'ready', attempt = 0, finished_at = NULL, claimed_at = NULL, receipt = NULL,
+               start_by = NULL, waiting_key = NULL,
                lane_id = (SELECT id FROM lanes WHERE lanes.lane = jobs.lane) WHERE id = ?""",
             (int(job.ended.id),),
         )

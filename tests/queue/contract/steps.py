@@ -113,6 +113,7 @@ VERBS: dict[str, Verb] = {
     "ack of none": lambda engine, claim: engine.ack(claim, []),
     "nack": lambda engine, claim: engine.nack(claim, delay=60.0),
     "charged nack": lambda engine, claim: engine.nack(claim, delay=0.0, charged=claim.jobs, error="late"),
+    "skip": lambda engine, claim: engine.skip(claim, claim.jobs, reason="late"),
     "bury": lambda engine, claim: engine.bury(claim, claim.jobs, error="late"),
 }
 
