@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
@@ -16,13 +16,18 @@ from convoq.jobs import NORMAL, UPKEEP, Housekeeping, NewJob, ProcessExpired, Pr
 from convoq.scheduler.times import Cron, Every, zone_named
 from convoq.settings import ScheduleSettings
 
+ON_TIME_MS: Final = 60_000  #: a run that begins no later than this was not missed
+MAX_STALENESS_MS: Final = 7 * 86_400_000  #: older slots are dropped. Dedup keys live longer, so none can run twice.
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleEntry:
     """What to enqueue and when. Give `every` (seconds) or `cron` (five fields, read in `timezone`).
 
-    `missed` says what becomes of slots that passed while no scheduler ran: the latest one runs ("once", unless it is
-    more than a week old) or none does ("skip"). Raises ConfigError, one line naming the entry, for what cannot work.
+    `missed` says what becomes of slots whose run could not begin in time, because no scheduler or no worker ran or the
+    run before took too long: the latest one runs ("once", unless it is more than a week old) or none does ("skip"). At
+    most one run waits, and unless they may `overlap` it begins when the one before has ended. Raises ConfigError, one
+    line naming the entry, for what cannot work.
     """
 
     name: str
@@ -32,6 +37,7 @@ class ScheduleEntry:
     cron: str | None = None
     timezone: str = "UTC"
     missed: Literal["once", "skip"] = "once"
+    overlap: bool = False
     ordering_key: str | None = None
     priority: int = NORMAL
     times: Every | Cron = field(init=False, repr=False, compare=False)
@@ -39,7 +45,7 @@ class ScheduleEntry:
     def __post_init__(self) -> None:
         try:
             object.__setattr__(self, "times", self._times())
-            self.job(0)
+            self.job_now()
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)  # a payload may hold personal data
             said = "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg'].lower()}" for detail in details)
@@ -54,15 +60,26 @@ class ScheduleEntry:
             return Cron(self.cron, self.timezone)
         raise ValueError("give either every (seconds) or cron (five fields)")
 
-    def job(self, slot: int) -> NewJob:
-        """The job of one slot. Its dedup key is the slot's identity."""
-        return raw_job(
-            self.kind,
-            dict(self.payload),
-            ordering_key=self.ordering_key,
-            dedup_key=f"schedule:{self.name}@{slot}",
-            priority=self.priority,
-        )
+    @property
+    def waiting_key(self) -> str:
+        """Of all its jobs: one of them waits at most."""
+        return f"schedule:{self.name}"
+
+    @property
+    def oldest_age_ms(self) -> int:
+        """How long after its slot a run may begin."""
+        return ON_TIME_MS if self.missed == "skip" else MAX_STALENESS_MS
+
+    def job(self, slot: int, *, now: int) -> NewJob:
+        """The job of one slot, to be enqueued now. Its dedup key is the slot's identity."""
+        left = max(0, slot + self.oldest_age_ms - now)
+        return replace(self.job_now(), dedup_key=f"{self.waiting_key}@{slot}", start_within=left / 1000)
+
+    def job_now(self) -> NewJob:
+        """A job of no slot, which runs however late."""
+        alone = None if self.overlap else f"schedule|{self.name}"
+        job = raw_job(self.kind, dict(self.payload), ordering_key=self.ordering_key or alone, priority=self.priority)
+        return replace(job, waiting_key=self.waiting_key)
 
 
 def entries_from(schedules: Sequence[ScheduleSettings] = ()) -> tuple[ScheduleEntry, ...]:

@@ -13,14 +13,12 @@ from convoq.jobs import UPKEEP
 from convoq.logs import log
 from convoq.queue.base import Enqueuer
 from convoq.scheduler.entries import ScheduleEntry
-from convoq.scheduler.progress import Progress
+from convoq.scheduler.progress import Look, Progress
 from convoq.scheduler.times import Every
 
 LONGEST_SLEEP: Final = 30.0  #: how late a stepped clock or a resumed machine may be noticed
 FIRST_RETRY: Final = 0.25  #: doubles up to LAST_RETRY while the database cannot be written
 LAST_RETRY: Final = 5.0
-ON_TIME_MS: Final = 60_000  #: a slot that is no older than this was not missed
-MAX_STALENESS_MS: Final = 7 * 86_400_000  #: older slots are dropped. Dedup keys live longer, so none can run twice.
 
 
 class Scheduler:
@@ -28,7 +26,8 @@ class Scheduler:
 
     Slots of `every` are counted on the queue's clock, which never jumps; slots of `cron` are wall clock times in the
     entry's zone. What is done is in the progress, so a missed slot is known as missed after any downtime. An
-    entry that the progress does not know, or knows with another spec, starts now and never fires for the past.
+    entry that the progress does not know, or knows with another spec, starts now and never fires for the past: nor
+    does one that was taken out and put back, or paused and resumed.
     """
 
     def __init__(
@@ -47,6 +46,7 @@ class Scheduler:
         self._wall_clock = wall_clock
         self._known: dict[str, _EntryProgress] = {}
         self._failures: dict[str, int] = {}
+        self._paused: frozenset[str] = frozenset()
         self._replaced = asyncio.Event()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -67,6 +67,11 @@ class Scheduler:
 
         A DatabaseUnavailable is retried by the next tick. Anything else is raised, once every entry had its turn.
         """
+        try:
+            await self._forget_removed(await self._look())
+        except DatabaseUnavailable as error:
+            return self._retry_after("schedule.progress_unread", "", error)
+        self._failures.pop("", None)
         # Side by side: one entry's trouble holds up no other, and what is due together shares one commit.
         waits = await asyncio.gather(*map(self._advance, self._entries.values()), return_exceptions=True)
         for wait in waits:
@@ -74,26 +79,49 @@ class Scheduler:
                 raise wait
         return min([LONGEST_SLEEP, *(wait for wait in waits if isinstance(wait, float))])
 
+    async def _look(self) -> Look:
+        look = await self._progress.look()
+        if paused := sorted(self._entries.keys() & look.paused - self._paused):
+            log.info("schedule.paused", names=paused)
+        if resumed := sorted(self._entries.keys() & self._paused - look.paused):
+            log.info("schedule.resumed", names=resumed)
+        self._paused = look.paused
+        return look
+
+    async def _forget_removed(self, look: Look) -> None:
+        """An entry that is put back later starts then."""
+        if removed := look.recorded - self._entries.keys():
+            await self._progress.forget(removed)
+            for name in removed:
+                self._known.pop(name, None)
+
     async def _advance(self, entry: ScheduleEntry) -> float:
         """Seconds until the entry's next slot, or until it should be tried again."""
+        if entry.name in self._paused:
+            self._known.pop(entry.name, None)  # its end records from when on slots count
+            now = self._clock_of(entry).now()
+            return (next(entry.times.after(now)) - now) / 1000
         try:
             known = self._known.get(entry.name)
             if known is None or known.entry is not entry:
                 known = await self._load(entry)
             await self._enqueue_due(known)
         except DatabaseUnavailable as error:
-            return self._retry_after(entry, error)
+            return self._retry_after("schedule.enqueue_failed", entry.name, error)
         self._failures.pop(entry.name, None)
         return max(0, known.next_slot - known.clock.now()) / 1000
 
-    def _retry_after(self, entry: ScheduleEntry, error: DatabaseUnavailable) -> float:
-        failures = self._failures[entry.name] = self._failures.get(entry.name, 0) + 1
+    def _retry_after(self, event: str, name: str, error: DatabaseUnavailable) -> float:
+        failures = self._failures[name] = self._failures.get(name, 0) + 1
         delay = min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(failures - 1, 10))
-        log.warning("schedule.enqueue_failed", name=entry.name, failures=failures, retry_in=delay, error=str(error))
+        log.warning(event, name=name, failures=failures, retry_in=delay, error=str(error))
         return delay
 
+    def _clock_of(self, entry: ScheduleEntry) -> Clock:
+        return self._queue_clock if isinstance(entry.times, Every) else self._wall_clock
+
     async def _load(self, entry: ScheduleEntry) -> _EntryProgress:
-        clock = self._queue_clock if isinstance(entry.times, Every) else self._wall_clock
+        clock = self._clock_of(entry)
         last = await self._progress.last(entry.name)
         if last is not None and last[0] == entry.times.spec:
             done_through = last[1]
@@ -110,33 +138,31 @@ class Scheduler:
             # duplicates to the queue.
             log.info("schedule.clock_turned_back", name=known.entry.name, by=(known.done_through - now) / 1000)
             await self._record(known, now)
-        if known.pending_slot is None and now >= known.next_slot:
+        if now >= known.next_slot and (known.pending_slot is None or known.is_over(known.pending_slot)):
             known.pending_slot = self._slot_to_run(known, now)
             if known.pending_slot is None:
                 await self._record(known, now)
         if known.pending_slot is not None:
-            await self._enqueue(known, known.pending_slot)
+            await self._enqueue(known, known.pending_slot, now)
 
     def _slot_to_run(self, known: _EntryProgress, now: int) -> int | None:
         """The one slot to run of those that passed: the latest, unless its time is over."""
         entry, first = known.entry, known.next_slot
-        slot = entry.times.latest(now, after=max(known.done_through, now - MAX_STALENESS_MS))
-        if slot is not None and entry.missed == "skip" and now - slot > ON_TIME_MS:
-            slot = None
+        slot = entry.times.latest(now, after=max(known.done_through, now - entry.oldest_age_ms - 1))
         if slot != first:
             # Upkeep makes up for anything by running once: a missed run of it is no news.
             note = log.debug if entry.priority == UPKEEP else log.warning
             note("schedule.missed", name=entry.name, first=_iso(first), runs=None if slot is None else _iso(slot))
         return slot
 
-    async def _enqueue(self, known: _EntryProgress, slot: int) -> None:
+    async def _enqueue(self, known: _EntryProgress, slot: int, now: int) -> None:
         # The order matters: a crash in between enqueues the slot again, which the queue knows as a duplicate.
-        enqueued = await self._enqueuer.enqueue(known.entry.job(slot))
+        enqueued = await self._enqueuer.enqueue(known.entry.job(slot, now=now))
         await self._record(known, slot)
         quiet = enqueued.duplicate or known.entry.priority == UPKEEP
         note = log.debug if quiet else log.info
         note(
-            "schedule.enqueued",
+            "schedule.joined" if enqueued.joined else "schedule.enqueued",
             name=known.entry.name,
             slot=_iso(slot),
             job_id=enqueued.job_id,
@@ -155,6 +181,10 @@ class _EntryProgress:
         self.entry = entry
         self.clock = clock
         self.move_to(done_through)
+
+    def is_over(self, slot: int) -> bool:
+        """Whether it is too late for a run of this slot to begin."""
+        return self.clock.now() - slot > self.entry.oldest_age_ms
 
     def move_to(self, moment: int) -> None:
         """Everything up to `moment` is done."""

@@ -249,7 +249,11 @@ class ScheduleSettings(Section):
     """The zone that cron is read in, e.g. "Europe/Madrid"."""
 
     missed: Literal["once", "skip"] = "once"
-    """What to do about runs that were missed while the scheduler was down: one run, or none."""
+    """What becomes of runs that could not begin in time, because the scheduler or the worker was down: one of them is
+    made up for within a week, or none is run that is more than a minute late."""
+
+    overlap: bool = False
+    """Whether a run may begin while the one before it goes on. At most one waits in any case."""
 
 
 class LogSettings(Section):

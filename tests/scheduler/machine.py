@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import NewJob
 from convoq.queue.base import Enqueued
 from convoq.scheduler.entries import ScheduleEntry
-from convoq.scheduler.progress import Progress
+from convoq.scheduler.progress import Look, Progress
 from convoq.scheduler.scheduler import Scheduler
 from tests.clock import ManualClock
 
@@ -52,9 +52,35 @@ class MemoryQueue:
         return [int(key.rpartition("@")[2]) for key in self.jobs if key.startswith(f"schedule:{name}@")]
 
 
+class PausableProgress(Progress, Protocol):
+    """With what operators do to it."""
+
+    async def pause(self, name: str, *, reason: str | None) -> bool: ...
+
+    async def resume(self, name: str, spec: str | None, moment: int) -> bool: ...
+
+
 class MemoryProgress:
     def __init__(self) -> None:
         self.rows: dict[str, tuple[str, int]] = {}
+        self.paused: set[str] = set()
+
+    async def look(self) -> Look:
+        return Look(frozenset(self.rows), frozenset(self.paused))
+
+    async def forget(self, names: Collection[str]) -> None:
+        for name in names:
+            del self.rows[name]
+
+    async def pause(self, name: str, *, reason: str | None) -> bool:
+        self.paused.add(name)
+        return True
+
+    async def resume(self, name: str, spec: str | None, moment: int) -> bool:
+        self.paused.discard(name)
+        if spec is not None:
+            await self.record(name, spec, moment)
+        return True
 
     async def last(self, name: str) -> tuple[str, int] | None:
         return self.rows.get(name)
@@ -66,9 +92,9 @@ class MemoryProgress:
 class Machine:
     """One machine: a queue, a progress and both clocks, on which schedulers start and stop."""
 
-    def __init__(self, progress: Progress | None = None, now: int = NOON) -> None:
+    def __init__(self, progress: PausableProgress | None = None, now: int = NOON) -> None:
         self.queue = MemoryQueue()
-        self.progress = progress or MemoryProgress()
+        self.progress: PausableProgress = progress or MemoryProgress()
         self.queue_clock = ManualClock(now)
         self.wall_clock = ManualClock(now)
 

@@ -5,20 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import structlog
 
 from convoq.db import Database
 from convoq.scheduler.progress import SqlProgress
 from tests.scheduler.machine import HOUR, MINUTE, NOON, SECOND, Machine, MemoryProgress, cron, every
 
 
-async def test_a_failing_enqueue_is_retried_and_the_slot_is_not_skipped(machine: Machine) -> None:
-    scheduler = machine.scheduler(cron("0 13 * * *", missed="skip"))
+@pytest.mark.parametrize(("missed", "outage"), [("once", 20 * MINUTE), ("skip", 50 * SECOND)])
+async def test_a_failing_enqueue_is_retried_and_the_slot_is_not_skipped(
+    machine: Machine, missed: str, outage: int
+) -> None:
+    scheduler = machine.scheduler(cron("0 13 * * *", missed=missed))
     await machine.live(scheduler, HOUR - SECOND)
     machine.queue.broken = lambda _: True
-    await machine.live(scheduler, 20 * MINUTE)
+    await machine.live(scheduler, outage)
     machine.queue.broken = lambda _: False
     await machine.live(scheduler, MINUTE)
     assert machine.queue.slots() == [NOON + HOUR]
+
+
+async def test_a_slot_that_an_outage_has_made_late_is_skipped_and_said(machine: Machine) -> None:
+    scheduler = machine.scheduler(cron("0 13 * * *", missed="skip"))
+    await machine.live(scheduler, HOUR - SECOND)
+    machine.queue.broken = lambda _: True
+    with structlog.testing.capture_logs() as logs:
+        await machine.live(scheduler, 20 * MINUTE)
+        machine.queue.broken = lambda _: False
+        await machine.live(scheduler, MINUTE)
+    assert machine.queue.slots() == []
+    [missed] = [line for line in logs if line["event"] == "schedule.missed"]
+    assert (missed["first"], missed["runs"]) == ("2026-03-10T13:00:00+00:00", None)
 
 
 async def test_retries_back_off_to_a_few_seconds() -> None:

@@ -66,6 +66,8 @@ async def test_a_job_carries_what_the_entry_says() -> None:
         ordering_key="reports",
         dedup_key=f"schedule:report@{NOON + MINUTE}",
         priority=PEOPLE,
+        waiting_key="schedule:report",
+        start_within=7 * 86_400.0,
     )
 
 
@@ -89,6 +91,8 @@ async def test_the_queue_itself_keeps_each_slot_once(database: Database, clock: 
     schedulers = [Scheduler(queue, built_in(), progress, queue_clock=clock, wall_clock=clock) for _ in range(2)]
     for _ in range(11):
         await asyncio.gather(*(scheduler.tick() for scheduler in schedulers))
+        for claim in await engine.claim(9, lease=60, worker="w"):
+            await engine.ack(claim)
         clock.advance(60)
     jobs = await engine.list(JobFilter(), limit=100)
     await engine.close()
