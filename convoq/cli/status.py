@@ -127,6 +127,10 @@ def screen(snapshot: Snapshot, alerts: Sequence[Alert]) -> Iterator[str]:
     yield colored("bold", "Processes")
     yield from _table(("ROLE", "HOST", "PID", "VERSION", "UP", "SEEN", "STATUS"), _processes(snapshot))
     yield ""
+    if snapshot.pauses:
+        yield colored("bold", "Paused schedules")
+        yield from _table(("NAME", "FOR", "REASON"), _pauses(snapshot))
+        yield ""
     yield colored("bold", "Database")
     yield f"  {harmless(str(snapshot.path))}: {size(snapshot.database_bytes)}, log {size(snapshot.log.bytes)}"
     yield ""
@@ -155,7 +159,7 @@ def _conversations(snapshot: Snapshot) -> Iterator[str]:
         yield f"  reply time: median {age(snapshot.reply_median)}, 95 % within {age(snapshot.reply_p95)}"
 
 
-_NUMBERS = ("READY", "SCHEDULED", "RUNNING", "DEAD", "OLDEST", "PID", "UP", "SEEN")
+_NUMBERS = ("READY", "SCHEDULED", "RUNNING", "DEAD", "OLDEST", "PID", "UP", "SEEN", "FOR")
 
 
 def _kinds(snapshot: Snapshot) -> list[tuple[str, ...]]:
@@ -184,6 +188,10 @@ def _processes(snapshot: Snapshot) -> list[tuple[str, ...]]:
         )
         for process in snapshot.processes
     ] or [("(none)", "", "", "", "", "", "")]
+
+
+def _pauses(snapshot: Snapshot) -> list[tuple[str, str, str]]:
+    return [(pause.name, age((snapshot.now - pause.paused_at) / 1000), pause.reason or "") for pause in snapshot.pauses]
 
 
 def _tally(counts: dict[str, int], names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convoq.conversations.queries import Line, Summary, Transcript
     from convoq.conversations.records import Conversation, OutboxRow
     from convoq.db.backup import Backup
+    from convoq.monitoring.pauses import Pause
     from convoq.monitoring.processes import ProcessRecord
     from convoq.monitoring.snapshot import Alert, Snapshot
     from convoq.queue.base import JobRecord
@@ -82,6 +83,7 @@ def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, An
             }
             for process in snapshot.processes
         ],
+        "paused_schedules": [{"name": pause.name, **pause_document(pause)} for pause in snapshot.pauses],
         "database": {
             "path": str(snapshot.path),
             "bytes": snapshot.database_bytes,
@@ -118,12 +120,18 @@ def backup_document(backup: Backup, still_writing: Iterable[ProcessRecord] = ())
     }
 
 
-def schedules_document(entries: Iterable[tuple[ScheduleEntry, Sequence[datetime]]]) -> dict[str, Any]:
-    """Each entry with its next runs."""
-    return {"schedules": [_schedule_document(entry, runs) for entry, runs in entries]}
+def schedules_document(
+    entries: Iterable[tuple[ScheduleEntry, Sequence[datetime]]], pauses: Mapping[str, Pause]
+) -> dict[str, Any]:
+    """Each entry with its next runs: none while it is paused."""
+    return {"schedules": [_schedule_document(entry, runs, pauses.get(entry.name)) for entry, runs in entries]}
 
 
-def _schedule_document(entry: ScheduleEntry, runs: Sequence[datetime]) -> dict[str, Any]:
+def pause_document(pause: Pause) -> dict[str, Any]:
+    return {"paused_at": iso_time(pause.paused_at), "reason": pause.reason}
+
+
+def _schedule_document(entry: ScheduleEntry, runs: Sequence[datetime], pause: Pause | None) -> dict[str, Any]:
     return {
         "name": entry.name,
         "kind": entry.kind,
@@ -131,6 +139,8 @@ def _schedule_document(entry: ScheduleEntry, runs: Sequence[datetime]) -> dict[s
         "cron": entry.cron,
         "timezone": entry.timezone,
         "missed": entry.missed,
+        "overlap": entry.overlap,
+        "paused": None if pause is None else pause_document(pause),
         "next": [moment.isoformat() for moment in runs],
     }
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convoq.conversations.queries import Overview
     from convoq.db import Database
     from convoq.db.log_readers import LogState
+    from convoq.monitoring.pauses import Pause
     from convoq.monitoring.processes import ProcessRecord
     from convoq.queue.base import JobAdmin, Stats
 
@@ -35,6 +36,7 @@ class Snapshot:
     stats: Stats
     overview: Overview
     processes: Sequence[ProcessRecord]
+    pauses: Sequence[Pause] = ()  #: entries of the schedule that are paused
 
     @property
     def dead(self) -> int:
@@ -85,6 +87,7 @@ class Snapshot:
 async def take(database: Database, jobs: JobAdmin) -> Snapshot:
     from convoq.conversations.queries import Reading
     from convoq.db.log_readers import examine_log
+    from convoq.monitoring.pauses import read_pauses
     from convoq.monitoring.processes import Processes
 
     now = database.clock.now()
@@ -97,6 +100,7 @@ async def take(database: Database, jobs: JobAdmin) -> Snapshot:
         stats=await jobs.stats(),
         overview=await Reading(database).overview(since=now - DAY_MS),
         processes=await Processes(database).seen(),
+        pauses=await read_pauses(database),
     )
 
 

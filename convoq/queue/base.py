@@ -130,6 +130,7 @@ class JobFilter:
     standings: tuple[Standing, ...] | None = None  #: narrower than `states`, and slower to find
     since: int | None = None  #: enqueued then or later: ms on the queue's clock
     ordering_key: str | None = None
+    waiting_key: str | None = None  #: of those that have not ended
     text: str | None = None  #: somewhere in the payload or the error
 
 

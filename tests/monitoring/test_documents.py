@@ -24,6 +24,7 @@ from convoq.monitoring.documents import (
     transcript_document,
 )
 from convoq.monitoring.findings import fail, ok
+from convoq.monitoring.pauses import Pause
 from convoq.monitoring.processes import ProcessRecord
 from convoq.monitoring.snapshot import Alert, Snapshot
 from convoq.queue.base import JobRecord, JobState, KindStats, Stats
@@ -197,6 +198,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
         overview=Overview(statuses={"active": 1}, owners={"ai": 1}, waiting=1, waiting_since=0, pending={"ready": 3},
                           reply_times=(1.0, 3.0)),
         processes=[process],
+        pauses=[Pause(name="tidy", paused_at=1500, reason="closed")],
     )  # fmt: skip
 
     assert status_document(snapshot, [Alert(role="serve", detail="silent", remedy="look")]) == {
@@ -222,6 +224,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
             {"role": "work", "host": "h", "pid": 7, "version": "1", "started_at": T0, "seen_at": T1,
              "seen_seconds_ago": 0.0, "status": "busy", "gone": False},
         ],
+        "paused_schedules": [{"name": "tidy", "paused_at": T1, "reason": "closed"}],
         "database": {"path": "/srv/convoq.db", "bytes": 4096, "log_bytes": 0, "log_readers": [], "accepts": True},
     }  # fmt: skip
 
@@ -238,10 +241,13 @@ def test_an_entry_has_its_next_runs() -> None:
     clock = ManualClock()
     runs = next_runs(entry, 2, queue_clock=clock, wall_clock=clock)
 
-    assert schedules_document([(entry, runs)]) == {
-        "schedules": [
-            {"name": "tidy", "kind": "greet", "every_seconds": 60.0, "cron": None, "timezone": "UTC", "missed": "once",
-             "next": [run.isoformat() for run in runs]},
-        ]
+    document = {
+        "name": "tidy", "kind": "greet", "every_seconds": 60.0, "cron": None, "timezone": "UTC", "missed": "once",
+        "overlap": False, "paused": None, "next": [run.isoformat() for run in runs],
     }  # fmt: skip
+    assert schedules_document([(entry, runs)], {}) == {"schedules": [document]}
     assert len(runs) == 2
+    pause = Pause(name="tidy", paused_at=1500, reason=None)
+    assert schedules_document([(entry, [])], {"tidy": pause}) == {
+        "schedules": [document | {"paused": {"paused_at": T1, "reason": None}, "next": []}]
+    }

@@ -44,7 +44,8 @@ def slot(site: Site) -> int:
 
 
 def jobs(site: Site) -> list[str]:
-    return [state for (state,) in site.rows("SELECT state FROM jobs WHERE kind = 'shop.tick' ORDER BY id")]
+    found = site.rows("SELECT state FROM jobs WHERE waiting_key = 'schedule:tick' ORDER BY id")
+    return [state for (state,) in found]
 
 
 def runs(site: Site) -> list[str]:
@@ -121,3 +122,33 @@ async def test_an_entry_that_a_reload_takes_out_and_another_puts_back_does_not_f
     await started(site, "schedule")
     await site.until(lambda: slot(site) > 0, "it is known again")
     assert jobs(site) == []
+
+
+async def say(site: Site, *arguments: str) -> None:
+    """A command of `convoq schedules`, done."""
+    command = await site.start("schedules", *arguments)
+    assert await command.ended() == 0, command.output
+
+
+async def test_a_pause_holds_over_a_killed_scheduler_until_it_is_ended(site: Site) -> None:
+    configure(site, TICK, TICK.replace('"tick"', '"tock"'))
+    schedule = await started(site, "schedule")
+    await site.until(lambda: slot(site) > 0, "the entry is known")
+    await say(site, "pause", "tick")
+    await site.until(lambda: any(event["event"] == "schedule.paused" for event in schedule.events), "it is seen")
+    schedule.kill()
+    await schedule.ended()
+    await started(site, "work")
+    await site.until(lambda: "ready" not in jobs(site), "what waited has run")
+    before = jobs(site)
+    schedule = await started(site, "schedule")
+    await site.until(lambda: any(event["event"] == "schedule.paused" for event in schedule.events), "it is seen again")
+    ticked = len(tocks(site))
+    await site.until(lambda: len(tocks(site)) >= ticked + 2, "another entry has two of its slots")
+    assert jobs(site) == before
+    await say(site, "resume", "tick")
+    await site.until(lambda: len(jobs(site)) > len(before), "it ticks again")
+
+
+def tocks(site: Site) -> list[tuple[int]]:
+    return site.rows("SELECT id FROM jobs WHERE waiting_key = 'schedule:tock' AND state = 'done'")

@@ -29,7 +29,7 @@ LANE = turn_key("twilio", OURS, ANA)
 # A value for each field: a new one is a new way to search, and wants its own.
 JOB_FIELDS: dict[str, Any] = {
     "ids": ("1", "2"), "kinds": ("x", "y"), "states": (JobState.DEAD,), "ordering_key": LANE, "text": "hello",
-    "standings": (Standing.RUNNING,), "since": 1,
+    "standings": (Standing.RUNNING,), "since": 1, "waiting_key": "w",
 }  # fmt: skip
 CONVERSATION_FIELDS: dict[str, Any] = {
     "statuses": (Status.ACTIVE,), "owners": (Owner.AI,), "address": "+1555", "text": "hello", "waiting": True,

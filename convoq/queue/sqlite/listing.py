@@ -15,6 +15,8 @@ from convoq.queue.sqlite.enqueue import JOIN_LANE
 # A job runs while the lease of the claim that charged it lives.
 RUNNING = "coalesce(j.receipt = l.receipt AND l.due_at > :now, 0)"
 SCHEDULED = f"coalesce(NOT {RUNNING} AND l.receipt IS NULL AND l.due_at > :now, 0)"
+# The next run of a schedule that waits until the one before has ended: nothing is wrong with it.
+BEHIND_ITS_KIND = "(j.waiting_key IS NOT NULL AND l.receipt IS NOT NULL AND l.due_at > :now)"
 STANDING = f"""
     CASE WHEN j.state <> 'ready' THEN j.state WHEN {RUNNING} THEN 'running' WHEN {SCHEDULED} THEN 'scheduled'
     ELSE 'ready' END
@@ -32,7 +34,8 @@ STATS = f"""
            sum(NOT {RUNNING} AND (l.receipt IS NOT NULL OR l.due_at <= :now)),
            sum(NOT {RUNNING} AND l.receipt IS NULL AND l.due_at > :now),
            sum({RUNNING}),
-           min(CASE WHEN NOT {RUNNING} AND (l.receipt IS NOT NULL OR l.due_at <= :now) THEN {WAITING_SINCE} END),
+           min(CASE WHEN NOT {RUNNING} AND NOT {BEHIND_ITS_KIND} AND (l.receipt IS NOT NULL OR l.due_at <= :now)
+               THEN {WAITING_SINCE} END),
            sum(j.claimed_at IS NULL), min(CASE WHEN j.claimed_at IS NULL THEN j.enqueued_at END)
     FROM jobs AS j JOIN lanes AS l ON l.id = j.lane_id WHERE j.state = 'ready' GROUP BY j.kind
 """
@@ -193,6 +196,9 @@ def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:
     if where.ordering_key is not None:
         clauses.append("j.lane = :lane")
         values["lane"] = where.ordering_key
+    if where.waiting_key is not None:
+        clauses.append("j.waiting_key = :waiting_key AND j.state = 'ready'")
+        values["waiting_key"] = where.waiting_key
     if where.text is not None:
         clauses.append("(instr(j.payload, :text) OR instr(coalesce(j.error, ''), :text))")
         values["text"] = where.text

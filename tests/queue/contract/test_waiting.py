@@ -157,3 +157,25 @@ async def test_a_skipped_job_that_is_retried_runs(engine: Engine, clock: ManualC
     await engine.skip(claim, claim.jobs, reason="too late")
     assert await engine.retry_dead(EVERYTHING) == 1
     assert not (await take_one(engine)).jobs[0].late
+
+
+async def test_those_that_have_not_ended_are_found_by_their_waiting_key(engine: Engine) -> None:
+    [running] = await put(engine, tick(1, key="lane"))
+    await take_one(engine)
+    [waiting] = await put(engine, tick(2, key="lane"))
+    await put(engine, job(3))
+    found = await engine.list(JobFilter(waiting_key="t"))
+    assert [(each.id, each.running) for each in found] == [(waiting, False), (running, True)]
+
+
+async def test_what_waits_for_the_one_before_it_is_no_job_that_no_worker_comes_for(
+    engine: Engine, clock: ManualClock
+) -> None:
+    await put(engine, tick(1, key="lane"))
+    claim = await take_one(engine, lease=600)
+    await put(engine, tick(2, key="lane"))
+    clock.advance(300)
+    stats = (await engine.stats()).kinds["tick"]
+    assert (stats.ready, stats.oldest_wait) == (1, 0.0)
+    await engine.ack(claim)
+    assert (await engine.stats()).kinds["tick"].oldest_wait == 300.0
