@@ -273,21 +273,6 @@ async def test_drain_answers_what_waits_and_ends(site: Site) -> None:
     assert len(site.twilio.messages) == 1
 
 
-async def test_two_schedulers_enqueue_each_slot_once(site: Site) -> None:
-    schedule = '[[schedules]]\nname = "tick"\nkind = "shop.tick"\nevery = 1\n[handlers]\n"shop.tick" = "shop:tick"\n'
-    (site.directory / "convoq.toml").write_text(schedule)
-    for _ in range(2):
-        await start(site, "schedule")
-    ticks = "SELECT dedup_key FROM jobs WHERE kind = 'shop.tick'"
-    await site.until(lambda: len(site.rows(ticks)) >= 4, "four slots have come")
-    found = site.rows(ticks)
-    assert len(set(found)) == len(found)
-    [(first, last, count)] = site.rows(
-        "SELECT min(enqueued_at), max(enqueued_at), count(*) FROM jobs WHERE kind = 'shop.tick'"
-    )
-    assert count <= (last - first) / 1000 + 1.9
-
-
 # --- systemd
 
 

@@ -91,6 +91,16 @@ async def test_what_waited_too_long_for_a_worker_is_skipped_and_said(site: Site)
     ]
 
 
+async def test_two_schedulers_enqueue_each_slot_once(site: Site) -> None:
+    configure(site, TICK)
+    for role in ("schedule", "schedule", "work"):
+        await started(site, role)
+    await site.until(lambda: len(jobs(site)) >= 4, "four slots have come")
+    found = site.rows("SELECT dedup_key, enqueued_at FROM jobs WHERE waiting_key = 'schedule:tick' ORDER BY id")
+    assert len({key for key, _ in found}) == len(found)
+    assert len(found) <= (found[-1][1] - found[0][1]) / 1000 + 1.9
+
+
 @pytest.mark.parametrize(("overlap", "most"), [("false", 1), ("true", 2)])
 async def test_runs_of_an_entry_overlap_only_if_they_may(site: Site, overlap: str, most: int) -> None:
     configure(site, TICK, f"overlap = {overlap}\n")
