@@ -23,6 +23,7 @@ from pydantic_ai.exceptions import (
 from pydantic_ai.messages import FilePart, ModelResponse, TextPart, ToolCallPart
 
 from convoq.ai.reply import clean, quotes_instructions
+from convoq.ai.wire.errors import Unreadable, sentence
 from convoq.text import first_line
 
 #: Statuses after which the same request may well succeed; every 5xx but 501 is one, too.
@@ -59,6 +60,9 @@ class ModelFailure:
 
 def request_failure(error: Exception) -> ModelFailure:
     """The failure that an exception out of a model's request stands for."""
+    # Some SDKs wrap it.
+    if unreadable := next((cause for cause in _causes(error) if isinstance(cause, Unreadable)), None):
+        return ModelFailure(outcome="retryable", reason=f"its answer cannot be read: {unreadable}")
     match error:
         case TimeoutError() | ModelTimeoutError():
             return ModelFailure(outcome="timeout", reason="no complete answer in time")
@@ -93,9 +97,11 @@ def _status_failure(error: ModelHTTPError) -> ModelFailure:
         return _permanent(f"{said}: no such model there; check the model's name and the base_url (most end in /v1)")
     if status == 501 or (status >= 500 and _UNSUPPORTED.search(body)):
         return _permanent(f"{said}: the server does not support this request")
+    words = sentence(error.body)
     if status in RETRYABLE_STATUSES or status >= 500:
-        return ModelFailure(outcome="retryable", reason=said, retry_after=error.retry_after)
-    return _permanent(f"{said}: the request is refused; check what the model supports")
+        reason = f"{said}: {words}" if words else said
+        return ModelFailure(outcome="retryable", reason=reason, retry_after=error.retry_after)
+    return _permanent(f"{said}: the request is refused{words and f' ({words})'}; check what the model supports")
 
 
 def _connection_failure(error: ModelConnectionError) -> ModelFailure:

@@ -1,12 +1,16 @@
-"""The one HTTP client that model requests share: pooled, with a limit on what an answer may weigh."""
+"""The one HTTP client that model requests share: pooled, with a limit on what an answer may weigh, and tolerant of
+servers that do not write it quite as their dialect has it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Final
 
 import httpx2
 
+from convoq.ai.wire.errors import Unreadable
+from convoq.ai.wire.repair import dialect_of, repair
 from convoq.outbound import Proxy, check_environment, proxy_for, tls_context
 
 CONNECT_TIMEOUT: Final = 5.0
@@ -17,7 +21,9 @@ LIMITS: Final = httpx2.Limits(max_connections=256, max_keepalive_connections=32)
 
 
 def open_client(timeout: float) -> httpx2.AsyncClient:
-    """A client that refuses answers of more than LARGEST_ANSWER_BYTES with httpx2.ReadError. The caller closes it.
+    """A client that reads what a model says from any form that holds it. The caller closes it.
+
+    What cannot be read, or is larger than LARGEST_ANSWER_BYTES, is refused with Unreadable.
 
     Raises ConfigError when the environment names a proxy or certificates that cannot be used.
     """
@@ -27,7 +33,7 @@ def open_client(timeout: float) -> httpx2.AsyncClient:
         transport=_Transport(),
         # Unasked for, a compressed answer is refused: a few bytes of it could unfold into gigabytes.
         headers={"Accept-Encoding": "identity"},
-        event_hooks={"response": [_limit_body]},
+        event_hooks={"response": [_limit_body, _repair_body]},
     )
 
 
@@ -54,25 +60,36 @@ class _Transport(httpx2.AsyncBaseTransport):
 
 async def _limit_body(response: httpx2.Response) -> None:
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise httpx2.ReadError("the answer is compressed, which was not asked for", request=response.request)
+        raise Unreadable("it is compressed, which was not asked for")
     stream = response.stream
     assert isinstance(stream, httpx2.AsyncByteStream)  # noqa: S101  # an async client has no other kind
-    response.stream = _LimitedStream(stream, response.request)
+    response.stream = _LimitedStream(stream)
+
+
+async def _repair_body(response: httpx2.Response) -> None:
+    dialect = dialect_of(response.request.url.path)
+    if dialect is None or not response.is_success:
+        return
+    stream = response.stream
+    assert isinstance(stream, _LimitedStream)  # noqa: S101  # the hook before this one made it
+    body = b"".join([chunk async for chunk in stream])
+    await stream.aclose()
+    response.status_code, answer = repair(dialect, body)
+    # A model that answers in events, or as text/plain, is not asked for another form: what it said is here.
+    response.headers["Content-Type"] = "application/json"
+    response.stream = httpx2.ByteStream(json.dumps(answer).encode())
 
 
 class _LimitedStream(httpx2.AsyncByteStream):
-    def __init__(self, stream: httpx2.AsyncByteStream, request: httpx2.Request) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
         self._stream = stream
-        self._request = request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
         async for chunk in self._stream:
             size += len(chunk)
             if size > LARGEST_ANSWER_BYTES:
-                raise httpx2.ReadError(
-                    f"the answer is larger than {LARGEST_ANSWER_BYTES // 1024**2} MiB", request=self._request
-                )
+                raise Unreadable(f"it is larger than {LARGEST_ANSWER_BYTES // 1024**2} MiB")
             yield chunk
 
     async def aclose(self) -> None:
