@@ -68,6 +68,7 @@ class DeliveryStatus:
     rank: int
     failed: bool
     error_code: str | None = None
+    opted_out: bool = False  #: it failed because the person has opted out
     reference: str | None = None
 
 

@@ -116,6 +116,11 @@ def move(
     log_transition(tx, conversation_id, now, who, why, (owner, owner), (before, after))
 
 
+def touch(tx: Transaction, conversation_id: int, at: int) -> None:
+    """Something was said: the conversation's silence begins anew."""
+    tx.execute("UPDATE conversations SET last_message_at = max(last_message_at, ?) WHERE id = ?", (at, conversation_id))
+
+
 def log_transition(
     tx: Transaction, conversation_id: int, now: int, who: str, why: str,
     owner: tuple[str | None, str], status: tuple[str | None, str],

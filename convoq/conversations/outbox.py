@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from convoq.channels.base import DeliveryStatus
 from convoq.clock import Clock
 from convoq.conversations import rows
-from convoq.conversations.lifecycle import open_conversation
+from convoq.conversations.consent import opt_out
+from convoq.conversations.lifecycle import open_conversation, touch
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.rules import Refusal, may_send
 from convoq.conversations.threads import join_thread, require_token, take_token, upsert_contact
@@ -83,9 +84,12 @@ class Outbox:
         """Will never be sent, and neither will the message's later parts."""
         await self._database.write(mark_failed, row, because, code, self._database.clock.now(), token)
 
-    async def opt_out(self, thread_id: int) -> None:
-        """The channel says that the person has opted out."""
-        await self._database.write(opt_out, thread_id, self._database.clock.now())
+    async def mark_opted_out(self, row: OutboxRow, *, because: str, code: str | None) -> None:
+        """Will never be sent, because the person has opted out: that counts as the person's own STOP.
+
+        True whatever has become of the turn, so no token.
+        """
+        await self._database.write(mark_opted_out, row, because, code, self._database.clock.now())
 
     async def unadopted(self, provider_ids: Iterable[str]) -> set[str]:
         """Those of the channel's ids that belong to no row yet."""
@@ -127,6 +131,7 @@ def announce(tx: Transaction, announcement: Announcement, now: int, wall_now: in
         now,
         wall_now,
     )
+    touch(tx, conversation_id, now)
     return Announced(thread.id, token, send_first(tx, message_id, now, token) if free else None)
 
 
@@ -141,7 +146,7 @@ def add_outgoing(
     now: int,
     wall_now: int,
 ) -> int:
-    """A message of ours, its parts ready to be sent; its id."""
+    """A message of ours on record, its parts ready to be sent; its id."""
     row = tx.execute(
         """INSERT INTO messages (thread_id, conversation_id, direction, author, source, body, description, at, wall_at)
            VALUES (?, ?, 'out', ?, ?, ?, ?, ?, ?) RETURNING id""",
@@ -151,9 +156,6 @@ def add_outgoing(
         """INSERT INTO outbox (reference, thread_id, conversation_id, message_id, part, body, state)
            VALUES (?, ?, ?, ?, ?, ?, 'ready')""",
         [(secrets.token_hex(8), thread_id, conversation_id, row[0], number, part) for number, part in enumerate(parts)],
-    )
-    tx.execute(
-        "UPDATE conversations SET last_message_at = max(last_message_at, ?) WHERE id = ?", (now, conversation_id)
     )
     return int(row[0])
 
@@ -222,9 +224,9 @@ def fail_parts(tx: Transaction, row: OutboxRow, because: str, code: str | None, 
     )
 
 
-def opt_out(tx: Transaction, thread_id: int, now: int) -> None:
-    contact = "SELECT contact_id FROM threads WHERE id = ?"
-    tx.execute(f"UPDATE contacts SET opted_out_at = coalesce(opted_out_at, ?) WHERE id = ({contact})", (now, thread_id))
+def mark_opted_out(tx: Transaction, row: OutboxRow, because: str, code: str | None, now: int) -> None:
+    fail_parts(tx, row, because, code, now)
+    opt_out(tx, row.thread_id, now, why=TOLD)
 
 
 def unadopted(tx: Transaction, provider_ids: set[str]) -> set[str]:
@@ -239,13 +241,16 @@ def record_delivery(tx: Transaction, status: DeliveryStatus, now: int) -> bool:
     row = _find(tx, status)
     if row is None:
         return False
-    outbox_id, state = row
+    outbox_id, state, thread_id = row
     if state != "sent":
         tx.execute(PROVEN, (status.provider_id, now, state in ("sending", "ambiguous"), outbox_id))
-    tx.execute(FORWARD, (status.status, status.rank, now, status.error_code, outbox_id, status.rank))
+    moved = tx.execute(FORWARD, (status.status, status.rank, now, status.error_code, outbox_id, status.rank)).rowcount
+    if moved and status.opted_out:
+        opt_out(tx, thread_id, now, why=TOLD)
     return True
 
 
+TOLD: Final = "the channel says that the person has opted out"
 PROVEN = "UPDATE outbox SET state = 'sent', provider_id = ?, settled_at = ?, reconciled = ? WHERE id = ?"
 FORWARD = """
     UPDATE outbox SET delivery = ?, delivery_rank = ?, delivery_at = ?, error_code = coalesce(?, error_code)
@@ -253,11 +258,11 @@ FORWARD = """
 """
 
 
-def _find(tx: Transaction, status: DeliveryStatus) -> tuple[int, str] | None:
+def _find(tx: Transaction, status: DeliveryStatus) -> tuple[int, str, int] | None:
     """By the channel's id; by our reference only where no other id is known, so that no status goes astray."""
-    row = tx.execute("SELECT id, state FROM outbox WHERE provider_id = ?", (status.provider_id,)).fetchone()
+    row = tx.execute("SELECT id, state, thread_id FROM outbox WHERE provider_id = ?", (status.provider_id,)).fetchone()
     if row is None and status.reference is not None:
         row = tx.execute(
-            "SELECT id, state FROM outbox WHERE reference = ? AND provider_id IS NULL", (status.reference,)
+            "SELECT id, state, thread_id FROM outbox WHERE reference = ? AND provider_id IS NULL", (status.reference,)
         ).fetchone()
-    return (int(row[0]), str(row[1])) if row else None
+    return None if row is None else (int(row[0]), str(row[1]), int(row[2]))

@@ -10,10 +10,10 @@ from typing import TypeVar
 from convoq.channels.base import Inbound, Keyword
 from convoq.clock import Clock
 from convoq.conversations import rows
-from convoq.conversations.lifecycle import move, open_conversation
+from convoq.conversations.consent import opt_in, opt_out
+from convoq.conversations.lifecycle import open_conversation, touch
 from convoq.conversations.rules import OUTCOME_OF, may_write
-from convoq.conversations.settling import Stop, conclude_waiting, forget_stopped, stop_parts
-from convoq.conversations.states import CloseReason, Outcome, Status
+from convoq.conversations.states import Outcome
 from convoq.conversations.threads import Thread, join_thread, upsert_contact
 from convoq.db import Database
 from convoq.db.transaction import Transaction
@@ -76,7 +76,7 @@ def _record_one(tx: Transaction, received: Received, now: int, wall_offset: int)
     message_id = _insert_inbound(tx, thread.id, conversation_id, source, received, wall_offset)
     touched = [thread]
     if inbound.keyword is not None:
-        touched += _apply_keyword(tx, conversation_id, contact_id, message_id, inbound, now)
+        touched += _apply_keyword(tx, thread.id, contact_id, message_id, inbound, now)
     _apply_gate(tx, conversation_id, message_id)
     return touched
 
@@ -95,7 +95,7 @@ def _insert_inbound(
             at + wall_offset,
         ),
     ).fetchone()
-    tx.execute("UPDATE conversations SET last_message_at = max(last_message_at, ?) WHERE id = ?", (at, conversation_id))
+    touch(tx, conversation_id, at)
     tx.execute(
         "UPDATE threads SET last_inbound_at = max(coalesce(last_inbound_at, 0), ?) WHERE id = ?", (at, thread_id)
     )
@@ -103,7 +103,7 @@ def _insert_inbound(
 
 
 def _apply_keyword(
-    tx: Transaction, conversation_id: int, contact_id: int, message_id: int, inbound: Inbound, now: int
+    tx: Transaction, thread_id: int, contact_id: int, message_id: int, inbound: Inbound, now: int
 ) -> list[Thread]:
     """STOP, START and YES take effect before any AI; what the carrier answers itself, no AI answers.
 
@@ -111,32 +111,11 @@ def _apply_keyword(
     """
     if inbound.keyword is Keyword.STOP:
         _set_outcome(tx, message_id, Outcome.KEYWORD)
-        move(tx, conversation_id, Status.CLOSED, who="contact", why="STOP", now=now, reason=CloseReason.OPTED_OUT)
-        return _opt_out(tx, contact_id, now)
-    opted_in = inbound.keyword in (Keyword.START, Keyword.YES) and _opt_in(tx, contact_id)
+        return opt_out(tx, thread_id, now, why="STOP")
+    opted_in = inbound.keyword in (Keyword.START, Keyword.YES) and opt_in(tx, contact_id)
     if inbound.carrier_replies and (opted_in or inbound.keyword is not Keyword.YES):
         _set_outcome(tx, message_id, Outcome.KEYWORD)
     return []
-
-
-def _opt_out(tx: Transaction, contact_id: int, now: int) -> list[Thread]:
-    """Nothing that has not left yet goes out any more, also not after a START, in none of the person's threads."""
-    tx.execute("UPDATE contacts SET opted_out_at = ? WHERE id = ?", (now, contact_id))
-    found = tx.execute("SELECT id, lane FROM threads WHERE contact_id = ?", (contact_id,)).fetchall()
-    threads = [Thread(*row) for row in found]
-    for thread in threads:
-        conclude_waiting(tx, thread.id, Outcome.OPTED_OUT)
-        stop_parts(tx, thread.id, Stop("failed", "opted_out", "the person has opted out"), now)
-        forget_stopped(tx, thread.id)
-    return threads
-
-
-def _opt_in(tx: Transaction, contact_id: int) -> bool:
-    """Whether the person had opted out until now."""
-    changed = tx.execute(
-        "UPDATE contacts SET opted_out_at = NULL WHERE id = ? AND opted_out_at IS NOT NULL", (contact_id,)
-    )
-    return changed.rowcount > 0
 
 
 def _apply_gate(tx: Transaction, conversation_id: int, message_id: int) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.lifecycle import open_conversation
 from convoq.conversations.outbox import add_outgoing
 from convoq.conversations.states import Outcome
+from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
 from convoq.conversations.threads import Thread, join_thread, take_token, upsert_contact
 from convoq.db.transaction import Transaction
 from convoq.jobs import NewJob, Payload, ProcessAiResponse, SendMessage, turn_job
@@ -17,14 +18,6 @@ from convoq.queue.base import EndedJob, Ending
 from convoq.text import last_line
 
 P = TypeVar("P", bound=Payload)
-
-
-class Stop(NamedTuple):
-    """Why parts must not go out any more, and what that makes of those that have not begun to."""
-
-    state: str  #: failed, cancelled
-    code: str
-    reason: str
 
 
 CANCELLED: Final = Stop("cancelled", "cancelled", "an operator has cancelled it")
@@ -144,60 +137,11 @@ def _record_unsent(tx: Transaction, thread_id: int, job: EndedJob, body: str, no
     return add_outgoing(tx, thread_id, conversation_id, "system", f"job:{job.id}", body, [body], now, wall_now)
 
 
-def conclude_waiting(
-    tx: Transaction, thread_id: int, outcome: Outcome, reason: str | None = None, ended_by: str | None = None
-) -> None:
-    """What waits in the thread gets no answer."""
-    tx.execute(
-        """UPDATE messages SET outcome = ?, reason = ?, ended_by = ?
-           WHERE thread_id = ? AND direction = 'in' AND outcome IS NULL""",
-        (outcome, reason, ended_by, thread_id),
-    )
-
-
-def forget_stopped(tx: Transaction, thread_id: int) -> None:
-    """No retry revives what was to be sent in the thread before."""
-    tx.execute(
-        "UPDATE outbox SET ended_by = NULL WHERE ended_by IS NOT NULL AND thread_id = ? AND state <> 'sent'",
-        (thread_id,),
-    )
-
-
-def stop_parts(
-    tx: Transaction, thread_id: int, stop: Stop, now: int, ended_by: str | None = None, *, message_id: int | None = None
-) -> int:
-    """Of the thread's parts (of one message) none is sent any more; how many were to be.
-
-    A part that is under way is revoked: looked up, and if it was not sent given up.
-    """
-    values = {
-        "state": stop.state, "code": stop.code, "reason": stop.reason, "now": now, "by": ended_by,
-        "thread": thread_id, "message": message_id,
-    }  # fmt: skip
-    stopped = tx.execute(STOP_READY, values).rowcount
-    return stopped + tx.execute(REVOKE_UNDER_WAY, values).rowcount
-
-
-TO_STOP = (
-    "thread_id = :thread AND state IN ('ready', 'sending', 'ambiguous') AND message_id = coalesce(:message, message_id)"
-)
-STOP_READY = f"""
-    UPDATE outbox SET state = :state, error_code = :code, error = :reason, settled_at = :now, ended_by = :by
-    WHERE {TO_STOP} AND state = 'ready'
-"""
 GIVE_UP_REVOKED = """
     UPDATE outbox SET state = 'failed', error_code = revoked, error = 'whether it was sent could not be found out',
         settled_at = :now, ended_by = iif(revoked = 'opted_out', NULL, :by)
     WHERE thread_id = :thread AND state IN ('ready', 'sending', 'ambiguous') AND revoked IS NOT NULL
 """
-# What a STOP has revoked stays so, whatever an operator cancels and retries since.
-REVOKE_UNDER_WAY = f"""
-    UPDATE outbox SET revoked = iif(revoked IS 'opted_out', revoked, :code),
-        ended_by = iif(revoked IS 'opted_out', NULL, :by)
-    WHERE {TO_STOP} AND state <> 'ready'
-"""
-
-
 def _discard(tx: Transaction, job_id: str) -> None:
     """What had failed with the job has been given up by an operator, and no retry can revive it any more."""
     tx.execute(

@@ -32,6 +32,13 @@ def join_thread(tx: Transaction, contact_id: int, channel: str, our_address: str
     return Thread(*found)
 
 
+def find_thread(tx: Transaction, channel: str, our_address: str, address: str) -> Thread | None:
+    """The person's thread with this address of ours, if there is one."""
+    lane = turn_key(channel, our_address, address)
+    found = tx.execute("SELECT id, lane FROM threads WHERE lane = ?", (lane,)).fetchone()
+    return None if found is None else Thread(*found)
+
+
 def take_token(tx: Transaction, thread_id: int) -> str:
     """A new one: whatever holds the one before may not write any more."""
     token = secrets.token_hex(8)

@@ -13,11 +13,12 @@ from typing import Final, NamedTuple, cast
 
 from convoq.clock import Clock
 from convoq.conversations import rows
+from convoq.conversations.lifecycle import touch
 from convoq.conversations.outbox import add_outgoing, send_first
 from convoq.conversations.records import Answer, Message, ModelUsage, OutboxRow, Turn
 from convoq.conversations.rules import OUTCOME_OF, may_send
-from convoq.conversations.settling import conclude_waiting
 from convoq.conversations.states import Outcome
+from convoq.conversations.stopping import conclude_waiting
 from convoq.conversations.threads import require_token, take_token
 from convoq.db import Database
 from convoq.db.transaction import Transaction
@@ -266,6 +267,7 @@ def _commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int
         tx, turn.thread_id, conversation_id, "ai", f"turn:{conversation_id}:{turn.through}",
         answer.text, answer.parts, now, wall_now,
     )  # fmt: skip
+    touch(tx, conversation_id, now)
     tx.executemany(
         "UPDATE messages SET outcome = ?, reason = NULL, answered_by = ? WHERE id = ?",
         [(Outcome.ANSWERED, message_id, message.id) for message in turn.shown],

@@ -87,10 +87,10 @@ class Delivery:
             "send.failed", conversation_id=row.conversation_id, failure=error.failure, code=error.code, error=str(error)
         )
         match error.failure:
-            case Failure.PERMANENT | Failure.OPTED_OUT:
+            case Failure.PERMANENT:
                 await self._outbox.mark_failed(row, token, because=str(error), code=error.code)
-                if error.failure is Failure.OPTED_OUT:
-                    await self._outbox.opt_out(row.thread_id)
+            case Failure.OPTED_OUT:
+                await self._outbox.mark_opted_out(row, because=str(error), code=error.code)
             case Failure.AMBIGUOUS:
                 await self._outbox.mark_ambiguous(row, token, because=str(error))
                 raise self._later(row, f"unknown whether it was sent: {error}", at_least=self._reconcile_after)

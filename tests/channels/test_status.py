@@ -38,6 +38,14 @@ def test_an_unknown_status_is_kept() -> None:
     assert (status.status, status.rank, status.failed) == ("teleported", 0, False)
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "opted_out"),
+    [("undelivered", "21610", True), ("failed", "21610", True), ("failed", "30008", False), ("sent", "21610", False)],
+)
+def test_a_failure_because_of_an_opt_out_is_told_apart(status: str, code: str, opted_out: bool) -> None:
+    assert parse(status, ErrorCode=code).opted_out is opted_out
+
+
 @pytest.mark.parametrize("code", ["", "0", " "])
 def test_no_error_is_none(code: str) -> None:
     assert parse("sent", ErrorCode=code).error_code is None

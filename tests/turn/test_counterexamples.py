@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from convoq.conversations import rows, settling, turns
+from convoq.conversations import rows, settling, stopping, turns
 from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.states import Outcome
 from convoq.db.transaction import Transaction
@@ -225,7 +225,7 @@ def answers_all_that_waits(patch: pytest.MonkeyPatch) -> None:
 
     def all_of_them(tx: Transaction, turn: Turn, *args: Any) -> OutboxRow:
         row = commit(tx, turn, *args)
-        settling.conclude_waiting(tx, turn.thread_id, Outcome.ANSWERED)
+        stopping.conclude_waiting(tx, turn.thread_id, Outcome.ANSWERED)
         return row
 
     patch.setattr(turns, "_commit", all_of_them)
@@ -240,10 +240,6 @@ def goes_on_without_what_pends(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rows, "pends", lambda *_: False)
 
 
-def nothing_of_it_is_recorded(tx: Transaction, thread_id: int, *_: object) -> int:
-    return -1
-
-
 Scenario = Callable[[House], Awaitable[None]]
 Mutation = Callable[[pytest.MonkeyPatch], object]
 MUTANTS: dict[str, tuple[Scenario, Mutation]] = {
@@ -252,7 +248,7 @@ MUTANTS: dict[str, tuple[Scenario, Mutation]] = {
     "M3": (m3_a_token_that_a_power_cut_took_back_is_not_given_out_again, counts_tokens),
     "M4": (
         m4_what_is_under_way_at_a_stop_is_not_sent_after_a_start,
-        lambda patch: patch.setattr(settling, "REVOKE_UNDER_WAY", "UPDATE outbox SET revoked = NULL WHERE :code = 0"),
+        lambda patch: patch.setattr(stopping, "REVOKE_UNDER_WAY", "UPDATE outbox SET revoked = NULL WHERE :code = 0"),
     ),
     "M5": (m5_recording_and_waking_are_one, enqueues_before_it_records),
     "M6": (
@@ -273,7 +269,7 @@ MUTANTS: dict[str, tuple[Scenario, Mutation]] = {
     "M9": (m9_answered_is_what_was_shown, answers_all_that_waits),
     "M10": (
         m10_a_late_worker_sends_nothing_of_a_cancelled_message,
-        lambda patch: patch.setattr(settling, "_record_unsent", nothing_of_it_is_recorded),
+        lambda patch: patch.setattr(settling, "_record_unsent", lambda *_: None),
     ),
     "M11": (
         m11_what_pends_goes_out_before_the_next_reply,

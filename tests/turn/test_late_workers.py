@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from convoq.conversations import outbox, rows, settling, turns
+from convoq.conversations import outbox, rows, settling, stopping, turns
 from convoq.conversations.records import OutboxRow
 from convoq.db import Database
 from convoq.db.transaction import Transaction
@@ -253,7 +253,7 @@ MUTANTS: dict[str, tuple[Scenario, Callable[[pytest.MonkeyPatch], object], str]]
     ),
     "M4 STOP revokes nothing that is under way": (
         m4_a_part_under_way_at_a_stop_is_not_sent_after_a_start,
-        lambda patch: patch.setattr(settling, "REVOKE_UNDER_WAY", "UPDATE outbox SET revoked = NULL WHERE :code = 0"),
+        lambda patch: patch.setattr(stopping, "REVOKE_UNDER_WAY", "UPDATE outbox SET revoked = NULL WHERE :code = 0"),
         "'re: a' not in ['re: a', 're: START']",
     ),
     "M5 enqueued before it is recorded": (
@@ -288,7 +288,7 @@ MUTANTS: dict[str, tuple[Scenario, Callable[[pytest.MonkeyPatch], object], str]]
     ),
     "M10 a cancelled message has no row": (
         m10_a_late_worker_sends_nothing_of_a_cancelled_message,
-        lambda patch: patch.setattr(settling, "_record_unsent", lambda *_: -1),
+        lambda patch: patch.setattr(settling, "_record_unsent", lambda *_: None),
         "['your table is ready'] == []",
     ),
     "M11 a turn goes on beside what pends": (

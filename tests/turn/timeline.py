@@ -10,8 +10,8 @@ from typing import Any
 
 from convoq.ai.base import ReplyContext
 from convoq.conversations.repair import Repair
-from convoq.conversations.settling import Stop, conclude_waiting, stop_parts
 from convoq.conversations.states import Outcome
+from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
 from convoq.conversations.threads import take_token
 from convoq.db.transaction import Transaction
 from convoq.errors import RetryLater, Unrecoverable
@@ -72,7 +72,7 @@ class Timeline:
             (9, self.write), (1, self.redeliver), (1, self.stop), (1, self.start), (20, self.take), (80, self.go),
             (3, self.kill), (6, self.stall), (5, self.wait), (1, self.take_over), (1, self.hand_back), (3, self.cancel),
             (2, self.retry), (1, self.discard), (3, self.notify), (1, self.lose_jobs), (1, self.repair),
-            (4, self.fault),
+            (4, self.fault), (1, self.block), (1, self.unblock),
         ]  # fmt: skip
         [(_, act)] = self.chance.choices(acts, [weight for weight, _ in acts])
         await act()
@@ -172,6 +172,15 @@ class Timeline:
             await self.house.database.write(hand_back, thread, row["lane"], self.house.engine.joined)
         self.seen("hand back")
 
+    async def block(self) -> None:
+        self.causes.add("blocked")
+        await self.house.database.write(block, self.person, self.house.clock.now())
+        self.seen("block")
+
+    async def unblock(self) -> None:
+        await self.house.database.write(block, self.person, None)
+        self.seen("unblock")
+
     async def notify(self) -> None:
         self.written += 1
         await self.house.send(f"n{self.written}", to=self.person)
@@ -185,7 +194,7 @@ class Timeline:
                 self.watch.cancelled |= {f"job:{job_id}"}
                 self.seen(f"cancel {kind}")
                 if kind == "process_ai_response":
-                    self.watch.check_settled(thread, before)
+                    self.watch.check_settled(thread, before, authors=("ai",))
 
     async def retry(self) -> None:
         for job_id, _, _ in (await self.jobs("dead", "cancelled"))[:1]:
@@ -287,6 +296,11 @@ def hand_back(tx: Transaction, thread: int, lane: str, queue: Joined) -> None:
     )
     if revived.rowcount:
         queue.enqueue(tx, turn_job(thread, lane))
+
+
+def block(tx: Transaction, address: str, at: int | None) -> None:
+    """From here on nothing may be said to the person; None: something may again."""
+    tx.execute("UPDATE contacts SET blocked_at = ? WHERE address = ?", (at, address))
 
 
 def lose_jobs(tx: Transaction, lane: str) -> None:

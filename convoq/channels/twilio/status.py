@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from convoq.channels.base import DeliveryStatus
+from convoq.channels.base import DeliveryStatus, Failure
+from convoq.channels.twilio.errors import meaning
 from convoq.errors import Unrecoverable
 
 # Callbacks overtake each other. What ended a message ranks above everything, so nothing later overrides it.
@@ -38,11 +39,13 @@ def parse_status(form: Sequence[tuple[str, str]], reference: str | None) -> Deli
     if not _WORD.fullmatch(status):
         raise Unrecoverable("the form is not a delivery status: MessageStatus is missing or not a word")
     code = fields.get("ErrorCode", "").strip()
+    failed, known = status in _FAILED, meaning(code)
     return DeliveryStatus(
         provider_id=provider_id,
         status=status,
         rank=RANKS.get(status, UNKNOWN),
-        failed=status in _FAILED,
+        failed=failed,
         error_code=code if code not in {"", "0"} else None,
+        opted_out=failed and known is not None and known.failure is Failure.OPTED_OUT,
         reference=reference or None,
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from aiohttp import web
 
 from convoq.loopback.faults import refused, slow, too_many
 from convoq.queue.base import JobState
-from tests.handlers.house import ANA_SMS, OUR_SMS, House
+from tests.handlers.house import ANA, ANA_SMS, OUR_SMS, OURS, House
+from tests.turn.stepping import stepping
+
+ELSEWHERE = "whatsapp:+15550008888"
 
 
 async def test_too_many_requests_is_sent_once_later(house: House) -> None:
@@ -79,6 +83,67 @@ async def test_nothing_more_is_sent_after_an_opt_out_that_twilio_told_us(house: 
     await house.hear("and?", sender=ANA_SMS, to=OUR_SMS)
     await house.settle()
     assert house.twilio.requests == 1
+
+
+async def opted_out_as_by(house: House, how: str) -> None:
+    """In the first of two threads, while a reply waits in the other; `how`: with what the opt-out comes."""
+    house.twilio.fail_next(too_many("3600"))
+    await house.hear("two", to=ELSEWHERE)
+    await house.step()
+    if how == "send":
+        house.twilio.fail_next(refused(21610))
+    await house.hear("one")
+    await house.step()
+    await house.hear_at_once("three", to=ELSEWHERE)
+    if how == "STOP":
+        await house.hear_at_once("STOP")
+    if how == "status":
+        [(sid, reference)] = await house.rows("SELECT provider_id, reference FROM outbox WHERE state = 'sent'")
+        await house.report(sid, "undelivered", reference=reference, code=21610)
+        await house.step()
+
+
+@pytest.mark.parametrize("how", ["STOP", "send", "status"])
+async def test_an_opt_out_ends_at_once_what_waits_and_pends_in_all_of_the_persons_threads(
+    house: House, how: str
+) -> None:
+    await opted_out_as_by(house, how)
+    assert await house.rows("SELECT state, error_code FROM outbox WHERE body = 're: two'") == [("failed", "opted_out")]
+    assert ("three", "opted_out") in await house.outcomes()
+    assert await house.rows(
+        "SELECT c.status, c.closed_reason FROM conversations AS c JOIN threads AS t ON t.id = c.thread_id"
+        " WHERE t.our_address = ?", OURS,
+    ) == [("closed", "opted_out")]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["STOP", "send", "status"])
+async def test_nothing_of_before_an_opt_out_goes_out_after_a_start(house: House, how: str) -> None:
+    await opted_out_as_by(house, how)
+    await house.hear_at_once("START")
+    await house.settle()
+    assert house.sent[how != "send" :] == ["re: START"]
+
+
+async def test_an_opt_out_that_a_fenced_turn_is_told_holds(house: House) -> None:
+    house.twilio.fail_next(refused(21610))
+    await house.hear_at_once("one")
+    async with stepping(house) as steps:
+        worker = await steps.claim()
+        await worker.until("send")
+        await house.change("UPDATE threads SET token = 'of another turn'")
+        await worker.finish()
+    assert await house.rows("SELECT count(*) FROM contacts WHERE opted_out_at IS NOT NULL") == [(1,)]
+    assert await house.rows("SELECT state, error_code FROM outbox") == [("failed", "21610")]
+
+
+async def test_a_status_that_is_reported_again_opts_nobody_out_again(house: House) -> None:
+    await opted_out_as_by(house, "status")
+    await house.hear_at_once("START")
+    await house.settle()
+    [(sid,)] = await house.rows("SELECT provider_id FROM outbox WHERE delivery = 'undelivered'")
+    await house.report(sid, "undelivered", code=21610)
+    await house.step()
+    assert await house.rows("SELECT opted_out_at FROM contacts WHERE address = ?", ANA) == [(None,)]
 
 
 async def test_a_refused_account_holds_everything_without_costing_attempts(house: House) -> None:

@@ -1,0 +1,42 @@
+"""Whether a person wants to hear from us, said by STOP and START, or by what the channel reports."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from convoq.conversations.lifecycle import move
+from convoq.conversations.states import CloseReason, Outcome, Status
+from convoq.conversations.stopping import Stop, conclude_waiting, forget_stopped, stop_parts
+from convoq.conversations.threads import Thread
+from convoq.db.transaction import Transaction
+
+OPTED_OUT: Final = Stop("failed", "opted_out", "the person has opted out")
+
+
+def opt_out(tx: Transaction, thread_id: int, now: int, *, why: str) -> list[Thread]:
+    """Nothing that has not left yet goes out any more, also not after a START, in none of the person's threads.
+
+    Returns those threads. The conversation in which the person said so is over.
+    """
+    (contact_id,) = tx.execute("SELECT contact_id FROM threads WHERE id = ?", (thread_id,)).fetchone()
+    tx.execute("UPDATE contacts SET opted_out_at = coalesce(opted_out_at, ?) WHERE id = ?", (now, contact_id))
+    found = tx.execute("SELECT id FROM conversations WHERE thread_id = ? AND status <> 'closed'", (thread_id,))
+    for (conversation_id,) in found.fetchall():
+        move(tx, conversation_id, Status.CLOSED, who="contact", why=why, now=now, reason=CloseReason.OPTED_OUT)
+    threads = [
+        Thread(*row)
+        for row in tx.execute("SELECT id, lane FROM threads WHERE contact_id = ?", (contact_id,)).fetchall()
+    ]
+    for thread in threads:
+        conclude_waiting(tx, thread.id, Outcome.OPTED_OUT)
+        stop_parts(tx, thread.id, OPTED_OUT, now)
+        forget_stopped(tx, thread.id)
+    return threads
+
+
+def opt_in(tx: Transaction, contact_id: int) -> bool:
+    """Whether the person had opted out until now."""
+    changed = tx.execute(
+        "UPDATE contacts SET opted_out_at = NULL WHERE id = ? AND opted_out_at IS NOT NULL", (contact_id,)
+    )
+    return changed.rowcount > 0
