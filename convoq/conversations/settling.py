@@ -11,7 +11,7 @@ from convoq.conversations.lifecycle import open_conversation
 from convoq.conversations.outbox import add_outgoing
 from convoq.conversations.states import Outcome
 from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
-from convoq.conversations.threads import Thread, join_thread, take_token, upsert_contact
+from convoq.conversations.threads import Thread, find_thread, join_thread, take_token, upsert_contact
 from convoq.db.transaction import Transaction
 from convoq.jobs import NewJob, Payload, ProcessAiResponse, SendMessage, turn_job
 from convoq.queue.base import EndedJob, Ending
@@ -22,6 +22,7 @@ P = TypeVar("P", bound=Payload)
 
 CANCELLED: Final = Stop("cancelled", "cancelled", "an operator has cancelled it")
 BURIED: Final = Stop("failed", "buried", "its job is in the dead letters")
+GIVEN_UP: Final = (Ending.CANCELLED, Ending.DISCARDED)
 
 
 class Settling:
@@ -54,7 +55,11 @@ class Settling:
 
 
 def settle_turn(tx: Transaction, ending: Ending, job: EndedJob, now: int) -> Thread | None:
-    """All that waits and pends in the job's thread: turns say only where to look."""
+    """All that waits and all replies that pend in the job's thread: turns say only where to look.
+
+    A message of ours belongs to the job that sends it, and ends with that alone; a turn that is buried because it could
+    not deliver one takes it along, though, or each burial would bring the next.
+    """
     thread = _thread_of(tx, job)
     if thread is None:
         return None
@@ -65,7 +70,7 @@ def settle_turn(tx: Transaction, ending: Ending, job: EndedJob, now: int) -> Thr
         case Ending.CANCELLED:
             take_token(tx, thread.id)
             conclude_waiting(tx, thread.id, Outcome.CANCELLED, CANCELLED.reason, job.id)
-            stop_parts(tx, thread.id, CANCELLED, now, job.id)
+            stop_parts(tx, thread.id, CANCELLED, now, job.id, author="ai")
         case Ending.DISCARDED:
             _discard(tx, job.id)
         case Ending.RETRIED:
@@ -103,38 +108,52 @@ def _bury_turn(tx: Transaction, thread_id: int, job: EndedJob, now: int) -> None
 
 
 def settle_message(tx: Transaction, ending: Ending, job: EndedJob, now: int, wall_now: int) -> Thread | None:
-    """The message that the job was to send."""
+    """The message that the job was to send.
+
+    Where it ends before the message was written down, its dead letter says what was not sent, and why. What an operator
+    cancels or discards is written down as cancelled: a late worker finds it known and sends nothing, and with the job
+    gone nothing else would tell of it.
+    """
     payload = _payload(SendMessage, job)
     if payload is None:
         return None
-    contact_id = upsert_contact(tx, payload.channel, payload.address, None, now)
-    thread = join_thread(tx, contact_id, payload.channel, payload.our_address, payload.address)
+    thread = find_thread(tx, payload.channel, payload.our_address, payload.address)
     found = tx.execute("SELECT id FROM messages WHERE source = ?", (f"job:{job.id}",)).fetchone()
+    if found is None or thread is None:
+        return _record_unsent(tx, thread, payload, job, now, wall_now) if ending in GIVEN_UP else thread
     match ending:
-        case Ending.BURIED if found is not None:
+        case Ending.BURIED:
             stop_parts(tx, thread.id, BURIED, now, job.id, message_id=found[0])
         case Ending.CANCELLED:
-            if found is not None:
-                take_token(tx, thread.id)
-            # Its row first: a worker whose claim was lost finds it known, and sends nothing.
-            message_id = (
-                found[0] if found is not None else _record_unsent(tx, thread.id, job, payload.body, now, wall_now)
-            )
-            stop_parts(tx, thread.id, CANCELLED, now, job.id, message_id=message_id)
-            # What had ended with a turn of the thread is from here on this job's: the turn's retry leaves it alone.
-            tx.execute(
-                "UPDATE outbox SET ended_by = ? WHERE message_id = ? AND ended_by IS NOT NULL", (job.id, message_id)
-            )
+            take_token(tx, thread.id)
+            _cancel_message(tx, thread.id, found[0], job, now)
         case Ending.DISCARDED:
             _discard(tx, job.id)
-        case Ending.RETRIED if found is not None:
+        case Ending.RETRIED:
             _revive_message(tx, found[0], job.id)
     return thread
 
 
-def _record_unsent(tx: Transaction, thread_id: int, job: EndedJob, body: str, now: int, wall_now: int) -> int:
-    conversation_id = open_conversation(tx, thread_id, now, now, who="system")
-    return add_outgoing(tx, thread_id, conversation_id, "system", f"job:{job.id}", body, [body], now, wall_now)
+def _record_unsent(
+    tx: Transaction, thread: Thread | None, payload: SendMessage, job: EndedJob, now: int, wall_now: int
+) -> Thread:
+    """In the thread's newest conversation, whatever has become of that: nothing is said, so none is opened or moved."""
+    if thread is None:
+        contact_id = upsert_contact(tx, payload.channel, payload.address, None, now)
+        thread = join_thread(tx, contact_id, payload.channel, payload.our_address, payload.address)
+    newest = "SELECT id FROM conversations WHERE thread_id = ? ORDER BY id DESC LIMIT 1"
+    found = tx.execute(newest, (thread.id,)).fetchone()
+    conversation_id = found[0] if found else open_conversation(tx, thread.id, now, now, who="system")
+    body = payload.body
+    message_id = add_outgoing(tx, thread.id, conversation_id, "system", f"job:{job.id}", body, [body], now, wall_now)
+    _cancel_message(tx, thread.id, message_id, job, now)
+    return thread
+
+
+def _cancel_message(tx: Transaction, thread_id: int, message_id: int, job: EndedJob, now: int) -> None:
+    stop_parts(tx, thread_id, CANCELLED, now, job.id, message_id=message_id)
+    # What had ended with a turn of the thread is from here on this job's: the turn's retry leaves it alone.
+    tx.execute("UPDATE outbox SET ended_by = ? WHERE message_id = ? AND ended_by IS NOT NULL", (job.id, message_id))
 
 
 GIVE_UP_REVOKED = """
@@ -142,6 +161,8 @@ GIVE_UP_REVOKED = """
         settled_at = :now, ended_by = iif(revoked = 'opted_out', NULL, :by)
     WHERE thread_id = :thread AND state IN ('ready', 'sending', 'ambiguous') AND revoked IS NOT NULL
 """
+
+
 def _discard(tx: Transaction, job_id: str) -> None:
     """What had failed with the job has been given up by an operator, and no retry can revive it any more."""
     tx.execute(

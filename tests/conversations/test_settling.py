@@ -10,7 +10,8 @@ from convoq.errors import Snooze, Unrecoverable
 from convoq.loopback.faults import reset, too_many
 from convoq.monitoring.audit import examine
 from convoq.queue.base import JobFilter
-from tests.handlers.house import ANA, House
+from tests.handlers.house import ANA, BEN, House
+from tests.turn.stepping import stepping
 
 
 @pytest.fixture
@@ -166,3 +167,125 @@ async def test_a_part_that_can_never_be_looked_up_is_given_up_with_the_second_de
     await met.settle()
     assert await met.outbox_states() == ["sent", "failed"]
     assert len(await met.dead()) == 2
+
+
+# --- A message of ours whose job ends before it was written down
+
+
+@pytest.fixture
+async def unheard(met: House) -> AsyncIterator[House]:
+    """Ben has never written, and all of Ana's conversations are over."""
+    await met.hear("STOP")
+    await met.hear("START")
+    await met.settle()
+    met.clock.advance(10 * 86_400)
+    await met.upkeep("process_expired")
+    yield met
+    assert await met.database.read(examine) == []
+
+
+async def people_and_conversations(house: House) -> list[tuple[object, ...]]:
+    return [
+        *await house.rows("SELECT * FROM contacts"), *await house.rows("SELECT * FROM conversations"),
+        *await house.rows("SELECT * FROM transitions"),
+    ]  # fmt: skip
+
+
+async def buried(house: House, job_id: str) -> None:
+    """Each of its starts has killed its worker."""
+    await house.change("UPDATE jobs SET attempt = max_attempts WHERE id = ?", job_id)
+    await house.step()
+    assert [dead.id for dead in await house.dead()] == [job_id]
+
+
+@pytest.mark.parametrize("who", [ANA, BEN])
+async def test_a_message_of_ours_that_is_buried_unwritten_is_its_dead_letter_alone(unheard: House, who: str) -> None:
+    before = await people_and_conversations(unheard)
+    await buried(unheard, await unheard.send("your table is ready", to=who))
+    assert await people_and_conversations(unheard) == before
+
+
+@pytest.mark.parametrize("who", [ANA, BEN])
+async def test_a_message_of_ours_that_is_retried_unwritten_is_written_by_its_job_alone(
+    unheard: House, who: str
+) -> None:
+    job_id = await unheard.send("your table is ready", to=who)
+    await buried(unheard, job_id)
+    before = await people_and_conversations(unheard)
+    assert await unheard.engine.retry_dead(this(job_id)) == 1
+    assert await people_and_conversations(unheard) == before
+
+
+@pytest.mark.parametrize("discarded", [False, True], ids=["cancelled", "discarded"])
+async def test_a_message_of_ours_that_an_operator_ends_unwritten_is_on_record_as_cancelled(
+    unheard: House, discarded: bool
+) -> None:
+    job_id = await unheard.send("your table is ready", to=BEN)
+    if discarded:
+        await buried(unheard, job_id)
+        assert await unheard.engine.discard(this(job_id)) == 1
+    else:
+        assert await unheard.engine.cancel(this(job_id)) == 1
+    [recorded] = await unheard.rows(
+        """SELECT m.source, m.body, o.state, o.error FROM messages AS m JOIN outbox AS o ON o.message_id = m.id
+           JOIN threads AS t ON t.id = m.thread_id JOIN contacts AS c ON c.id = t.contact_id WHERE c.address = ?""",
+        BEN,
+    )
+    assert recorded == (f"job:{job_id}", "your table is ready", "cancelled", "an operator has cancelled it")
+
+
+async def test_what_an_operator_ends_unwritten_opens_no_conversation_where_there_was_one(unheard: House) -> None:
+    before = await people_and_conversations(unheard)
+    await unheard.engine.cancel(this(await unheard.send("your table is ready")))
+    assert await people_and_conversations(unheard) == before
+
+
+async def test_a_late_worker_does_not_send_what_was_discarded(met: House) -> None:
+    job_id = await met.send("your table is ready")
+    async with stepping(met) as steps:
+        late = await steps.claim()
+        late.stalled = True
+        await met.change("UPDATE jobs SET attempt = max_attempts WHERE id = ?", job_id)
+        await steps.recover(late)
+        await met.step()
+        assert await met.engine.discard(this(job_id)) == 1
+        await late.finish()
+    await met.settle()
+    assert met.sent == ["re: hello"]
+
+
+# --- A turn and a message of ours in one thread
+
+
+async def test_a_cancelled_turn_takes_no_message_of_ours_with_it(met: House) -> None:
+    met.twilio.fail_next(too_many("60"))
+    job_id = await met.send("your table is ready")
+    await met.step()
+    await met.hear_at_once("never mind")
+    assert await met.engine.cancel(this((await met.turn_job()).id)) == 1
+    assert (await met.job(job_id)).reason is not None  # it waits as it did
+    await met.settle()
+    assert met.sent == ["re: hello", "your table is ready"]
+    assert ("never mind", "cancelled") in await met.outcomes()
+
+
+async def test_a_message_of_ours_whose_send_is_unknown_is_looked_up_after_a_cancelled_turn(met: House) -> None:
+    met.twilio.fail_next(reset(accepted=False))
+    await met.send("your table is ready")
+    await met.step()
+    await met.hear_at_once("never mind")
+    await met.engine.cancel(this((await met.turn_job()).id))
+    await met.settle()
+    assert met.sent == ["re: hello", "your table is ready"]
+
+
+async def test_a_message_of_ours_under_way_goes_on_after_a_cancelled_turn(met: House) -> None:
+    await met.send("word " * 600)
+    async with stepping(met) as steps:
+        worker = await steps.claim()
+        await worker.until("send")
+        await met.hear_at_once("never mind")
+        await met.engine.cancel(this((await met.turn_job()).id))
+        await worker.finish()
+        await met.settle()
+    assert "".join(met.sent) == "re: hello" + "word " * 600
