@@ -28,6 +28,8 @@ OUTBOX = """
 """
 # In the words of their indexes.
 WAITS = "m.direction = 'in' AND m.outcome IS NULL"
+SHOWN = """m.direction = 'out'
+    OR (m.outcome <> 'failed' AND m.outcome <> 'cancelled' AND m.outcome <> 'opted_out' AND m.outcome <> 'blocked')"""
 PENDS = "o.state IN ('ready', 'sending', 'ambiguous')"
 
 
@@ -73,11 +75,15 @@ def is_unsettled(tx: Transaction, thread_id: int) -> bool:
 
 
 def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: int) -> list[Message]:
-    """The newest `limit` messages of ours, those that got an answer, and up to one those that got none on purpose."""
+    """The newest `limit` messages of ours, those that got an answer, and up to one those that got none on purpose.
+
+    Not what was written while nothing might be said to the person, and no notice of ours that never went out.
+    """
     found = tx.execute(
-        f"""{MESSAGE} WHERE m.conversation_id = ?
-            AND (m.direction = 'out' OR m.outcome = 'answered'
-                 OR (m.id <= ? AND m.outcome NOT IN ('failed', 'cancelled', 'opted_out')))
+        f"""{MESSAGE} WHERE m.conversation_id = ? AND ({SHOWN})
+            AND (m.id <= ? OR m.direction = 'out' OR m.outcome = 'answered')
+            AND (m.direction = 'in' OR m.author = 'ai' OR EXISTS (SELECT 1 FROM outbox AS o WHERE o.message_id = m.id
+                                                                  AND o.state <> 'failed' AND o.state <> 'cancelled'))
             ORDER BY m.id DESC LIMIT ?""",
         (conversation_id, through, limit),
     ).fetchall()

@@ -84,6 +84,18 @@ async def test_a_reply_that_may_not_be_given_any_more_is_not_committed(
     assert await house.outcomes() == [("hello", outcome)]
 
 
+async def test_what_was_written_while_blocked_is_not_answered_later(house: House) -> None:
+    await house.hear("hello")
+    await house.settle()
+    await house.change("UPDATE contacts SET blocked_at = 1")
+    await house.hear("buy this")
+    await house.settle()
+    await house.change("UPDATE contacts SET blocked_at = NULL")
+    await house.hear("are you open?")
+    await house.settle()
+    assert house.sent == ["re: hello", "re: are you open?"]
+
+
 async def test_an_answer_that_waited_for_a_day_is_stale(house: House) -> None:
     house.twilio.fail_next(too_many("1"))
     await house.hear("hello", sender=ANA_SMS, to=OUR_SMS)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from convoq.jobs import SendMessage
-from convoq.loopback.faults import reset, too_many
+from convoq.loopback.faults import refused, reset, too_many
+from convoq.queue.base import JobFilter
 from tests.handlers.house import ANA, BEN, OURS, House
 
 
@@ -111,6 +112,19 @@ async def test_the_ai_sees_what_we_wrote(house: House) -> None:
     await house.hear("thanks")
     await house.settle()
     assert ("system", "your table is booked") in [(line.author, line.text) for line in house.responder.asked[1].lines]
+
+
+@pytest.mark.parametrize("cancelled", [True, False], ids=["cancelled", "refused"])
+async def test_the_ai_sees_nothing_of_ours_that_never_went_out(house: House, cancelled: bool) -> None:
+    await house.hear("hello")
+    await house.settle()
+    house.twilio.fail_next(too_many("3600") if cancelled else refused(63003))
+    job_id = await house.send("your table is gone")
+    await house.step()
+    await house.engine.cancel(JobFilter(ids=(job_id,)))
+    await house.hear("see you later")
+    await house.settle()
+    assert [line.text for line in house.responder.asked[1].lines] == ["hello", "re: hello", "see you later"]
 
 
 async def test_an_unknown_outcome_of_one_person_holds_up_nobody_else(house: House) -> None:
