@@ -17,7 +17,7 @@ from convoq.settings import ConversationSettings
 from tests.clock import ManualClock
 from tests.handlers.house import House, open_house, waiting
 from tests.turn.stepping import SteppedWorker, Steps, stepping
-from tests.turn.timeline import hand_back, take_over
+from tests.turn.timeline import block, hand_back, take_over
 
 MOST_STEPS = 40  # of one turn
 TYPING = ConversationSettings(quiet_window=3, max_wait=20)
@@ -76,6 +76,10 @@ async def someone_takes_over(house: House, who: str) -> None:
     await house.database.write(take_over, await thread_of(house, who), house.clock.now())
 
 
+async def someone_blocks(house: House, who: str) -> None:
+    await house.database.write(block, who, house.clock.now())
+
+
 async def cancel(house: House, who: str) -> None:
     """A running turn can be cancelled only when its lease is over."""
     house.clock.advance(house.queue.lease + 1)
@@ -90,7 +94,7 @@ async def thread_of(house: House, who: str) -> int:
     return int(thread)
 
 
-@pytest.mark.parametrize("ending", [stop, someone_takes_over, cancel])
+@pytest.mark.parametrize("ending", [stop, someone_takes_over, someone_blocks, cancel])
 async def test_nothing_that_had_not_left_goes_out_after_it(
     house: House, ending: Callable[[House, str], Awaitable[None]]
 ) -> None:

@@ -22,6 +22,7 @@ from convoq.queue.base import Claim, JobFilter, JobState
 from convoq.settings import ConversationSettings
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, House, open_house, waiting
+from tests.turn.timeline import block
 
 SEEDS = 60
 STEPS = 60
@@ -29,10 +30,10 @@ LEASE = 61.0
 TIMING = ConversationSettings(quiet_window=1, max_wait=6)
 
 
-# What became of each message, and whether a STOP kept its reply back.
+# What became of each message, and whether a STOP or a block kept its reply back.
 BECAME = """
     SELECT m.body, m.outcome, EXISTS (SELECT 1 FROM outbox AS o WHERE o.message_id = m.answered_by
-                                      AND o.state = 'failed' AND o.error_code = 'opted_out')
+                                      AND o.state = 'failed' AND o.error_code IN ('opted_out', 'blocked'))
     FROM messages AS m WHERE m.direction = 'in'
 """
 
@@ -116,7 +117,7 @@ class Timeline:
 
     async def step(self) -> None:
         house = self.house
-        match self.chance.randrange(9):
+        match self.chance.randrange(10):
             case 0 | 1 | 2:
                 await self.write()
             case 3 | 4 | 5:
@@ -125,14 +126,19 @@ class Timeline:
                 await self.go_on()
             case 7:
                 house.twilio.fail_next(self.chance.choice([reset(accepted=True), reset(accepted=False), too_many("1")]))
+            case 8:
+                person, at = self.chance.choice([(ANA, house.clock.now()), (ANA, None), (BEN, None)])
+                self.told.append(f"{person[-1]} is {'blocked' if at else 'not blocked'}")
+                await house.database.write(block, person, at)
             case _:
                 house.clock.advance(self.chance.choice([0.1, 1.5, 7, LEASE]))
 
     async def end(self) -> None:
-        """Nobody disturbs any more; whoever opted out comes back; the workers that stopped stay dead."""
+        """Nothing disturbs any more; who opted out or was blocked comes back; the workers that stopped stay dead."""
         self.calm = True
         self.house.twilio._next_faults.clear()
         for person in (ANA, BEN):
+            await self.house.database.write(block, person, None)
             await self.house.hear("START", sender=person)
         for _ in range(4):
             self.house.clock.advance(LEASE)
