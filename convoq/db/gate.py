@@ -7,11 +7,17 @@ import os
 from pathlib import Path
 from threading import Event, Lock, Thread
 from types import TracebackType
+from typing import Final
 
 from convoq.db.descriptors import close_private, duplicate_private, open_private
 from convoq.db.files import FileId, uncreated
 from convoq.db.locks import LockTable, describe_process
+from convoq.db.long_waits import LongWaits
 from convoq.errors import DatabaseUnavailable
+from convoq.logs import log
+
+#: What is done about a process that holds the gate; only a stopped one does not let go by itself.
+END_HOLDER: Final = "this process waits on; a stopped holder must go on (kill -CONT) or be ended"
 
 
 class Gate:
@@ -23,14 +29,15 @@ class Gate:
     -wal or -shm file would drop SQLite's own locks in this process. The kernel frees it when its holder dies, whatever
     children that had.
 
-    With a `timeout` (seconds), entering raises DatabaseUnavailable that names the holder once it is over. One thread
-    at a time may use a gate.
+    With a `timeout` (seconds), entering raises DatabaseUnavailable that names the holder once it is over; without one
+    it waits on, and the log names the holder. One thread at a time may use a gate.
     """
 
     def __init__(self, path: Path, *, timeout: float | None = None) -> None:
         self.path = path
         self._timeout = timeout
         self._turn: _Turn | None = None
+        self._long_waits = LongWaits(self._say_held, self._say_free)
         try:
             self._descriptor = open_private(path, os.O_RDWR)
         except OSError as error:
@@ -39,10 +46,13 @@ class Gate:
         self.file = FileId.of(os.fstat(self._descriptor))
 
     def __enter__(self) -> None:
-        if self._timeout is None:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        elif not self._is_free():
+        if self._is_free():
+            return
+        if self._timeout is not None:
             self._wait(self._timeout)
+            return
+        with self._long_waits:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -68,14 +78,24 @@ class Gate:
             self._turn = _Turn(self._descriptor)
         if not self._turn.wait(timeout):
             raise DatabaseUnavailable(
-                f"{self.path}: {self._holder()} has held the write gate for {timeout:g} s: "
+                f"{self.path}: {self._holder() or 'another process'} has held the write gate for {timeout:g} s: "
                 "let it go on, or end it, then try again"
             )
         self._turn = None
 
-    def _holder(self) -> str:
+    def _holder(self) -> str | None:
+        """None: this process, at another gate of its own, or one that the kernel does not show."""
         pids = [pid for pid in LockTable().holders(os.fstat(self._descriptor)) if pid != os.getpid()]
-        return describe_process(pids[0]) if pids else "another process"
+        return describe_process(pids[0]) if pids else None
+
+    def _say_held(self, seconds: float) -> None:
+        log.warning(
+            "database.gate_held",
+            gate=str(self.path), holder=self._holder(), seconds=round(seconds, 1), remedy=END_HOLDER,
+        )  # fmt: skip
+
+    def _say_free(self, seconds: float) -> None:
+        log.warning("database.gate_free", gate=str(self.path), seconds=round(seconds, 1))
 
 
 class _Turn:
