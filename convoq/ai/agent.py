@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +17,19 @@ from pydantic_ai import Agent, UsageLimits
 from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.capabilities import ReinjectSystemPrompt
 from pydantic_ai.exceptions import AgentRunError, UsageLimitExceeded, UserError
-from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, UserPromptPart
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.settings import ModelSettings
 
 from convoq.ai.base import Author, ModelCall, Reply, ReplyContext
-from convoq.ai.context import Window, pick_lines
 from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
+from convoq.ai.messages import to_messages
 from convoq.ai.models import adapt_profile, build_model
 from convoq.ai.outage import SHORTEST, Outage
 from convoq.ai.persona import Persona
-from convoq.ai.prompt import frame, history_turns, pending_text
+from convoq.ai.prompt import frame
 from convoq.ai.reply import clean
-from convoq.ai.times import dated
+from convoq.ai.shown import Shown
 from convoq.ai.turn import Candidate, TurnModel
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
 from convoq.logs import log
@@ -90,17 +89,11 @@ class AgentResponder:
 
     async def reply(self, context: ReplyContext) -> Reply:
         persona_agent = self._persona_agents[context.persona]
-        window = dated(pick_lines(context.lines, self._ai.history_tokens), context.now, context.timezone)
-        if not any(line.author is Author.CONTACT for line in window.pending):
+        shown = Shown.of(context, self._ai.history_tokens)
+        if not any(line.author is Author.CONTACT for line in shown.window.pending):
             raise Unrecoverable("there is no message to answer")
-        history: list[ModelMessage] = [
-            ModelRequest(parts=[UserPromptPart(turn.text)])
-            if turn.by_contact
-            else ModelResponse(parts=[TextPart(turn.text)])
-            for turn in history_turns(window)
-        ]
-        model = self._turn_model(persona_agent, context, len(history))
-        text, finish_reason = await self._run(persona_agent, model, context, window, history)
+        model = self._turn_model(persona_agent, context, shown)
+        text, finish_reason = await self._run(persona_agent, model, context, shown)
         text = clean(text)
         if not text:
             # Of an agent's own making: a model's empty answer was asked for once more before.
@@ -113,7 +106,7 @@ class AgentResponder:
         await self._models.aclose()
         await self._client.aclose()
 
-    def _turn_model(self, persona_agent: _PersonaAgent, context: ReplyContext, history_length: int) -> TurnModel:
+    def _turn_model(self, persona_agent: _PersonaAgent, context: ReplyContext, shown: Shown) -> TurnModel:
         return TurnModel(
             persona_agent.candidates,
             record=lambda call: self._record(context, call),
@@ -121,25 +114,21 @@ class AgentResponder:
             timeout=self._ai.timeout,
             ends_at=self._clock() + TURN_TIMEOUTS * self._ai.timeout,
             clock=self._clock,
-            history_length=history_length,
+            shown=shown,
         )
 
     async def _run(
-        self,
-        persona_agent: _PersonaAgent,
-        model: TurnModel,
-        context: ReplyContext,
-        window: Window,
-        history: Sequence[ModelMessage],
+        self, persona_agent: _PersonaAgent, model: TurnModel, context: ReplyContext, shown: Shown
     ) -> tuple[str, str | None]:
+        *history, asked = shown.turns
         try:
             # The requests end by themselves; this is for an agent's tools.
             async with asyncio.timeout(TURN_TIMEOUTS * self._ai.timeout + 1):
                 result = await persona_agent.agent.run(
-                    pending_text(window),
-                    message_history=history,
+                    asked.text,
+                    message_history=to_messages(history),
                     model=model,
-                    instructions=frame(context, window),
+                    instructions=frame(context, shown.window),
                     deps=None,
                     usage_limits=UsageLimits(request_limit=MAX_REQUESTS),
                     # Without it an agent's system_prompt is left out as soon as there is a history.

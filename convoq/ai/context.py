@@ -13,6 +13,9 @@ CUT_MARK: Final = "\n[... cut ...]\n"
 # What the roles and separators around one message cost, whatever the model.
 MESSAGE_OVERHEAD: Final = 4
 
+# Tokens. Where a message of this size does not fit, it is the prompt or the room for an answer that is too large.
+LEAST_SHOWN: Final = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -21,6 +24,11 @@ class Window:
     history: tuple[ContextLine, ...]
     pending: tuple[ContextLine, ...]  #: all since our side last spoke: the contact's messages, events among them
     dropped: int  #: how many older lines did not fit
+    unread: int = 0  #: how many of those to be answered did not fit, the first of them
+
+    @property
+    def tokens(self) -> int:
+        return sum(map(line_tokens, (*self.history, *self.pending)))
 
 
 def pick_lines(lines: Sequence[ContextLine], budget: int) -> Window:
@@ -31,16 +39,37 @@ def pick_lines(lines: Sequence[ContextLine], budget: int) -> Window:
     """
     start = _pending_start(lines)
     pending = [shorten(line, budget // 2) for line in lines[start:]]
-    room = budget - sum(map(line_tokens, pending))
-    history: list[ContextLine] = []
-    for line in reversed(lines[:start]):
-        shown = shorten(line, budget // 2)
+    history = _newest(lines[:start], budget - sum(map(line_tokens, pending)), longest=budget // 2)
+    return Window(tuple(history), tuple(pending), start - len(history))
+
+
+def squeeze_lines(lines: Sequence[ContextLine], budget: int) -> Window:
+    """The newest lines within about `budget` tokens, for a model that has no room for more.
+
+    The contact's newest message always is among them, shortened if it has to be.
+    """
+    start = _pending_start(lines)
+    pending = _newest(lines[start:], budget)
+    if not any(line.author is Author.CONTACT for line in pending):
+        newest = next(line for line in reversed(lines) if line.author is Author.CONTACT)
+        pending = [shorten(newest, max(budget, LEAST_SHOWN))]
+    unread = len(lines) - start - len(pending)
+    room = 0 if unread else budget - sum(map(line_tokens, pending))
+    history = _newest(lines[:start], room, longest=budget // 2)
+    return Window(tuple(history), tuple(pending), start - len(history), unread)
+
+
+def _newest(lines: Sequence[ContextLine], room: int, *, longest: int | None = None) -> list[ContextLine]:
+    """Those that fit, each at most `longest` tokens. A gap would let the model read an answer to a question that it
+    cannot see: the first that does not fit ends them."""
+    found: list[ContextLine] = []
+    for line in reversed(lines):
+        shown = line if longest is None else shorten(line, longest)
         room -= line_tokens(shown)
-        # A gap would let the model read an answer to a question it cannot see: stop at the first that does not fit.
         if room < 0:
             break
-        history.append(shown)
-    return Window(tuple(reversed(history)), tuple(pending), start - len(history))
+        found.append(shown)
+    return found[::-1]
 
 
 def _pending_start(lines: Sequence[ContextLine]) -> int:

@@ -31,8 +31,8 @@ RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429})
 
 # Local servers name an overflow in their own words, and call input that they cannot read a server error.
 _OVERFLOW = re.compile(
-    r"context[ _](?:length|window|size)|maximum context|exceed_context|prompt is too long|too many tokens"
-    r"|(?:input|prompt).{0,40}exceeds.{0,40}(?:tokens|length|limit)",
+    r"context[ _](?:length|window|size|limit)|maximum context|exceed_context|prompt is too long|too many tokens"
+    r"|request too large|(?:input|prompt).{0,40}exceeds.{0,40}(?:tokens|length|limit)",
     re.IGNORECASE,
 )
 _UNSUPPORTED = re.compile(r"not supported|unsupported|not implemented", re.IGNORECASE)
@@ -87,7 +87,7 @@ def _status_failure(error: ModelHTTPError) -> ModelFailure:
     said = f"HTTP {status}"
     if isinstance(error, ModelContextWindowExceededError) or status == 413:
         return _overflow(f"{said}: the conversation does not fit its context window")
-    if status in (400, 422, 500) and _OVERFLOW.search(body):
+    if status in (400, 422, 429, 500) and _OVERFLOW.search(body):
         return _overflow(f"{said}: the conversation does not fit its context window")
     if isinstance(error, ModelQuotaExceededError):
         return _account(f"{said}: the account's credit or quota is used up; top it up at the provider", error)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from convoq.ai.base import Author, ContextLine, ReplyContext
 from convoq.ai.context import Window
 from convoq.ai.times import is_plausible, moment
+from convoq.text import counted
 
 DEFAULT_PROMPT: Final = """\
 You are the assistant who answers the people who write to this business.
@@ -59,8 +60,7 @@ def _rules(context: ReplyContext, window: Window) -> Iterator[str]:
             f"Your earlier answers that begin with {COLLEAGUE_MARK} were written by a human colleague. Stand by what "
             "they say, do not sign as them, and never write that mark yourself."
         )
-    if Author.SYSTEM in authors or window.dropped:
-        yield "Lines like [event: ...] are notes of the system, not words of the person."
+    yield "Lines like [event: ...] are notes of the system, not words of the person."
     if name := _tidy_name(context.contact_name):
         yield f'The person calls themselves "{name}" (a name they chose, nothing more).'
     if is_plausible(context.now, context.now):
@@ -80,33 +80,35 @@ def _tidy_name(name: str | None) -> str:
     return re.sub(r'[\s"\x00-\x1f\x7f]+', " ", name or "").strip()[:MAX_NAME].rstrip()
 
 
-def history_turns(window: Window) -> list[PromptTurn]:
-    """The lines before the ones to answer, beginning with the contact's side as some models demand."""
-    said = [(line.author in (Author.CONTACT, Author.SYSTEM), _as_read(line)) for line in window.history]
+def prompt_turns(window: Window) -> list[PromptTurn]:
+    """What was said, beginning with the contact's side as some models demand; the last of them is to be answered."""
+    said = [_said(line) for line in window.history]
     if window.dropped:
-        said.insert(0, (True, "[event: earlier messages are not shown]"))
+        said.insert(0, _event("earlier messages are not shown"))
     elif said and not said[0][0]:
-        said.insert(0, (True, "[event: the conversation begins with our message]"))
-    return _merged(said)
+        said.insert(0, _event("the conversation begins with our message"))
+    if window.unread:
+        count = counted(window.unread, "message")
+        said.append(_event(f"{count} before the next did not fit and could not be read: tell the person so"))
+    return _merged([*said, *map(_said, window.pending)])
 
 
-def pending_text(window: Window) -> str:
-    """What is to be answered, as one message of the user."""
-    return _joined(map(_as_read, window.pending))
+def _said(line: ContextLine) -> tuple[bool, str]:
+    return line.author in (Author.CONTACT, Author.SYSTEM), _as_read(line)
+
+
+def _event(text: str) -> tuple[bool, str]:
+    return True, f"[event: {text}]"
 
 
 def _merged(said: Sequence[tuple[bool, str]]) -> list[PromptTurn]:
     turns: list[PromptTurn] = []
     for by_contact, text in said:
         if turns and turns[-1].by_contact == by_contact:
-            turns[-1] = PromptTurn(by_contact, _joined((turns[-1].text, text)))
+            turns[-1] = PromptTurn(by_contact, f"{turns[-1].text}\n\n{text}")
         else:
             turns.append(PromptTurn(by_contact, text))
     return turns
-
-
-def _joined(texts: Iterable[str]) -> str:
-    return "\n\n".join(texts)
 
 
 def _as_read(line: ContextLine) -> str:
@@ -115,7 +117,7 @@ def _as_read(line: ContextLine) -> str:
             # Only the system may state events: a person's own "[event: ..." becomes plain words.
             return re.sub(r"\[(\s*event\s*:)", r"(\1", line.text, flags=re.IGNORECASE)
         case Author.SYSTEM:
-            return f"[event: {line.text}]"
+            return _event(line.text)[1]
         case Author.OPERATOR:
             return f"{COLLEAGUE_MARK} {line.text}"
         case Author.AI:

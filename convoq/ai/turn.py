@@ -11,7 +11,6 @@ from typing import Any, Final
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
-    ModelRequestPart,
     ModelResponse,
     SystemPromptPart,
     TextPart,
@@ -23,9 +22,11 @@ from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
 from convoq.ai.base import AccountRefused, ModelCall
-from convoq.ai.context import CUT_MARK, estimate_tokens
+from convoq.ai.context import estimate_tokens
 from convoq.ai.failures import ModelFailure, request_failure, response_failure
+from convoq.ai.messages import show_less
 from convoq.ai.outage import SHORTEST, Outage
+from convoq.ai.shown import Shown
 from convoq.errors import RetryLater, Unrecoverable
 
 MOST_USELESS: Final = 2  #: answers without use, the empty ones among them, that a candidate may give
@@ -44,9 +45,10 @@ class Candidate:
 class TurnModel(WrapperModel):
     """One turn's model for an agent: answers with the first candidate that does.
 
-    Each request has `timeout` seconds, and none outlasts `ends_at` (seconds on `clock`). A context that overflows is
-    halved once, an empty or unusable answer asked for once more; then comes the next candidate. When none answers,
-    raises AccountRefused if a mended account would help, RetryLater if time may, else Unrecoverable with what to check.
+    Each request has `timeout` seconds, and none outlasts `ends_at` (seconds on `clock`). Of what is `shown`, a model
+    is shown half as much as often as it does not fit; an empty or unusable answer is asked for once more; then comes
+    the next candidate. When none answers, raises AccountRefused if a mended account would help, RetryLater if time may,
+    else Unrecoverable with what to check.
     `record` gets every request, cut off ones too; `acts` is called before tools that an answer asks for are run.
     """
 
@@ -59,7 +61,7 @@ class TurnModel(WrapperModel):
         timeout: float,
         ends_at: float,
         clock: Callable[[], float],
-        history_length: int,
+        shown: Shown,
     ) -> None:
         super().__init__(candidates[0].model)
         self.answered_by: str = candidates[0].label
@@ -69,7 +71,8 @@ class TurnModel(WrapperModel):
         self._timeout = timeout
         self._ends_at = ends_at
         self._clock = clock
-        self._history_length = history_length  # the messages before those of this turn
+        self._shown = shown  # what the run's messages begin with
+        self._fitting: dict[str, Shown] = {}  # what of it a candidate has room for
 
     async def request(
         self,
@@ -117,18 +120,29 @@ class TurnModel(WrapperModel):
         parameters: ModelRequestParameters,
     ) -> ModelResponse | ModelFailure:
         settings = _settings(candidate, model_settings)
-        useless, halved = 0, False
+        shown, useless = messages, 0
+        # An earlier request of the run may have told how much it has room for.
+        if fitting := self._fitting.get(candidate.label):
+            shown = show_less(messages, self._shown.turns, fitting.turns) or messages
         while self._clock() < self._ends_at:
-            answer = await self._attempt(candidate, messages, settings, parameters)
+            answer = await self._attempt(candidate, shown, settings, parameters)
             if isinstance(answer, ModelResponse):
                 return answer
-            if answer.overflow and not halved:
-                messages, halved = halve(messages, self._history_length), True
+            if answer.overflow and (less := self._show_less(candidate, messages)):
+                shown = less
             elif answer.outcome in ("empty", "unusable") and useless + 1 < MOST_USELESS:
                 useless += 1
             else:
                 return answer
         return ModelFailure(outcome="timeout", reason="no time was left to ask it")
+
+    def _show_less(self, candidate: Candidate, messages: list[ModelMessage]) -> list[ModelMessage] | None:
+        """Half of what the candidate was shown; None when there is nothing left to leave out."""
+        smaller = self._fitting.get(candidate.label, self._shown).halved()
+        if smaller is None:
+            return None
+        self._fitting[candidate.label] = smaller
+        return show_less(messages, self._shown.turns, smaller.turns)
 
     async def _attempt(
         self,
@@ -236,33 +250,3 @@ def _estimate(messages: Sequence[ModelMessage]) -> int:
     ]
     texts += [message.instructions or "" for message in messages[-1:] if isinstance(message, ModelRequest)]
     return sum(map(estimate_tokens, texts))
-
-
-def halve(messages: list[ModelMessage], history_length: int) -> list[ModelMessage]:
-    """Without the older half of the history; with none left to drop, without the first half of what is asked."""
-    # An agent of the user's may have shortened the history itself.
-    history_length = min(history_length, len(messages) - 1)
-    if history_length < 1:
-        first = messages[0]
-        if isinstance(first, ModelRequest):
-            first = replace(first, parts=[_halve_text(part) for part in first.parts])
-        return [first, *messages[1:]]
-    keep_from = (history_length + 1) // 2
-    # What remains has to begin with the contact's side again.
-    keep_from += isinstance(messages[keep_from], ModelResponse)
-    return _with_system_prompt(messages[keep_from:], messages[0])
-
-
-def _with_system_prompt(messages: list[ModelMessage], dropped: ModelMessage) -> list[ModelMessage]:
-    # Pydantic AI keeps an agent's system prompt inside the first message.
-    system = [part for part in dropped.parts if isinstance(part, SystemPromptPart)]
-    first = messages[0]
-    if not system or not isinstance(first, ModelRequest):
-        return messages
-    return [replace(first, parts=[*system, *first.parts]), *messages[1:]]
-
-
-def _halve_text(part: ModelRequestPart) -> ModelRequestPart:
-    if isinstance(part, UserPromptPart) and isinstance(part.content, str):
-        return replace(part, content=CUT_MARK.lstrip() + part.content[len(part.content) // 2 :])
-    return part

@@ -44,6 +44,11 @@ class Dialect:
 
     name: str
 
+    def needs(self, request: RecordedRequest) -> int:
+        """Tokens of the request and of the longest answer that it allows."""
+        longest = request.body.get("max_completion_tokens") or request.body.get("max_tokens") or 0
+        return _weigh(request, "")[0] + int(longest)
+
     def messages(self, body: dict[str, Any]) -> list[ChatMessage]:
         raise NotImplementedError
 

@@ -40,12 +40,14 @@ class LoopbackModel:
         delay: float = 0.2,
         retry_after: float = 7,
         report_usage: bool = True,
+        context_tokens: int | None = None,
     ) -> None:
         self.reply = reply
         self.mode: ModelFault | None = None
         self.delay = delay  #: seconds
         self.retry_after = retry_after  #: seconds
         self.report_usage = report_usage
+        self.context_tokens = context_tokens  #: what does not fit is refused, the room for the answer counted in
         self.requests: list[RecordedRequest] = []
         self.hung_up = asyncio.Event()  #: a client went away before its answer was complete
         self._faults: deque[ModelFault | None] = deque()
@@ -104,6 +106,8 @@ class LoopbackModel:
     async def _respond(
         self, request: web.Request, dialect: Dialect, recorded: RecordedRequest, fault: ModelFault | None
     ) -> web.StreamResponse:
+        if self.context_tokens is not None and dialect.needs(recorded) > self.context_tokens:
+            fault = ModelFault.OVERFLOW
         if fault is not None and fault in _STATUSES:
             headers = {"Retry-After": f"{self.retry_after:g}"} if fault is ModelFault.RATE_LIMITED else {}
             return web.json_response(dialect.error(fault), status=_STATUSES[fault], headers=headers)

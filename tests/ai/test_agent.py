@@ -227,37 +227,6 @@ async def test_a_cut_off_answer_ends_with_a_sentence(build: Build, conversation:
     assert reply.text == "We ship to Spain. It takes three days."
 
 
-async def test_an_overflow_halves_the_history_once(
-    build: Build, model: LoopbackModel, conversation: Conversation, name: str
-) -> None:
-    model.fail(ModelFault.OVERFLOW)
-    lines = [(Author.AI if n % 2 else Author.CONTACT, f"line {n}") for n in range(8)]
-    reply = await build(model=name, base_url=model.base_url).reply(conversation.context(*lines, "and now?"))
-    assert reply.text == "You said: and now?"
-    assert conversation.outcomes == ["permanent", "ok"]
-    shown = [[message.text for message in asked.messages if message.role != "system"] for asked in model.requests]
-    assert shown[0] == [*(f"line {n}" for n in range(8)), "and now?"]
-    assert shown[1] == [*(f"line {n}" for n in range(4, 8)), "and now?"]
-
-
-async def test_an_overflow_without_history_shortens_the_question(
-    build: Build, model: LoopbackModel, conversation: Conversation, name: str
-) -> None:
-    model.fail(ModelFault.OVERFLOW)
-    await build(model=name, base_url=model.base_url).reply(conversation.context("a" * 500 + " what does it cost?"))
-    assert model.requests[1].messages[-1].text.startswith("[... cut ...]")
-    assert model.requests[1].messages[-1].text.endswith("what does it cost?")
-
-
-async def test_a_lasting_overflow_says_what_to_lower(
-    build: Build, model: LoopbackModel, conversation: Conversation, name: str
-) -> None:
-    model.mode = ModelFault.OVERFLOW
-    with pytest.raises(Unrecoverable, match=r"lower ai\.history_tokens"):
-        await build(model=name, base_url=model.base_url).reply(conversation.context("hello"))
-    assert len(model.requests) == 2
-
-
 @pytest.mark.parametrize(
     "fault",
     [

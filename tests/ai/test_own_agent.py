@@ -70,7 +70,8 @@ async def test_an_overflow_keeps_the_system_prompt(
     await responder.reply(conversation.context("hi", (Author.AI, "Ahoy"), "boats?", persona="shop"))
     shortened = model.requests[1]
     assert "You sell boats." in shortened.system
-    assert [m.text for m in shortened.messages if m.role != "system"] == ["boats?"]
+    [shown] = [m.text for m in shortened.messages if m.role != "system"]
+    assert shown == "[event: earlier messages are not shown]\n\nboats?"
 
 
 async def test_own_tools_work_and_every_request_is_recorded(

@@ -15,6 +15,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convoq.ai.base import Author
 from convoq.ai.wire.errors import Unreadable
 from convoq.ai.wire.repair import DIALECTS, repair
 from convoq.errors import RetryLater, Unrecoverable
@@ -265,6 +266,28 @@ CALLS: Final = {
         {"type": "message_stop"},
     ),
 }
+
+
+TOO_LARGE: Final = [
+    "Trying to keep the first 4310 tokens when context the overflows. However, the model is loaded with context length "
+    "of only 4096 tokens, which is not enough.",
+    "Request too large for m on tokens per min (TPM): Limit 6000, Requested 9000.",
+    "the request exceeds the available context size, try increasing it",
+    "input length and `max_tokens` exceed context limit: 9000 + 800 > 8192",
+]
+
+
+@pytest.mark.parametrize("words", TOO_LARGE)
+@pytest.mark.parametrize("code", [400, 429])
+@pytest.mark.parametrize("name", [name for names in NAMES.values() for name in names])
+async def test_what_is_too_large_is_asked_again_with_less(
+    build: Build, raw: RawModel, conversation: Conversation, name: str, code: int, words: str
+) -> None:
+    answer = ANTHROPIC if name in NAMES["anthropic"] else OPENAI
+    raw.bodies = [json.dumps({"error": {"message": words, "code": code}}).encode(), json.dumps(answer).encode()]
+    responder = build(model=name, base_url=raw.base_url)
+    assert (await responder.reply(conversation.context("hi", (Author.AI, "Hello!"), "open?"))).text == "We open at 9."
+    assert raw.asked == 2
 
 
 @pytest.mark.parametrize(
