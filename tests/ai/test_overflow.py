@@ -68,9 +68,7 @@ async def test_a_burst_larger_than_the_model_is_answered_from_its_end(
     [asked] = talk(model.requests[-1])
     [note, *read] = asked.split("\n\n")
     assert read == burst[-len(read) :]
-    assert note.startswith(
-        f"[event: {60 - len(read)} messages before the next did not fit and could not be read by you"
-    )
+    assert note.startswith(f"[event: {60 - len(read)} messages before the next did not fit and could not be read")
     assert len(read) > 5
     assert "Lines like [event: ...]" in model.requests[-1].system
 
