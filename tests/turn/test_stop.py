@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from convoq.ai.base import ReplyContext
+from convoq.jobs import raw_job, turn_key
 from convoq.loopback.faults import reset, too_many
 from convoq.queue.base import JobFilter
-from tests.handlers.house import House, about
+from tests.handlers.house import ANA, OURS, House, about
 
 
 def stopped_while_writing(house: House) -> object:
@@ -63,6 +64,18 @@ async def test_behind_a_message_whose_turns_fail(house: House, failures: int) ->
     await house.take_in()
     house.responder.always = None
     await nothing_is_said(house)
+
+
+async def test_behind_a_job_of_a_kind_that_no_worker_knows(house: House) -> None:
+    await house.queue.enqueue(raw_job("from.the.future", {}, ordering_key=turn_key("twilio", OURS, ANA)))
+    house.twilio.fail_next(too_many("3600"))
+    await house.hear_at_once("hello")
+    for _ in range(2):  # it is put aside first
+        await house.turn()
+    assert await house.outbox_states() == ["ready"]
+    await house.hear_at_once("STOP")
+    assert await house.outbox_states() == ["failed"]
+    assert await house.outcomes() == [("hello", "answered"), ("STOP", "keyword")]
 
 
 async def test_in_another_thread_of_the_person(house: House) -> None:
