@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from contextvars import copy_context
+from dataclasses import dataclass
 from time import monotonic
 
 from structlog.contextvars import bind_contextvars
 
 from convoq.clock import since_boot
 from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost
-from convoq.handlers.base import ClaimContext, Handler, Handlers, Leaving
-from convoq.handlers.tasks import JobCoroutine, JobScope
+from convoq.handlers.base import ClaimContext, Handlers, Leaving
+from convoq.handlers.run import Run
+from convoq.handlers.tasks import JobCoroutine
 from convoq.leases import KeeperTimings, LeaseKeeper
 from convoq.logs import log
 from convoq.queue.base import Claim
@@ -37,36 +38,12 @@ class WorkerTimings:
     suspect_hold: float = 5.0  #: that is how long one has just begun, after two crashes of its lane
     cancel_grace: float = 10.0  #: a handler may take so long to end after it was cancelled
     stop_grace: float = 5.0  #: the same at a stop: with the closing it is within what systemd allows after the drain
+    lane_share: float = 0.1  #: a lane keeps its slot so long: its jobs follow one another without a claim of their own
     drain_horizon: float = 30.0  #: `--drain` waits for what is due this soon; less than pauses that only time can end
 
 
 class WorkerStuck(ConvoqError):
     """A handler went on long after it was cancelled: this process must be replaced."""
-
-
-@dataclass(eq=False, slots=True)
-class _Run:
-    """One claim being handled."""
-
-    context: ClaimContext
-    started: float  #: or its deadline was renewed
-    begun: float = field(init=False)
-    task: asyncio.Task[None] | None = None
-    handled: bool = False  #: the handler has ended; what came of it is being recorded
-    scope: JobScope = field(init=False)
-
-    @property
-    def claim(self) -> Claim:
-        return self.context.claim
-
-    def leave(self, why: Leaving) -> None:
-        if not self.handled and self.task is not None:  # what a handler has done is recorded in any case
-            self.context.leaving = self.context.leaving or why
-            self.task.cancel()
-
-    def __post_init__(self) -> None:
-        self.begun = self.started
-        self.scope = JobScope(self.context.claim.kind, self.context.claim.jobs[0].id)
 
 
 class Worker:
@@ -101,7 +78,8 @@ class Worker:
         self._suspicion = Suspicion(self._timings.suspect_hold, longest=deadline)
         self._on_stuck = on_stuck
         self._patient_until = 0.0  # until then no handler is stuck: the loop was blocked, and it could not be cancelled
-        self._runs: set[_Run] = set()
+        self._runs: set[Run] = set()
+        self._context = copy_context()
         self._changed = asyncio.Event()  # a slot is free, there may be work, or it is time to stop
         self._listening: asyncio.Task[object] | None = None
         self._heard: frozenset[int] = frozenset()  # the classes that it waits for
@@ -113,7 +91,7 @@ class Worker:
     @property
     def busy(self) -> int:
         """Slots in use. One is free as soon as its handler has ended: the next claim shares the commit of its ack."""
-        return sum(not run.handled for run in self._runs)
+        return sum(run.keeps_slot for run in self._runs)
 
     async def run(self, stopping: asyncio.Event, *, at_once: asyncio.Event | None = None, drain: bool = False) -> None:
         """Works until `stopping` is set; then running handlers may finish, unless `at_once` is set.
@@ -153,7 +131,7 @@ class Worker:
 
     async def _fill(self) -> int:
         """Claims as much as there are free slots, and listens for more while some stay free; how much that was."""
-        room = self._shares.room([run.claim.priority for run in self._runs if not run.handled])
+        room = self._shares.room([run.claim.priority for run in self._runs if run.keeps_slot])
         if room.classes <= self._empty - self._released:
             return 0
         self._released.clear()
@@ -171,7 +149,7 @@ class Worker:
         started: list[int] = []
         refused: list[Claim] = []
         for claim in claims:
-            if self._start(claim, now):
+            if self._start(claim, claimed_at=now, in_slot_since=monotonic()):
                 started.append(claim.priority)
             else:
                 refused.append(claim)
@@ -191,17 +169,19 @@ class Worker:
             self._heard = classes
             self._listening = self._spawn(self._listen(sorted(classes)))
 
-    def _start(self, claim: Claim, claimed_at: int) -> bool:
+    def _start(self, claim: Claim, *, claimed_at: int, in_slot_since: float) -> bool:
         """Whether it may be run now, and is."""
         if self._handlers.get(claim.kind) is None:
             return False
         running = ((run.claim, monotonic() - run.begun) for run in self._runs if not run.handled)
         if self._suspicion.holds_back(claim, running):
             return False
-        run = _Run(ClaimContext(claim, self._queue, forget=claim.kind in self._handlers.forgotten), monotonic())
-        run.context.renewed(claimed_at)
+        context = ClaimContext(claim, self._queue, forget=claim.kind in self._handlers.forgotten)
+        context.renewed(claimed_at)
+        run = Run(context, in_slot_since)
         self._runs.add(run)
-        run.task = asyncio.create_task(JobCoroutine(self._handle(run), run.scope))
+        # In the worker's context: what the job before it in its lane has set in its own is not this one's.
+        run.task = asyncio.create_task(JobCoroutine(self._handle(run), run.scope), context=self._context.copy())
         run.task.add_done_callback(lambda task: self._ended(run, task))
         return True
 
@@ -216,7 +196,7 @@ class Worker:
         except (LeaseLost, DatabaseUnavailable) as error:
             log.warning("claim.not_put_off", error=str(error))
 
-    def _ended(self, run: _Run, task: asyncio.Task[None]) -> None:
+    def _ended(self, run: Run, task: asyncio.Task[None]) -> None:
         self._runs.discard(run)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error
@@ -241,55 +221,63 @@ class Worker:
 
     # --- Handling
 
-    async def _handle(self, run: _Run) -> None:
+    async def _handle(self, run: Run) -> None:
         context = run.context
         first = context.claim.jobs[0]
         bind_contextvars(job_id=first.id, kind=first.kind, attempt=first.attempt)  # in this task alone
-        error = await self._outcome(run)
+        error = await run.outcome(self._handlers.by_kind[run.claim.kind], self._deadline)
         run.handled = True
-        self._released.add(run.claim.priority)
-        self._changed.set()
         try:
-            if error is None or context.is_acknowledged:
-                if error is not None:
-                    log.error("job.failed_after_ack", error=f"{type(error).__name__}: {error}")
-                await context.finish()
-            elif isinstance(error, asyncio.CancelledError):
-                await self._queue.release(context.claim)
+            if error is None and self._may_go_on(run):
+                await self._go_on(run)
             else:
-                await self._queue.fail(context.claim, error, context.running)
+                self._free_slot(run)
+                await self._record(context, error)
         except LeaseLost:
             log.warning("job.lease_lost")
         except DatabaseUnavailable as unavailable:
             # Its lease runs out, or this process ends: either way the job is claimed again.
             log.error("job.outcome_unrecorded", error=str(unavailable))
+        finally:
+            self._free_slot(run)
 
-    async def _outcome(self, run: _Run) -> Exception | asyncio.CancelledError | None:
-        """None, or what the handler raised."""
-        context, scope = run.context, run.scope
-        handler = self._handlers.by_kind[context.claim.kind]
-        with scope:
-            try:
-                async with asyncio.timeout(self._deadline) as deadline:
-                    context.deadline_renewal = partial(self._renew_deadline, run, deadline)
-                    await JobCoroutine(_run_handler(handler, context), scope)
-            except asyncio.CancelledError as error:
-                if _is_cancelled():
-                    return error
-                # Not our cancellation: it comes from a task of the handler's own; a retry at once would never end.
-                failure = RuntimeError("the handler awaited something that was cancelled")
-                failure.__cause__ = error
-                return scope.failure or failure
-            except Exception as error:  # noqa: BLE001 # what came out of the handler decides what becomes of the job
-                return scope.failure or error
-            finally:
-                context.deadline_renewal = None
-            return scope.failure
+    def _may_go_on(self, run: Run) -> bool:
+        """Whether the next job of its lane gets its slot: for a while, so that other lanes have their turn."""
+        context = run.context
+        return (
+            context.claim.has_more
+            and context.claim.crashes == 0
+            and not (context.is_acknowledged or context.stopping)
+            and monotonic() - run.in_slot_since < self._timings.lane_share
+        )
 
-    def _renew_deadline(self, run: _Run, deadline: asyncio.Timeout) -> None:
-        if not deadline.expired():
-            deadline.reschedule(asyncio.get_running_loop().time() + self._deadline)
-            run.started = monotonic()
+    async def _go_on(self, run: Run) -> None:
+        """Records that the claim is done and starts what follows it, in one transaction."""
+        following = await run.context.advance(self._handlers.together)
+        if following is None:
+            return
+        if run.context.stopping:
+            await self._queue.release(following)
+        elif self._start(following, claimed_at=run.context.renewed_at, in_slot_since=run.in_slot_since):
+            run.keeps_slot = False  # it is the following one's
+        else:
+            await self._give_back(following)
+
+    def _free_slot(self, run: Run) -> None:
+        if run.keeps_slot:
+            run.keeps_slot = False
+            self._released.add(run.claim.priority)
+            self._changed.set()
+
+    async def _record(self, context: ClaimContext, error: Exception | asyncio.CancelledError | None) -> None:
+        if error is None or context.is_acknowledged:
+            if error is not None:
+                log.error("job.failed_after_ack", error=f"{type(error).__name__}: {error}")
+            await context.finish()
+        elif isinstance(error, asyncio.CancelledError):
+            await self._queue.release(context.claim)
+        else:
+            await self._queue.fail(context.claim, error, context.running)
 
     # --- Maintenance
 
@@ -342,7 +330,7 @@ class Worker:
             if run.started < limit and now >= self._patient_until:
                 self._give_up(run)
 
-    def _give_up(self, run: _Run) -> None:
+    def _give_up(self, run: Run) -> None:
         if self._failure is None:
             log.error("handler.stuck", kind=run.context.claim.kind, job_id=run.context.claim.jobs[0].id)
             self._failure = WorkerStuck()
@@ -367,16 +355,6 @@ class Worker:
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [run.task for run in self._runs if run.task is not None]
-
-
-async def _run_handler(handler: Handler, context: ClaimContext) -> None:
-    """Also what a handler raises before it returns its awaitable comes out of this coroutine."""
-    await handler(context)
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[object] | None]) -> None:

@@ -33,7 +33,7 @@ class ClaimContext:
         self.deadline_renewal: Callable[[], None] | None = None  #: the worker's, while the handler runs
         self._queue = queue
         self._forget = forget
-        self._renewed_at = since_boot()
+        self.renewed_at = since_boot()  #: when the lease last began: ms since boot
 
     def renew_deadline(self) -> None:
         """It begins anew, for a handler that does one thing after another: also before it counts as stuck."""
@@ -42,11 +42,11 @@ class ClaimContext:
 
     def renewed(self, at: int) -> None:
         """The lease began anew then: ms since boot, as all processes of this machine count."""
-        self._renewed_at = at
+        self.renewed_at = at
 
     def lease_left(self) -> float:
         """The share of the lease that is left: 1.0 right after the claim or a renewal, 0.0 when it is over."""
-        return max(0.0, 1.0 - (since_boot() - self._renewed_at) / 1000 / self._queue.lease)
+        return max(0.0, 1.0 - (since_boot() - self.renewed_at) / 1000 / self._queue.lease)
 
     def acknowledged(self) -> None:
         """The handler has acked the claim in a transaction of its own: nothing is left to record."""
@@ -58,6 +58,10 @@ class ClaimContext:
             log_finished(self.claim)
         else:
             await self._queue.ack(self.claim, forget=self._forget)
+
+    async def advance(self, together: frozenset[str]) -> Claim | None:
+        """The claim's jobs are done, and it goes on with those behind them. Raises LeaseLost."""
+        return await self._queue.advance(self.claim, forget=self._forget, together=together)
 
 
 Handler = Callable[[ClaimContext], Awaitable[None]]

@@ -67,6 +67,7 @@ class Claim:
     jobs: tuple[Job, ...]
     priority: int = NORMAL  #: the class of the lane: that of its most urgent job
     crashes: int = 0  #: so many of its last claims, one after the other, ended with the death of their worker
+    has_more: bool = False  #: other jobs stood behind these when it was claimed
 
     @property
     def kind(self) -> str:
@@ -235,6 +236,16 @@ class Queue(Protocol):
 
         To `forget` them is to delete their rows: for jobs that say nothing once they are done. It begins with the call,
         not with the wait for its end: acks take effect in the order of their calls.
+        """
+        ...
+
+    async def advance(
+        self, claim: Claim, *, forget: bool = False, together: frozenset[str] = frozenset()
+    ) -> Claim | None:
+        """All jobs of the claim are done, as with ack, and in the same step it takes those that stand behind them.
+
+        Under the same receipt and lease, and charged as by claim. None when nothing is there that it may take: then
+        the lane is free.
         """
         ...
 

@@ -58,12 +58,7 @@ class QueueService:
             limit, lease=self.lease, worker=worker, reserve=reserve, background=background, first=first,
             together=together,
         )  # fmt: skip
-        return [
-            kept
-            for claim in claims
-            if (begun_in_time := await self._without_late(claim)) is not None
-            and (kept := await self._without_spent(begun_in_time)) is not None
-        ]
+        return [startable for claim in claims if (startable := await self._startable(claim)) is not None]
 
     def extend(self, claims: Sequence[Claim]) -> list[Claim]:
         """Renews the leases; returns the claims that are lost. Blocks: call it in a thread."""
@@ -73,6 +68,14 @@ class QueueService:
         """The claim's jobs are done; to `forget` them is to delete them. Raises LeaseLost."""
         await self._queue.ack(claim, forget=forget)
         log_finished(claim)
+
+    async def advance(
+        self, claim: Claim, *, forget: bool = False, together: frozenset[str] = frozenset()
+    ) -> Claim | None:
+        """The claim's jobs are done, and it goes on with those behind them that are to run. Raises LeaseLost."""
+        following = await self._queue.advance(claim, forget=forget, together=together)
+        log_finished(claim)
+        return None if following is None else await self._startable(following)
 
     async def register(self, worker: str) -> None:
         """Announces this process as a worker, before its first claim."""
@@ -138,6 +141,11 @@ class QueueService:
                 "job.retried", kind=claim.kind, jobs=_ids(charged), delay=round(delay, 3), attempt=charged[0].attempt,
                 error=f"{type(error).__name__}: {error}",
             )  # fmt: skip
+
+    async def _startable(self, claim: Claim) -> Claim | None:
+        """What is left of it once the jobs that must not run have ended."""
+        begun_in_time = await self._without_late(claim)
+        return None if begun_in_time is None else await self._without_spent(begun_in_time)
 
     async def _without_late(self, claim: Claim) -> Claim | None:
         late = [job for job in claim.jobs if job.late]

@@ -25,6 +25,7 @@ from convoq.handlers.answer import AnswerHandler
 from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
 from convoq.handlers.receive import ReceiveHandler
+from convoq.handlers.run import Run
 from convoq.jobs import (
     Housekeeping,
     ProcessAiResponse,
@@ -42,7 +43,7 @@ from convoq.queue.base import Claim, JobFilter, JobRecord, JobState
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
-from convoq.worker import Worker, _Run
+from convoq.worker import Worker
 from tests.clock import ManualClock
 
 OURS, ANA, BEN = "whatsapp:+15550009999", "whatsapp:+15551230001", "whatsapp:+15551230002"
@@ -172,7 +173,7 @@ class House:
         if claim.kind not in self.handlers:
             await self.worker._give_back(claim)
             return
-        await self.worker._handle(_Run(ClaimContext(claim, self.queue), 0.0))
+        await self.worker._handle(Run(ClaimContext(claim, self.queue), 0.0))
 
     async def settle(self, *, patience: float = 86_400) -> None:
         """Handles until nothing is left; the clock goes on to whatever is due next."""

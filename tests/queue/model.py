@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from convoq.jobs import INTAKE, NewJob
+from convoq.jobs import INTAKE, INTAKE_KIND, NewJob
 from convoq.queue.base import Claim, Job, JobState
 from tests.clock import ManualClock
 
@@ -132,6 +132,24 @@ class Model:
         if not lane.claimed:
             lane.free(self.clock.now())
             self.close_if_empty(key)
+
+    def advance(self, claim: Claim, together: Collection[str], *, forget: bool) -> list[str]:
+        """The jobs that it goes on with."""
+        lane = self.lane_of(claim)
+        rest = [job_id for job_id in lane.jobs if job_id not in lane.claimed]
+        if len(claim.jobs) < len(lane.claimed) or not rest or self._is_less_urgent(lane, rest[0]):
+            self.end(claim, claim.jobs, JobState.DONE, forget=forget)
+            return []
+        ended, lane.claimed = lane.claimed, self.front(rest, together)
+        lane.jobs = rest
+        for job_id in ended:
+            self.jobs[job_id].state, self.jobs[job_id].finished_at = JobState.DONE, self.clock.now()
+            if forget:
+                self.forget(job_id)
+        return lane.claimed
+
+    def _is_less_urgent(self, lane: ModelLane, job_id: str) -> bool:
+        return lane.priority == INTAKE and self.jobs[job_id].kind != INTAKE_KIND
 
     def give_back(self, claim: Claim, charged: Collection[str], delay: float, *, aside: bool, unrun: bool) -> None:
         lane, due_at = self.lane_of(claim), self.clock.now() + round(delay * 1000)

@@ -216,6 +216,16 @@ class QueueMachine(RuleBasedStateMachine):
         if acked:
             self.model.end(claim, claim.jobs, JobState.DONE, forget=forget)
 
+    @rule(which=engines, receipt=claims, forget=st.booleans(), together=togethers)
+    def advance(self, which: int, receipt: str, forget: bool, together: frozenset[str]) -> None:
+        claim = self.given[receipt]
+        for following in self.verb(receipt, self.engine(which).advance(claim, forget=forget, together=together)):
+            wanted = self.model.advance(claim, together, forget=forget)
+            assert [job.id for job in following.jobs] == wanted if following else not wanted
+            if following:
+                self.model.charge(following.jobs)
+                self.given[receipt] = following
+
     @rule(which=engines, lane=st.sampled_from(sorted(LANES)))
     def kick(self, which: int, lane: str) -> None:
         self.run(self.opened[which].database.write(self.opened[which].joined.kick, lane))

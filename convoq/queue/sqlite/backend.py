@@ -99,6 +99,12 @@ class SqliteQueue:
     def ack(self, claim: Claim, jobs: Sequence[Job] | None = None, *, forget: bool = False) -> asyncio.Future[None]:
         return self._database.submit(lanes.ack, claim, jobs, self._database.clock.now(), forget, durable=False)
 
+    async def advance(
+        self, claim: Claim, *, forget: bool = False, together: frozenset[str] = frozenset()
+    ) -> Claim | None:
+        now = self._database.clock.now()
+        return await self._database.write(lanes.advance, claim, now, forget, together, durable=False)
+
     async def nack(
         self,
         claim: Claim,

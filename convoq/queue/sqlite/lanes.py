@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from convoq.db.transaction import Transaction
@@ -68,12 +69,34 @@ def extend(tx: Transaction, claims: Sequence[Claim], until: int) -> list[Claim]:
 def ack(tx: Transaction, claim: Claim, jobs: Sequence[Job] | None, now: int, forget: bool) -> None:
     lane_id = require_lane(tx, claim)
     done = claim.jobs if jobs is None else jobs
-    if forget:
-        tx.executemany(FORGET, [(int(job.id), claim.receipt) for job in done])
-    else:
-        tx.executemany(FINISH, [("done", now, None, int(job.id), claim.receipt) for job in done])
+    _finish(tx, claim, done, now, forget)
     if jobs is None or not _has_unfinished(tx, lane_id, claim):
         _free_lane(tx, lane_id, now)
+
+
+def _finish(tx: Transaction, claim: Claim, jobs: Sequence[Job], now: int, forget: bool) -> None:
+    if forget:
+        for job in jobs:
+            tx.execute(FORGET, (int(job.id), claim.receipt))
+    else:
+        for job in jobs:
+            tx.execute(FINISH, ("done", now, None, int(job.id), claim.receipt))
+
+
+def advance(tx: Transaction, claim: Claim, now: int, forget: bool, together: frozenset[str]) -> Claim | None:
+    lane_id = require_lane(tx, claim)
+    _finish(tx, claim, claim.jobs, now, forget)
+    jobs, has_more = _front(tx, lane_id, together, now)
+    if not jobs or not _is_of_class(jobs[0], claim.priority):
+        _free_lane(tx, lane_id, now)
+        return None
+    _charge(tx, jobs, now, claim.receipt)
+    return replace(claim, jobs=tuple(jobs), has_more=has_more)
+
+
+def _is_of_class(job: Job, priority: int) -> bool:
+    """What shares a lane of INTAKE is less urgent, and must take none of its slots."""
+    return priority != INTAKE or job.kind == INTAKE_KIND
 
 
 class Return(NamedTuple):
@@ -176,6 +199,7 @@ MOVE_CLAIMED = """
 MOVE_BACK = """
     UPDATE jobs SET lane_id = (SELECT id FROM lanes WHERE lane = ?) WHERE lane_id = ? AND state = 'ready'
 """
+HELD = "SELECT id FROM lanes WHERE lane = ? AND receipt = ?"
 KICK = "UPDATE lanes SET due_at = ?, reason = NULL WHERE lane = ? AND receipt IS NULL"
 TAKE_CLASS = "UPDATE lanes SET priority = (SELECT priority FROM jobs WHERE id = ?) WHERE id = ?"
 DROP_LANE = """
@@ -193,6 +217,7 @@ FRONT = """
     SELECT id, kind, payload, attempt, max_attempts, enqueued_at, claimed_at IS NULL AND start_by < ? FROM jobs
     WHERE lane_id = ? AND state = 'ready' ORDER BY id LIMIT ?
 """
+CHARGE = "UPDATE jobs SET attempt = attempt + 1, claimed_at = ?, receipt = ? WHERE id = ?"
 REFUND = "UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready' AND receipt = ?"
 FORGET = "DELETE FROM jobs WHERE id = ? AND state = 'ready' AND receipt = ?"
 FINISH = """
@@ -204,12 +229,11 @@ FINISH = """
 def _claim_lane(
     tx: Transaction, lane_id: int, lane: str, priority: int, crashes: int, now: int, holder: Holder
 ) -> Claim | None:
-    jobs = _front(tx, lane_id, holder.together, now)
+    jobs, has_more = _front(tx, lane_id, holder.together, now)
     if not jobs:
         tx.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
         return None
-    if priority == INTAKE and jobs[0].kind != INTAKE_KIND:
-        # What shares its lane is less urgent, and must take none of its slots.
+    if not _is_of_class(jobs[0], priority):
         tx.execute(TAKE_CLASS, (int(jobs[0].id), lane_id))
         return None
     receipt = next(holder.receipts)
@@ -218,34 +242,39 @@ def _claim_lane(
         (holder.until, receipt, holder.worker, lane_id),
     )
     _charge(tx, jobs, now, receipt)
-    return Claim(lane, receipt, tuple(jobs), priority, crashes)
+    return Claim(lane, receipt, tuple(jobs), priority, crashes, has_more)
 
 
-def _front(tx: Transaction, lane_id: int, together: frozenset[str], now: int) -> list[Job]:
-    """The ready jobs at the lane's front that go into one claim, as they will be once charged."""
+def _front(tx: Transaction, lane_id: int, together: frozenset[str], now: int) -> tuple[list[Job], bool]:
+    """The ready jobs at the lane's front for one claim, as they will be once charged, and whether more stand there."""
     jobs: list[Job] = []
-    for row in tx.execute(FRONT, (now, lane_id, LARGEST_CLAIM)):
+    for row in tx.execute(FRONT, (now, lane_id, LARGEST_CLAIM + 1)):
         job = Job(str(row[0]), row[1], row[2], row[3] + 1, row[4], row[5], row[6] == 1)
-        if jobs and (job.kind != jobs[0].kind or job.attempt >= ALONE_FROM_ATTEMPT):
-            break
+        if jobs and not _goes_with(job, jobs, together):
+            return jobs, True
         jobs.append(job)
-        if job.attempt >= ALONE_FROM_ATTEMPT or job.kind not in together:
-            break
-    return jobs
+    return jobs, False
+
+
+def _goes_with(job: Job, jobs: Sequence[Job], together: frozenset[str]) -> bool:
+    """Whether one claim may hold it as well."""
+    return (
+        job.kind in together
+        and job.kind == jobs[0].kind
+        and max(job.attempt, jobs[-1].attempt) < ALONE_FROM_ATTEMPT
+        and len(jobs) < LARGEST_CLAIM
+    )
 
 
 def _charge(tx: Transaction, jobs: Iterable[Job], now: int, receipt: str) -> None:
-    tx.executemany(
-        "UPDATE jobs SET attempt = attempt + 1, claimed_at = ?, receipt = ? WHERE id = ?",
+    for job in jobs:
         # Not begun while it is late: should this worker die before it has skipped the job, the next one must.
-        [(None if job.late else now, receipt, int(job.id)) for job in jobs],
-    )
+        tx.execute(CHARGE, (None if job.late else now, receipt, int(job.id)))
 
 
 def require_lane(tx: Transaction, claim: Claim) -> int:
     """The id of the lane that the claim still holds."""
-    query = "SELECT id FROM lanes WHERE lane = ? AND receipt = ?"
-    held: tuple[int] | None = tx.execute(query, (claim.lane, claim.receipt)).fetchone()
+    held: tuple[int] | None = tx.execute(HELD, (claim.lane, claim.receipt)).fetchone()
     if held is None:
         raise LeaseLost
     return held[0]
