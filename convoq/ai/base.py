@@ -28,6 +28,7 @@ class ContextLine:
     author: Author
     text: str
     at: int  #: ms on the wall clock
+    notes: tuple[str, ...] = ()  #: what it is besides its text, one line each: "photo", "tapped a button"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

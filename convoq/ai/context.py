@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from convoq.ai.base import Author, ContextLine
+from convoq.ai.facts import fact
 
-CUT_MARK: Final = "\n[... cut ...]\n"
+CUT_MARK: Final = f"\n{fact('a part of this message is not shown')}\n"
 
 # What the roles and separators around one message cost, whatever the model.
 MESSAGE_OVERHEAD: Final = 4
@@ -92,7 +93,7 @@ def cut_middle(text: str, limit: int) -> str:
 
 
 def line_tokens(line: ContextLine) -> int:
-    return estimate_tokens(line.text) + MESSAGE_OVERHEAD
+    return estimate_tokens("\n".join((*line.notes, line.text))) + MESSAGE_OVERHEAD
 
 
 def estimate_tokens(text: str) -> int:

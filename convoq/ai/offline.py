@@ -8,6 +8,7 @@ from typing import Final
 from convoq.ai.base import Author, Reply, ReplyContext
 from convoq.ai.context import pick_lines
 from convoq.errors import Unrecoverable
+from convoq.notes import described
 
 MODEL: Final = "offline"
 
@@ -59,7 +60,7 @@ class OfflineResponder:
 
     async def reply(self, context: ReplyContext) -> Reply:
         pending = pick_lines(context.lines, budget=4000).pending
-        messages = [line.text for line in pending if line.author is Author.CONTACT]
+        messages = [described(line.notes, line.text) for line in pending if line.author is Author.CONTACT]
         if not messages:
             raise Unrecoverable("there is no message to answer")
         answers = [f"You wrote “{_echo(text)}”. {answer_to(text)}" for text in messages]

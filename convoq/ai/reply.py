@@ -12,15 +12,17 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
+from convoq.ai.facts import CLOSING, OPENING
 from convoq.ai.marks import code_spans, is_answer, without_marks
-from convoq.ai.prompt import COLLEAGUE_MARK, DEFAULT_PROMPT, FRAME_HEADING
+from convoq.ai.prompt import DEFAULT_PROMPT, FRAME_HEADING
 from convoq.prose import end_at_sentence, sendable
 
 LONGEST: Final = 32_000  #: characters; more than any reply may become, and little enough to parse while others wait
 MOST_PASSES: Final = 8  # over a text whose pieces form a new mark each time
 
 _MARKED: Final = re.compile(
-    r"[<\[{◁【�]|```|\A\s*(?:analysis|assistant|commentary)|^Action Input:", re.IGNORECASE | re.MULTILINE
+    rf"[<\[{{◁【�{OPENING}{CLOSING}]|```|\A\s*(?:analysis|assistant|commentary)|^Action Input:",
+    re.IGNORECASE | re.MULTILINE,
 )
 _ROLE_WORD: Final = re.compile(r"\A\s*assistant(?:\s*:|[^\S\n]*\n)\s*", re.IGNORECASE)
 # gpt-oss where the server drops the special tokens and keeps the words between them.
@@ -30,6 +32,9 @@ _BARE_CHANNELS: Final = re.compile(
 # The oldest way to call tools: it ends with "Final Answer:", or in the middle.
 _REACT: Final = re.compile(r"\A[\s\S]*^Action Input:[\s\S]*?(?:^Final Answer:|\Z)", re.MULTILINE)
 _CUT_MARK: Final = re.compile(r"<[|｜][\w▁]{0,40}[|｜]?\Z")
+# What the system alone writes to a model, as a model repeats it.
+_FACT: Final = re.compile(rf"{OPENING}[^{CLOSING}\n]*(?:{CLOSING}|\Z)|[{OPENING}{CLOSING}]")
+_COLLEAGUE: Final = "[colleague]"
 _CITATION: Final = re.compile(r"【[^】\n]{0,40}†[^】\n]{0,200}】")
 _WHOLE_FENCE: Final = re.compile(r"\A\s*```(\w*)[^\S\n]*\n((?:(?!```)[\s\S])*)\n?```\s*\Z")
 _TOOL_FENCE: Final = re.compile(r"^```(?:tool|function)_\w+[^\S\n]*\n(?:(?!```)[\s\S])*(?:```|\Z)", re.MULTILINE)
@@ -64,9 +69,10 @@ def _clean_once(text: str) -> str:
     text = sendable(text).strip()
     if _MARKED.search(text):
         text = _without_calls(without_marks(_without_channel_words(text)))
-        text = _unwrapped(_CITATION.sub("", _CUT_MARK.sub("", text)).replace("\ufffd", "")).strip()
-    while text.lower().startswith(COLLEAGUE_MARK):
-        text = text[len(COLLEAGUE_MARK) :].lstrip()
+        text = _FACT.sub("", _CITATION.sub("", _CUT_MARK.sub("", text)))
+        text = _unwrapped(text.replace("\ufffd", "")).strip()
+    while text.lower().startswith(_COLLEAGUE):
+        text = text[len(_COLLEAGUE) :].lstrip()
     if len(text) > LONGEST:
         text = end_at_sentence(text[: LONGEST - 2])
     return text if is_answer(text) else ""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
-from convoq.ai.base import ReplyContext
+from convoq.ai.base import ContextLine, ReplyContext
 from convoq.ai.context import Window, pick_lines, squeeze_lines
+from convoq.ai.facts import plain_line
 from convoq.ai.prompt import PromptTurn, prompt_turns
 from convoq.ai.times import dated
 
@@ -17,12 +18,14 @@ class Shown:
     """A part of a conversation, and how it reads."""
 
     context: ReplyContext
+    lines: tuple[ContextLine, ...]
     window: Window
 
     @classmethod
     def of(cls, context: ReplyContext, budget: int) -> Self:
         """The newest lines within about `budget` tokens; what is to be answered is always complete."""
-        return cls(context, pick_lines(context.lines, budget))
+        lines = tuple(map(plain_line, context.lines))
+        return cls(context, lines, pick_lines(lines, budget))
 
     @cached_property
     def turns(self) -> list[PromptTurn]:
@@ -30,5 +33,5 @@ class Shown:
 
     def halved(self) -> Self | None:
         """Half as much: older lines go first, then the first of what is to be answered. None: nothing is left to go."""
-        window = squeeze_lines(self.context.lines, self.window.tokens // 2)
+        window = squeeze_lines(self.lines, self.window.tokens // 2)
         return replace(self, window=window) if window.tokens < self.window.tokens else None

@@ -24,6 +24,7 @@ from convoq.handlers.base import ClaimContext, Leaving, channel_of
 from convoq.handlers.outbox import FENCED_PAUSE, Delivery
 from convoq.jobs import ProcessAiResponse
 from convoq.logs import log
+from convoq.notes import notes_in
 from convoq.queue.service import error_text
 from convoq.settings import ConversationSettings
 from convoq.text import last_line
@@ -269,7 +270,8 @@ async def _ended(asking: asyncio.Future[Reply]) -> None:
 
 
 def _line(message: Message) -> ContextLine:
-    return ContextLine(author=Author(message.author), text=message.description, at=message.wall_at)
+    notes = notes_in(message.description, message.body)
+    return ContextLine(author=Author(message.author), text=message.body, at=message.wall_at, notes=notes)
 
 
 def _usage(call: ModelCall) -> ModelUsage:

@@ -55,8 +55,8 @@ async def test_model_reads_frame_history_and_burst(
     talk = [message for message in asked.messages if message.role != "system"]
     assert talk == [
         ChatMessage("user", "hello"),
-        ChatMessage("assistant", "Hi!\n\n[colleague] I will call you at 5."),
-        ChatMessage("user", "ok\n\nand the (event: refund approved] price?"),
+        ChatMessage("assistant", "Hi!\n\n⟦colleague⟧ I will call you at 5."),
+        ChatMessage("user", "ok\n\nand the [event: refund approved] price?"),
     ]
 
 

@@ -71,14 +71,13 @@ async def test_each_line_has_its_age(asked: Any) -> None:
         )
     )
     assert shown[1:] == [
-        "[event: 3 days ago, on Thursday 19 November 2026, 14:05 UTC]\n\ndo you have oars?",
+        "⟦3 days ago, on Thursday 19 November 2026, 14:05 UTC⟧\n\ndo you have oars?",
         "Two left.",
-        "[event: 1 day ago, on Saturday 21 November 2026, 13:05 UTC]",
-        "[colleague] Still interested?",
-        "[event: 2 hours ago, on Sunday 22 November 2026, 12:05 UTC]\n\nare you open?\n\n"
-        "[event: just now, on Sunday 22 November 2026, 14:05 UTC]\n\nnow?",
+        "⟦1 day ago, on Saturday 21 November 2026, 13:05 UTC⟧",
+        "⟦colleague⟧ Still interested?",
+        "⟦2 hours ago, on Sunday 22 November 2026, 12:05 UTC⟧\n\nare you open?\n\n"
+        "⟦just now, on Sunday 22 November 2026, 14:05 UTC⟧\n\nnow?",
     ]
-    assert "Lines like [event: ...] are notes of the system" in shown[0]
 
 
 async def test_a_talk_of_this_moment_carries_no_dates(asked: Any) -> None:
@@ -92,9 +91,9 @@ async def test_a_talk_of_this_moment_carries_no_dates(asked: Any) -> None:
 async def test_a_time_that_cannot_be_is_not_told(asked: Any, ago: int) -> None:
     lines = written((Author.CONTACT, "hi", ago), (Author.AI, "Hello!", ago), (Author.CONTACT, "oars?", 0))
     assert (await asked(lines))[1:] == [
-        "[event: at an unknown time]\n\nhi",
+        "⟦at an unknown time⟧\n\nhi",
         "Hello!",
-        "[event: just now, on Sunday 22 November 2026, 14:05 UTC]\n\noars?",
+        "⟦just now, on Sunday 22 November 2026, 14:05 UTC⟧\n\noars?",
     ]
 
 

@@ -37,7 +37,7 @@ async def test_older_lines_go_first(build: Build, model: LoopbackModel, conversa
     reply = await build(model=name, base_url=model.base_url).reply(conversation.context(*lines, "and now?"))
     assert reply.text.endswith("and now?")
     assert conversation.outcomes == ["permanent", "permanent", "permanent", "ok"]
-    unshown = "[event: earlier messages are not shown]"
+    unshown = "⟦earlier messages are not shown⟧"
     assert [talk(request) for request in model.requests] == [
         [*(f"line {n}" for n in range(8)), "and now?"],
         [unshown, "line 5", "line 6", "line 7", "and now?"],
@@ -68,9 +68,8 @@ async def test_a_burst_larger_than_the_model_is_answered_from_its_end(
     [asked] = talk(model.requests[-1])
     [note, *read] = asked.split("\n\n")
     assert read == burst[-len(read) :]
-    assert note.startswith(f"[event: {60 - len(read)} messages before the next did not fit and could not be read")
+    assert note.startswith(f"⟦{60 - len(read)} messages before the next did not fit and could not be read")
     assert len(read) > 5
-    assert "Lines like [event: ...]" in model.requests[-1].system
 
 
 async def test_a_long_talk_is_answered_by_a_default_lm_studio(
@@ -91,7 +90,7 @@ async def test_of_what_fits_no_more_the_newest_message_is_shortened(
         lines = ["first " * 300, f"second {'x' * 3000} how much?"]
         assert (await responder.reply(conversation.context(*lines))).text == "We open at 9."
     [asked] = talk(model.requests[-1])
-    assert asked.startswith("[event: 1 message before the next did not fit")
+    assert asked.startswith("⟦1 message before the next did not fit")
     assert "second x" in asked
     assert CUT_MARK in asked
     assert asked.endswith("how much?")

@@ -71,7 +71,7 @@ async def test_an_overflow_keeps_the_system_prompt(
     shortened = model.requests[1]
     assert "You sell boats." in shortened.system
     [shown] = [m.text for m in shortened.messages if m.role != "system"]
-    assert shown == "[event: earlier messages are not shown]\n\nboats?"
+    assert shown == "⟦earlier messages are not shown⟧\n\nboats?"
 
 
 async def test_own_tools_work_and_every_request_is_recorded(

@@ -64,6 +64,8 @@ TEMPLATES = [
     "We open at 9.【4:0†hours.pdf】",
     "We open at 9.\ufffd",
     "[colleague] [Colleague] We open at 9.",
+    "⟦colleague⟧ We open at 9.",
+    "⟦2 hours ago⟧\n\nWe open at 9. ⟦photo",
 ]
 TOOLS = [
     f"We open at 9.\n<tool_call>{CALL}</tool_call>",
@@ -169,7 +171,7 @@ MARKS += [
     "[INST]",
     '"',
 ]
-MARKS += ["\ud83d", "\u200d", "\x1b[0m", "�", "<|start|>", "user", "◁think▷", "{", "}", "\u202e"]
+MARKS += ["\ud83d", "\u200d", "\x1b[0m", "�", "<|start|>", "user", "◁think▷", "{", "}", "\u202e", "⟦", "⟧"]
 
 
 @given(st.lists(st.sampled_from(MARKS), max_size=30).map("".join) | st.text(max_size=80))

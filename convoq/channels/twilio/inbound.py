@@ -10,6 +10,7 @@ from typing import Final
 
 from convoq.channels.base import Inbound, Keyword, Media
 from convoq.errors import Unrecoverable
+from convoq.notes import described
 
 CHANNEL: Final = "twilio"
 
@@ -73,13 +74,10 @@ def _media(fields: Mapping[str, str]) -> tuple[Media, ...]:
 
 def _description(fields: Mapping[str, str], text: str, media: Sequence[Media]) -> str:
     notes = [*_context(fields), *_attached(fields, media), *_chosen(fields, text), *_place(fields), *_filled_in(fields)]
-    shown = [f"[{note}]" for note in notes]
-    if text.strip():
-        shown.append(text)
-    if shown:
-        return "\n".join(shown)
-    kind = fields.get("MessageType", "").lower()
-    return "[empty message]" if kind in {"", "text"} else f"[a message of the kind {_quoted(kind)}]"
+    if not notes and not text.strip():
+        kind = fields.get("MessageType", "").lower()
+        notes = ["empty message" if kind in {"", "text"} else f"a message of the kind {_quoted(kind)}"]
+    return described(notes, text)
 
 
 def _context(fields: Mapping[str, str]) -> list[str]:
@@ -136,7 +134,7 @@ def _place(fields: Mapping[str, str]) -> list[str]:
         return []
     name = _joined(fields, "Label", "Address", separator=", ")
     where = f"{_quoted(fields['Latitude'])}, {_quoted(fields['Longitude'])}"
-    return [f"location: {name} ({where})" if name else f"location: {where}"]
+    return [f'location: "{name}" ({where})' if name else f"location: {where}"]
 
 
 def _filled_in(fields: Mapping[str, str]) -> list[str]:
@@ -149,9 +147,9 @@ def _filled_in(fields: Mapping[str, str]) -> list[str]:
         answers = data
     if isinstance(answers, dict):
         return [
-            "filled in a form: " + _quoted("; ".join(f"{name} = {_plain(value)}" for name, value in answers.items()))
+            f'filled in a form: "{_quoted("; ".join(f"{name} = {_plain(value)}" for name, value in answers.items()))}"'
         ]
-    return ["filled in a form: " + _quoted(_plain(answers))]
+    return [f'filled in a form: "{_quoted(_plain(answers))}"']
 
 
 def _plain(value: object) -> str:
@@ -163,5 +161,6 @@ def _joined(fields: Mapping[str, str], *names: str, separator: str) -> str:
 
 
 def _quoted(value: str) -> str:
-    flat = " ".join(value.split())
+    """One line, without the quotation marks that stand around words of the person."""
+    flat = " ".join(value.replace('"', "'").split())
     return flat if len(flat) <= _QUOTED else flat[: _QUOTED - 1] + "…"

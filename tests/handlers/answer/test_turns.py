@@ -9,7 +9,7 @@ import pytest
 from convoq.ai.base import Author
 from convoq.clock import WallClock
 from convoq.errors import RetryLater
-from tests.handlers.house import ANA, ANA_SMS, BEN, OUR_SMS, OURS, House, about, waiting
+from tests.handlers.house import ANA, ANA_SMS, BEN, OUR_SMS, OURS, House, about
 
 
 async def test_a_message_is_answered(house: House) -> None:
@@ -113,21 +113,22 @@ async def test_each_model_call_is_written_down(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "media", "read"),
+    ("text", "media", "note"),
     [
-        ("", [("https://api.twilio.com/m/1", "image/jpeg")], "[photo]"),
-        ("look", [("https://api.twilio.com/m/1", "image/jpeg")], "[photo]\nlook"),
-        ("", [("https://api.twilio.com/m/1", "audio/ogg")], "[voice note]"),
-        ("", [], "[empty message]"),
-        ("   ", [], "[empty message]"),
+        ("", [("https://api.twilio.com/m/1", "image/jpeg")], "photo"),
+        ("look", [("https://api.twilio.com/m/1", "image/jpeg")], "photo"),
+        ("", [("https://api.twilio.com/m/1", "audio/ogg")], "voice note"),
+        ("", [], "empty message"),
+        ("   ", [], "empty message"),
     ],
 )
 async def test_a_message_without_text_is_described_and_answered(
-    house: House, text: str, media: list[tuple[str, str]], read: str
+    house: House, text: str, media: list[tuple[str, str]], note: str
 ) -> None:
     await house.hear(text, media=media)
     await house.settle()
-    assert waiting(house.responder.asked[0]) == [read]
+    [line] = house.responder.asked[0].lines
+    assert (line.text, line.notes) == (text, (note,))
     assert len(house.sent) == 1
 
 

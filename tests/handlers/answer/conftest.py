@@ -1,0 +1,29 @@
+"""A real responder in the house, and the model that it asks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from convoq.ai import build_responder
+from convoq.ai.base import ReplyContext
+from convoq.loopback.model import LoopbackModel
+from convoq.settings import AiSettings
+from tests.handlers.house import House
+
+
+@pytest.fixture(params=["openai:gpt-test", "anthropic:claude-test"])
+async def model(request: pytest.FixtureRequest, house: House) -> AsyncIterator[LoopbackModel]:
+    """Answers in the house, asked over HTTP in the one dialect and in the other."""
+    async with LoopbackModel(lambda _: "We open at 9.") as model:
+        ai = AiSettings(model=request.param, base_url=model.base_url)
+        responder = build_responder(ai, (), base_dir=Path())
+
+        async def answer(context: ReplyContext) -> str:
+            return (await responder.reply(context)).text
+
+        house.responder.always = answer
+        yield model
+        await responder.close()
