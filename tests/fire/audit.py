@@ -45,8 +45,8 @@ async def settle(
     codes = await site.drain()
     section.expect(set(codes) == {0}, f"exit codes after SIGTERM: {codes}")
     section.problems += site.unmet
-    answers = _by_token(site.twilio.messages)
-    _audit_acceptance(crowd, section)
+    answers = by_token(site.twilio.messages)
+    audit_acceptance(crowd, section)
     _audit_answers(site, crowd.messages, answers, section)
     aside = overtaken(site) | set(revived)
     in_order = {token: places for token, places in answers.items() if token not in aside}
@@ -62,7 +62,7 @@ def overtaken(site: Site) -> set[str]:
     return {token for (body,) in found for token in TOKEN.findall(body)}
 
 
-def _by_token(replies: Iterable[Reply]) -> dict[str, list[tuple[int, Reply]]]:
+def by_token(replies: Iterable[Reply]) -> dict[str, list[tuple[int, Reply]]]:
     """Where each token was sent, with its place in the order of sending."""
     found: dict[str, list[tuple[int, Reply]]] = defaultdict(list)
     place = 0
@@ -73,7 +73,7 @@ def _by_token(replies: Iterable[Reply]) -> dict[str, list[tuple[int, Reply]]]:
     return found
 
 
-def _audit_acceptance(crowd: Crowd, section: Section) -> None:
+def audit_acceptance(crowd: Crowd, section: Section) -> None:
     tries = [one for message in crowd.messages for one in message.tries]
     section.count("messages written", len(crowd.messages))
     section.count("webhooks posted", len(tries))
@@ -94,15 +94,15 @@ def _audit_answers(
     section.count("messages answered", sum(message.token in answers for message in accepted))
     section.count("lost", len(lost))
     section.count("doubled", len(doubled))
-    _each(section, [f"accepted and never answered: {_about(site, message)}" for message in lost])
-    _each(section, [f"answered more than once: {_about(site, message)}" for message in doubled])
+    each(section, [f"accepted and never answered: {_about(site, message)}" for message in lost])
+    each(section, [f"answered more than once: {_about(site, message)}" for message in doubled])
     people = {message.token: message.person for message in messages}
-    _each(section, [
+    each(section, [
         f"{reply.sid} says {token} to somebody else"
         for token, places in answers.items() for _, reply in places
         if people.get(token) != reply.to
     ])  # fmt: skip
-    _each(section, [f"{reply.sid} says nothing that proves what it answers" for reply in site.twilio.messages
+    each(section, [f"{reply.sid} says nothing that proves what it answers" for reply in site.twilio.messages
                     if not TOKEN.search(reply.body) and NOTICE not in reply.body])  # fmt: skip
     for message in accepted:
         if message.accepted is not None and (places := answers.get(message.token)):
@@ -143,14 +143,14 @@ def _audit_outbox(site: Site, section: Section) -> None:
     section.count("sends of unknown outcome, found at Twilio", sum(row[2] for row in rows))
     section.count("sends that were tried again", sum(row[3] > 1 for row in rows))
     section.count("left ambiguous", sum(row[1] == "ambiguous" for row in rows))
-    _each(section, [f"Twilio holds {sid}, which no outbox row knows" for sid in held - known])
-    _each(section, [f"the outbox knows {sid}, which Twilio does not" for sid in known - held])
-    _each(section, [f"an outbox row is {row[1]}" for row in rows if row[1] != "sent"])
+    each(section, [f"Twilio holds {sid}, which no outbox row knows" for sid in held - known])
+    each(section, [f"the outbox knows {sid}, which Twilio does not" for sid in known - held])
+    each(section, [f"an outbox row is {row[1]}" for row in rows if row[1] != "sent"])
 
 
 def _audit_database(site: Site, crowd: Crowd, section: Section) -> None:
     for what, sql in UNSOUND.items():
-        _each(section, [f"{what}: {' '.join(str(value)[-200:] for value in row)}" for row in site.rows(sql)])
+        each(section, [f"{what}: {' '.join(str(value)[-200:] for value in row)}" for row in site.rows(sql)])
     written = {message.sid for message in crowd.messages}
     recorded = {source.rpartition(":")[2] for (source,) in site.rows(RECORDED)}
     section.expect(recorded <= written, f"{len(recorded - written)} recorded messages were never written")
@@ -173,7 +173,7 @@ def _about(site: Site, message: Message) -> str:
     return f"{message.token} tries={tries} jobs={jobs} rows={rows} sent={sent} in {site.directory}"
 
 
-def _each(section: Section, problems: Sequence[str]) -> None:
+def each(section: Section, problems: Sequence[str]) -> None:
     section.problems += problems[:SHOWN]
     if len(problems) > SHOWN:
         section.problems.append(f"... and {len(problems) - SHOWN} more like the last")

@@ -26,10 +26,11 @@ from tests.fire.pauses import pauses
 from tests.fire.plan import Plan, Scenario
 from tests.fire.report import Section
 from tests.fire.storm import storm
+from tests.fire.timelines import timelines
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     "kills": kills, "pauses": pauses, "twilio": twilio_faults, "model": model_faults, "locks": locks, "disks": disks,
-    "clocks": clocks, "storm": storm,
+    "clocks": clocks, "storm": storm, "timelines": timelines,
 }  # fmt: skip
 SHORTEST: Final = 5.0  # seconds; a shorter round is not worth its start
 
@@ -42,6 +43,7 @@ class Turn(NamedTuple):
 TURNS: Final = (
     Turn("kills", 60), Turn("pauses", 40), Turn("twilio", 30), Turn("kills", 60), Turn("model", 30), Turn("locks", 12),
     Turn("pauses", 40), Turn("kills", 60), Turn("disks", 8), Turn("clocks", 25), Turn("storm", 12),
+    Turn("timelines", 24),
 )  # fmt: skip
 
 

@@ -52,6 +52,13 @@ async def test_stopped_workers_and_lost_answers_leave_one_reply_to_each_message(
     assert any(", taken" in name for name in twilio.counts)
 
 
+async def test_three_hundred_random_timelines_are_answered_once_in_order_and_never_after_a_stop(tmp_path: Path) -> None:
+    [timelines] = await under_fire(tmp_path, Round("timelines", 12))
+    assert timelines.counts["timelines"] == 300
+    assert timelines.counts["STOPs"] > 50
+    assert all(timelines.counts[harm] > 0 for harm in ("SIGKILLs", "pauses"))
+
+
 async def test_a_broken_model_a_foreign_lock_and_strangers_cost_nobody_an_answer(tmp_path: Path) -> None:
     rounds = Round("model", 5), Round("locks", 1.5), Round("storm", 5)
     model, locks, storm = await under_fire(tmp_path, *rounds)
