@@ -32,22 +32,22 @@ class Persona:
 def read_personas(ai: AiSettings, personas: Sequence[PersonaSettings], base_dir: Path) -> dict[str, Persona]:
     """Every persona by name, a built-in "default" among them. Raises ConfigError for the first that cannot be used."""
     check_shared_key(ai, personas)
-    by_name = {DEFAULT_PERSONA: Persona(name=DEFAULT_PERSONA, prompt=DEFAULT_PROMPT, endpoint=main_endpoint(ai))}
+    prompt = _read_prompt(ai.prompt_file, "ai.prompt_file", base_dir) or DEFAULT_PROMPT
+    by_name = {DEFAULT_PERSONA: Persona(name=DEFAULT_PERSONA, prompt=prompt, endpoint=main_endpoint(ai))}
     names = [settings.name for settings in personas]
     for settings in personas:
         if names.count(settings.name) > 1:
             raise ConfigError(f'personas "{settings.name}": there are two of this name')
-        by_name[settings.name] = _read(ai, settings, base_dir)
+        by_name[settings.name] = _read(ai, settings, prompt, base_dir)
     return by_name
 
 
-def _read(ai: AiSettings, settings: PersonaSettings, base_dir: Path) -> Persona:
+def _read(ai: AiSettings, settings: PersonaSettings, prompt: str, base_dir: Path) -> Persona:
+    """The persona; `prompt` is for one that has none of its own."""
     where = f"personas.{settings.name}"
     if settings.agent is not None:
         return _own_agent(ai, settings, where)
-    prompt = DEFAULT_PROMPT
-    if settings.prompt_file is not None:
-        prompt = _read_prompt(base_dir / settings.prompt_file, f"{where}.prompt_file")
+    prompt = _read_prompt(settings.prompt_file, f"{where}.prompt_file", base_dir) or prompt
     endpoint = main_endpoint(ai) if settings.model is None else None
     if settings.model is not None and not is_offline(settings.model):
         endpoint = persona_endpoint(ai, f"{where}.model", settings.model)
@@ -62,8 +62,8 @@ def _own_agent(ai: AiSettings, settings: PersonaSettings, where: str) -> Persona
     return Persona(name=settings.name, prompt="", endpoint=main_endpoint(ai), agent=settings.agent)
 
 
-def _read_prompt(path: Path, where: str) -> str:
+def _read_prompt(path: Path | None, where: str, base_dir: Path) -> str | None:
     try:
-        return read_prompt(path)
+        return None if path is None else read_prompt(base_dir / path)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error

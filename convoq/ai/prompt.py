@@ -21,6 +21,19 @@ Never make up facts: no prices, opening hours, addresses, names, orders or promi
 not know something, say so plainly and suggest asking the team.
 Stay with what concerns this business, and politely decline anything else."""
 
+TO_FILL_IN: Final = "(write it here)"
+PROMPT_TEMPLATE: Final = f"""\
+{DEFAULT_PROMPT}
+
+What you know about this business, and all that you know:
+
+- Name, and what it does: {TO_FILL_IN}
+- Address and opening hours: {TO_FILL_IN}
+- Prices, or where people find them: {TO_FILL_IN}
+- What people often ask, and what is to be answered: {TO_FILL_IN}
+- What you must leave to the team, and how people reach it: {TO_FILL_IN}
+"""
+
 COLLEAGUE_MARK: Final = fact("colleague")
 
 #: What stands above convoq's own part of the system prompt.

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from convoq.settings import AiSettings
 
 
+PROMPT_FILE: Final = "prompt.md"
+
+
 class Question(NamedTuple):
     """Something that is worth asking for."""
 
@@ -40,9 +43,9 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "init",
         help="write a convoq.toml to start from, and create the database",
-        description="Writes a convoq.toml with every option explained, readable for you alone, and creates the\n"
-        "database beside it where there is none. On a terminal it asks for the five settings that\n"
-        "matter; Enter skips one.",
+        description="Writes a convoq.toml with every option explained, readable for you alone, and beside it,\n"
+        "where they are not there yet, a prompt.md for your own words and the database. On a\n"
+        "terminal it asks for the five settings that matter; Enter skips one.",
         epilog="examples:\n  convoq init\n  convoq init /etc/convoq --no-input",
     )
     parser.add_argument("path", nargs="?", type=Path, default=Path("convoq.toml"), metavar="PATH",
@@ -59,10 +62,11 @@ def run(args: argparse.Namespace) -> int:
     if os.path.lexists(path) and not args.force:
         raise ConvoqError(f"{path}: is there already: edit it, or replace it with --force")
     answers = {} if args.no_input or not is_interactive() else _ask()
-    text = example()
+    text = filled_in(example(), "ai.prompt_file", PROMPT_FILE)
     for setting, answer in answers.items():
         text = filled_in(text, setting, answer)
-    _write(path, text)
+    _write(path, text, mode=0o600)
+    _write_prompt(path.parent / PROMPT_FILE)
     print(path)
     _create_database(path)
     for line in _next_steps(path, answers):
@@ -141,12 +145,20 @@ def filled_in(text: str, setting: str, value: str) -> str:
     return head + mark + changed
 
 
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all; for the owner alone."""
+def _write_prompt(path: Path) -> None:
+    """Where to say whom the AI speaks for, unless that was said already."""
+    from convoq.ai.prompt import PROMPT_TEMPLATE
+
+    if not os.path.lexists(path):
+        _write(path, PROMPT_TEMPLATE, mode=0o644)
+
+
+def _write(path: Path, text: str, *, mode: int) -> None:
+    """Whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         partial.replace(path)
@@ -180,15 +192,16 @@ def _next_steps(path: Path, answers: dict[str, str]) -> list[str]:
     flag = "" if path.absolute() in [searched.absolute() for searched in SEARCHED] else f" --config {path}"
     base = answers.get("server.public_url", "https://YOUR-HOST")
     missing = [question.setting for question in QUESTIONS if question.setting not in answers]
-    put = [f"  1. Put into it: {', '.join(missing)}"] if missing else ["  1. All that matters is in it"]
+    put = f"Put into {path}: {', '.join(missing)}" if missing else f"All that it needs is in {path}"
     return [
         "",
         "Next:",
-        *put,
-        f"     (secrets may also be variables, e.g. CONVOQ_TWILIO__AUTH_TOKEN), then: convoq config check{flag}",
-        "  2. In the Twilio console, as the number's webhook for incoming messages (POST):",
+        f"  1. Say in {path.parent / PROMPT_FILE} whom the AI speaks for and what it knows",
+        f"  2. {put}",
+        "     (secrets may also be variables, e.g. CONVOQ_TWILIO__AUTH_TOKEN)",
+        f"  3. Look what is still missing: convoq doctor{flag}",
+        "  4. In the Twilio console, as the number's webhook for incoming messages (POST):",
         f"     {console_url(base)}",
-        f"  3. Start the three roles: convoq serve{flag}, convoq schedule{flag}, convoq work{flag}",
-        f"  4. Look whether all is well: convoq doctor{flag}",
-        "To try it without an account first: convoq dev",
+        f"  5. Start the three roles: convoq serve{flag}, convoq schedule{flag}, convoq work{flag}",
+        "To write to it yourself first, without an account: convoq dev",
     ]

@@ -42,6 +42,7 @@ def violations(options: Options) -> Iterator[Violation]:
     yield from _texts(options, ())
     yield from _addresses_of_services(options)
     yield from _pairs(options)
+    yield from _prompt(("ai", "prompt_file"), options.ai.prompt_file)
     persona_names = list(dict.fromkeys([DEFAULT_PERSONA, *(persona.name for persona in options.personas)]))
     for index, number in enumerate(options.numbers):
         yield from _number(("numbers", index), number, persona_names)
@@ -154,16 +155,16 @@ def _persona(path: KeyPath, persona: PersonaSettings) -> Iterator[Violation]:
             yield Violation((*path, "agent"), 'must look like "module:attribute"')
         if persona.prompt_file or persona.model:
             yield Violation((*path, "agent"), "takes the place of prompt_file and model: give it alone")
-    if persona.prompt_file and (wrong := _wrong_prompt(persona.prompt_file)):
-        yield Violation((*path, "prompt_file"), wrong)
+    yield from _prompt((*path, "prompt_file"), persona.prompt_file)
 
 
-def _wrong_prompt(file: Path) -> str | None:
+def _prompt(path: KeyPath, file: Path | None) -> Iterator[Violation]:
+    if file is None:
+        return
     try:
         read_prompt(file)
     except ConfigError as error:
-        return str(error)
-    return None
+        yield Violation(path, str(error))
 
 
 def _schedule(path: KeyPath, schedule: ScheduleSettings, handlers: dict[str, str]) -> Iterator[Violation]:

@@ -159,6 +159,10 @@ class AiSettings(Section):
     """The key of the model's provider, or of the base_url. A key that the environment holds for a provider, such as
     OPENAI_API_KEY, is never sent to a base_url."""
 
+    prompt_file: Path | None = Field(default=None, examples=["prompt.md"])
+    """A text file in which your business says who it is and how to answer: the instructions of every persona without
+    a prompt_file of its own. A relative path starts at convoq.toml."""
+
     timeout: Seconds = 45.0
     """Seconds for one request to a model in all."""
 

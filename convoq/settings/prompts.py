@@ -26,5 +26,5 @@ def read_prompt(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name} is not UTF-8 text (byte {error.start})") from error
     if not text:
-        raise ConfigError(f"{name} is empty: write the persona's instructions into it")
+        raise ConfigError(f"{name} is empty: write into it who answers and how")
     return text

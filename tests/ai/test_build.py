@@ -38,6 +38,20 @@ async def test_each_persona_answers_with_its_own_prompt_and_model(
     assert model.requests[1].body["model"] == "bigger"
 
 
+async def test_a_persona_without_a_prompt_speaks_with_the_one_of_the_business(
+    build: Build, model: LoopbackModel, conversation: Conversation, tmp_path: Path
+) -> None:
+    (tmp_path / "prompt.md").write_text("You sell bikes.")
+    (tmp_path / "own.md").write_text("You rent out boats.")
+    personas = [PersonaSettings(name="bikes"), PersonaSettings(name="boats", prompt_file=Path("own.md"))]
+    responder = build(personas, model="qwen", base_url=model.base_url, prompt_file=Path("prompt.md"))
+    for persona in ("default", "bikes", "boats"):
+        await responder.reply(conversation.context("hi", persona=persona))
+    assert [request.system.splitlines()[0] for request in model.requests] == [
+        "You sell bikes.", "You sell bikes.", "You rent out boats.",
+    ]  # fmt: skip
+
+
 async def test_an_unknown_persona_answers_as_the_default(
     build: Build, model: LoopbackModel, conversation: Conversation, tmp_path: Path
 ) -> None:

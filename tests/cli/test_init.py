@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from convoq.ai.persona import read_personas
+from convoq.ai.prompt import DEFAULT_PROMPT
 from convoq.cli.init import QUESTIONS, Question, filled_in, problem_with
 from convoq.settings.load import load
 from convoq.settings.reference import example
@@ -26,7 +28,10 @@ def test_the_file_is_private_and_valid(bare: Place, capsys: pytest.CaptureFixtur
     assert printed.out == "new.toml\n"
     assert "/twilio/inbound#rc=5&rp=all&ct=2000&rt=4000" in printed.err
     assert Path("new.toml").stat().st_mode & 0o777 == 0o600
-    assert load(Path("new.toml"), environ={}).options == load(bare.config, environ={}).options
+    options = load(Path("new.toml"), environ={}).options
+    assert options.ai.prompt_file == bare.directory / "prompt.md"
+    defaults = load(bare.config, environ={}).options
+    assert options.model_copy(update={"ai": defaults.ai}) == defaults
 
 
 def test_a_file_that_is_there_is_kept(bare: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +42,24 @@ def test_a_file_that_is_there_is_kept(bare: Place, capsys: pytest.CaptureFixture
     assert bare.config.read_text() == "# mine\n"
 
     assert bare.run("init", "--force") == 0
-    assert bare.config.read_text() == example()
+    assert bare.config.read_text() == filled_in(example(), "ai.prompt_file", "prompt.md")
+
+
+def test_the_business_has_a_place_for_its_own_words(bare: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bare.run("init", "--force") == 0
+
+    options = load(bare.config, environ={}).options
+    [persona] = read_personas(options.ai, options.personas, bare.directory).values()
+    assert persona.prompt == Path("prompt.md").read_text().strip()
+    assert persona.prompt.startswith(DEFAULT_PROMPT)
+    assert "  1. Say in prompt.md whom the AI speaks for" in capsys.readouterr().err
+
+
+def test_words_that_are_there_are_kept(bare: Place) -> None:
+    Path("prompt.md").write_text("You sell bikes.")
+
+    assert bare.run("init", "--force") == 0
+    assert Path("prompt.md").read_text() == "You sell bikes."
 
 
 def test_into_a_directory_it_is_named_convoq_toml(bare: Place) -> None:
@@ -97,7 +119,7 @@ def test_a_person_is_asked_for_each_of_the_five_until_the_answer_is_valid(bare: 
     values = tomllib.loads(Path("new.toml").read_text())
     assert values["twilio"] == {"account_sid": ACCOUNT, "auth_token": "canary-token"}
     assert values["server"] == {"public_url": "https://bot.example.com"}
-    assert values["ai"] == {"model": "openai:gpt-5-mini", "api_key": "canary-key"}
+    assert values["ai"] == {"model": "openai:gpt-5-mini", "api_key": "canary-key", "prompt_file": "prompt.md"}
     assert "must be AC and 32 of the characters" in seen
     assert '"gpt-5-mini" names no provider' in seen
     assert "opnai:gpt-5-mini" in seen
@@ -108,7 +130,7 @@ def test_a_person_is_asked_for_each_of_the_five_until_the_answer_is_valid(bare: 
 def test_a_question_may_be_skipped(bare: Place) -> None:
     seen = answered(bare, *((prompt, "") for prompt in ("account SID", "auth token", "https", "Model", "key")))
 
-    assert Path("new.toml").read_text() == example()
+    assert Path("new.toml").read_text() == filled_in(example(), "ai.prompt_file", "prompt.md")
     assert "twilio.account_sid, twilio.auth_token, server.public_url, ai.model, ai.api_key" in seen
 
 
@@ -155,7 +177,7 @@ def test_a_database_that_belongs_elsewhere_is_left_to_the_roles(
 ) -> None:
     monkeypatch.setenv("CONVOQ_DATABASE__PATH", str(tmp_path / "var" / "convoq.db"))
     assert bare.run("init", "--force") == 0
-    assert [path.name for path in bare.directory.iterdir()] == ["convoq.toml"]
+    assert sorted(path.name for path in bare.directory.iterdir()) == ["convoq.toml", "prompt.md"]
 
 
 def test_it_creates_no_database_where_one_was_lost(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

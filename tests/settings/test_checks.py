@@ -106,7 +106,7 @@ def test_a_model_on_the_local_network_needs_no_https(place: Place) -> None:
 def test_a_prompt_must_say_something(place: Place) -> None:
     (place.directory / "shop.md").write_text(" \n")
     assert place.problems(PERSONA + "prompt_file = 'shop.md'") == [
-        'convoq.toml:3: personas[0].prompt_file: "shop.md" is empty: write the persona\'s instructions into it'
+        'convoq.toml:3: personas[0].prompt_file: "shop.md" is empty: write into it who answers and how'
     ]
 
 

@@ -37,7 +37,8 @@ def test_the_example_with_every_option_taken_out_of_its_comment_loads(tmp_path: 
     file = tmp_path / "convoq.toml"
     file.write_text(re.sub(r"^#(?=\S)", "", example(), flags=re.MULTILINE))
     file.chmod(0o600)
-    (tmp_path / "shop.md").write_text("You work in a shop.")
+    for name in ("prompt.md", "shop.md"):
+        (tmp_path / name).write_text("You work in a shop.")
     loaded = load(file, environ={})
     assert loaded.options.personas[0].name == "shop"
     assert {path for path in SETTINGS if loaded.origin(*path).kind == "file"} == set(SETTINGS)

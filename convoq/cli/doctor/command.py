@@ -80,6 +80,8 @@ async def examine(
     as_unit = doctor_command(loaded, unit_directories)
     for finding in settings.needs(unmet, seen, has_unit=as_unit is not None):
         yield finding
+    for finding in settings.prompts(loaded):
+        yield finding
     secrets = [missing for missing in chain(*unmet.values()) if settings.is_secret(missing)]
     async for finding in services.examine(loaded, secrets, offline=offline, as_unit=as_unit):
         yield finding

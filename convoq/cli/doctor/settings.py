@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from convoq.cli.doctor.machine import user_name
 from convoq.errors import ConfigError
 from convoq.monitoring.findings import Finding, fail, note, ok, warn
+from convoq.text import counted
 
 if TYPE_CHECKING:
     from convoq.settings.load import Loaded
@@ -37,6 +38,27 @@ def _file(file: Path | None) -> Finding:
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         return warn("settings", f"{detail}: others can change it", f"chmod go-w {file}")
     return ok("settings", detail)
+
+
+def prompts(loaded: Loaded) -> Iterator[Finding]:
+    """Whether the business has said anything of itself to whoever answers for it."""
+    from convoq.ai.persona import read_personas
+    from convoq.ai.prompt import DEFAULT_PROMPT, TO_FILL_IN
+
+    options = loaded.options
+    try:
+        personas = read_personas(options.ai, options.personas, loaded.base_dir)
+    except ConfigError:
+        return  # the worker's needs say it
+    for persona in personas.values():
+        if persona.offline or persona.agent is not None:
+            continue
+        where = f'the persona "{persona.name}"'
+        if persona.prompt == DEFAULT_PROMPT:
+            yield warn("prompt", f"{where} knows nothing about your business", "say it in a file: ai.prompt_file")
+        elif blanks := persona.prompt.count(TO_FILL_IN):
+            fix = "fill them in, or take these lines out"
+            yield warn("prompt", f'the prompt of {where} says "{TO_FILL_IN}" in {counted(blanks, "place")}', fix)
 
 
 def unmet_needs(loaded: Loaded, seen: Set[str]) -> dict[str, list[Unmet]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from convoq.ai.prompt import PROMPT_TEMPLATE
 from tests.cli.doctor.harness import findings, whole
 from tests.cli.scenes import Place, announce
 
@@ -53,3 +54,22 @@ def test_what_a_role_misses_is_a_failure_but_a_secret_may_be_elsewhere(
     needs = findings(place, capsys, code=1)["needs"]
     assert (needs["level"], needs["detail"][:34]) == ("fail", "serve: server.public_url is not se")
     assert "CONVOQ_SERVER__PUBLIC_URL" in needs["fix"]
+
+
+def test_a_model_that_was_told_nothing_of_the_business_is_a_warning(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.configure(whole(model="openai:x", ai="api_key = 'k'"))
+    assert findings(place, capsys)["prompt"]["fix"] == "say it in a file: ai.prompt_file"
+
+    (place.directory / "prompt.md").write_text(PROMPT_TEMPLATE)
+    place.configure(whole(model="openai:x", ai="api_key = 'k'\nprompt_file = 'prompt.md'"))
+    assert findings(place, capsys)["prompt"]["detail"].endswith('says "(write it here)" in 5 places')
+
+    (place.directory / "prompt.md").write_text("You sell bikes.")
+    assert "prompt" not in findings(place, capsys)
+
+
+def test_the_demos_rules_need_no_prompt(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.configure(whole())
+    assert "prompt" not in findings(place, capsys)
