@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC
 
 import pytest
 
-from convoq.ai.base import Author
+from convoq.ai.base import Author, ReplyContext
 from convoq.clock import WallClock
+from convoq.conversations.turns import MOST_CHARACTERS
 from convoq.errors import RetryLater
-from tests.handlers.house import ANA, ANA_SMS, BEN, OUR_SMS, OURS, House, about
+from convoq.handlers.base import Handlers
+from convoq.worker import Worker
+from tests.handlers.house import ANA, ANA_SMS, BEN, OUR_SMS, OURS, TOGETHER, House, about
 
 
 async def test_a_message_is_answered(house: House) -> None:
@@ -167,3 +171,19 @@ async def test_the_responder_is_told_the_time_of_the_wall_clock_whatever_the_que
         assert began <= asked.lines[-1].at <= asked.now <= WallClock().now()
     assert {asked.our_address: asked.timezone for asked in house.responder.asked} == {OURS: UTC, OUR_SMS: None}
     assert house.clock.now() < began - 86_400_000
+
+
+async def test_each_draft_has_the_whole_deadline_however_many_one_claim_takes(house: House) -> None:
+    deadline = 1.0
+    handlers = Handlers(house.handlers, together=TOGETHER, forgotten=frozenset())
+    house.worker = Worker(house.queue, handlers, name="w", concurrency=8, deadline=deadline, drain_timeout=1)
+
+    async def half(context: ReplyContext) -> str:
+        await asyncio.sleep(deadline / 2)  # as long as the model takes, by the loop's own clock
+        return "yes"
+
+    house.responder.always = half
+    for number in range(3):
+        await house.hear_at_once(str(number) * (MOST_CHARACTERS - 1))  # one fills a prompt
+    assert await house.turn() == 1
+    assert await house.rows("SELECT outcome, failures FROM messages WHERE direction = 'in'") == [("answered", 0)] * 3
