@@ -29,13 +29,10 @@ class Verb:
     states: tuple[str, ...]  #: that it can be applied in
     default_states: tuple[str, ...]  #: meant where neither ids nor --state are given
     standings: tuple[str, ...] = ()  #: narrower than the states
+    named_standings: tuple[str, ...]  #: of a job that is given by its id
     applies_to: str
     help: str
     description: str
-
-    @property
-    def fitting(self) -> tuple[str, ...]:
-        return self.standings or self.states
 
 
 VERBS: Final = {
@@ -46,6 +43,7 @@ VERBS: Final = {
             past="retried",
             states=("dead", "cancelled"),
             default_states=("dead",),
+            named_standings=("dead", "cancelled"),
             applies_to="dead and cancelled jobs",
             help="make dead jobs ready again",
             description="Makes dead and cancelled jobs ready again, in their old place, with fresh attempts.\n"
@@ -57,16 +55,19 @@ VERBS: Final = {
             states=("ready",),
             default_states=("ready",),
             standings=("scheduled",),
+            named_standings=("scheduled", "running"),
             applies_to="jobs that wait for their time",
             help="let waiting jobs run at once",
             description="Makes jobs due that wait for their time: a delay, the pause before another try, a snooze.\n"
-            "Jobs ahead of them with the same ordering key run first. Attempts stay as they are.",
+            "Jobs ahead of them with the same ordering key run first. Attempts stay as they are.\n"
+            "One that runs, named by its id, is due again at once if it then means to wait.",
         ),
         Verb(
             name="cancel",
             past="cancelled",
             states=("ready",),
             default_states=("ready",),
+            named_standings=("ready", "scheduled"),
             applies_to="waiting jobs that nobody runs",
             help="take waiting jobs out of the queue",
             description="Cancels jobs that wait; running ones are left alone. `jobs retry` brings them back.",
@@ -76,6 +77,7 @@ VERBS: Final = {
             past="discarded",
             states=("done", "dead", "cancelled"),
             default_states=("dead",),
+            named_standings=("done", "dead", "cancelled"),
             applies_to="done, dead and cancelled jobs",
             help="delete jobs for good",
             description="Deletes jobs that are over. Filters and --all mean the dead letters unless --state says"
@@ -209,7 +211,8 @@ def change_jobs(args: argparse.Namespace) -> int:
         async with open_jobs(options) as (database, jobs):
             where = job_filter(args, now=database.clock.now(), states=states)
             if verb.standings:
-                where = replace(where, standings=tuple(map(Standing, verb.standings)))
+                standings = verb.named_standings if ids else verb.standings
+                where = replace(where, standings=tuple(map(Standing, standings)))
             count = await jobs.count(where)
             if args.dry_run:
                 print(f"{counted(count, 'job')} would be {verb.past}")
@@ -262,7 +265,7 @@ async def _unfit(verb: Verb, jobs: JobAdmin, ids: Sequence[str]) -> AsyncIterato
         record = await jobs.get(job)
         if record is None:
             yield f"there is no job {job}"
-        elif record.running or (record.standing if verb.standings else record.state) not in verb.fitting:
+        elif record.standing not in verb.named_standings:
             yield f"job {job} is {record.standing}: {verb.name} is for {verb.applies_to}"
 
 

@@ -262,7 +262,8 @@ class Queue(Protocol):
     ) -> None:
         """Ends the claim; its unfinished jobs go back, the whole lane waits `delay`.
 
-        Only the `charged` jobs keep the attempt that the claim cost them, and `error` is theirs. `reason` tells an
+        It does not wait when it was to be due at once since it was claimed (a kick, a retry, a run-now). Only the
+        `charged` jobs keep the attempt that the claim cost them, and `error` is theirs. `reason` tells an
         operator why the lane waits; it is gone with the next claim. Put `aside`, the claim's jobs wait alone: those
         behind them are due now, and after the delay they stand in their old place again. A claim that was left `unrun`
         says nothing of whether its jobs kill their worker.
@@ -324,7 +325,10 @@ class Joined(Protocol):
         ...
 
     def kick(self, tx: Transaction, ordering_key: str) -> None:
-        """The lane is due now, unless it is claimed: a hint that what it waits for has come."""
+        """The lane is due now: a hint that what it waits for has come.
+
+        Under a claim that is remembered: however the claim ends, the lane is due then.
+        """
         ...
 
     def wake(self) -> None:
@@ -352,19 +356,23 @@ class JobAdmin(Protocol):
     async def retry_dead(self, where: JobFilter, *, limit: int = 500) -> int:
         """Dead and cancelled jobs become ready again, in their old place of the lane, with fresh attempts.
 
-        Their lanes are due now, unless claimed.
+        Their lanes are due now, those under a claim as soon as it ends.
         """
         ...
 
     async def run_now(self, where: JobFilter, *, limit: int = 500) -> int:
         """The lanes of ready jobs that wait for their time (delay, backoff, snooze) become due at once; how many jobs.
 
-        Order holds: the jobs ahead of them in their lanes come first. Nothing else changes, their attempts neither.
+        Those under a claim are due as soon as it ends, whatever wait it ends with. Order holds: the jobs ahead of them
+        in their lanes come first. Nothing else changes, their attempts neither.
         """
         ...
 
     async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:
-        """Ready jobs that are not running become cancelled. A running one is left alone."""
+        """Ready jobs that are not running become cancelled. A running one is left alone.
+
+        What stood behind a cancelled job does not wait out what that one waited for.
+        """
         ...
 
     async def discard(self, where: JobFilter, *, limit: int = 500) -> int:

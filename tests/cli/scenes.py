@@ -125,7 +125,11 @@ async def claim_one(database: Database, job: NewJob) -> Claim:
 
 async def snooze(database: Database, job: NewJob, reason: str) -> None:
     """Enqueues a job that was claimed and given back for an hour."""
-    claim = await claim_one(database, job)
+    await put_back(database, await claim_one(database, job), reason)
+
+
+async def put_back(database: Database, claim: Claim, reason: str) -> None:
+    """For an hour."""
     engine = SqliteQueue(database)
     try:
         await engine.nack(claim, delay=3600.0, reason=reason)

@@ -11,7 +11,7 @@ import pytest
 from convoq.db import Database
 from convoq.jobs import raw_job
 from convoq.queue.sqlite.backend import SqliteQueue
-from tests.cli.scenes import ANA, Place, bury, claim_one, enqueue, inbound_job, job, snooze
+from tests.cli.scenes import ANA, Place, bury, claim_one, enqueue, inbound_job, job, put_back, snooze
 
 HOSTILE = "\x1b]0;owned\x07\u202e\nconvoq: fake"
 
@@ -327,14 +327,22 @@ def test_a_job_that_waits_for_its_time_can_be_let_run_at_once(place: Place, caps
     assert '"jobs":[]' in capsys.readouterr().out
 
 
-def test_a_job_that_is_due_or_runs_cannot_be_hurried(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    place.prepare(lambda database: claim_one(database, job("runs")))
+def test_a_job_that_is_due_cannot_be_hurried(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.prepare(lambda database: enqueue(database, [job()]))
 
-    assert place.run("jobs", "run-now", "1", "2") == 1
+    assert place.run("jobs", "run-now", "1") == 1
     printed = capsys.readouterr()
     assert printed.out == "0 jobs due now\n"
-    assert printed.err.splitlines() == [
-        "convoq: job 1 is running: run-now is for jobs that wait for their time",
-        "convoq: job 2 is ready: run-now is for jobs that wait for their time",
-    ]
+    assert printed.err == "convoq: job 1 is ready: run-now is for jobs that wait for their time\n"
+
+
+def test_a_job_that_runs_and_means_to_wait_then_can_be_hurried_by_its_id(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claim = place.prepare(lambda database: claim_one(database, job()))
+    assert place.run("jobs", "run-now", "--all", "--dry-run") == 0
+    assert place.run("jobs", "run-now", "1") == 0
+    place.prepare(lambda database: put_back(database, claim, "it had looked before"))
+    assert capsys.readouterr().out == "0 jobs would be due now\n1 job due now\n"
+    assert place.run("jobs", "list", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["jobs"][0]["state"] == "ready"

@@ -37,9 +37,11 @@ class ModelLane:
     claimed: list[str] = field(default_factory=list)  #: the unfinished jobs of the claim
     crashes: int = 0
     crashed_at: int = -FADE
+    kicked: bool = False  #: since it was claimed: the claim's end makes it due
 
     def free(self, due_at: int, *, crashes: int = 0) -> None:
         self.receipt, self.worker, self.claimed, self.due_at, self.crashes = None, None, [], due_at, crashes
+        self.kicked = False
 
 
 class Model:
@@ -113,6 +115,8 @@ class Model:
         lane = self.lanes.get(key)
         if lane is not None and lane.receipt is None:
             lane.due_at = self.clock.now()
+        elif lane is not None:
+            lane.kicked = True
 
     def charge(self, handed_out: Sequence[Job]) -> None:
         for each in handed_out:
@@ -161,7 +165,7 @@ class Model:
             lane.free(self.clock.now())
             self.close_if_empty(key)
         else:
-            lane.free(due_at, crashes=lane.crashes if unrun else 0)
+            lane.free(self.clock.now() if lane.kicked else due_at, crashes=lane.crashes if unrun else 0)
 
     def _put_aside(self, key: str, job_ids: list[str], due_at: int) -> None:
         beside = self.aside.setdefault(key, ModelLane(due_at, self.lanes[key].priority))
@@ -189,6 +193,8 @@ class Model:
         lane = self.lane_with(job)
         assert lane is not None
         job.state, job.finished_at = JobState.CANCELLED, self.clock.now()
+        if job.id == lane.jobs[0] and lane.receipt is None and lane is self.lanes.get(job.lane):
+            lane.due_at = min(lane.due_at, self.clock.now())
         lane.jobs.remove(job.id)
         self.close_if_empty(job.lane)
 

@@ -197,6 +197,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert [each.id for each in claim.jobs] == self.model.front(lane.jobs, together)
         assert (claim.priority, claim.crashes) == (lane.priority, self.model.crashes(lane))
         lane.receipt, lane.worker, lane.claimed = claim.receipt, worker, [each.id for each in claim.jobs]
+        lane.kicked = False
         lane.due_at = self.clock.now() + round(lease * 1000)
         self.model.charge(claim.jobs)
         self.given[claim.receipt] = claim
@@ -231,6 +232,12 @@ class QueueMachine(RuleBasedStateMachine):
         self.run(self.opened[which].database.write(self.opened[which].joined.kick, lane))
         self.model.kick(lane)
 
+    @rule(which=engines, receipt=claims)
+    def kick_the_lane_of_a_claim(self, which: int, receipt: str) -> None:
+        key = self.given[receipt].lane
+        if key in LANES:
+            self.kick(which=which, lane=key)
+
     @rule(which=engines, receipt=claims, data=st.data())
     def bury(self, which: int, receipt: str, data: st.DataObject) -> None:
         claim = self.given[receipt]
@@ -239,7 +246,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.end(claim, some, JobState.DEAD)
 
     @rule(
-        which=engines, receipt=claims, delay=st.sampled_from([0.0, 0.0, 20.0]), aside=st.booleans(),
+        which=engines, receipt=claims, delay=st.sampled_from([0.0, 20.0]), aside=st.booleans(),
         unrun=st.booleans(), data=st.data(),
     )  # fmt: skip
     def nack(self, which: int, receipt: str, delay: float, aside: bool, unrun: bool, data: st.DataObject) -> None:
@@ -288,7 +295,7 @@ class QueueMachine(RuleBasedStateMachine):
     def run_now(self, which: int, data: st.DataObject) -> None:
         job = self.model.jobs[data.draw(st.sampled_from(sorted(self.model.jobs)), label="job")]
         lane = self.model.lane_with(job) if job.state is JobState.READY else None
-        moved = lane is not None and lane.receipt is None and lane.due_at > self.clock.now()
+        moved = lane is not None and (lane.receipt is not None or lane.due_at > self.clock.now())
         assert self.run(self.engine(which).run_now(JobFilter(ids=(job.id,)))) == moved
         if moved:
             if lane is self.model.aside.get(job.lane):

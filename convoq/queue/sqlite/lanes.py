@@ -103,11 +103,11 @@ class Return(NamedTuple):
     """How the jobs of a claim go back."""
 
     due_at: int
-    charged: Sequence[Job]  #: those that keep the attempt
-    error: str | None  #: what they failed with
-    reason: str | None  #: why the lane waits
-    aside: bool  #: they wait alone, and not the lane
-    unrun: bool  #: whether they kill their worker is as open as before
+    charged: Sequence[Job] = ()  #: those that keep the attempt
+    error: str | None = None  #: what they failed with
+    reason: str | None = None  #: why the lane waits
+    aside: bool = False  #: they wait alone, and not the lane
+    unrun: bool = False  #: whether they kill their worker is as open as before
 
 
 def nack(tx: Transaction, claim: Claim, back: Return, now: int) -> None:
@@ -120,7 +120,7 @@ def nack(tx: Transaction, claim: Claim, back: Return, now: int) -> None:
         _put_aside(tx, lane_id, claim, back.due_at, back.reason)
         _free_lane(tx, lane_id, now)
     else:
-        _free_lane(tx, lane_id, back.due_at, back.reason, unrun=back.unrun)
+        _free_lane(tx, lane_id, now, back)
 
 
 def aside_of(ordering_key: str) -> str:
@@ -200,16 +200,22 @@ MOVE_BACK = """
     UPDATE jobs SET lane_id = (SELECT id FROM lanes WHERE lane = ?) WHERE lane_id = ? AND state = 'ready'
 """
 HELD = "SELECT id FROM lanes WHERE lane = ? AND receipt = ?"
-KICK = "UPDATE lanes SET due_at = ?, reason = NULL WHERE lane = ? AND receipt IS NULL"
+# Under a claim its due_at is the lease: the claim's end makes it due instead.
+KICK = """
+    UPDATE lanes SET kicked = receipt IS NOT NULL, due_at = iif(receipt IS NULL, ?, due_at), reason = NULL
+    WHERE lane = ?
+"""
 TAKE_CLASS = "UPDATE lanes SET priority = (SELECT priority FROM jobs WHERE id = ?) WHERE id = ?"
 DROP_LANE = """
     DELETE FROM lanes WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane_id = lanes.id AND state = 'ready')
 """
 FREE_LANE = """
-    UPDATE lanes SET due_at = ?, reason = ?, receipt = NULL, worker = NULL, crashes = iif(?, crashes, 0) WHERE id = ?
+    UPDATE lanes SET due_at = iif(kicked, :now, :due_at), reason = iif(kicked, NULL, :reason),
+        receipt = NULL, worker = NULL, kicked = 0, crashes = iif(:unrun, crashes, 0)
+    WHERE id = :lane
 """
 FREE_LANES_OF_WORKER = """
-    UPDATE lanes SET due_at = min(due_at, :now), receipt = NULL, worker = NULL,
+    UPDATE lanes SET due_at = min(due_at, :now), receipt = NULL, worker = NULL, kicked = 0,
         crashes = iif(crashed_at > :since, crashes, 0) + 1, crashed_at = :now
     WHERE worker = :worker AND receipt IS NOT NULL
 """
@@ -238,7 +244,7 @@ def _claim_lane(
         return None
     receipt = next(holder.receipts)
     tx.execute(
-        "UPDATE lanes SET due_at = ?, reason = NULL, receipt = ?, worker = ? WHERE id = ?",
+        "UPDATE lanes SET due_at = ?, reason = NULL, receipt = ?, worker = ?, kicked = 0 WHERE id = ?",
         (holder.until, receipt, holder.worker, lane_id),
     )
     _charge(tx, jobs, now, receipt)
@@ -294,10 +300,12 @@ def _has_unfinished(tx: Transaction, lane_id: int, claim: Claim) -> bool:
     return rows.fetchone() is not None
 
 
-def _free_lane(tx: Transaction, lane_id: int, due_at: int, reason: str | None = None, *, unrun: bool = False) -> None:
-    """Ends the lane's claim: it is due again at `due_at` if jobs remain, else it goes."""
+def _free_lane(tx: Transaction, lane_id: int, now: int, back: Return | None = None) -> None:
+    """Ends the lane's claim. If jobs remain it is due now, or when what goes `back` is; else it goes."""
     if not tx.execute(DROP_LANE, (lane_id,)).rowcount:
-        tx.execute(FREE_LANE, (due_at, reason, unrun, lane_id))
+        back = back or Return(now)
+        values = {"now": now, "due_at": back.due_at, "reason": back.reason, "unrun": back.unrun, "lane": lane_id}
+        tx.execute(FREE_LANE, values)
 
 
 def next_due(tx: Transaction, classes: Sequence[int]) -> int | None:

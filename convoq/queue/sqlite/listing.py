@@ -44,7 +44,14 @@ DEAD = "SELECT kind, count(*) FROM jobs WHERE state = 'dead' AND state <> 'ready
 RETRYABLE = "j.state IN ('dead', 'cancelled') AND j.state <> 'ready'"
 CANCELLABLE = f"j.state = 'ready' AND NOT {RUNNING}"
 DISCARDABLE = "j.state <> 'ready'"
-MOVABLE = f"j.state = 'ready' AND {SCHEDULED}"
+# Whatever the claim of its lane goes back with, it does not wait either.
+MOVABLE = f"j.state = 'ready' AND ({SCHEDULED} OR l.receipt IS NOT NULL)"
+# The lane waits for what the job at its front has been put back with.
+END_WAIT_OF_FRONT = """
+    UPDATE lanes SET due_at = min(due_at, :now), reason = NULL
+    WHERE id = :lane_id AND receipt IS NULL AND aside_of IS NULL
+        AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane_id = lanes.id AND state = 'ready' AND id < :id)
+"""
 
 
 def stats(tx: Transaction, now: int) -> Stats:
@@ -110,7 +117,7 @@ def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[Ende
 
 
 def run_now(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
-    """The lanes of jobs that wait for their time are due; how many jobs."""
+    """The lanes of jobs that wait for their time, or for the end of a claim, are due then or now; how many jobs."""
     chosen = _choose(tx, where, MOVABLE, limit, now)
     for lane, lane_id in dict.fromkeys((job.lane, job.lane_id) for job in chosen):
         lanes.rejoin(tx, lane_id, now)
@@ -128,6 +135,7 @@ def cancel(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[Ende
                AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane_id = lanes.id AND state = 'ready')""",
             {"lane_id": job.lane_id},
         )
+        tx.execute(END_WAIT_OF_FRONT, {"lane_id": job.lane_id, "id": int(job.ended.id), "now": now})
     return [job.ended for job in chosen]
 
 

@@ -178,6 +178,20 @@ async def test_a_cancelled_lane_leaves_no_backoff_to_its_successor(engine: Engin
     assert numbers(await take_one(engine)) == [2]
 
 
+async def test_what_stood_behind_a_cancelled_job_does_not_wait_out_its_backoff(engine: Engine) -> None:
+    [front, _] = await put(engine, job(1, key="a"), job(2, key="a", kind="send"))
+    await engine.nack(await take_one(engine), delay=3600.0, reason="the model is down")
+    await engine.cancel(JobFilter(ids=(front,)))
+    assert numbers(await take_one(engine)) == [2]
+
+
+async def test_a_job_goes_on_waiting_when_what_stood_behind_it_is_cancelled(engine: Engine) -> None:
+    [front, behind] = await put(engine, job(1, key="a"), job(2, key="a", kind="send"))
+    await engine.nack(await take_one(engine), delay=3600.0, reason="the model is down")
+    await engine.cancel(JobFilter(ids=(behind,)))
+    assert (await take(engine), (await record(engine, front)).reason) == ([], "the model is down")
+
+
 async def test_a_scheduled_job_can_be_cancelled(engine: Engine, clock: ManualClock) -> None:
     await put(engine, job(delay=60.0))
     assert await engine.cancel(EVERYTHING) == 1

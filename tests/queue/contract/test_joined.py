@@ -199,6 +199,33 @@ async def test_a_kick_leaves_a_claimed_lane_alone(store: Opened) -> None:
     assert store.engine.extend([claim], lease=LEASE) == []
 
 
+async def test_a_kick_under_a_claim_ends_the_wait_that_the_claim_goes_back_with(store: Opened) -> None:
+    await put(store.engine, job(1, key="a"))
+    claim = await take_one(store.engine)
+    await store.database.write(store.joined.kick, "a")
+    await store.engine.nack(claim, delay=60.0, reason="why")
+    assert [(each.reason, each.scheduled) for each in await everything(store.engine)] == [(None, False)]
+    assert numbers(await take_one(store.engine)) == [1]
+
+
+async def test_a_kick_ends_one_wait_alone(store: Opened) -> None:
+    await put(store.engine, job(1, key="a"))
+    claim = await take_one(store.engine)
+    await store.database.write(store.joined.kick, "a")
+    await store.engine.nack(claim, delay=60.0)
+    await store.engine.nack(await take_one(store.engine), delay=60.0)
+    assert await take(store.engine) == []
+
+
+async def test_a_kick_is_over_with_the_lease_of_the_claim(store: Opened, clock: ManualClock) -> None:
+    await put(store.engine, job(1, key="a"))
+    await take_one(store.engine)
+    await store.database.write(store.joined.kick, "a")
+    clock.advance(LEASE)
+    await store.engine.nack(await take_one(store.engine), delay=60.0)
+    assert await take(store.engine) == []
+
+
 async def test_a_kick_of_a_lane_that_is_not_there_does_nothing(store: Opened) -> None:
     await store.database.write(store.joined.kick, "nothing")
     assert await store.engine.next_due() is None

@@ -19,6 +19,7 @@ from tests.queue.contract.steps import (
     record,
     take,
     take_one,
+    takes_to_the_end,
 )
 
 
@@ -45,23 +46,41 @@ async def test_the_jobs_ahead_in_the_lane_run_first(engine: Engine) -> None:
     assert numbers(await take_one(engine)) == [1]
 
 
-async def test_what_is_due_or_runs_or_is_over_is_left_alone(engine: Engine) -> None:
+async def test_what_is_due_or_is_over_is_left_alone(engine: Engine) -> None:
     await put(engine, job(1, key="a"))
-    claim = await take_one(engine)
+    await engine.ack(await take_one(engine))
     await put(engine, job(2, key="a"), job(3))
     before = await everything(engine)
     assert await engine.run_now(EVERYTHING) == 0
     assert await everything(engine) == before
-    await engine.ack(claim)
-    assert await engine.run_now(EVERYTHING) == 0
 
 
-async def test_a_lease_that_ran_out_is_not_hurried_into_a_second_claim(engine: Engine, clock: ManualClock) -> None:
+async def test_what_runs_goes_on_and_is_due_as_soon_as_it_goes_back(engine: Engine) -> None:
     await put(engine, job(1, key="a"))
-    await take_one(engine, lease=30.0)
+    claim = await take_one(engine)
+    before = await everything(engine)
+    assert await engine.run_now(EVERYTHING) == 1
+    assert (await everything(engine), await take(engine)) == (before, [])
+    await engine.nack(claim, delay=3600.0, reason="it had looked before")
+    assert numbers(await take_one(engine)) == [1]
+
+
+async def test_what_stands_behind_a_running_job_does_not_wait_when_that_goes_back(engine: Engine) -> None:
+    await put(engine, job(1, key="a"))
+    claim = await take_one(engine)
+    [behind] = await put(engine, job(2, key="a", kind="send"))
+    assert await engine.run_now(JobFilter(ids=(behind,))) == 1
+    await engine.nack(claim, delay=3600.0)
+    assert await takes_to_the_end(engine) == [1, 2]
+
+
+async def test_a_lease_is_not_hurried_into_a_second_claim(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, job(1, key="a"))
+    claim = await take_one(engine, lease=30.0)
     clock.advance(29.0)
-    assert await engine.run_now(EVERYTHING) == 0
+    await engine.run_now(EVERYTHING)
     assert await take(engine) == []
+    assert engine.extend([claim], lease=30.0) == []
 
 
 async def test_it_works_in_batches_of_its_limit(engine: Engine) -> None:

@@ -138,3 +138,12 @@ async def test_a_retry_leaves_a_claimed_lane_alone(store: Opened) -> None:
     assert await take(store.engine) == []
     await store.engine.ack(claim)
     assert numbers(await take_one(store.engine)) == [1]
+
+
+async def test_a_retry_does_not_wait_out_what_the_claim_of_its_lane_goes_back_with(store: Opened) -> None:
+    await put(store.engine, job(1, key="a"), job(2, key="a", kind="send"))
+    await bury(store.engine)
+    claim = await take_one(store.engine)
+    await store.engine.retry_dead(ALL)
+    await store.engine.nack(claim, delay=3600.0, reason="busy")
+    assert numbers(await take_one(store.engine)) == [1]
