@@ -19,6 +19,7 @@ from convoq.daemon.requirements import require
 from convoq.daemon.schedule import build_scheduler
 from convoq.daemon.serve import start_server
 from convoq.daemon.supervision import Stop, signals, supervised
+from convoq.dev.exclusion import only_dev, refuse_beside_roles
 from convoq.dev.page.app import PhonePage
 from convoq.dev.page.guard import require_loopback_host
 from convoq.dev.worker import WorkerSupervisor
@@ -114,6 +115,8 @@ async def _start(
 
     options = loaded.options
     database, queue, jobs, _ = await stack.enter_async_context(open_storage(options))
+    holder = stack.enter_context(only_dev(database))
+    await refuse_beside_roles(database)
     page = PhonePage(
         phones=phones(options.numbers), database=database, jobs=jobs, twilio=twilio, switches=switches, worker=worker,
         webhook_url=inbound_url(options.server.public_url or ""), model=options.ai.model or "",
@@ -121,6 +124,7 @@ async def _start(
     )  # fmt: skip
     address = await page.start(host, port)
     stack.push_async_callback(page.close)
+    holder.announce(address)
     server = await start_server(options, database, queue)
     stack.push_async_callback(server.stop)
     for role in ("serve", "schedule"):

@@ -9,7 +9,6 @@ import re
 import select
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from convoq.dev import command as dev
 from convoq.dev.worker import WorkerSupervisor
 from convoq.errors import ConfigError
 from convoq.loopback.environment import Account
-from tests.dev.page.phone_page import RUN, DevProcess, dev_process
+from convoq.loopback.process import RoleProcess, convoq
+from tests.dev.page.phone_page import DevProcess, dev_process
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
@@ -199,16 +199,52 @@ async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        code, errors = await asyncio.to_thread(run_on_port, port, tmp_path)
+        code, errors = await refused(tmp_path, "--port", str(port))
     line = f"convoq: cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port"
     assert (code, errors.strip().splitlines()[-1]) == (1, line)
     assert databases(tmp_path) == []
 
 
-def run_on_port(port: int, directory: Path) -> tuple[int, str]:
-    ended = subprocess.run(
-        [sys.executable, "-c", RUN, str(port)], cwd=directory, capture_output=True, text=True,
-        env={**os.environ, "TMPDIR": str(directory)}, timeout=20, check=False,
+async def test_a_second_dev_on_a_database_names_the_first_and_ends(tmp_path: Path) -> None:
+    database = tmp_path / "kept.db"
+    async with dev_process(tmp_path, "--database", str(database)) as first:
+        code, errors = await refused(tmp_path, "--port", "0", "--database", str(database))
+        said = f"convoq: {database}: convoq dev already runs on it (pid {first.pid}, phones at {first.url}): "
+        assert (code, errors.splitlines()[-1]) == (75, said + "use that one, or give this one another --database")
+        async with aiohttp.ClientSession() as session:
+            assert await press(session, first.url, token=await token(session, first.url)) == 303
+
+
+async def test_the_next_dev_takes_over_the_database_of_a_killed_one(tmp_path: Path) -> None:
+    kept = ("--database", str(tmp_path / "kept.db"))
+    async with dev_process(tmp_path, *kept) as first:
+        first.kill()
+        await first.wait()
+        (tmp_path / "dev.log").unlink()
+        async with dev_process(tmp_path, *kept) as second:
+            assert second.pid is not None
+
+
+async def test_a_database_on_which_a_role_runs_is_refused(tmp_path: Path) -> None:
+    database = tmp_path / "real.db"
+    environ = {**os.environ, "CONVOQ_DATABASE__PATH": str(database)}
+    schedule = RoleProcess("schedule", environ, directory=tmp_path, log=tmp_path / "schedule.log")
+    try:
+        await schedule.start()
+        code, errors = await refused(tmp_path, "--port", "0", "--database", str(database))
+        said = f"convoq: {database}: `convoq schedule` runs on it (pid {schedule.pid}), and would send what is meant"
+        assert code == 75
+        assert errors.splitlines()[-1].startswith(said)
+    finally:
+        await schedule.stop()
+
+
+async def refused(directory: Path, *arguments: str) -> tuple[int, str]:
+    """Runs `convoq dev` to its end; returns its exit code and what it wrote to stderr."""
+    environ = {**os.environ, "TMPDIR": str(directory)}
+    ended = await asyncio.to_thread(
+        subprocess.run, convoq("dev", *arguments),
+        cwd=directory, capture_output=True, text=True, env=environ, timeout=20, check=False,
     )  # fmt: skip
     return ended.returncode, ended.stderr
 

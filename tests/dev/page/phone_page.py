@@ -5,24 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from convoq.loopback.process import RoleProcess
+from convoq.loopback.process import RoleProcess, convoq
 from convoq.loopback.waiting import until
 
 ADDRESS = re.compile(r"^convoq dev: phones at (http://127\.0\.0\.1:\S+)$", re.MULTILINE)
-RUN = """
-import sys
-from convoq.dev.command import run
-from convoq.errors import ConvoqError
-try:
-    run(None, port=int(sys.argv[1]))
-except ConvoqError as error:
-    sys.exit(f"convoq: {error}")
-"""
 
 
 class DevProcess(RoleProcess):
@@ -36,11 +26,11 @@ class DevProcess(RoleProcess):
 
 
 @asynccontextmanager
-async def dev_process(directory: Path, *, port: int = 0, **environ: str) -> AsyncIterator[DevProcess]:
-    """Inside, its page answers. All of its files are below `directory`."""
+async def dev_process(directory: Path, *arguments: str, port: int = 0, **environ: str) -> AsyncIterator[DevProcess]:
+    """Inside, its page answers. All of its files are below `directory`; `arguments` go to the command line."""
     process = DevProcess(
         "dev", {**os.environ, "TMPDIR": str(directory), "CONVOQ_CONVERSATION__QUIET_WINDOW": "0.4", **environ},
-        command=(sys.executable, "-c", RUN, str(port)), directory=directory, log=directory / "dev.log",
+        command=convoq("dev", "--port", str(port), *arguments), directory=directory, log=directory / "dev.log",
     )  # fmt: skip
     try:
         await process.start()
