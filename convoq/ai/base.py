@@ -59,6 +59,7 @@ class ReplyContext:
     lines: tuple[ContextLine, ...]  #: oldest first
     now: int  #: ms on the wall clock
     timezone: dt.tzinfo | None = None  #: our address's; None: the machine's
+    earlier: tuple[ContextLine, ...] = ()  #: how earlier conversations ended, oldest line first
     record: Callable[[ModelCall], Awaitable[None]]  #: stores a call as soon as it ended
     #: To be set before a tool acts outside: from then on the answer is not given up for a newer message.
     acted: asyncio.Event = field(default_factory=asyncio.Event)

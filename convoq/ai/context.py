@@ -32,20 +32,19 @@ class Window:
         return sum(map(line_tokens, (*self.history, *self.pending)))
 
 
-def pick_lines(lines: Sequence[ContextLine], budget: int) -> Window:
-    """The newest lines within about `budget` tokens.
+def pick_lines(lines: Sequence[ContextLine], budget: int, earlier: Sequence[ContextLine] = ()) -> Window:
+    """The newest lines within about `budget` tokens, after those of `earlier` conversations that fit as well.
 
     What is to be answered is always complete, even beyond the budget; only a single message larger than half of it
     is shortened, in its middle and with a mark.
     """
     start = _pending_start(lines)
     pending = [shorten(line, budget // 2) for line in lines[start:]]
-    history = _newest(lines[:start], budget - sum(map(line_tokens, pending)), longest=budget // 2)
-    return Window(tuple(history), tuple(pending), start - len(history))
+    return _window([*earlier, *lines[:start]], pending, budget)
 
 
-def squeeze_lines(lines: Sequence[ContextLine], budget: int) -> Window:
-    """The newest lines within about `budget` tokens, for a model that has no room for more.
+def squeeze_lines(lines: Sequence[ContextLine], budget: int, earlier: Sequence[ContextLine] = ()) -> Window:
+    """The newest lines as in pick_lines(), for a model that has no room for more.
 
     The contact's newest message always is among them, shortened if it has to be.
     """
@@ -55,9 +54,13 @@ def squeeze_lines(lines: Sequence[ContextLine], budget: int) -> Window:
         newest = next(line for line in reversed(lines) if line.author is Author.CONTACT)
         pending = [shorten(newest, max(budget, LEAST_SHOWN))]
     unread = len(lines) - start - len(pending)
+    return _window([*earlier, *lines[:start]], pending, budget, unread)
+
+
+def _window(before: Sequence[ContextLine], pending: Sequence[ContextLine], budget: int, unread: int = 0) -> Window:
     room = 0 if unread else budget - sum(map(line_tokens, pending))
-    history = _newest(lines[:start], room, longest=budget // 2)
-    return Window(tuple(history), tuple(pending), start - len(history), unread)
+    history = _newest(before, room, longest=budget // 2)
+    return Window(tuple(history), tuple(pending), len(before) - len(history), unread)
 
 
 def _newest(lines: Sequence[ContextLine], room: int, *, longest: int | None = None) -> list[ContextLine]:

@@ -31,6 +31,8 @@ WAITS = "m.direction = 'in' AND m.outcome IS NULL"
 SHOWN = """m.direction = 'out'
     OR (m.outcome <> 'failed' AND m.outcome <> 'cancelled' AND m.outcome <> 'opted_out' AND m.outcome <> 'blocked')"""
 PENDS = "o.state IN ('ready', 'sending', 'ambiguous')"
+MOST_EARLIER = 5  #: conversations that are looked into: some hold nothing but a START
+_EVERY_MESSAGE = 2**63 - 1
 
 
 def conversation(tx: Transaction, conversation_id: int) -> Conversation:
@@ -88,6 +90,18 @@ def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: i
         (conversation_id, through, limit),
     ).fetchall()
     return [to_message(row) for row in reversed(found)]
+
+
+def earlier_settled(tx: Transaction, conversation_id: int, limit: int) -> list[Message]:
+    """The newest `limit` messages, as newest_settled() has them, of the conversations before this one."""
+    found: list[Message] = []
+    for _ in range(MOST_EARLIER):
+        (previous,) = tx.execute("SELECT previous_id FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
+        if previous is None or len(found) == limit:
+            break
+        conversation_id = int(previous)
+        found = newest_settled(tx, conversation_id, _EVERY_MESSAGE, limit - len(found)) + found
+    return found
 
 
 def to_conversation(row: tuple[Any, ...]) -> Conversation:

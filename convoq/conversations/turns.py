@@ -109,6 +109,10 @@ class Turns:
         settled = await self._database.read(rows.newest_settled, turn.conversation.id, turn.through, limit)
         return [*settled, *turn.shown][-limit:]
 
+    async def earlier(self, turn: Turn, *, limit: int = 20) -> list[Message]:
+        """How the conversations before the turn's ended, oldest line first: at most `limit` lines."""
+        return await self._database.read(rows.earlier_settled, turn.conversation.id, limit)
+
     async def is_overtaken(self, turn: Turn, *, newer_counts: bool) -> bool:
         """Whether it is no use to go on: something newer waits (if that counts), or what is shown does not any more."""
         return await self._database.read(is_overtaken, turn, newer_counts, self._database.clock.now())

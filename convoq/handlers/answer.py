@@ -30,6 +30,7 @@ from convoq.settings import ConversationSettings
 from convoq.text import last_line
 
 REFUSAL_PATIENCE: Final = timedelta(hours=24)  # as long as WhatsApp takes an answer to a message
+REMEMBERED: Final = timedelta(days=30)  # numbers change hands: what is older may be somebody else's
 ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all who wait
 LOOK_INTERVAL: Final = 0.5  # seconds between two looks at whether what the model writes is still wanted
 STOPPED_PAUSE: Final = 0.1  # seconds; the next claim of the lane goes on with what waits
@@ -147,7 +148,8 @@ class AnswerHandler:
         return None
 
     async def _prompt(self, turn: Turn) -> ReplyContext:
-        contact = turn.conversation.contact
+        contact, now = turn.conversation.contact, self._wall.now()
+        forgotten = now - REMEMBERED // timedelta(milliseconds=1)
 
         async def record(call: ModelCall) -> None:
             await self._turns.record_usage(turn, _usage(call))
@@ -160,7 +162,8 @@ class AnswerHandler:
             address=contact.address,
             contact_name=contact.name,
             lines=tuple(_line(message) for message in await self._turns.history(turn)),
-            now=self._wall.now(),
+            earlier=tuple(_line(message) for message in await self._turns.earlier(turn) if message.wall_at > forgotten),
+            now=now,
             timezone=self._zone_of(turn.conversation.our_address),
             record=record,
         )
