@@ -19,7 +19,7 @@ BURSTS: Final = (
     ("One more thing…", "where is my order?", "it was meant to come today"),
     ("Thanks!", "and what is your address?", "I will drop by tomorrow"),
 )
-LONGEST_TEXT: Final = 1600
+LONGEST_TEXT: Final = 1600  # UTF-16 code units
 KEPT_NOTES: Final = 40
 
 

@@ -108,6 +108,7 @@ class PhonePage:
             token=self._guard.token,
             model=self._model,
             slow_seconds=SLOW_SECONDS,
+            longest=LONGEST_TEXT,
         )
         return web.Response(text=html, content_type="text/html")
 
@@ -155,10 +156,12 @@ class PhonePage:
     async def _write(self, request: web.Request) -> web.Response:
         phone = self._phone(request)
         text = (await request.post()).get("text", "")
-        text = text.strip() if isinstance(text, str) else ""
-        if len(text) > LONGEST_TEXT:
+        # A form that a browser sends by itself ends its lines as HTTP does.
+        text = text.replace("\r\n", "\n").strip() if isinstance(text, str) else ""
+        length = len(text.encode("utf-16-le")) // 2
+        if length > LONGEST_TEXT:
             limit = f"Twilio delivers at most {LONGEST_TEXT:,} in one message"
-            return web.Response(status=422, text=f"Not sent: {len(text):,} characters, and {limit}\n")
+            return web.Response(status=422, text=f"Not sent: {length:,} characters, and {limit}\n")
         if text:
             await self._actions.write(phone, text)
         return self._done(request, phone)
@@ -200,7 +203,7 @@ class PhonePage:
 
 async def _static(request: web.Request) -> web.Response:
     name = request.match_info["name"]
-    if name not in ("page.css", "page.js", "favicon.svg"):
+    if name not in ("page.css", "page.js", "compose.js", "favicon.svg"):
         raise web.HTTPNotFound
     return web.Response(text=await _read("static", name), content_type=_TYPES[name.rpartition(".")[2]], charset="utf-8")
 

@@ -2,101 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, expect
 
 from convoq.loopback.environment import free_port
 from tests.dev.page.phone_page import DevProcess, dev_process
+from tests.dev.page.visitor import ANA, BEN, CHLOE, SOON, Open, phone, replies, settled, write
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-
-CHROMIUM = os.environ.get("CONVOQ_CHROMIUM") or shutil.which("chromium")
-if not CHROMIUM:
-    pytest.skip("no browser: install chromium or name one in CONVOQ_CHROMIUM", allow_module_level=True)
-
-ARGUMENTS = [
-    "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-]  # fmt: skip
-SOON = 10_000  # ms
-ANA, BEN, CHLOE = 1, 2, 3
-
-Open = Callable[..., Awaitable[Page]]
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def dev(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevProcess]:
-    async with dev_process(tmp_path_factory.mktemp("page")) as process:
-        yield process
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def open_page(dev: DevProcess, browser: Browser) -> AsyncIterator[Open]:
-    """Opens the page; in the end nothing may have been complained of or asked of another machine."""
-    complaints: list[str] = []
-    async with AsyncExitStack() as stack:
-
-        async def open_page(
-            *, width: int = 1280, height: int = 800, scheme: Any = "light", scripts: bool = True
-        ) -> Page:
-            context = await browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme, java_script_enabled=scripts,
-                reduced_motion="reduce",
-            )  # fmt: skip
-            stack.push_async_callback(context.close)
-            page = await context.new_page()
-            page.set_default_timeout(SOON)
-            page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on("request", lambda request: complaints.append(request.url) if is_foreign(request.url) else None)
-            await page.goto(dev.url)
-            return page
-
-        yield open_page
-    assert complaints == []
-
-
-def is_foreign(url: str) -> bool:
-    return urlsplit(url).hostname != "127.0.0.1"
-
-
-def phone(page: Page, number: int) -> Locator:
-    return page.locator(f"#phone-{number}")
-
-
-async def write(page: Page, number: int, text: str) -> None:
-    await page.fill(f"#text-{number}", text)
-    await page.press(f"#text-{number}", "Enter")
-
-
-async def settled(page: Page) -> None:
-    """Everything that was accepted is answered, once."""
-    accepted = page.locator("[data-counter=accepted] dd")
-    await expect(page.locator("[data-counter=queue] dd")).to_have_text("0", timeout=SOON)
-    await expect(page.locator("[data-counter=answered] dd")).to_have_text(await accepted.inner_text(), timeout=SOON)
-    await expect(page.locator("[data-counter=lost] dd")).to_have_text("0")
-    await expect(page.locator("[data-counter=doubled] dd")).to_have_text("0")
-
-
-async def replies(page: Page, number: int) -> int:
-    return await phone(page, number).locator(".theirs").count()
 
 
 async def test_what_is_typed_is_answered_and_its_way_is_shown(open_page: Open) -> None:
@@ -283,33 +198,6 @@ async def test_the_page_works_without_scripts(open_page: Open) -> None:
     assert page.url.endswith("/#phone-1")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 768, 1280])
-async def test_the_page_fits_and_can_be_read(open_page: Open, width: int, scheme: str) -> None:
-    page = await open_page(width=width, height=844, scheme=scheme)
-    assert await page.evaluate("document.documentElement.scrollWidth") <= width
-    shown = [await phone(page, number).is_visible() for number in (ANA, BEN, CHLOE)]
-    assert shown == [True] * 3
-    assert await page.evaluate(SPILLING) == []
-    assert await page.evaluate(CONTRAST) == []
-
-
-async def test_a_tap_brings_another_phone_at_390_px(open_page: Open) -> None:
-    page = await open_page(width=390, height=844)
-    await expect(phone(page, CHLOE)).not_to_be_in_viewport()
-    tab = page.get_by_role("link", name="Chloé")
-    await expect(tab).to_have_attribute("aria-current", "false")
-    await tab.click()
-    await expect(phone(page, CHLOE).locator(".compose")).to_be_in_viewport(ratio=0.9)
-    await expect(page.locator(".tabs [aria-current=true]")).to_have_text("Chloé")
-    assert await page.evaluate("document.documentElement.scrollWidth") == 390
-
-
-async def test_every_control_has_a_name_and_every_input_a_label(open_page: Open) -> None:
-    page = await open_page()
-    assert await page.evaluate(NAMELESS) == []
-
-
 # Where the first and the last character of a text stand.
 ENDS = """
     (one) => [0, one.firstChild.length - 1].map((at) => {
@@ -318,49 +206,4 @@ ENDS = """
         range.setEnd(one.firstChild, at + 1);
         return range.getBoundingClientRect().left;
     })
-"""
-NAMELESS = """
-    () => [...document.querySelectorAll("button, input:not([type=hidden]), a")]
-        .filter((one) => !(one.innerText || "").trim() && !one.textContent.trim() && !(one.labels && one.labels.length))
-        .map((one) => one.outerHTML)
-"""
-# Buttons that are wider than the phone that they belong to.
-SPILLING = """
-    () => [...document.querySelectorAll(".seat")].flatMap((seat) => {
-        const phone = seat.getBoundingClientRect();
-        const spills = (box) => box.left < phone.left - 8 || box.right > phone.right + 8;
-        return [...seat.querySelectorAll("button, .owner > *")]
-            .filter((one) => spills(one.getBoundingClientRect()))
-            .map((one) => one.textContent.trim());
-    })
-"""
-# Text that is shown, against the nearest ground that is painted behind it: WCAG AA asks for 4.5 to 1.
-CONTRAST = """
-    () => {
-        const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-        const paint = (colours) => {
-            canvas.clearRect(0, 0, 1, 1);
-            for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
-            return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-        };
-        const light = (rgb) => {
-            const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-            const [r, g, b] = rgb.map((c) => linear(c / 255));
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-        };
-        const poor = [];
-        for (const node of document.querySelectorAll("body *")) {
-            const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
-            if (!own || !node.checkVisibility() || node.closest(".unseen, template, noscript, script")) continue;
-            const grounds = [];
-            for (let up = node; up; up = up.parentElement) grounds.unshift(getComputedStyle(up).backgroundColor);
-            const ground = paint(["white", ...grounds]);
-            const text = paint(["white", ...grounds, getComputedStyle(node).color]);
-            const [low, high] = [light(ground), light(text)].sort((a, b) => a - b);
-            const ratio = (high + 0.05) / (low + 0.05);
-            const said = node.textContent.trim();
-            if (ratio < 4.5) poor.push(`${node.className || node.tagName} ${said} ${ratio.toFixed(2)}`);
-        }
-        return poor;
-    }
 """

@@ -1,5 +1,7 @@
 // Keeps the page as the server says it is: one stream of whole states, and forms that are sent without leaving.
 
+import { fill as fillText } from "/static/compose.js";
+
 const stream = new EventSource("/events");
 stream.addEventListener("state", (event) => show(JSON.parse(event.data)));
 stream.addEventListener("open", () => connected(true));
@@ -94,11 +96,11 @@ async function submit(event) {
   const form = event.target;
   event.preventDefault();
   const body = new URLSearchParams(new FormData(form));
-  const text = form.querySelector("input[name=text]");
+  const text = form.querySelector("textarea");
   const written = text?.value;
   if (text) {
     if (!written.trim()) return;
-    text.value = "";
+    fillText(text, "");
     toEnd(form.closest(".screen").querySelector(".chat"));
   }
   try {
@@ -109,7 +111,7 @@ async function submit(event) {
     say("link", "Not sent: convoq dev does not answer.");
   }
   // Unless the next message has been begun meanwhile.
-  if (text && !text.value) text.value = written;
+  if (text && !text.value) fillText(text, written);
 }
 
 function toEnd(chat) {

@@ -1,0 +1,34 @@
+"""What a person does at the phone page, and what is then to be seen there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from playwright.async_api import Locator, Page, expect
+
+SOON = 10_000  # ms
+ANA, BEN, CHLOE = 1, 2, 3
+
+Open = Callable[..., Awaitable[Page]]
+
+
+def phone(page: Page, number: int) -> Locator:
+    return page.locator(f"#phone-{number}")
+
+
+async def write(page: Page, number: int, text: str) -> None:
+    await page.fill(f"#text-{number}", text)
+    await page.press(f"#text-{number}", "Enter")
+
+
+async def settled(page: Page) -> None:
+    """Everything that was accepted is answered, once."""
+    accepted = page.locator("[data-counter=accepted] dd")
+    await expect(page.locator("[data-counter=queue] dd")).to_have_text("0", timeout=SOON)
+    await expect(page.locator("[data-counter=answered] dd")).to_have_text(await accepted.inner_text(), timeout=SOON)
+    await expect(page.locator("[data-counter=lost] dd")).to_have_text("0")
+    await expect(page.locator("[data-counter=doubled] dd")).to_have_text("0")
+
+
+async def replies(page: Page, number: int) -> int:
+    return await phone(page, number).locator(".theirs").count()
