@@ -19,13 +19,11 @@ class Repair:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def wake_overdue(self, wake: Callable[[Transaction, Sequence[Thread]], None], *, limit: int) -> int:
-        """Calls `wake`, in one transaction, with at most `limit` threads that are overdue; how many those were."""
+    async def wake_overdue(self, wake: Callable[[Transaction, Sequence[Thread]], int], *, limit: int) -> int:
+        """Calls `wake`, in one transaction, with at most `limit` threads that are overdue; what it returned."""
 
         def unit(tx: Transaction) -> int:
-            threads = find_overdue(tx, self._database.clock.now(), limit)
-            wake(tx, threads)
-            return len(threads)
+            return wake(tx, find_overdue(tx, self._database.clock.now(), limit))
 
         return await self._database.write(unit)
 

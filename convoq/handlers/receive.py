@@ -44,9 +44,14 @@ class ReceiveHandler:
         return received
 
 
-def enqueue_turns(queue: Joined, tx: Transaction, threads: Sequence[Thread]) -> None:
-    """One for each; at once where a turn backs off that what came since need not wait for."""
+def enqueue_turns(queue: Joined, tx: Transaction, threads: Sequence[Thread]) -> int:
+    """One for each that has none; at once where a turn backs off that what came since need not wait for.
+
+    How many had none.
+    """
+    added = 0
     for thread in threads:
-        queue.enqueue(tx, turn_job(thread.id, thread.lane))
+        added += queue.enqueue(tx, turn_job(thread.id, thread.lane))
         if thread.failing:
             queue.kick(tx, thread.lane)
+    return added

@@ -312,11 +312,11 @@ class Joined(Protocol):
     All of it becomes visible and durable with that transaction, or not at all.
     """
 
-    def enqueue(self, tx: Transaction, job: NewJob) -> None:
+    def enqueue(self, tx: Transaction, job: NewJob) -> bool:
         """Adds the job, unless one of its kind that is not under a claim stands ready among the last of its lane.
 
-        That one will see whatever this transaction has written. Raises ValueError for a job with a dedup key, or
-        without max_attempts.
+        Whether it was added. The one that stands there will see whatever this transaction has written. Raises
+        ValueError for a job with a dedup key, or without max_attempts.
         """
         ...
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from convoq.errors import Snooze
+from convoq.jobs import turn_key
 from convoq.loopback.faults import too_many
-from tests.handlers.house import ANA, BEN, House
+from tests.handlers.house import ANA, BEN, OURS, House
 from tests.turn.timeline import lose_jobs
 
 OVERDUE = 121  # seconds
@@ -47,6 +49,19 @@ async def test_what_a_turn_said_to_wait_for_is_overdue_two_minutes_after_it(hous
     house.clock.advance(600 + (OVERDUE if late else 0))
     await house.upkeep("wake_threads")
     assert len(await house.engine.busy([lane for (lane,) in await house.rows("SELECT lane FROM threads")])) == late
+
+
+async def test_only_threads_without_a_job_are_said_to_have_been_woken(house: House) -> None:
+    house.twilio.fault = too_many("600")
+    for person in (ANA, BEN):
+        await house.hear("hello", sender=person)
+    await house.step()
+    await house.database.write(lose_jobs, turn_key("twilio", OURS, BEN))
+    house.clock.advance(OVERDUE)
+    with capture_logs() as logs:
+        for _ in range(2):
+            await house.upkeep("wake_threads")
+    assert [entry["count"] for entry in logs if entry["event"] == "threads.woken"] == [1]
 
 
 async def test_a_repair_wakes_each_thread_once(house: House) -> None:

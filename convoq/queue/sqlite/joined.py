@@ -23,11 +23,13 @@ class SqliteJoined:
         self._inserter = inserter
         self.wake = wake
 
-    def enqueue(self, tx: Transaction, job: NewJob) -> None:
+    def enqueue(self, tx: Transaction, job: NewJob) -> bool:
         if job.dedup_key is not None or job.max_attempts is None:
             raise ValueError(f"{job.kind}: a job of the store's has max_attempts and no dedup key")
-        if tx.execute(WAITING_ALREADY, (job.ordering_key, SEARCHED, job.kind)).fetchone() is None:
-            self._inserter.insert(tx, [(job, job.max_attempts)])
+        if tx.execute(WAITING_ALREADY, (job.ordering_key, SEARCHED, job.kind)).fetchone() is not None:
+            return False
+        self._inserter.insert(tx, [(job, job.max_attempts)])
+        return True
 
     def ack(self, tx: Transaction, claim: Claim, *, forget: bool) -> bool:
         try:

@@ -27,9 +27,9 @@ def turn(n: int = 0, *, key: str = "a", kind: str = "turn") -> NewJob:
     return job(n, kind=kind, key=key, max_attempts=9)
 
 
-async def join(store: Opened, *jobs: NewJob) -> None:
-    for new in jobs:
-        await store.database.write(store.joined.enqueue, new)
+async def join(store: Opened, *jobs: NewJob) -> list[bool]:
+    """Whether each was added."""
+    return [await store.database.write(store.joined.enqueue, new) for new in jobs]
 
 
 # --- Enqueue
@@ -52,7 +52,7 @@ async def test_a_joined_job_goes_with_its_transaction(store: Opened) -> None:
 
 
 async def test_a_second_one_is_not_added_while_one_of_its_kind_stands_ready(store: Opened) -> None:
-    await join(store, turn(1), turn(2))
+    assert await join(store, turn(1), turn(2)) == [True, False]
     assert numbers(await take_one(store.engine)) == [1]
     assert len(await everything(store.engine)) == 1
 
