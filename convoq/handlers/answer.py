@@ -21,7 +21,7 @@ from convoq.conversations.records import Answer, Message, ModelUsage, OutboxRow,
 from convoq.conversations.turns import Concluded, Pause, Pending, Spent, Step, Turns, Uncommitted
 from convoq.errors import DatabaseUnavailable, Fenced, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, Leaving, channel_of
-from convoq.handlers.outbox import FENCED_PAUSE, Delivery
+from convoq.handlers.outbox import FENCED_PAUSE, Delivery, require_lease
 from convoq.jobs import ProcessAiResponse
 from convoq.logs import log
 from convoq.notes import notes_in
@@ -35,7 +35,6 @@ ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all 
 LOOK_INTERVAL: Final = 0.5  # seconds between two looks at whether what the model writes is still wanted
 STOPPED_PAUSE: Final = 0.1  # seconds; the next claim of the lane goes on with what waits
 COMMIT_PAUSE: Final = 1.0  # seconds before a commit that could not be written is tried again
-LEAST_LEASE: Final = 1 / 3  # of it must be left: a turn that begins later may find the next worker at work
 
 
 class AnswerHandler:
@@ -72,8 +71,7 @@ class AnswerHandler:
         self._alarmed_at: int | None = None
 
     async def __call__(self, context: ClaimContext) -> None:
-        if context.lease_left() < LEAST_LEASE:
-            raise Snooze(FENCED_PAUSE, "its lease was nearly over before it could begin")
+        require_lease(context)
         thread_id = ProcessAiResponse.model_validate_json(context.claim.jobs[0].payload).thread
         try:
             await self._run(thread_id, context)

@@ -10,7 +10,7 @@ from convoq.conversations.outbox import Announcement, Outbox
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.rules import Refusal
 from convoq.errors import Fenced, RetryLater, Snooze, Unrecoverable
-from convoq.handlers.base import Handler, channel_of, each
+from convoq.handlers.base import ClaimContext, Handler, channel_of, each
 from convoq.jobs import RecordDeliveryStatus, SendMessage
 from convoq.logs import log
 from convoq.queue.base import Job
@@ -18,6 +18,7 @@ from convoq.queue.base import Job
 SHORTEST_PAUSE = 1.0  # seconds between two tries; it grows with the time that the message has waited
 LONGEST_PAUSE = 60.0
 ACCOUNT_PAUSE = 60.0  # seconds between two tries while our account is refused
+LEAST_LEASE = 1 / 3  # of it must be left: who takes the token later may find the next worker at work
 FENCED_PAUSE = 1.0  # seconds; to begin again at once would fence the other worker in turn, without end
 LATE_SHARE = 0.5  # of reconcile_after: a process stopped this long before its request must not send any more
 
@@ -142,10 +143,18 @@ def _outbound(row: OutboxRow) -> Outbound:
     return Outbound(reference=row.reference, our_address=row.our_address, address=row.address, body=row.body)
 
 
+def require_lease(context: ClaimContext) -> None:
+    """To be called before a thread's token is taken. Raises Snooze when too little of the lease is left."""
+    if context.lease_left() < LEAST_LEASE:
+        raise Snooze(FENCED_PAUSE, "its lease was nearly over before it could begin")
+
+
 def send_message(outbox: Outbox, delivery: Delivery, channels: Mapping[str, Channel]) -> Handler:
     """The handler of send_message: a message of our own, in its thread's order, under the same rules."""
 
-    async def send(job: Job) -> None:
+    async def send(context: ClaimContext) -> None:
+        require_lease(context)
+        [job] = context.claim.jobs
         payload = SendMessage.model_validate_json(job.payload)
         if not payload.body:
             raise Unrecoverable("the body is empty")
@@ -167,7 +176,7 @@ def send_message(outbox: Outbox, delivery: Delivery, channels: Mapping[str, Chan
         except Fenced:
             raise Snooze(FENCED_PAUSE, "a turn of the thread has begun") from None
 
-    return each(send)
+    return send
 
 
 def record_delivery_status(outbox: Outbox, channels: Mapping[str, Channel]) -> Handler:

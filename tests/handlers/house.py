@@ -169,11 +169,13 @@ class House:
             await self.handle(claim)
         return len(claims)
 
-    async def handle(self, claim: Claim) -> None:
+    async def handle(self, claim: Claim, *, lease_left: float = 1.0) -> None:
         if claim.kind not in self.handlers:
             await self.worker._give_back(claim)
             return
-        await self.worker._handle(Run(ClaimContext(claim, self.queue), 0.0))
+        context = ClaimContext(claim, self.queue)
+        context.renewed(context.renewed_at - round((1 - lease_left) * self.queue.lease * 1000))
+        await self.worker._handle(Run(context, 0.0))
 
     async def settle(self, *, patience: float = 86_400) -> None:
         """Handles until nothing is left; the clock goes on to whatever is due next."""
