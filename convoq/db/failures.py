@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from convoq.db.files import is_full
-from convoq.errors import DatabaseRefused, DatabaseUnavailable
+from convoq.db.files import is_full, uncreated
+from convoq.db.shared_file import read_error
+from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
 
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 UNTRUSTED = DAMAGED | {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
@@ -32,7 +33,10 @@ def explain(path: Path, error: Exception) -> Exception:
     return DatabaseUnavailable(f"{path}: {HINTS[code]} ({error})") if code in HINTS else error
 
 
-def damaged(path: Path, detail: str) -> DatabaseRefused:
+def damaged(path: Path, detail: str) -> ConvoqError:
+    """DatabaseRefused, or DatabaseUnavailable where it is the disk that can't give what is in the file."""
+    if error := read_error(path):
+        return uncreated(path, error, "it must belong to the user that runs convoq")
     words = " ".join(detail.split())  # SQLite's own verdict has several lines
     return DatabaseRefused(
         f"{path}: is not a sound database ({words}): restore a backup, or save what can be read with sqlite3 .recover"

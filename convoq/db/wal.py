@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from threading import Lock
 
 from convoq.db.birth import empty, missing
 from convoq.db.files import FileId, log_of, run_directory_of, shared_memory_of, uncreated
 from convoq.db.locks import LockTable, describe_process
+from convoq.db.shared_file import SharedFile, in_use, lock
 from convoq.errors import DatabaseRefused
 
 LOG_HEADER_BYTES = 32  # a log that is no longer has nothing to say
 MAGIC = b"SQLite format 3\0"
 LOG_VERSION = 2  # of a file that is used with a log; it is in the file before there is a log, and goes after it
-
-_lock = Lock()
-_used: dict[FileId, _SharedFile] = {}
-
-
-class _SharedFile:
-    """One descriptor for all uses in this process: closing any drops SQLite's locks on the file in this process."""
-
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.uses = 0
 
 
 class WalGuard:
@@ -36,27 +25,27 @@ class WalGuard:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with _lock:
+        with lock:
             try:
                 status = path.stat()
                 if not status.st_size:
                     raise empty(path)
                 self.file = FileId.of(status)
-                if self.file not in _used:
+                if self.file not in in_use:
                     _refuse_lost_log(path)
                     _refuse_log_in_use(path, status)
-                    _used[self.file] = _open_shared(path)
+                    in_use[self.file] = _open_shared(path)
             except FileNotFoundError:
                 traces = [trace for trace in (log_of(path), run_directory_of(path)) if trace.exists()]
                 raise missing(path, traces) from None
             except OSError as error:
                 raise uncreated(path, error, "it must belong to the user that runs convoq") from error
-            self._shared: _SharedFile | None = _used[self.file]
+            self._shared: SharedFile | None = in_use[self.file]
             self._shared.uses += 1
 
     def is_intact(self) -> bool:
         """Whether the open file is still one that is used with a log: a backup that was written over it is not."""
-        with _lock:
+        with lock:
             try:
                 return self._shared is not None and _is_used_with_log(os.pread(self._shared.descriptor, 20, 0))
             except OSError as error:
@@ -64,17 +53,17 @@ class WalGuard:
 
     def end(self) -> None:
         """Ending it again does nothing."""
-        with _lock:
+        with lock:
             shared, self._shared = self._shared, None
             if shared is not None:
                 shared.uses -= 1
                 if not shared.uses:
-                    del _used[self.file]
+                    del in_use[self.file]
                     os.close(shared.descriptor)
 
 
-def _open_shared(path: Path) -> _SharedFile:
-    shared = _SharedFile(path)
+def _open_shared(path: Path) -> SharedFile:
+    shared = SharedFile(path)
     head = os.pread(shared.descriptor, 20, 0)
     log = log_of(path)
     log_status = _status(log)
