@@ -25,6 +25,7 @@ class LoopImage:
     def __init__(self, file: Path, place: Path, kind: Kind) -> None:
         self.place = place
         self._file = file
+        self._mounted = False
         place.mkdir(parents=True)
         with file.open("wb") as made:
             made.truncate(_BYTES)
@@ -34,9 +35,13 @@ class LoopImage:
     def mount(self) -> None:
         """After a cut the filesystem's own log is replayed."""
         _run("mount", "-o", "loop", str(self._file), str(self.place))
+        self._mounted = True
 
     def unmount(self) -> None:
-        _run("umount", str(self.place))
+        """Unmounting it again does nothing."""
+        if self._mounted:
+            _run("umount", str(self.place))
+            self._mounted = False
 
     def cut(self) -> None:
         """From here on nothing reaches the disk, and every call on its files fails."""

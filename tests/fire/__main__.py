@@ -1,4 +1,7 @@
-"""The proof under fire: `python -m tests.fire --minutes 30 [--seed N] [--report FILE] [--only kills,locks]`."""
+"""The proof under fire: `python -m tests.fire --minutes 30 [--seed N] [--report FILE] [--only kills,locks]`.
+
+The closing run, which counts: `python -m tests.fire --kills 500 --cuts 100 --harms`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ def main() -> int:
     sys.stderr.write(f"seed {args.seed}, files in {directory}\n")
     interrupted = False
     try:
-        asyncio.run(campaign.run(args.minutes * 60, args.only))
+        if args.kills or args.cuts or args.harms:
+            asyncio.run(campaign.close(kills=args.kills, cuts=args.cuts, harms=args.harms))
+        else:
+            asyncio.run(campaign.run(args.minutes * 60, args.only))
     except KeyboardInterrupt:
         interrupted = True
     report = render(campaign.sections.values(), campaign.head())
@@ -41,6 +47,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", type=_scenarios, default=frozenset(SCENARIOS), metavar="NAME,...", help=", ".join(SCENARIOS)
     )
+    closing = parser.add_argument_group("the closing run", "counts instead of minutes, each in its turn")
+    closing.add_argument("--kills", type=int, default=0, metavar="N", help="so many SIGKILLs of roles")
+    closing.add_argument("--cuts", type=int, default=0, metavar="N", help="so many power cuts, as root")
+    closing.add_argument("--harms", action="store_true", help="each harm to files, logs, signals, clocks and clients")
     return parser.parse_args()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from convoq.ai.offline import NOTICE
 from convoq.conversations.turns import OVERTAKEN_AT
@@ -14,6 +15,15 @@ from tests.fire.peers import TOKEN
 from tests.fire.report import Section
 from tests.fire.site import Site
 
+
+class Forgotten(NamedTuple):
+    """What a restored backup can't know, by its nature; it is left out of the audit."""
+
+    tokens: Collection[str] = ()  #: of messages that it does not hold, or may hold as unanswered although they were not
+    sids: Collection[str] = ()  #: of replies that were sent after it was made
+
+
+NOTHING = Forgotten()
 SHOWN = 5  # problems of one kind that are spelled out
 
 
@@ -36,22 +46,26 @@ async def settle(
     *,
     explained: Mapping[str, str] | None = None,
     revived: Collection[str] = (),
+    forgotten: Forgotten = NOTHING,
 ) -> None:
     """Drains the site and audits everything it did; what does not balance becomes the section's problems.
 
     `explained` are the events above warning that this scenario must cause, and the reason; `revived` the tokens of
-    messages that were buried and brought back, which later ones may have overtaken.
+    messages that were buried and brought back, which later ones may have overtaken; `forgotten` what a restore has
+    taken back.
     """
     codes = await site.drain()
     section.expect(set(codes) == {0}, f"exit codes after SIGTERM: {codes}")
     section.problems += site.unmet
-    answers = by_token(site.twilio.messages)
+    messages = [message for message in crowd.messages if message.token not in forgotten.tokens]
+    found = by_token(site.twilio.messages)
+    answers = {token: places for token, places in found.items() if token not in forgotten.tokens}
     audit_acceptance(crowd, section)
-    _audit_answers(site, crowd.messages, answers, section)
+    _audit_answers(site, messages, answers, section)
     aside = overtaken(site) | set(revived)
     in_order = {token: places for token, places in answers.items() if token not in aside}
-    _audit_order(site, crowd.messages, in_order, section)
-    _audit_outbox(site, section)
+    _audit_order(site, messages, in_order, section)
+    _audit_outbox(site, section, forgotten.sids)
     _audit_database(site, crowd, section)
     read_logs(site, section, explained or {})
 
@@ -135,7 +149,7 @@ def _audit_lane_order(site: Site, answers: Mapping[str, list[tuple[int, Reply]]]
             last[lane] = places[0][0]
 
 
-def _audit_outbox(site: Site, section: Section) -> None:
+def _audit_outbox(site: Site, section: Section, forgotten: Collection[str]) -> None:
     """Every reply at Twilio is one row of the outbox and every sent row one reply."""
     held = {reply.sid for reply in site.twilio.messages}
     rows = site.rows("SELECT provider_id, state, reconciled, attempts FROM outbox")
@@ -143,7 +157,7 @@ def _audit_outbox(site: Site, section: Section) -> None:
     section.count("sends of unknown outcome, found at Twilio", sum(row[2] for row in rows))
     section.count("sends that were tried again", sum(row[3] > 1 for row in rows))
     section.count("left ambiguous", sum(row[1] == "ambiguous" for row in rows))
-    each(section, [f"Twilio holds {sid}, which no outbox row knows" for sid in held - known])
+    each(section, [f"Twilio holds {sid}, which no outbox row knows" for sid in held - known - set(forgotten)])
     each(section, [f"the outbox knows {sid}, which Twilio does not" for sid in known - held])
     each(section, [f"an outbox row is {row[1]}" for row in rows if row[1] != "sent"])
 

@@ -19,18 +19,21 @@ from typing import Final, NamedTuple
 from convoq import __version__
 from tests.fire.answers import model_faults, twilio_faults
 from tests.fire.clocks import clocks
+from tests.fire.cuts import cuts
 from tests.fire.disks import disks
+from tests.fire.harms import HARMS, harms
 from tests.fire.kills import kills
 from tests.fire.locks import locks
 from tests.fire.pauses import pauses
 from tests.fire.plan import Plan, Scenario
 from tests.fire.report import Section
+from tests.fire.restore import restore
 from tests.fire.storm import storm
 from tests.fire.timelines import timelines
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     "kills": kills, "pauses": pauses, "twilio": twilio_faults, "model": model_faults, "locks": locks, "disks": disks,
-    "clocks": clocks, "storm": storm, "timelines": timelines,
+    "clocks": clocks, "storm": storm, "timelines": timelines, "cuts": cuts, "harms": harms, "restore": restore,
 }  # fmt: skip
 SHORTEST: Final = 5.0  # seconds; a shorter round is not worth its start
 
@@ -43,7 +46,7 @@ class Turn(NamedTuple):
 TURNS: Final = (
     Turn("kills", 60), Turn("pauses", 40), Turn("twilio", 30), Turn("kills", 60), Turn("model", 30), Turn("locks", 12),
     Turn("pauses", 40), Turn("kills", 60), Turn("disks", 8), Turn("clocks", 25), Turn("storm", 12),
-    Turn("timelines", 24),
+    Turn("timelines", 24), Turn("cuts", 30), Turn("harms", 30), Turn("restore", 15),
 )  # fmt: skip
 
 
@@ -66,6 +69,17 @@ class Campaign:
                 return
             await self._round(turn.scenario, max(SHORTEST, min(turn.seconds, left)))
 
+    async def close(self, *, kills: int, cuts: int, harms: bool) -> None:
+        """The closing run: so many kills and power cuts (half of them on each filesystem), and each harm in turn."""
+        counted = [("kills", kills), ("cuts", cuts - cuts // 2), ("cuts", cuts // 2)]
+        if harms:
+            counted += [("harms", len(HARMS)), ("restore", 3)]
+        for name, number in counted:
+            if number:
+                await self._round(name, 0.0, harms=number)
+        if harms:
+            await self._round("clocks", 30.0)
+
     def head(self) -> list[str]:
         """What the report begins with."""
         return [
@@ -77,7 +91,7 @@ class Campaign:
     def _turns(self, only: frozenset[str]) -> Iterator[Turn]:
         return cycle(turn for turn in TURNS if turn.scenario in only)
 
-    async def _round(self, name: str, seconds: float) -> None:
+    async def _round(self, name: str, seconds: float, *, harms: int | None = None) -> None:
         number = self._numbers[name]
         self._numbers[name] += 1
         directory = self._directory / f"{name}-{number}"
@@ -86,7 +100,8 @@ class Campaign:
         def doing(what: str) -> None:
             self._say(f"{name} {number}: {monotonic() - began:.0f} s, {what}")
 
-        section = await attempt(name, Plan(f"{self.seed}/{name}/{number}", seconds, directory, number, doing))
+        seed = f"{self.seed}/{name}/{number}"
+        section = await attempt(name, Plan(seed, seconds, directory, number, harms=harms, doing=doing))
         doing(f"{len(section.problems)} problems" if section.problems else "the books balance")
         if not section.problems:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)

@@ -59,6 +59,7 @@ async def _kill(plan: Plan, watch: Watch, roles: Sequence[SupervisedRole], rng: 
             pass
         if await plan.wait(rng.uniform(0, life) if unborn else rng.expovariate(1 / life)):
             watch.strike([rng.choice(roles)])
+            plan.done = watch.kills
             plan.doing(f"{watch.kills} kills")
 
 

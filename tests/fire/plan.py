@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from time import monotonic
 
@@ -20,6 +21,8 @@ class Plan:
     seconds: float  #: how long the harm goes on; draining comes on top
     directory: Path  #: of its own
     number: int = 0  #: of the round; the slower kinds of a scenario come every few rounds
+    harms: int | None = None  #: ends with so many of them instead, however long they take
+    done: int = 0  #: harms so far
     doing: Callable[[str], None] = lambda _: None  #: told what goes on
     rng: random.Random = field(init=False)
     began: float = field(init=False, default_factory=monotonic)
@@ -28,7 +31,9 @@ class Plan:
         self.rng = random.Random(self.seed)
 
     def left(self) -> float:
-        """Seconds of harm that are left."""
+        """Seconds of harm that are left; endless until a given number of harms is reached."""
+        if self.harms is not None:
+            return inf if self.done < self.harms else 0.0
         return self.began + self.seconds - monotonic()
 
     async def wait(self, seconds: float) -> bool:

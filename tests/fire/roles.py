@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +26,10 @@ class SupervisedRole:
         self.starts = 0
         self.paused = False
         self.unplanned: list[int] = []  #: exit codes of processes that ended without being killed or stopped
+        self.log_of: Callable[[int], Path] = self._log_of  #: where the output of a start goes, by its number
         self._process = RoleProcess(self.kind, self.environ)
+        self._released = asyncio.Event()
+        self._released.set()
         self._asked = False
         self._closing = False
         self._keeping: asyncio.Task[None] | None = None
@@ -58,6 +63,19 @@ class SupervisedRole:
         """Whether it runs and has said that it is at work."""
         return not self.paused and self._process.is_ready
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether every thread of it is stopped, or it has ended."""
+        try:
+            threads = list(Path(f"/proc/{self.pid}/task").iterdir())
+            return all((thread / "stat").read_text().rpartition(")")[2].split()[0] in "TZX" for thread in threads)
+        except OSError:
+            return True
+
+    def has_said(self, pattern: str) -> bool:
+        """Whether the log of its present process has a line that the regular expression finds."""
+        return re.search(pattern, self.log_of(self.starts).read_text(errors="replace")) is not None
+
     def kill(self) -> int | None:
         """SIGKILL; returns whose, None if it was not there."""
         pid = self.pid
@@ -65,6 +83,18 @@ class SupervisedRole:
             self._asked = True
             self._process.kill()
         return pid
+
+    def hold(self) -> None:
+        """Once it has ended it stays down, as after exit code 78 under systemd, until it is released."""
+        self._released.clear()
+
+    def release(self) -> None:
+        self._released.set()
+
+    def hang_up(self) -> None:
+        """SIGHUP."""
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGHUP)
 
     def pause(self) -> None:
         self._process.pause()
@@ -104,12 +134,16 @@ class SupervisedRole:
             if not asked:
                 self.unplanned.append(code)
                 await asyncio.sleep(RESTART_DELAY)  # the length of the pause is what is imitated
+            await self._released.wait()
             await self._start()
+
+    def _log_of(self, start: int) -> Path:
+        return self.directory / f"{self.name}.{start}.log"
 
     async def _start(self) -> None:
         self.starts += 1
         self._process = RoleProcess(
             self.kind, self.environ, directory=self.directory,
-            log=self.directory / f"{self.name}.{self.starts}.log", death_signal=signal.SIGKILL,
+            log=self.log_of(self.starts), death_signal=signal.SIGKILL,
         )  # fmt: skip
         await self._process.spawn()

@@ -88,6 +88,10 @@ class Site:
         async with aiohttp.ClientSession() as session:
             await until(lambda: answers(session, url), timeout=STATE_TIMEOUT, pause=0.05)
 
+    async def until_down(self) -> None:
+        """Returns once none of the four runs: for roles that are held."""
+        await self.until(lambda: all(role.pid is None for role in self.roles.values()), "all roles have ended")
+
     async def drain(self) -> list[int | None]:
         """Lets everything come to its end, then stops the processes in order; their exit codes."""
         await self.until_ready()
