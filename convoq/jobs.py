@@ -169,9 +169,12 @@ def turn_key(channel: str, our_address: str, address: str) -> str:
     return f"turn|{channel}|{our_address}|{address}"
 
 
+#: Kinds whose own attempts say nothing: the store counts how often a message was tried.
+COUNTED_BY_MESSAGE: Final = frozenset({ProcessAiResponse.kind})
+
+
 def turn_job(thread_id: int, lane: str) -> NewJob:
     """A turn of the thread whose lane that is."""
-    # The store counts how often a message was tried.
     return ProcessAiResponse(thread=thread_id).job(ordering_key=lane, priority=PEOPLE, max_attempts=MOST_ATTEMPTS)
 
 

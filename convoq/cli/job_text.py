@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from convoq.cli.terminal.output import colored
 from convoq.cli.terminal.table import print_table
+from convoq.jobs import COUNTED_BY_MESSAGE
 from convoq.monitoring.documents import parsed, priority_name
 from convoq.queue.base import JobRecord, JobState, Standing
 from convoq.text import age, harmless, last_line, local_time, masked
@@ -22,7 +23,7 @@ def print_jobs(records: Sequence[JobRecord], *, now: int, full: bool) -> None:
             record.id,
             record.kind,
             record.standing,
-            f"{record.attempt}/{record.max_attempts}",
+            "" if record.kind in COUNTED_BY_MESSAGE else f"{record.attempt}/{record.max_attempts}",
             age((now - record.enqueued_at) / 1000),
             _due(record, now),
             _shown(record.ordering_key or "", full),
@@ -71,7 +72,8 @@ def _facts(record: JobRecord, now: int) -> Iterator[tuple[str, str]]:
         return f"{local_time(at)} ({age(ago)} ago)" if ago >= 0 else f"{local_time(at)} (in {age(-ago)})"
 
     yield "lane", record.ordering_key or "its own"
-    yield "tries", f"{record.attempt} of {record.max_attempts}"
+    if record.kind not in COUNTED_BY_MESSAGE:
+        yield "tries", f"{record.attempt} of {record.max_attempts}"
     yield "priority", priority_name(record.priority)
     yield "enqueued", moment(record.enqueued_at)
     if record.claimed_at is not None:

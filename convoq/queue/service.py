@@ -15,6 +15,7 @@ from convoq.text import last_line
 
 LONGEST_INTAKE_WAIT = 1.0  # seconds
 LONGEST_REASON = 300  # characters that an operator reads in a list
+EXPECTED = (RetryLater, Unrecoverable)  # outcomes in a handler's own words
 LONGEST_ERROR = 8000  # characters of a traceback that are kept with the job
 
 
@@ -134,12 +135,12 @@ class QueueService:
         if charged:
             wanted = error.delay if isinstance(error, RetryLater) else self.backoff(charged[0].attempt)
             delay = _bounded(claim, wanted)
-        reason = _reason(f"{type(error).__name__}: {error}")
-        await self._queue.nack(claim, delay=delay, charged=charged, error=error_text(error), reason=reason)
+        why = str(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}"
+        await self._queue.nack(claim, delay=delay, charged=charged, error=error_text(error), reason=_reason(why))
         if charged:
             log.warning(
                 "job.retried", kind=claim.kind, jobs=_ids(charged), delay=round(delay, 3), attempt=charged[0].attempt,
-                error=f"{type(error).__name__}: {error}",
+                error=why,
             )  # fmt: skip
 
     async def _startable(self, claim: Claim) -> Claim | None:
@@ -208,7 +209,7 @@ def _ids(jobs: Sequence[Job]) -> list[str]:
 
 def error_text(error: BaseException) -> str:
     """What operators read: the words of an expected outcome, the traceback of anything else."""
-    if isinstance(error, RetryLater | Unrecoverable):
+    if isinstance(error, EXPECTED):
         return _storable(str(error))
     return _storable("".join(traceback.format_exception(error))[-LONGEST_ERROR:])
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from convoq.db import Database
-from convoq.jobs import raw_job
+from convoq.jobs import raw_job, turn_job
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.cli.scenes import ANA, Place, bury, claim_one, enqueue, inbound_job, job, put_back, snooze
 
@@ -146,6 +146,17 @@ def test_a_hostile_error_and_payload_reach_the_terminal_escaped(
         assert "\x1b" not in out
         assert "\u202e" not in out
         assert "\nconvoq: fake" not in out
+
+
+def test_a_turn_shows_no_tries_because_they_are_its_messages(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: claim_one(database, turn_job(1, "turn|twilio|+1|+2")))
+    place.prepare(lambda database: claim_one(database, job()))
+
+    assert place.run("jobs", "list") == 0
+    greet, turn = (line.split() for line in capsys.readouterr().out.splitlines()[1:])
+    assert (greet[3], [word for word in turn if "/" in word]) == ("1/8", [])
+    assert place.run("jobs", "show", "1", "2") == 0
+    assert capsys.readouterr().out.count("tries") == 1
 
 
 def test_addresses_are_masked_in_lists_and_shown_for_one(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,6 +122,19 @@ async def test_snooze_costs_no_attempt(house: House, clock: ManualClock) -> None
         clock.advance(5)
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"), [(RetryLater(60, "the model is down"), "the model is down"), (BROKEN, "RuntimeError: broken")]
+)
+async def test_a_job_that_is_tried_again_waits_for_its_reason_in_its_own_words(
+    house: House, events: Events, error: Exception, reason: str
+) -> None:
+    [job_id] = await house.put("a")
+    claim = await house.claim()
+    await house.service.fail(claim, error, claim.jobs)
+    assert (await house.record(job_id)).reason == reason
+    assert [event["error"] for event in events if event["event"] == "job.retried"] == [reason]
+
+
 async def test_a_snooze_leaves_its_reason_with_the_job_and_no_error(house: House) -> None:
     [job_id] = await house.put(None)
     await house.service.fail(claim := await house.claim(), Snooze(5, "the model is\ndown \ud800"), claim.jobs)
