@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Self
 
@@ -41,6 +41,7 @@ class LoopbackModel:
         retry_after: float = 7,
         report_usage: bool = True,
         context_tokens: int | None = None,
+        loaded: Mapping[str, int] | None = None,
     ) -> None:
         self.reply = reply
         self.mode: ModelFault | None = None
@@ -48,6 +49,7 @@ class LoopbackModel:
         self.retry_after = retry_after  #: seconds
         self.report_usage = report_usage
         self.context_tokens = context_tokens  #: what does not fit is refused, the room for the answer counted in
+        self.loaded = loaded  #: models and the tokens that they have room for, as Ollama lists them; None: it is none
         self.requests: list[RecordedRequest] = []
         self.hung_up = asyncio.Event()  #: a client went away before its answer was complete
         self._faults: deque[ModelFault | None] = deque()
@@ -59,6 +61,8 @@ class LoopbackModel:
         app = web.Application(client_max_size=8 * 1024 * 1024)
         app.router.add_post("/v1/chat/completions", partial(self._answer, dialect=OpenAi()))
         app.router.add_post("/v1/messages", partial(self._answer, dialect=Anthropic()))
+        if self.loaded is not None:
+            app.router.add_get("/api/ps", self._list_loaded)
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
@@ -89,6 +93,10 @@ class LoopbackModel:
         """Returns once that many requests have arrived in all."""
         async with self._arrived:
             await self._arrived.wait_for(lambda: len(self.requests) >= count)
+
+    async def _list_loaded(self, _: web.Request) -> web.Response:
+        models = [{"name": name, "context_length": room} for name, room in (self.loaded or {}).items()]
+        return web.json_response({"models": models})
 
     async def _answer(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         body = await request.json()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
+from convoq.cli.doctor import ollama
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.monitoring.findings import Finding, fail, note, ok, warn
 from convoq.settings.options import DEFAULT_PERSONA
@@ -28,7 +29,7 @@ async def check_model(loaded: Loaded) -> Finding:
     if isinstance(ai, Finding):
         return ai
     try:
-        return ok("model", await _ask(ai, loaded.base_dir))
+        return await _weighed(await _ask(ai, loaded.base_dir), ai, loaded)
     except RequirementUnmet as error:
         if isinstance(error.unmet, Missing) and error.unmet.secret:
             return note("model", f"{ai.model}: not asked: {error.unmet.headline} for this command")
@@ -37,6 +38,22 @@ async def check_model(loaded: Loaded) -> Finding:
         return fail("model", f"{ai.model}: no answer within {MODEL_TIMEOUT_SECONDS:g} s", "look at ai.base_url")
     except (RetryLater, Unrecoverable) as error:
         return fail("model", f"{ai.model}: {error}", "look at ai.model, ai.api_key and ai.base_url")
+
+
+async def _weighed(answered: str, ai: AiSettings, loaded: Loaded) -> Finding:
+    """Whether the model that answered has room for what it will be shown, where that can be asked."""
+    from convoq.ai.endpoints import main_endpoint
+
+    endpoint = main_endpoint(ai)
+    context = None
+    if endpoint is not None and endpoint.base_url is not None:
+        context = await ollama.context_of(endpoint.base_url, endpoint.name)
+    needed = ollama.needed_context(loaded)
+    if context is None or context >= needed:
+        return ok("model", answered)
+    fix = f"start Ollama with OLLAMA_CONTEXT_LENGTH={-(-needed // 1024) * 1024}, or lower ai.history_tokens"
+    detail = f"{answered}; Ollama drops what exceeds {context} tokens without a word, and {needed} may be needed"
+    return warn("model", detail, fix)
 
 
 async def _ask(ai: AiSettings, base_dir: Path) -> str:
