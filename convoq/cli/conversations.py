@@ -11,8 +11,9 @@ from convoq.cli.terminal.output import print_json, print_raw, say
 from convoq.errors import ConvoqError
 
 if TYPE_CHECKING:
-    from convoq.conversations.queries import ConversationFilter, Line, Reading
+    from convoq.conversations.queries import Line, Reading
     from convoq.conversations.records import Conversation
+    from convoq.conversations.search import ConversationFilter
     from convoq.db import Database
     from convoq.settings import Options
 
@@ -132,7 +133,7 @@ async def _place(reading: Reading, before: int | None) -> tuple[int, int] | None
 
 
 def _filter(args: argparse.Namespace, now: int) -> ConversationFilter:
-    from convoq.conversations.queries import ConversationFilter
+    from convoq.conversations.search import ConversationFilter
     from convoq.conversations.states import Owner, Status
 
     return ConversationFilter(
@@ -148,7 +149,7 @@ def _filter(args: argparse.Namespace, now: int) -> ConversationFilter:
 
 async def _resolve(reading: Reading, given: str) -> Conversation:
     """The conversation with this id, else the latest one of the person with this number. Raises ConvoqError."""
-    from convoq.conversations.queries import ConversationFilter
+    from convoq.conversations.search import ConversationFilter
 
     found = await reading.get(int(given)) if given.isdigit() else None
     if found is not None:

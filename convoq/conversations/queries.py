@@ -7,27 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from convoq.conversations import rows
+from convoq.conversations import rows, search
 from convoq.conversations.records import Conversation, Message, OutboxRow
-from convoq.conversations.states import Owner, Status
+from convoq.conversations.search import ConversationFilter
+from convoq.conversations.states import Status
 from convoq.db import Database
 from convoq.db.transaction import Transaction
 
 DEAD_ENDS = ("failed", "undelivered")  #: what a channel says of a message that never arrived
 REPLY_SAMPLE = 200  # replies that their times are taken from
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversationFilter:
-    """Which conversations: every given condition holds."""
-
-    statuses: tuple[Status, ...] | None = None
-    owners: tuple[Owner, ...] | None = None
-    address: str | None = None  #: somewhere in the person's address
-    text: str | None = None  #: somewhere in a message
-    since: int | None = None  #: with a message then or later: ms on the queue's clock
-    waiting: bool = False  #: a message waits for its answer
-    failed: bool = False  #: a message was never answered, or a part of ours not sent or not delivered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,12 +117,10 @@ class Reading:
         self, where: ConversationFilter, *, limit: int = 50, before: tuple[int, int] | None = None
     ) -> list[Summary]:
         """Latest activity first; `before` is the (last_message_at, id) of the last one on the page before."""
-        return await self._database.read(lambda tx: _find(tx, where, limit, before))
+        return await self._database.read(_summaries, where, limit, before)
 
     async def count(self, where: ConversationFilter) -> int:
-        condition, values = _condition(where)
-        query = f"SELECT count(*) FROM {CONVERSATIONS} WHERE {condition}"
-        return await self._database.read(lambda tx: int(tx.execute(query, values).fetchone()[0]))
+        return await self._database.read(search.count, where)
 
     async def get(self, conversation_id: int) -> Conversation | None:
         return await self._database.read(lambda tx: _get(tx, conversation_id))
@@ -176,55 +162,9 @@ def _weakness(word: str) -> int:
     return order.index(word) if word in order else len(order)
 
 
-def _find(tx: Transaction, where: ConversationFilter, limit: int, before: tuple[int, int] | None) -> list[Summary]:
-    condition, values = _condition(where)
-    if before is not None:
-        condition += " AND (c.last_message_at, c.id) < (:at, :id)"
-        values |= {"at": before[0], "id": before[1]}
-    found = tx.execute(
-        f"{rows.CONVERSATION} WHERE {condition} ORDER BY c.last_message_at DESC, c.id DESC LIMIT :limit",
-        {**values, "limit": limit},
-    ).fetchall()
-    return [_summary(tx, rows.to_conversation(row)) for row in found]
-
-
-def _condition(where: ConversationFilter) -> tuple[str, dict[str, object]]:
-    clauses = ["1"]
-    values: dict[str, object] = {}
-    for column, wanted in (("status", where.statuses), ("owner", where.owners)):
-        if wanted is not None:
-            names = [f"{column}{index}" for index in range(len(wanted))]
-            clauses.append(f"c.{column} IN ({', '.join(':' + name for name in names)})")
-            values |= dict(zip(names, wanted, strict=True))
-    if where.address is not None:
-        clauses.append("instr(p.address, :address)")
-        values["address"] = where.address
-    if where.text is not None:
-        clauses.append(WITH_TEXT)
-        values["text"] = where.text
-    if where.since is not None:
-        clauses.append("c.last_message_at >= :since")
-        values["since"] = where.since
-    if where.waiting:
-        clauses.append(WITH_WAITING)
-    if where.failed:
-        clauses.append(f"c.id IN ({FAILED})")
-    return " AND ".join(clauses), values
-
-
-CONVERSATIONS = """
-    conversations AS c JOIN threads AS t ON t.id = c.thread_id JOIN contacts AS p ON p.id = t.contact_id
-"""
-WITH_WAITING = "c.id IN (SELECT conversation_id FROM messages WHERE direction = 'in' AND outcome IS NULL)"
-WITH_TEXT = """
-    EXISTS (SELECT 1 FROM messages AS m WHERE m.conversation_id = c.id
-            AND (instr(m.body, :text) OR instr(m.description, :text)))
-"""
-FAILED = """
-    SELECT conversation_id FROM outbox WHERE state = 'failed' AND error_code IS NOT 'cancelled'
-    UNION SELECT conversation_id FROM outbox WHERE delivery IN ('failed', 'undelivered')
-    UNION SELECT conversation_id FROM messages WHERE outcome = 'failed'
-"""
+def _summaries(tx: Transaction, where: ConversationFilter, limit: int, before: tuple[int, int] | None) -> list[Summary]:
+    conversations = (_get(tx, conversation_id) for conversation_id in search.find(tx, where, limit, before))
+    return [_summary(tx, conversation) for conversation in conversations if conversation is not None]
 
 
 def _summary(tx: Transaction, conversation: Conversation) -> Summary:
@@ -320,9 +260,10 @@ def _named(record: type[SavedDraft | Transition | Call], row: Iterable[Any]) -> 
 
 
 def _of_person(tx: Transaction, address: str, our_address: str | None, limit: int) -> list[Conversation]:
+    # +c.id: from the address to its few conversations, not through all of them from the newest.
     found = tx.execute(
         f"{rows.CONVERSATION} WHERE p.address = ?1 AND t.our_address = coalesce(?2, t.our_address)"
-        " ORDER BY c.id DESC LIMIT ?3",
+        " ORDER BY +c.id DESC LIMIT ?3",
         (address, our_address, limit),
     )
     return [rows.to_conversation(row) for row in found]

@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from convoq.ai.base import ReplyContext
-from convoq.conversations.queries import ConversationFilter, Reading
+from convoq.conversations.queries import Reading
+from convoq.conversations.search import ConversationFilter
 from convoq.errors import Snooze, Unrecoverable
 from convoq.jobs import turn_key
 from convoq.loopback.faults import TwilioFault, reset, too_many

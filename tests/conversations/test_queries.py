@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from convoq.conversations.queries import ConversationFilter, Reading
+from convoq.conversations.queries import Reading
+from convoq.conversations.search import ConversationFilter
 from convoq.conversations.states import Status
 from tests.cli.scenes import ANA, OURS, Place, receive
 

@@ -8,7 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from convoq.conversations.queries import ConversationFilter, Reading
+from convoq.conversations.queries import Reading
+from convoq.conversations.search import ConversationFilter
 from convoq.conversations.states import Owner, Status
 from convoq.conversations.timeline import Timeline
 from convoq.db import Database
