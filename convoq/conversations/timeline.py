@@ -37,6 +37,7 @@ class OutboundPart:
     provider_id: str | None
     reconciled: bool
     error: str | None
+    error_code: str | None
     delivery: str | None
     delivery_at: int | None
 
@@ -103,7 +104,7 @@ RECORDED = """
 """
 PARTS = """
     SELECT o.message_id, o.reference, o.body, m.at, o.state, o.attempts, o.settled_at, o.provider_id, o.reconciled,
-           o.error, o.delivery, o.delivery_at
+           o.error, o.error_code, o.delivery, o.delivery_at
     FROM outbox AS o JOIN messages AS m ON m.id = o.message_id JOIN threads AS t ON t.id = o.thread_id
     WHERE t.lane = ? ORDER BY o.id DESC LIMIT ?
 """

@@ -48,6 +48,8 @@ class AuditResult:
 
     accepted: int
     answered: int
+    silent: int  #: need no answer: STOP and the like, or a person took over
+    undelivered: tuple[str, ...]  #: answered, but Twilio refused the answer or it never reached the phone
     waiting: tuple[str, ...]  #: not answered yet
     lost: tuple[str, ...]  #: accepted, and no answer will come
     doubled: tuple[str, ...]  #: at Twilio a second time, or an answer to nothing
@@ -64,12 +66,15 @@ def audit(
 ) -> AuditResult:
     """Compares the three records; none of them is believed alone."""
     places = {message.reference: place for place, message in reversed(list(enumerate(at_twilio)))}
+    failed = {message.reference for message in at_twilio if message.status in ("failed", "undelivered")}
     found: defaultdict[str, list[str]] = defaultdict(list)
     for promise in accepted:
-        found[_standing(record.entries.get(promise.sid), places)].append(promise.sid)
+        found[_standing(record.entries.get(promise.sid), places, failed)].append(promise.sid)
     return AuditResult(
         accepted=len(accepted),
         answered=len(found["answered"]),
+        silent=len(found["silent"]),
+        undelivered=tuple(found["undelivered"]),
         waiting=tuple(found["waiting"]),
         lost=tuple(found["lost"]),
         doubled=tuple(_surplus(record, at_twilio)),
@@ -77,8 +82,8 @@ def audit(
     )
 
 
-def _standing(entry: MessageRecord | None, places: dict[str | None, int]) -> str:
-    """Where one promise stands. Silence by decision (STOP, a person took over) is none of the three."""
+def _standing(entry: MessageRecord | None, places: dict[str | None, int], failed: set[str | None]) -> str:
+    """Where one promise stands."""
     if entry is None or entry.dead:
         return "lost"
     if entry.outcome is None or entry.unsettled:
@@ -88,7 +93,8 @@ def _standing(entry: MessageRecord | None, places: dict[str | None, int]) -> str
     at_twilio = sum(reference in places for reference in entry.references)
     if at_twilio < entry.sent or not entry.references:
         return "lost"
-    return "answered" if entry.sent == len(entry.references) else "silent"
+    reached = entry.sent == len(entry.references) and failed.isdisjoint(entry.references)
+    return "answered" if reached else "undelivered"
 
 
 def _surplus(record: DatabaseRecord, at_twilio: Sequence[TwilioMessage]) -> Iterator[str]:

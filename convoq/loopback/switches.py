@@ -9,12 +9,15 @@ from typing import Final, Literal, Self
 
 from aiohttp import web
 
-from convoq.loopback.faults import TwilioFault, reset, too_many
+from convoq.loopback.faults import TwilioFault, refused, reset, too_many
+from convoq.loopback.messages import Delivery
+from convoq.loopback.people import WHATSAPP
 from convoq.loopback.twilio import LoopbackTwilio
 
 SLOW_SECONDS: Final = 6.0
 
-SendFault = Literal["too_many", "lost_answer"]
+SendFault = Literal["too_many", "lost_answer", "opted_out"]
+WINDOW_CLOSED: Final[tuple[str, Delivery]] = (WHATSAPP, (("failed", 63016),))
 
 
 @dataclass(slots=True)
@@ -66,6 +69,14 @@ class Switches:
         self._drop_used()
         return self._send_faults.count(kind)
 
+    def close_next_window(self) -> None:
+        """The next WhatsApp message is taken and then not delivered: 24 hours have passed."""
+        self._twilio.next_deliveries.append(WINDOW_CLOSED)
+
+    @property
+    def windows_to_close(self) -> int:
+        return self._twilio.next_deliveries.count(WINDOW_CLOSED)
+
     async def wait_until_asked(self, count: int) -> None:
         """Returns once workers were about to ask the model that many times in all."""
         while self.asked < count:
@@ -87,4 +98,5 @@ class Switches:
 _FAULTS: Final[dict[SendFault, TwilioFault]] = {
     "too_many": too_many(),
     "lost_answer": reset(accepted=True),
+    "opted_out": refused(21610),
 }

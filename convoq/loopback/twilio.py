@@ -35,7 +35,8 @@ class LoopbackTwilio(WebhookSender):
 
     Set `fault` for every request from now on, or queue faults for the next ones with `fail_next`; `delivery` is what
     becomes of accepted messages: the statuses that are called back, in that order, each with an error code or None
-    (Twilio calls nothing back for the first status, queued). `refuses` maps addresses to the code they are refused
+    (Twilio calls nothing back for the first status, queued); `next_deliveries` are for one message each that is taken
+    for an address that begins so, and come first. `refuses` maps addresses to the code they are refused
     with, e.g. 21610 for one who has opted out.
     """
 
@@ -60,6 +61,7 @@ class LoopbackTwilio(WebhookSender):
         self.reads = 0  #: GETs of anything
         self.fault: TwilioFault | None = None
         self.delivery: Delivery = (("sent", None), ("delivered", None))
+        self.next_deliveries: list[tuple[str, Delivery]] = []
         self.refuses: dict[str, int] = {}
         self.numbers: dict[str, dict[str, str]] = {}  #: phone number -> its settings, e.g. {"sms_url": "https://..."}
         self.account_status = "active"
@@ -209,10 +211,17 @@ class LoopbackTwilio(WebhookSender):
         answer = self._shown(message)  # as it was created: its delivery may move on before the answer is out
         self.messages.append(message)
         self._tell("message", message)
-        reporting = asyncio.create_task(self._report(message, tuple(self.delivery)))
+        reporting = asyncio.create_task(self._report(message, self._take_delivery(message)))
         self._tasks.add(reporting)
         reporting.add_done_callback(self._tasks.discard)
         return web.json_response(answer, status=201)
+
+    def _take_delivery(self, message: TwilioMessage) -> Delivery:
+        for index, (prefix, delivery) in enumerate(self.next_deliveries):
+            if message.to.startswith(prefix):
+                del self.next_deliveries[index]
+                return delivery
+        return tuple(self.delivery)
 
     def _problem(self, form: Mapping[str, str]) -> tuple[int, str] | None:
         """The code and words that Twilio refuses these parameters with."""

@@ -105,7 +105,21 @@ def test_what_is_on_its_way_waits_and_is_not_lost(waits: dict[str, object]) -> N
 def test_silence_that_somebody_decided_on_is_not_lost() -> None:
     silent = changed("SM3", outcome="keyword", references=(), sent=0)
     found = audit(ACCEPTED, silent, at_twilio("a", "b", "c"))
-    assert (found.waiting, found.lost, found.answered) == ((), (), 2)
+    assert (found.waiting, found.lost, found.answered, found.silent) == ((), (), 2, 1)
+
+
+def test_an_answer_that_twilio_refuses_is_undelivered_and_no_silence() -> None:
+    found = audit(ACCEPTED, changed("SM3", sent=0), at_twilio("a", "b", "c"))
+    assert (found.undelivered, found.silent, found.lost, found.answered) == (("SM3",), 0, (), 2)
+
+
+@pytest.mark.parametrize("status", ["undelivered", "failed"])
+def test_an_answer_that_never_reaches_its_phone_is_undelivered(status: str) -> None:
+    messages = at_twilio("a", "b", "c", "d")
+    messages[2].status = status
+    found = audit(ACCEPTED, RECORD, messages)
+    assert (found.undelivered, found.lost, found.answered) == (("SM2",), (), 2)
+    assert not found.passed
 
 
 def test_no_message_at_all_is_no_proof() -> None:

@@ -75,7 +75,7 @@ class PhonePage:
         app.router.add_get("/static/{name}", _static)
         app.router.add_post("/phones/{number:[123]}/messages", self._write)
         app.router.add_post("/phones/{number:[123]}/{action:burst|again|forge}", self._press)
-        app.router.add_post("/faults/{name:slow|down|too_many|lost_answer}", self._fault)
+        app.router.add_post("/faults/{name:slow|down|too_many|lost_answer|opted_out|window_closed}", self._fault)
         app.router.add_post("/worker/kill", self._kill)
         # No form of ours is compressed, and what cannot be unpacked would end in a traceback.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
@@ -104,7 +104,7 @@ class PhonePage:
             state=await self._look(),
             phones=self._phones,
             readable=readable,
-            blank=view.blank,
+            blank=self._history.blank,
             token=self._guard.token,
             model=self._model,
             slow_seconds=SLOW_SECONDS,
@@ -149,6 +149,8 @@ class PhonePage:
             "down": int(model.down),
             "too_many": self._switches.pending("too_many"),
             "lost_answer": self._switches.pending("lost_answer"),
+            "opted_out": self._switches.pending("opted_out"),
+            "window_closed": self._switches.windows_to_close,
         }
 
     # --- What is pressed
@@ -179,10 +181,10 @@ class PhonePage:
                 model.slow = 0.0 if model.slow else SLOW_SECONDS
             case "down":
                 model.down = not model.down
-            case "too_many":
-                self._switches.fail_next_send("too_many")
-            case _:
-                self._switches.fail_next_send("lost_answer")
+            case "window_closed":
+                self._switches.close_next_window()
+            case "too_many" | "lost_answer" | "opted_out" as kind:
+                self._switches.fail_next_send(kind)
         return self._done(request)
 
     async def _kill(self, request: web.Request) -> web.Response:

@@ -17,7 +17,6 @@ from convoq.loopback.people import Phone
 
 SLACK_MS = 100  # a snooze ends a little after what it waits for
 _CODE = re.compile(r"\((\d+)\)$")
-STEPS = ("Received", "Recorded", "Drafted", "Sent", "Delivered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +56,35 @@ class ViewHistory:
 
     quiet_window: float  #: seconds that a worker waits whether more is coming
     held_up: set[str] = field(default_factory=set)  #: messages that had to wait for the model
+    waited_until: dict[str, int] = field(default_factory=dict)  #: when a worker began with the answer, ms
+
+    def blank(self, kind: str) -> Item:
+        """An empty item, for the page's own templates."""
+        return Item(key="", kind=kind, text="", steps=tuple(Step(name, "", "todo") for name in self.step_names))
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        return ("Received", "Recorded", *(["Waited"] if self.quiet_window else []), "Drafted", "Sent", "Delivered")
 
     def observe(self, inbound: InboundStep, now: int) -> None:
         quiet_until = inbound.latest_at + self.quiet_window * 1000 + SLACK_MS
         waits = inbound.outcome is None and not inbound.running
         if waits and (inbound.due_at or 0) > max(now, quiet_until):
             self.held_up.add(inbound.sid)
+        if self.writes(inbound) and inbound.turn_at is not None:
+            self.waited_until.setdefault(inbound.sid, inbound.turn_at)
+
+    def quiet_at(self, inbound: InboundStep) -> int | None:
+        """When the wait for more was over: as it was seen, else at the earliest. None: not yet, or never begun."""
+        if inbound.drafted_at is None:
+            return self.waited_until.get(inbound.sid) if inbound.outcome is None else None
+        earliest = inbound.received_at + round(self.quiet_window * 1000)
+        return min(self.waited_until.get(inbound.sid, earliest), inbound.drafted_at)
 
     def writes(self, inbound: InboundStep) -> bool:
         """Whether a worker is at the answer; before that it only looks whether the person has paused."""
         busy = inbound.running and inbound.outcome is None and inbound.drafted_at is None
         return busy and (inbound.turn_at or 0) >= inbound.latest_at + self.quiet_window * 1000 - SLACK_MS
-
-
-def blank(kind: str) -> Item:
-    """An empty item, for the page's own templates."""
-    return Item(key="", kind=kind, text="", steps=tuple(Step(name, "", "todo") for name in STEPS))
 
 
 def phone_view(
@@ -102,7 +114,7 @@ def _mine(inbound: InboundStep, thread: Thread, history: ViewHistory, now: int) 
         hint=hint,
         tone=tone,
         brief=brief,
-        steps=_steps(inbound, parts),
+        steps=_steps(inbound, parts, history),
     )
 
 
@@ -110,12 +122,13 @@ def _one_turn(one: InboundStep, other: InboundStep) -> bool:
     return one.answered_by == other.answered_by and one.outcome == other.outcome and one.outcome in (None, "answered")
 
 
-def _steps(inbound: InboundStep, parts: Sequence[OutboundPart]) -> tuple[Step, ...]:
+def _steps(inbound: InboundStep, parts: Sequence[OutboundPart], history: ViewHistory) -> tuple[Step, ...]:
     sent = [part.settled_at for part in parts if part.state == "sent" and part.settled_at is not None]
     delivered = [part.delivery_at for part in parts if part.delivery in ("delivered", "read") and part.delivery_at]
     times = (
         inbound.received_at,
         inbound.recorded_at,
+        *([history.quiet_at(inbound)] if history.quiet_window else []),
         inbound.drafted_at,
         max(sent) if parts and len(sent) == len(parts) else None,
         max(delivered) if parts and len(delivered) == len(parts) else None,
@@ -124,7 +137,7 @@ def _steps(inbound: InboundStep, parts: Sequence[OutboundPart]) -> tuple[Step, .
     over = inbound.outcome not in (None, "answered")
     return tuple(
         Step(name, "" if at is None else took(at - inbound.received_at), _state(index, reached, over=over))
-        for index, (name, at) in enumerate(zip(STEPS, times, strict=True))
+        for index, (name, at) in enumerate(zip(history.step_names, times, strict=True))
     )
 
 
@@ -148,11 +161,13 @@ def _hint(inbound: InboundStep, parts: Sequence[OutboundPart], history: ViewHist
 def _of_parts(parts: Sequence[OutboundPart]) -> tuple[str, str] | None:
     for part in parts:
         if part.state == "failed":
-            return f"not sent: {part.error}", "bad"
+            return f"not sent: {_plainly(part)}", "bad"
+        if part.delivery in ("failed", "undelivered"):
+            return f"not delivered: {_plainly(part)}", "bad"
         if part.state == "ambiguous":
             return "Twilio's answer was lost: asking before sending again", "bad"
         if part.state == "ready" and part.error:
-            return f"not sent yet: {_plainly(part.error)}", "bad"
+            return f"not sent yet: {_plainly(part)}", "bad"
     if any(part.reconciled for part in parts):
         return "Twilio's answer was lost, yet sent only once", "good"
     if any(part.attempts > 1 for part in parts):
@@ -160,10 +175,12 @@ def _of_parts(parts: Sequence[OutboundPart]) -> tuple[str, str] | None:
     return None
 
 
-def _plainly(error: str) -> str:
-    """What an operator is told about the code in an error, else its own first line."""
-    code = _CODE.search(error)
-    known = meaning(code[1]) if code else None
+def _plainly(part: OutboundPart) -> str:
+    """What an operator is told about the code of a part's error, else the error's own first line."""
+    error = part.error or ""
+    found = _CODE.search(error)
+    code = part.error_code or (found[1] if found else None)
+    known = meaning(code) if code else None
     return known.hint if known else (error.strip().splitlines() or ["no reason was noted"])[0]
 
 
@@ -227,6 +244,8 @@ def counters(found: AuditResult, queued: int) -> dict[str, int]:
         "queue": queued,
         "accepted": found.accepted,
         "answered": found.answered,
+        "silent": found.silent,
+        "undelivered": len(found.undelivered),
         "lost": len(found.lost),
         "doubled": len(found.doubled),
     }

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 
 from convoq.loopback.environment import free_port
 from tests.dev.page.phone_page import DevProcess, dev_process
-from tests.dev.page.visitor import ANA, BEN, CHLOE, SOON, Open, phone, replies, settled, write
+from tests.dev.page.visitor import ANA, BEN, CHLOE, SOON, Open, counted, phone, replies, settled, write
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -21,10 +21,12 @@ async def test_what_is_typed_is_answered_and_its_way_is_shown(open_page: Open) -
     await expect(reply).to_contain_text("open Monday to Friday", timeout=SOON)
     await expect(reply).to_have_attribute("data-ticks", "delivered", timeout=SOON)
     steps = phone(page, ANA).locator(".steps > li")
-    assert [await step.get_attribute("data-state") for step in await steps.all()] == ["done"] * 5
+    assert [await step.get_attribute("data-state") for step in await steps.all()] == ["done"] * 6
     assert [await name.inner_text() for name in await steps.locator("b").all()] == [
-        "Received", "Recorded", "Drafted", "Sent", "Delivered",
+        "Received", "Recorded", "Waited", "Drafted", "Sent", "Delivered",
     ]  # fmt: skip
+    waited = float((await steps.nth(2).locator("span").inner_text()).removesuffix(" ms"))
+    assert 400 <= waited < 1000, "QUIET_WINDOW is 0.4 s"
     await expect(page.locator("#text-1")).to_have_value("")
     await settled(page)
 
@@ -100,6 +102,56 @@ async def test_a_lost_answer_and_a_429_double_nothing(open_page: Open) -> None:
     await expect(phone(page, BEN).locator(".theirs").nth(before + 1)).to_contain_text("You are welcome", timeout=SOON)
     await settled(page)
     assert await replies(page, BEN) == before + 2
+
+
+async def test_what_needs_no_answer_has_a_number_of_its_own(open_page: Open) -> None:
+    page = await open_page()
+    before = {name: await counted(page, name) for name in ("accepted", "answered", "silent", "lost")}
+    for text in ("STOP", "are you there?"):
+        await write(page, BEN, text)
+    await expect(page.locator("[data-counter=silent] dd")).to_have_text(str(before["silent"] + 2), timeout=SOON)
+    after = {name: await counted(page, name) for name in before}
+    assert after == before | {"accepted": before["accepted"] + 2, "silent": before["silent"] + 2}
+    heard = await replies(page, BEN)
+    await write(page, BEN, "START")
+    await expect(phone(page, BEN).locator(".hint").last).to_have_text("a keyword: no AI answers it", timeout=SOON)
+    await write(page, BEN, "Hello again")
+    await expect(phone(page, BEN).locator(".theirs").nth(heard)).to_contain_text("Hello again", timeout=SOON)
+    await settled(page)
+
+
+async def test_a_refusal_of_one_who_has_opted_out_is_shown_and_counted(open_page: Open) -> None:
+    page = await open_page()
+    undelivered = page.locator("[data-counter=undelivered] dd")
+    before = await counted(page, "undelivered")
+    await page.locator("[data-fault=opted_out]").click()
+    await write(page, BEN, "Hello?")
+    hint = phone(page, BEN).locator(".hint").last
+    await expect(hint).to_have_text(
+        "not sent: The person has opted out with STOP: only their START lets messages through again.", timeout=SOON
+    )
+    await expect(undelivered).to_have_text(str(before + 1), timeout=SOON)
+    await write(page, BEN, "START")
+    await expect(hint).to_have_text("a keyword: no AI answers it", timeout=SOON)
+    await settled(page)
+
+
+async def test_a_closed_window_fails_the_next_whatsapp_message_on_its_way(open_page: Open) -> None:
+    page = await open_page()
+    closed, undelivered = page.locator("[data-fault=window_closed]"), page.locator("[data-counter=undelivered] dd")
+    heard, before = await replies(page, BEN), await counted(page, "undelivered")
+    await closed.click()
+    await expect(closed.locator(".left")).to_have_text("1 left", timeout=SOON)
+    await write(page, BEN, "Thanks!")  # SMS knows no window
+    await expect(phone(page, BEN).locator(".theirs").nth(heard)).to_be_visible(timeout=SOON)
+    await write(page, CHLOE, "Merci !")
+    await expect(phone(page, CHLOE).locator(".hint").last).to_contain_text(
+        "not delivered: More than 24 hours since the person last wrote", timeout=SOON
+    )
+    await expect(phone(page, CHLOE).locator(".theirs").last).to_have_attribute("data-ticks", "failed")
+    await expect(closed.locator(".left")).to_have_text("")
+    await expect(undelivered).to_have_text(str(before + 1), timeout=SOON)
+    await settled(page)
 
 
 async def test_a_model_that_is_down_is_waited_for(open_page: Open) -> None:
