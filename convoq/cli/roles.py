@@ -51,12 +51,13 @@ def _add_trials(subparsers: Any) -> None:
         "dev",
         help="all three in one, with phones to write from in the browser",
         description="Runs serve, schedule and work together with a Twilio of its own and a page with phones:\n"
-        "no account, no number, no key. Without a model the offline responder answers.",
-        epilog="example:\n  convoq dev --port 8025",
+        "no account, no number, no key. Without a model fixed rules answer; one that is set is asked for real.",
+        epilog="example:\n  convoq dev --open",
     )
     dev.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     dev.add_argument("--port", type=_port, default=8025, help="the port of the page (default: %(default)s)")
     dev.add_argument("--database", type=Path, metavar="PATH", help="keep the database there (default: a temporary one)")
+    dev.add_argument("--open", action="store_true", help="open the page in your browser")
     dev.set_defaults(run=run_dev)
 
     demo = subparsers.add_parser(
@@ -111,7 +112,7 @@ def _role(args: argparse.Namespace) -> Role:
 def run_dev(args: argparse.Namespace) -> int:
     from convoq.dev.command import run
 
-    run(args.config, host=args.host, port=args.port, database=args.database)
+    run(args.config, host=args.host, port=args.port, database=args.database, show=args.open)
     return 0
 
 

@@ -20,6 +20,7 @@ from convoq.daemon.schedule import build_scheduler
 from convoq.daemon.serve import start_server
 from convoq.daemon.supervision import Stop, signals, supervised
 from convoq.dev.exclusion import only_dev, refuse_beside_roles
+from convoq.dev.facts import RunFacts, open_in_browser
 from convoq.dev.page.app import PhonePage
 from convoq.dev.page.guard import require_loopback_host
 from convoq.dev.worker import WorkerSupervisor
@@ -38,15 +39,19 @@ GRACE_SECONDS: Final = 15.0
 CONFIG_VARIABLE: Final = "CONVOQ_CONFIG"
 
 
-def run(config: Path | None, *, host: str = "127.0.0.1", port: int = 8025, database: Path | None = None) -> None:
-    """Stays up until a signal. The real Twilio is never reached, whatever is configured.
+def run(
+    config: Path | None, *, host: str = "127.0.0.1", port: int = 8025, database: Path | None = None, show: bool = False
+) -> None:
+    """Stays up until a signal. The real Twilio is never reached, whatever is configured; the model is the real one.
+
+    `show` opens the page in a browser.
 
     Without `database` everything is in a temporary directory that is gone afterwards. Raises ConvoqError with what
     stopped it.
     """
     require_loopback_host(host, port)
     with _database(database) as path:
-        asyncio.run(_main(config, host, port, path))
+        asyncio.run(_main(config, host, port, path, show))
 
 
 @contextmanager
@@ -61,7 +66,7 @@ def _database(kept: Path | None) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def _main(config: Path | None, host: str, port: int, database: Path) -> None:
+async def _main(config: Path | None, host: str, port: int, database: Path, show: bool) -> None:
     stop = Stop(grace=GRACE_SECONDS)
     with signals(stop):  # also a closed terminal's: the worker is in another process group and does not get it
         async with AsyncExitStack() as stack:
@@ -72,8 +77,10 @@ async def _main(config: Path | None, host: str, port: int, database: Path) -> No
             logs.configure(loaded.options.log.level, loaded.options.log.format, "dev")
             worker = WorkerSupervisor(environ, switches.url)
             address = await _start(stack, stop, loaded, twilio, switches, worker, host, port)
-            sys.stdout.write(f"convoq dev: phones at {address}\n")
+            sys.stdout.write(RunFacts.of(loaded).lines(address))
             sys.stdout.flush()
+            if show:
+                open_in_browser(address)
             await stop.requested.wait()
     if stop.error is not None:
         raise stop.error
@@ -119,7 +126,7 @@ async def _start(
     await refuse_beside_roles(database)
     page = PhonePage(
         phones=phones(options.numbers), database=database, jobs=jobs, twilio=twilio, switches=switches, worker=worker,
-        webhook_url=inbound_url(options.server.public_url or ""), model=options.ai.model or "",
+        webhook_url=inbound_url(options.server.public_url or ""), facts=RunFacts.of(loaded),
         quiet_window=options.conversation.quiet_window,
     )  # fmt: skip
     address = await page.start(host, port)

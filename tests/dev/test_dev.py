@@ -22,6 +22,7 @@ from convoq.dev.worker import WorkerSupervisor
 from convoq.errors import ConfigError
 from convoq.loopback.environment import Account
 from convoq.loopback.process import RoleProcess, convoq
+from convoq.loopback.waiting import until
 from tests.dev.page.phone_page import DevProcess, dev_process
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
@@ -247,6 +248,48 @@ async def refused(directory: Path, *arguments: str) -> tuple[int, str]:
         cwd=directory, capture_output=True, text=True, env=environ, timeout=20, check=False,
     )  # fmt: skip
     return ended.returncode, ended.stderr
+
+
+async def test_real_tokens_and_the_file_that_was_read_are_told_in_terminal_and_header(tmp_path: Path) -> None:
+    config = tmp_path / "shop.toml"
+    config.write_text('[ai]\nmodel = "openai:gpt-5-mini"\nbase_url = "http://127.0.0.1:1/v1"\napi_key = "k"\n')
+    config.chmod(0o600)
+    spent = "Real tokens are spent: replies by openai:gpt-5-mini at http://127.0.0.1:1/v1"
+    async with dev_process(tmp_path, CONVOQ_CONFIG="shop.toml") as process:
+        assert told(process) == [f"phones at {process.url}", spent, f"Settings read from {config}"]
+        assert {spent, f"Settings read from {config}"} <= set(await header(process.url))
+
+
+async def test_a_run_that_costs_nothing_says_so(running: DevProcess) -> None:
+    free = "No real tokens are spent: replies follow fixed rules until ai.model is set"
+    assert told(running) == [f"phones at {running.url}", free, "No settings file was read"]
+    assert {free, "No settings file was read"} <= set(await header(running.url))
+
+
+def told(process: DevProcess) -> list[str]:
+    return re.findall(r"^convoq dev: (.*)$", process.output, re.MULTILINE)
+
+
+async def header(url: str) -> list[str]:
+    """The paragraphs at the top of the page."""
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        html = await response.text()
+    return re.findall(r"<p[^>]*>([^<]*)</p>", html.partition("</header>")[0])
+
+
+async def test_open_shows_the_page_in_the_browser_of_the_person(tmp_path: Path) -> None:
+    shown, browser = tmp_path / "shown", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" >{shown}.part && mv {shown}.part {shown}\n')
+    browser.chmod(0o700)
+    async with dev_process(tmp_path, "--open", BROWSER=f"{browser} %s") as process:
+        await until(shown.exists, timeout=10)
+        assert shown.read_text() == f"{process.url}\n"
+
+
+async def test_a_machine_without_a_browser_says_where_to_go(tmp_path: Path) -> None:
+    async with dev_process(tmp_path, "--open", BROWSER="", PATH="/nowhere", DISPLAY="", WAYLAND_DISPLAY="") as process:
+        said = f"found no browser to open: go to {process.url} yourself"
+        await until(lambda: said in told(process), timeout=10)
 
 
 async def test_real_credentials_are_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

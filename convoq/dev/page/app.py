@@ -12,6 +12,7 @@ from aiohttp import web
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from convoq.db import Database
+from convoq.dev.facts import RunFacts
 from convoq.dev.page import timeline, view
 from convoq.dev.page.actions import LONGEST_TEXT, PhoneActions
 from convoq.dev.page.feed import Feed, PageState
@@ -41,7 +42,7 @@ class PhonePage:
         switches: Switches,
         webhook_url: str,
         worker: WorkerSupervisor,
-        model: str,
+        facts: RunFacts,
         quiet_window: float,
     ) -> None:
         self._phones = phones
@@ -50,7 +51,7 @@ class PhonePage:
         self._twilio = twilio
         self._switches = switches
         self._worker = worker
-        self._model = model
+        self._facts = facts
         self._feed = Feed(database, self._look)
         self._actions = PhoneActions(twilio, webhook_url, database.clock, self._feed.nudge)
         self._history = view.ViewHistory(quiet_window)
@@ -106,7 +107,7 @@ class PhonePage:
             readable=readable,
             blank=self._history.blank,
             token=self._guard.token,
-            model=self._model,
+            facts=self._facts,
             slow_seconds=SLOW_SECONDS,
             longest=LONGEST_TEXT,
         )
