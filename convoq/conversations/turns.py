@@ -7,9 +7,10 @@ and lives where the messages do, so it is the same whatever engine the queue has
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, TypeVar, TypeVarTuple, cast
 
 from convoq.clock import Clock
 from convoq.conversations import rows
@@ -22,7 +23,10 @@ from convoq.conversations.stopping import conclude_waiting
 from convoq.conversations.threads import require_token, take_token
 from convoq.db import Database
 from convoq.db.transaction import Transaction
-from convoq.errors import Fenced
+from convoq.errors import DatabaseUnavailable, Fenced
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
 MOST_SUPERSEDED: Final = 2  #: answers given up for newer messages before the person who keeps typing gets one
 MOST_SHOWN: Final = 50  #: messages of one turn, and their characters; of a longer burst the rest is the next turn's
@@ -78,9 +82,9 @@ class Uncommitted(enum.Enum):
 
 
 class Turns:
-    """Every method is one transaction. Those that take a turn or token raise Fenced, and write nothing, once another
-    turn of the thread has begun. Only the commit is fsynced: all else may be taken back by a power cut, and is done
-    again then."""
+    """Every method is one transaction. Those that take a turn or token raise Fenced, and write nothing but that the
+    turn does not count, once another turn of the thread has begun. Only the commit is fsynced: all else may be taken
+    back by a power cut, and is done again then."""
 
     def __init__(self, database: Database, wall: Clock, rules: TurnRules) -> None:
         self._database = database
@@ -123,15 +127,15 @@ class Turns:
 
     async def give_up(self, turn: Turn) -> None:
         """For newer messages: the turn did not count, but the next one is more patient."""
-        await self._database.write(give_up, turn, durable=False)
+        await self._end(give_up, turn)
 
     async def give_back(self, turn: Turn, *, until: int | None = None) -> None:
         """The turn did not count: the worker stops, or (`until`) the model is down, which is no message's fault."""
-        await self._database.write(give_back, turn, until, durable=False)
+        await self._end(give_back, turn, until)
 
     async def fail(self, turn: Turn, *, reason: str, retry_at: int, job_id: str | None) -> None:
         """The turn has failed. With `job_id` its messages are given up: the job is to be buried, which ends them."""
-        await self._database.write(fail, turn, reason, retry_at, job_id, durable=False)
+        await self._end(fail, turn, reason, retry_at, job_id)
 
     async def commit(self, turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
         """The reply, its parts and the outcome of what it answers: all of it, or nothing.
@@ -139,7 +143,19 @@ class Turns:
         Its first part counts as being sent, and is returned. Nothing is committed when the rules forbid it or, unless
         the person's patience ends, something waits that the model has not seen.
         """
-        return await self._database.write(commit, turn, answer, self._database.clock.now(), self._wall.now())
+        now, wall_now = self._database.clock.now(), self._wall.now()
+        return await self._end(commit, turn, answer, now, wall_now, durable=True)
+
+    async def _end(
+        self, end: Callable[[Transaction, Turn, *Args], T], turn: Turn, *args: *Args, durable: bool = False
+    ) -> T:
+        try:
+            return await self._database.write(end, turn, *args, durable=durable)
+        except Fenced:
+            # The other turn's worker took it for dead, but it lives: its messages have cost it nothing.
+            with suppress(DatabaseUnavailable):
+                await self._database.write(uncount, turn, durable=False)
+            raise
 
     async def record_usage(self, turn: Turn, usage: ModelUsage) -> None:
         """What one request to a model cost. Never refused: it was paid for, whichever worker holds the claim."""
@@ -228,12 +244,12 @@ def others_wait(tx: Transaction, turn: Turn) -> bool:
 def give_up(tx: Transaction, turn: Turn) -> None:
     require_token(tx, turn.thread_id, turn.token)
     tx.execute("UPDATE threads SET superseded = superseded + 1 WHERE id = ?", (turn.thread_id,))
-    _uncount(tx, turn)
+    uncount(tx, turn)
 
 
 def give_back(tx: Transaction, turn: Turn, until: int | None) -> None:
     require_token(tx, turn.thread_id, turn.token)
-    _uncount(tx, turn)
+    uncount(tx, turn)
     if until is not None:
         _set_wake(tx, turn.thread_id, until)
 
@@ -252,7 +268,7 @@ def commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int)
     require_token(tx, turn.thread_id, turn.token)
     conversation = rows.conversation(tx, turn.conversation.id)
     if may_send(conversation, author="ai", committed_at=now, now=now) is not None:
-        _uncount(tx, turn)
+        uncount(tx, turn)
         return Uncommitted.REFUSED
     # Either is a sign of a turn that went on while another one came to an end.
     if rows.pends(tx, turn.thread_id) or not _all_wait(tx, turn):
@@ -288,7 +304,7 @@ def _save_draft(tx: Transaction, turn: Turn, answer: Answer, state: str) -> None
     )
 
 
-def _uncount(tx: Transaction, turn: Turn) -> None:
+def uncount(tx: Transaction, turn: Turn) -> None:
     tx.executemany(
         "UPDATE messages SET tries = max(tries - 1, 0) WHERE id = ?", [(message.id,) for message in turn.shown]
     )

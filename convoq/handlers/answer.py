@@ -20,7 +20,7 @@ from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.records import Answer, Message, ModelUsage, OutboxRow, Turn
 from convoq.conversations.turns import Concluded, Pause, Pending, Spent, Step, Turns, Uncommitted
 from convoq.errors import DatabaseUnavailable, Fenced, RetryLater, Snooze, Unrecoverable
-from convoq.handlers.base import ClaimContext, Leaving, channel_of
+from convoq.handlers.base import ClaimContext, channel_of
 from convoq.handlers.outbox import FENCED_PAUSE, Delivery, require_lease
 from convoq.jobs import ProcessAiResponse
 from convoq.logs import log
@@ -126,10 +126,10 @@ class AnswerHandler:
                 await self._turns.give_back(turn)
             raise
         except asyncio.CancelledError:
-            if context.leaving is Leaving.STOPPED:
-                await self._turns.give_back(turn)
-            elif context.leaving is None:
+            if context.leaving is None:
                 await self._fail(turn, "not answered within the deadline")
+            else:
+                await self._turns.give_back(turn)
             raise
         except Snooze as error:
             await self._turns.give_back(turn, until=self._at(error.delay))

@@ -19,6 +19,7 @@ from tests.handlers.house import House, open_house, waiting
 from tests.turn.stepping import SteppedWorker, Steps, stepping
 from tests.turn.timeline import block, hand_back, take_over
 
+TRIES_OF_LAST = "SELECT tries FROM messages WHERE direction = 'in' ORDER BY id DESC LIMIT 1"
 MOST_STEPS = 40  # of one turn
 TYPING = ConversationSettings(quiet_window=3, max_wait=20)
 
@@ -152,22 +153,50 @@ async def test_a_death_at_any_step_loses_and_doubles_nothing(house: House, notic
     await at_any_step(house, die)
 
 
-async def test_a_worker_that_loses_its_lane_at_any_step_loses_and_doubles_nothing(house: House) -> None:
+async def lose_the_lane(steps: Steps, worker: SteppedWorker) -> None:
     """It goes on at once, while the next one works: not even its time is up."""
+    worker.stalled = True
+    await steps.recover(worker)
+    [claim] = await steps.house.claim(1)
+    other = await steps.start(claim)
+    while not (worker.done and other.done):
+        for one in (other, worker):
+            if not one.done:
+                await one.go()
+    await steps.house.settle()
 
+
+async def test_a_worker_that_loses_its_lane_at_any_step_loses_and_doubles_nothing(house: House) -> None:
     async def go_on(steps: Steps, worker: SteppedWorker, who: str) -> None:
-        worker.stalled = True
-        await steps.recover(worker)
-        [claim] = await house.claim(1)
-        other = await steps.start(claim)
-        while not (worker.done and other.done):
-            for one in (other, worker):
-                if not one.done:
-                    await one.go()
-        await house.settle()
+        await lose_the_lane(steps, worker)
         assert sent_to(house, who) == ["a", "more"]
 
     await at_any_step(house, go_on)
+
+
+async def test_a_turn_that_lost_its_token_at_any_step_costs_its_message_no_try(house: House) -> None:
+    async def go_on(steps: Steps, worker: SteppedWorker, who: str) -> None:
+        await lose_the_lane(steps, worker)
+        assert await house.rows(TRIES_OF_LAST) == [(1,)]
+
+    await at_any_step(house, go_on)
+
+
+async def test_a_turn_that_fails_after_it_lost_its_token_costs_its_message_neither_a_try_nor_a_failure(
+    house: House,
+) -> None:
+    await house.hear_at_once("a")
+    async with stepping(house) as steps:
+        house.responder.script = [RuntimeError("late"), "re: a"]
+        late = await steps.claim()
+        await late.until("fail")
+        late.stalled = True
+        await steps.recover(late)
+        owner = await steps.claim()
+        await owner.until("commit")
+        await late.finish()
+        await owner.finish()
+    assert await house.rows("SELECT tries, failures FROM messages WHERE direction = 'in'") == [(1, 0)]
 
 
 async def test_what_was_handed_back_before_anybody_answered_is_answered(house: House) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -9,6 +11,8 @@ from convoq.ai.base import AccountRefused, ReplyContext
 from convoq.conversations.records import Answer, Message, OutboxRow, Turn
 from convoq.conversations.turns import Uncommitted
 from convoq.errors import DatabaseUnavailable, RetryLater, Unrecoverable
+from convoq.handlers.base import ClaimContext, Leaving
+from convoq.handlers.run import Run
 from convoq.jobs import ReceiveMessage, receive_job
 from convoq.queue.base import JobFilter, JobState
 from tests.handlers.house import ANA, ANA_SMS, BEN, MAX_TRIES, OUR_SMS, OURS, House, about, waiting
@@ -218,6 +222,27 @@ async def test_a_database_that_is_away_costs_no_try(house: House, monkeypatch: p
     assert await house.rows("SELECT tries FROM messages") == [(0,)]
     await house.settle()
     assert house.sent == ["re: hello"]
+
+
+@pytest.mark.parametrize("why", list(Leaving))
+async def test_a_turn_that_its_worker_leaves_costs_no_try(house: House, why: Leaving) -> None:
+    asked = asyncio.Event()
+
+    async def answer_never(_: ReplyContext) -> str:
+        asked.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    house.responder.always = answer_never
+    await house.hear_at_once("hello")
+    [claim] = await house.claim(1)
+    run = Run(ClaimContext(claim, house.queue), 0.0)
+    run.task = asyncio.create_task(house.worker._handle(run))
+    async with asyncio.timeout(5):
+        await asked.wait()
+        run.leave(why)
+        await run.task
+    assert await house.rows("SELECT tries, failures FROM messages") == [(0, 0)]
 
 
 async def test_a_dead_letter_of_a_message_whose_workers_died_has_the_reason_of_its_last_failure(house: House) -> None:
