@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convoq.db.files import FileId, log_of
+from convoq.db.files import FileId, log_of, shared_memory_of
 from convoq.db.gate import Gate
 from convoq.db.wal import WalGuard
 from convoq.errors import DatabaseRefused
@@ -12,6 +12,10 @@ from convoq.errors import DatabaseRefused
 
 class LogRemoved(DatabaseRefused):
     """The log's name is gone while the file stands: what it holds can still be saved by a process that has it open."""
+
+
+class Moved(DatabaseRefused):
+    """The file's name is gone or another file's: what its log holds can be saved by a process that has both open."""
 
 
 class Overwritten(DatabaseRefused):
@@ -35,9 +39,10 @@ class Identity:
         the disk does not tell.
         """
         if FileId.at(self._path) != self._guard.file:
-            raise DatabaseRefused(
-                f"{self._path}: the file was moved, replaced or deleted while convoq was running: "
-                "stop all three roles, put the right file in place without the old -wal and -shm beside it, start again"
+            raise Moved(
+                f"{self._path}: the file was moved, replaced or deleted while convoq was running: stop all three "
+                f"roles, put it back beside the {self._log_path.name} that stayed, or move that away with "
+                f"{shared_memory_of(self._path).name} and put a backup in its place, start again"
             )
         if not self._guard.is_intact():
             raise Overwritten(

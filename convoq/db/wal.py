@@ -110,5 +110,6 @@ def _refuse_log_in_use(path: Path, status: os.stat_result) -> None:
     if holders and not locks.holders(status):
         raise DatabaseRefused(
             f"{path}: {describe_process(holders[0])} still runs on another file that stood here: stop all three "
-            "roles, put the right file in place without the old -wal and -shm beside it, start again"
+            f"roles, put that one back beside {log_of(path).name}, or move that away with "
+            f"{shared_memory_of(path).name} and keep the one that is here, start again"
         )

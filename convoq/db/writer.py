@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from convoq.db.connection import BUSY_TIMEOUT_MS, Connection, connect_writer, roll_back
 from convoq.db.failures import explain, is_environmental, leaves_connection_untrusted
 from convoq.db.gate import Gate
-from convoq.db.identity import Identity, LogRemoved, Overwritten
+from convoq.db.identity import Identity, LogRemoved, Moved, Overwritten
 from convoq.db.wal import WalGuard
 from convoq.errors import DatabaseRefused, DatabaseUnavailable
 
@@ -144,8 +144,9 @@ class Writer:
             self.check()
         except DatabaseRefused as refusal:
             self._refusal = refusal
-            if isinstance(refusal, LogRemoved):
-                # The log has no name any more and lives while it is open: what it holds is moved into the file.
+            if isinstance(refusal, LogRemoved | Moved):
+                # One of the two has lost its name, and lives while it is open: what the log holds is moved into the
+                # file. SQLite itself does not do that as it closes a file that was moved.
                 connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
             raise
 

@@ -51,6 +51,22 @@ async def test_what_was_acknowledged_before_the_log_was_removed_is_answered_late
     assert len(site.twilio.messages) == 3
 
 
+@pytest.mark.parametrize("log", ["with its log", "without its log"])
+async def test_a_file_that_was_moved_away_and_put_back_has_all_that_was_acknowledged(site: Site, log: str) -> None:
+    serve = await site.serve()
+    for number in range(3):
+        assert (await site.say(f"hello {number}", sender=f"whatsapp:+1555123{number:04d}")).status == 200
+    site.database.rename(site.database.with_name("moved"))
+    assert await serve.ended() == 78
+    if log == "without its log":
+        for ending in ("-wal", "-shm"):
+            site.database.with_name(f"convoq.db{ending}").unlink(missing_ok=True)
+    site.database.with_name("moved").rename(site.database)
+    await site.start("work")
+    await site.until_quiet()
+    assert len(site.twilio.messages) == 3
+
+
 async def test_no_role_begins_a_new_file_where_one_was(site: Site) -> None:
     serve = await site.serve()
     assert (await site.say("kept")).status == 200
