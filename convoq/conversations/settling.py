@@ -26,7 +26,7 @@ GIVEN_UP: Final = (Ending.CANCELLED, Ending.DISCARDED)
 
 
 class Settling:
-    """Called in the transaction that ends jobs otherwise than by running them, or revives them.
+    """Called in the transaction that ends jobs otherwise than by running them, revives them or lets them run at once.
 
     A buried job's messages and parts have failed; of a cancelled or discarded one nothing is answered or sent any more
     but a request that is under way. A retry takes exactly that back.
@@ -49,7 +49,7 @@ class Settling:
     def _settle(self, tx: Transaction, ending: Ending, job: EndedJob, now: int) -> Thread | None:
         if job.kind == ProcessAiResponse.kind:
             return settle_turn(tx, ending, job, now)
-        if job.kind == SendMessage.kind:
+        if job.kind == SendMessage.kind and ending is not Ending.RUN_NOW:
             return settle_message(tx, ending, job, now, self._wall.now())
         return None
 
@@ -76,7 +76,17 @@ def settle_turn(tx: Transaction, ending: Ending, job: EndedJob, now: int) -> Thr
         case Ending.RETRIED:
             _revive_messages(tx, thread.id, job.id, now)
             _revive_parts(tx, job.id)
+        case Ending.RUN_NOW:
+            _end_backoff(tx, thread.id)
+            return None  # the turn is there
     return thread
+
+
+def _end_backoff(tx: Transaction, thread_id: int) -> None:
+    """What has failed is not kept waiting by the turn, which is due now."""
+    tx.execute(
+        "UPDATE messages SET retry_at = 0 WHERE thread_id = ? AND direction = 'in' AND outcome IS NULL", (thread_id,)
+    )
 
 
 def _thread_of(tx: Transaction, job: EndedJob) -> Thread | None:

@@ -78,17 +78,18 @@ class Claim:
 
 
 class Ending(enum.StrEnum):
-    """How jobs end otherwise than by running, and how an operator takes that back."""
+    """How jobs end otherwise than by running, how an operator takes that back, and how one lets them run at once."""
 
     BURIED = "buried"
     CANCELLED = "cancelled"
     DISCARDED = "discarded"
     RETRIED = "retried"
+    RUN_NOW = "run now"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedJob:
-    """A job that has ended otherwise than by running, or is revived, with what its effects are found by."""
+    """A job that has ended otherwise than by running, is revived or due, with what its effects are found by."""
 
     id: str
     kind: str
@@ -364,7 +365,7 @@ class JobAdmin(Protocol):
         """The lanes of ready jobs that wait for their time (delay, backoff, snooze) become due at once; how many jobs.
 
         Those under a claim are due as soon as it ends, whatever wait it ends with. Order holds: the jobs ahead of them
-        in their lanes come first. Nothing else changes, their attempts neither.
+        in their lanes come first, and their attempts stay as they are.
         """
         ...
 

@@ -254,6 +254,33 @@ async def test_a_late_worker_does_not_send_what_was_discarded(met: House) -> Non
     assert met.sent == ["re: hello"]
 
 
+# --- Run now
+
+
+async def test_what_failed_twice_is_tried_at_once_when_its_turn_is_run_now(met: House) -> None:
+    met.responder.script = [RuntimeError("bug")] * 2
+    await met.hear("are you open?")
+    await met.step()
+    met.clock.advance(await met.due_in() or 0)
+    await met.step()
+    assert (await met.due_in() or 0) > 1  # it backs off
+    await met.engine.run_now(this((await met.turn_job()).id))
+    await met.step()
+    assert met.sent == ["re: hello", "re: are you open?"]
+
+
+async def test_a_message_of_ours_that_is_run_now_leaves_the_turns_behind_it_as_they_are(met: House) -> None:
+    met.twilio.fail_next(too_many("3600"))
+    job_id = await met.send("your table is ready")
+    await met.step()
+    await met.hear_at_once("never mind")
+    before = len(await met.engine.list(JobFilter()))
+    await met.engine.run_now(this(job_id))
+    assert len(await met.engine.list(JobFilter())) == before
+    await met.settle(patience=1)
+    assert met.sent == ["re: hello", "your table is ready", "re: never mind"]
+
+
 # --- A turn and a message of ours in one thread
 
 

@@ -128,7 +128,7 @@ class SqliteQueue:
         await self._end(Ending.CANCELLED, lanes.skip, claim, jobs, reason, self._database.clock.now())
 
     async def _end(self, ending: Ending, change: Callable[..., Sequence[EndedJob]], *values: object) -> int:
-        """Ends or revives jobs and settles their effects in one transaction; how many."""
+        """Ends, revives or hurries jobs and settles their effects in one transaction; how many."""
         ended = await self._database.write(self._settled, ending, change, *values)
         self._wake_soon()
         return ended
@@ -260,9 +260,7 @@ class SqliteQueue:
         found = await self._narrowed(where, listing.MOVABLE, limit)
         if not found.ids:
             return 0
-        moved = await self._database.write(listing.run_now, found, self._database.clock.now(), limit)
-        self._wake_soon()
-        return moved
+        return await self._end(Ending.RUN_NOW, listing.run_now, found, self._database.clock.now(), limit)
 
     async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:
         found = await self._narrowed(where, listing.CANCELLABLE, limit)

@@ -116,13 +116,13 @@ def revive(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[Ende
     return [job.ended for job in chosen]
 
 
-def run_now(tx: Transaction, where: JobFilter, now: int, limit: int) -> int:
-    """The lanes of jobs that wait for their time, or for the end of a claim, are due then or now; how many jobs."""
+def run_now(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[EndedJob]:
+    """The lanes of jobs that wait for their time are due now, those under a claim at its end."""
     chosen = _choose(tx, where, MOVABLE, limit, now)
     for lane, lane_id in dict.fromkeys((job.lane, job.lane_id) for job in chosen):
         lanes.rejoin(tx, lane_id, now)
         tx.execute(lanes.KICK, (now, lane))
-    return len(chosen)
+    return [job.ended for job in chosen]
 
 
 def cancel(tx: Transaction, where: JobFilter, now: int, limit: int) -> list[EndedJob]:

@@ -36,12 +36,21 @@ async def retry(engine: Engine) -> None:
     await engine.retry_dead(ALL)
 
 
+async def snooze(engine: Engine) -> None:
+    await engine.nack(await take_one(engine), delay=60.0)
+
+
+async def run_now(engine: Engine) -> None:
+    await engine.run_now(ALL)
+
+
 VERBS: dict[Ending, tuple[list[Callable[[Engine], Awaitable[None]]], Callable[[Engine], Awaitable[None]], str | None]]
 VERBS = {
     Ending.BURIED: ([], bury, "broken"),
     Ending.CANCELLED: ([], cancel, None),
     Ending.DISCARDED: ([bury], discard, "broken"),
     Ending.RETRIED: ([bury], retry, "broken"),
+    Ending.RUN_NOW: ([snooze], run_now, None),
 }
 
 
