@@ -114,6 +114,11 @@ class LoopbackTwilio(WebhookSender):
         """What to set twilio.api_base_url to."""
         return f"http://{self._host}:{self._port}"
 
+    def new_media_url(self) -> str:
+        """Where a medium of a message lies, in the shape that Twilio gives it; nothing is there to be fetched."""
+        message, medium = self.new_sid("MM"), self.new_sid("ME")
+        return f"{self.url}{_API}/{self.account_sid}/Messages/{message}/Media/{medium}"
+
     def fail_next(self, fault: TwilioFault, times: int = 1) -> None:
         """The next `times` requests of the fault's kind go wrong this way; queued faults come before `fault`."""
         self._next_faults.extend([fault] * times)

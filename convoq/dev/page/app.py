@@ -15,6 +15,7 @@ from convoq.db import Database
 from convoq.dev.facts import RunFacts
 from convoq.dev.page import timeline, view
 from convoq.dev.page.actions import LONGEST_TEXT, PhoneActions
+from convoq.dev.page.attachments import ATTACHMENTS
 from convoq.dev.page.feed import Feed, PageState
 from convoq.dev.page.guard import RequestGuard, harden
 from convoq.dev.worker import WorkerSupervisor
@@ -75,6 +76,7 @@ class PhonePage:
         app.router.add_get("/favicon.ico", _favicon)
         app.router.add_get("/static/{name}", _static)
         app.router.add_post("/phones/{number:[123]}/messages", self._write)
+        app.router.add_post("/phones/{number:[123]}/attachments/{kind}", self._attach)
         app.router.add_post("/phones/{number:[123]}/{action:burst|again|forge}", self._press)
         app.router.add_post("/faults/{name:slow|down|too_many|lost_answer|opted_out|window_closed}", self._fault)
         app.router.add_post("/worker/kill", self._kill)
@@ -110,6 +112,7 @@ class PhonePage:
             facts=self._facts,
             slow_seconds=SLOW_SECONDS,
             longest=LONGEST_TEXT,
+            attachments=ATTACHMENTS,
         )
         return web.Response(text=html, content_type="text/html")
 
@@ -125,7 +128,7 @@ class PhonePage:
             self._history.observe(inbound, now)
         found = audit.audit(accepted, record, at_twilio)
         views = [
-            view.phone_view(phone, thread, notes.get(phone, ()), at_twilio, self._history, now)
+            view.phone_view(phone, thread, notes.get(phone.number, ()), at_twilio, self._history, now)
             for phone, thread in zip(self._phones, threads, strict=True)
         ]
         worker = self._worker
@@ -167,6 +170,13 @@ class PhonePage:
             return web.Response(status=422, text=f"Not sent: {length:,} characters, and {limit}\n")
         if text:
             await self._actions.write(phone, text)
+        return self._done(request, phone)
+
+    async def _attach(self, request: web.Request) -> web.Response:
+        phone, kind = self._phone(request), request.match_info["kind"]
+        if kind not in ATTACHMENTS or not ATTACHMENTS[kind].fits(phone.channel):
+            raise web.HTTPNotFound
+        await self._actions.attach(phone, kind)
         return self._done(request, phone)
 
     async def _press(self, request: web.Request) -> web.Response:

@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Final
 
+from convoq.channels.twilio.inbound import parse_inbound
 from convoq.conversations.timeline import OutboundPart, RecordedMessage, Timeline
 from convoq.db import Database
 from convoq.jobs import ProcessAiResponse, ReceiveMessage
 from convoq.loopback.people import Phone
+from convoq.notes import notes_in
 from convoq.queue.base import JobAdmin, JobFilter, JobRecord, JobState
 
 LIMIT: Final = 60  # messages of a phone that are shown
@@ -21,6 +23,7 @@ class InboundStep:
 
     sid: str
     text: str
+    notes: tuple[str, ...]  #: what it is besides its text, in the words that the model reads
     received_at: int
     recorded_at: int | None  #: when it was claimed, to be recorded
     turn_at: int | None = None  #: when the turn that is to answer it was claimed last
@@ -60,11 +63,16 @@ async def read_thread(database: Database, jobs: JobAdmin, phone: Phone) -> Threa
 
 
 def _inbound_step(job: JobRecord) -> InboundStep:
-    form = dict(json.loads(job.payload)["form"])
+    message = parse_inbound(json.loads(job.payload)["form"])
     return InboundStep(
-        sid=form["MessageSid"], text=form.get("Body", ""), received_at=job.enqueued_at, recorded_at=job.claimed_at,
-        error=job.error, outcome="failed" if job.state is JobState.DEAD else None,
-    )  # fmt: skip
+        sid=message.provider_id,
+        text=message.text,
+        notes=notes_in(message.description, message.text),
+        received_at=job.enqueued_at,
+        recorded_at=job.claimed_at,
+        error=job.error,
+        outcome="failed" if job.state is JobState.DEAD else None,
+    )
 
 
 def _add_record(step: InboundStep, message: RecordedMessage, turn: JobRecord | None) -> None:

@@ -35,6 +35,7 @@ class Item:
     key: str
     kind: str
     text: str
+    attached: str = ""  #: what the message is besides its text
     clock: str = ""
     tone: str = ""
     hint: str = ""
@@ -110,6 +111,7 @@ def _mine(inbound: InboundStep, thread: Thread, history: ViewHistory, now: int) 
         key=inbound.sid,
         kind="mine",
         text=inbound.text,
+        attached=", ".join(inbound.notes),
         clock=_clock(inbound.received_at),
         hint=hint,
         tone=tone,

@@ -41,7 +41,8 @@ function press(event, text) {
 
 // As in a shell, but only where nothing was begun: the arrows also move in a text of several lines.
 function recall(event, text) {
-  const written = [...text.closest(".screen").querySelectorAll(".mine .bubble [data-field=text]")].map((one) => one.textContent);
+  const written = [...text.closest(".screen").querySelectorAll(".mine .bubble [data-field=text]")].map((one) => one.textContent)
+    .filter(Boolean);
   const shown = Number(text.dataset.back ?? 0);
   const back = text.value === "" ? 0 : text.value === written.at(-shown) ? shown : -1;
   const wanted = event.key === "ArrowUp" ? back + 1 : back - 1;
