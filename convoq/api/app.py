@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from structlog.contextvars import bind_contextvars
@@ -43,7 +44,8 @@ def create_app(
     health = HealthChecks(readiness, clock=clock)
     app = web.Application()
     for webhook in webhooks:
-        app.router.add_post(webhook.path, handler.route(webhook))
+        for path in dict.fromkeys((webhook.path, handler.prefix + webhook.path)):
+            app.router.add_post(path, handler.route(webhook))
     app.router.add_get("/healthz", health.alive)
     app.router.add_get("/readyz", health.ready)
     return app
@@ -73,6 +75,7 @@ class WebhookHandler:
     ) -> None:
         self._enqueuer = enqueuer
         self._public_url = (settings.public_url or "").rstrip("/")
+        self.prefix = urlsplit(self._public_url).path  #: of paths, where the proxy in front of us leaves it on
         self._write_timeout = settings.write_timeout
         self._readiness = readiness
         self._limits = limits
@@ -102,8 +105,13 @@ class WebhookHandler:
         media_type = media_type_of(request, webhook.media_types)
         body = await read_body(request, self._limits)
         return webhook.verify(
-            WebhookRequest(raw_path=request.raw_path, headers=request.headers, media_type=media_type, body=body)
+            WebhookRequest(raw_path=self._raw_path(request), headers=request.headers, media_type=media_type, body=body)
         )
+
+    def _raw_path(self, request: web.Request) -> str:
+        """What stands behind the public URL."""
+        path = request.raw_path
+        return path.removeprefix(self.prefix) if path.startswith(f"{self.prefix}/") else path
 
     async def _enqueue(self, verified: VerifiedWebhook, answer: WebhookAnswer) -> web.Response:
         # Each request runs in a task, hence a context, of its own: nothing to unbind.
@@ -129,8 +137,10 @@ class WebhookHandler:
             held_back = self._forged.admit()
             if held_back is not None:
                 # One short ASCII line: the client chooses the path.
-                url = ascii(self._public_url + request.raw_path)[1:-1][:200]
-                log.warning("webhook.forged", verdict=refused.verdict, url=url, held_back=held_back)
+                url = ascii(self._public_url + self._raw_path(request))[1:-1][:200]
+                log.warning(
+                    "webhook.forged", verdict=refused.verdict, url=url, reason=refused.reason, held_back=held_back
+                )
             return
         held_back = self._malformed.admit()
         if held_back is not None:

@@ -81,7 +81,7 @@ def _text(text: str, path: KeyPath, forbidden: Callable[[str], bool], what: str)
 
 
 def _addresses_of_services(options: Options) -> Iterator[Violation]:
-    if options.server.public_url and (wrong := _wrong_url(options.server.public_url, secure=True, bare=True)):
+    if options.server.public_url and (wrong := _wrong_url(options.server.public_url, secure=True)):
         yield Violation(("server", "public_url"), wrong)
     if options.twilio.api_base_url and (wrong := _wrong_url(options.twilio.api_base_url, secure=True)):
         yield Violation(("twilio", "api_base_url"), wrong)
@@ -91,7 +91,7 @@ def _addresses_of_services(options: Options) -> Iterator[Violation]:
             yield Violation(("ai", name), wrong)
 
 
-def _wrong_url(url: str, *, secure: bool = False, bare: bool = False) -> str | None:
+def _wrong_url(url: str, *, secure: bool = False) -> str | None:
     """What is wrong, without the URL itself: it may hold a password."""
     try:
         parts = urlsplit(url)
@@ -104,8 +104,6 @@ def _wrong_url(url: str, *, secure: bool = False, bare: bool = False) -> str | N
         return "must not hold a user name or password"
     if "?" in url or "#" in url:
         return "must not hold a query or fragment (? or #)"
-    if bare and parts.path:
-        return "must be scheme and host alone, without a path"
     if secure and parts.scheme != "https" and not is_loopback(url):
         return "must be https: http is for this machine alone"
     return None

@@ -50,7 +50,7 @@ class ServerSettings(Section):
     """The port to listen on; 0 takes a free one and prints it."""
 
     public_url: str | None = Field(default=None, examples=["https://bot.example.com"])
-    """How Twilio reaches this server: scheme and host, without a path. Twilio signs this URL."""
+    """How Twilio reaches this server: scheme, host, and the path before /twilio if there is one. Twilio signs it."""
 
     write_timeout: Annotated[float, Field(gt=0, le=10)] = 3.5
     """Seconds until a webhook that cannot be stored is answered 503."""

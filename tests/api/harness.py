@@ -150,12 +150,13 @@ async def running(
     write_timeout: float = 4.5,
     drain_timeout: float = 2.0,
     sockets: Sequence[socket.socket] = (),
+    public_url: str = PUBLIC_URL,
 ) -> AsyncIterator[ApiServer]:
     queue, readiness = MemoryQueue(), FakeReadiness()
-    settings = ServerSettings(port=0, public_url=PUBLIC_URL, write_timeout=write_timeout, drain_timeout=drain_timeout)
+    settings = ServerSettings(port=0, public_url=public_url, write_timeout=write_timeout, drain_timeout=drain_timeout)
     twilio = TwilioSettings(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN))
     app = create_app(
-        twilio_webhooks(twilio, PUBLIC_URL) if webhooks is None else webhooks,
+        twilio_webhooks(twilio, public_url) if webhooks is None else webhooks,
         enqueuer=enqueuer or queue,
         settings=settings,
         readiness=readiness,

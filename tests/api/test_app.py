@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convoq.channels.twilio.signature import sign
 from convoq.channels.twilio.webhooks import EMPTY_TWIML, INBOUND_PATH, STATUS_PATH
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import INTAKE, NORMAL, ReceiveMessage, RecordDeliveryStatus
@@ -16,6 +18,7 @@ from tests.api.conftest import Events
 from tests.api.harness import (
     ACCOUNT,
     MESSAGE,
+    TOKEN,
     ApiServer,
     Pairs,
     message,
@@ -189,3 +192,18 @@ async def test_any_text_arrives_as_it_was_written(body: str, api: ApiServer) -> 
     assert (await api.ask(webhook(message(body)))).status == 200
     form = dict(ReceiveMessage.model_validate_json(api.queue.jobs[0].payload).form)
     assert form["Body"] == body
+
+
+@pytest.mark.parametrize("arrives_at", ["/bot/twilio/inbound", "/twilio/inbound"], ids=["kept", "stripped"])
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_a_public_url_may_have_a_path_that_the_proxy_keeps_or_strips(arrives_at: str, slash: str) -> None:
+    async with running(public_url=f"https://example.com/bot{slash}") as api:
+        signature = sign(TOKEN, "https://example.com/bot/twilio/inbound", message())
+        raw = request(urlencode(message()).encode(), path=arrives_at, signature=signature)
+        assert (await api.ask(raw)).status == 200
+        assert len(api.queue.jobs) == 1
+
+
+async def test_what_is_not_below_the_public_urls_path_is_not_served() -> None:
+    async with running(public_url="https://example.com/bot") as api:
+        assert (await api.ask(request(b"", path="/other/twilio/inbound"))).status == 404

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from convoq.api.connections import Limits
+from convoq.channels.twilio.signature import sign
 from convoq.channels.twilio.webhooks import INBOUND_PATH, STATUS_PATH
 from tests.api.conftest import Events
 from tests.api.harness import (
@@ -91,6 +92,13 @@ async def test_forgery_is_logged_with_the_url_that_was_verified_and_nothing_secr
     (event,) = events
     assert (event["event"], event["url"]) == ("webhook.forged", f"{PUBLIC_URL}{INBOUND_PATH}?a=b")
     assert not any(secret in repr(event) for secret in (forged, TOKEN, "Hello", "+34600000001"))
+
+
+async def test_a_sub_accounts_webhook_is_403_and_the_log_says_what_it_needs(api: ApiServer, events: Events) -> None:
+    fields = [(name, "AC" + "9" * 32 if name == "AccountSid" else value) for name, value in message()]
+    theirs = sign("the sub-account's own token", PUBLIC_URL + INBOUND_PATH, fields)
+    assert (await api.ask(request(urlencode(fields).encode(), signature=theirs))).status == 403
+    assert "a sub-account needs a convoq of its own" in events[0]["reason"]
 
 
 async def test_flood_of_forgeries_does_not_flood_the_log(api: ApiServer, events: Events) -> None:

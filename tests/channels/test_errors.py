@@ -28,6 +28,8 @@ NOW = 1_760_000_000_000  # Thu, 09 Oct 2025 08:53:20 GMT
         (401, None, Failure.ACCOUNT),
         (403, 12345, Failure.ACCOUNT),
         (404, 20404, Failure.ACCOUNT),
+        (408, None, Failure.AMBIGUOUS),
+        (408, 21211, Failure.AMBIGUOUS),
         (500, 20500, Failure.AMBIGUOUS),
         (500, 21211, Failure.AMBIGUOUS),
         (503, None, Failure.AMBIGUOUS),

@@ -160,15 +160,37 @@ def test_twilios_own_reading_of_a_keyword_wins() -> None:
     assert parse("stop", OptOutType="NEW").keyword is Keyword.STOP
 
 
+@pytest.mark.parametrize("sender", ["whatsapp:+15551230001", "messenger:4711", "rcs:+15551230001"])
 @pytest.mark.parametrize("text", ["cancel", "End", "quit", "revoke"])
-def test_on_whatsapp_the_words_of_a_conversation_are_no_keywords(text: str) -> None:
-    assert parse(text).keyword is None
-    assert parse("stop").keyword is Keyword.STOP
+def test_where_no_carrier_reserves_them_the_words_of_a_conversation_are_no_keywords(sender: str, text: str) -> None:
+    assert parse(text, From=sender).keyword is None
+    assert parse("stop", From=sender).keyword is Keyword.STOP
 
 
-def test_only_carriers_of_sms_answer_keywords_themselves() -> None:
-    assert parse("help", **SMS).carrier_replies
-    assert not parse("help").carrier_replies
+@pytest.mark.parametrize("sender", ["whatsapp:+15551230001", "messenger:4711", "rcs:+15551230001"])
+def test_only_carriers_of_sms_answer_keywords_themselves(sender: str) -> None:
+    for text in ("help", "info", "start"):
+        assert parse(text, **SMS).carrier_replies
+        assert not parse(text, From=sender).carrier_replies
+
+
+@pytest.mark.parametrize("fields", [SMS, {}], ids=["sms", "whatsapp"])
+@pytest.mark.parametrize(
+    "text", ["BAJA", "Parar.", "sair", "Arrêt", "désabonner", "Stopp!", "ABMELDEN", "No más mensajes"]
+)
+def test_stop_is_understood_in_the_languages_that_people_write(text: str, fields: dict[str, str]) -> None:
+    assert parse(text, **fields).keyword is Keyword.STOP
+
+
+@pytest.mark.parametrize("text", ["alta", "Iniciar", "voltar", "anmelden"])
+def test_who_comes_back_in_another_language_is_answered_by_us(text: str) -> None:
+    back = parse(text, **SMS)
+    assert (back.keyword, back.carrier_replies) == (Keyword.YES, False)
+
+
+def test_a_button_says_in_its_payload_what_it_means() -> None:
+    assert parse("No more offers", ButtonPayload="STOP", ButtonText="No more offers").keyword is Keyword.STOP
+    assert parse("Cancel", ButtonPayload="booking-17", ButtonText="Cancel").keyword is None
 
 
 @pytest.mark.parametrize("name", ["MessageSid", "From", "To"])

@@ -17,18 +17,22 @@ def parse(status: str, **fields: str) -> DeliveryStatus:
 
 def test_a_status_is_read() -> None:
     assert parse("undelivered", ErrorCode="30008") == DeliveryStatus(
-        provider_id=SID, status="undelivered", rank=7, failed=True, error_code="30008", reference="ref"
+        provider_id=SID, status="undelivered", rank=6, failed=True, error_code="30008", reference="ref"
     )
 
 
 def test_ranks_rise_along_a_messages_life() -> None:
-    life = ["invented", "accepted", "queued", "sending", "sent", "delivered", "read", "failed"]
+    life = ["invented", "accepted", "queued", "sending", "sent", "delivered", "failed", "read"]
     ranks = [parse(status).rank for status in life]
     assert ranks == sorted(set(ranks))
 
 
+def test_a_message_that_was_read_has_not_failed() -> None:
+    assert parse("read").rank > parse("failed").rank > parse("delivered").rank
+
+
 def test_what_ends_a_message_ranks_alike() -> None:
-    assert {parse(status).rank for status in ("failed", "undelivered", "canceled")} == {7}
+    assert {parse(status).rank for status in ("failed", "undelivered", "canceled")} == {6}
     assert all(parse(status).failed for status in ("failed", "undelivered", "canceled"))
     assert not any(parse(status).failed for status in ("sent", "delivered", "read", "invented"))
 

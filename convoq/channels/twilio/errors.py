@@ -76,7 +76,8 @@ def _outcome(refused: Refused) -> tuple[Failure, float | None]:
     known = meaning(refused.code)
     if refused.status == 429:  # never processed, whatever the code says
         return Failure.NOT_SENT, known.delay if known else None
-    if refused.status >= 500:  # a 5xx may come after the message was taken, also with a code that we know
+    # Either may come after the message was taken, also with a code that we know: a 408 is of a proxy on the way.
+    if refused.status >= 500 or refused.status == 408:
         return Failure.AMBIGUOUS, None
     if known:
         return known.failure, known.delay

@@ -15,14 +15,24 @@ from convoq.notes import described
 CHANNEL: Final = "twilio"
 
 _QUOTED: Final = 300  # characters of one value that a description quotes
+#: Carriers obey these on SMS alone: elsewhere they are words of a conversation.
+_STOP_OF_CARRIERS: Final = frozenset({"cancel", "end", "quit", "revoke"})
+#: In Spanish, Portuguese, French and German. No carrier obeys or answers them, but who writes one means it.
+_STOP_ELSEWHERE: Final = frozenset({
+    *("baja", "darmedebaja", "darsedebaja", "desuscribir", "nomasmensajes", "detener"),
+    *("sair", "pare", "parar", "descadastrar", "cancelarinscricao"),
+    *("arret", "desabonner", "desabonnement", "desinscrire", "desinscription"),
+    *("stopp", "abmelden", "abbestellen", "austragen", "keinenachrichtenmehr"),
+})  # fmt: skip
+_YES_ELSEWHERE: Final = frozenset({"alta", "iniciar", "voltar", "reprendre", "anmelden"})
+#: What whole messages mean, as _letters_and_digits leaves them.
 _KEYWORDS: Final = {
-    **dict.fromkeys(("stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"), Keyword.STOP),
+    **dict.fromkeys(("stop", "stopall", "unsubscribe", "optout"), Keyword.STOP),
+    **dict.fromkeys(_STOP_OF_CARRIERS | _STOP_ELSEWHERE, Keyword.STOP),
     **dict.fromkeys(("start", "unstop"), Keyword.START),
     **dict.fromkeys(("help", "info"), Keyword.HELP),
-    "yes": Keyword.YES,
+    **dict.fromkeys({"yes", *_YES_ELSEWHERE}, Keyword.YES),
 }
-# On WhatsApp no carrier reserves these: there they are words of a conversation.
-_ORDINARY_ON_WHATSAPP: Final = frozenset({"cancel", "end", "quit", "revoke"})
 
 
 def parse_inbound(form: Sequence[tuple[str, str]]) -> Inbound:
@@ -34,7 +44,8 @@ def parse_inbound(form: Sequence[tuple[str, str]]) -> Inbound:
             raise Unrecoverable(f"the form is not a message: {name} is missing")
     text = fields.get("Body", "")
     media = _media(fields)
-    on_whatsapp = fields["From"].startswith("whatsapp:")
+    by_carrier = ":" not in fields["From"]  # SMS and MMS; WhatsApp, Messenger and RCS have their scheme in front
+    keyword = _keyword(fields, text, by_carrier=by_carrier)
     return Inbound(
         provider_id=fields["MessageSid"],
         channel=CHANNEL,
@@ -44,23 +55,26 @@ def parse_inbound(form: Sequence[tuple[str, str]]) -> Inbound:
         description=_description(fields, text, media),
         media=media,
         profile_name=fields.get("ProfileName", "").strip() or None,
-        keyword=_keyword(fields.get("OptOutType", ""), text, on_whatsapp),
-        carrier_replies=not on_whatsapp,
+        keyword=keyword,
+        carrier_replies=by_carrier and _letters_and_digits(text) not in _STOP_ELSEWHERE | _YES_ELSEWHERE,
     )
 
 
-def _keyword(opt_out_type: str, text: str, on_whatsapp: bool) -> Keyword | None:
-    if opt_out_type.lower() in {keyword.value for keyword in Keyword}:
-        return Keyword(opt_out_type.lower())
-    word = _letters_and_digits(text)
-    return None if on_whatsapp and word in _ORDINARY_ON_WHATSAPP else _KEYWORDS.get(word)
+def _keyword(fields: Mapping[str, str], text: str, *, by_carrier: bool) -> Keyword | None:
+    opt_out_type = fields.get("OptOutType", "").lower()
+    if opt_out_type in {keyword.value for keyword in Keyword}:
+        return Keyword(opt_out_type)
+    # A button says what it means in its payload, whatever its words are.
+    words = (_letters_and_digits(fields.get("ButtonPayload", "")), _letters_and_digits(text))
+    ordinary = frozenset() if by_carrier else _STOP_OF_CARRIERS
+    return next((_KEYWORDS[word] for word in words if word in _KEYWORDS and word not in ordinary), None)
 
 
 def _letters_and_digits(text: str) -> str:
-    """Its letters and digits alone, so that "Stop." and "OPT OUT" are what they mean."""
+    """Its letters and digits alone, without accents, so that "Stop.", "OPT OUT" and "Arrêt" are what they mean."""
     if len(text) > 100:
         return ""
-    return "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum())
+    return "".join(char for char in unicodedata.normalize("NFKD", text).casefold() if char.isalnum())
 
 
 def _media(fields: Mapping[str, str]) -> tuple[Media, ...]:

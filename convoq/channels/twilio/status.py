@@ -10,7 +10,7 @@ from convoq.channels.base import DeliveryStatus, Failure
 from convoq.channels.twilio.errors import meaning
 from convoq.errors import Unrecoverable
 
-# Callbacks overtake each other. What ended a message ranks above everything, so nothing later overrides it.
+# Callbacks overtake each other. What ended a message ranks above what was on the way; only who has read it has it.
 RANKS: Final = {
     "accepted": 1,
     "scheduled": 1,
@@ -19,10 +19,10 @@ RANKS: Final = {
     "sent": 4,
     "partially_delivered": 4,
     "delivered": 5,
-    "read": 6,
-    "failed": 7,
-    "undelivered": 7,
-    "canceled": 7,
+    "failed": 6,
+    "undelivered": 6,
+    "canceled": 6,
+    "read": 7,
 }
 UNKNOWN: Final = 0  #: a word that Twilio has added since: kept, but it moves nothing
 _FAILED: Final = frozenset({"failed", "undelivered", "canceled"})

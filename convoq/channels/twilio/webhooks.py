@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,8 @@ INBOUND_PATH: Final = "/twilio/inbound"
 STATUS_PATH: Final = "/twilio/status"
 REFERENCE: Final = "m"  #: the query parameter of a status callback's URL that carries our own id
 RETRY_OVERRIDES: Final = "rc=5&rp=all&ct=2000&rt=4000"  # five tries within 15 s; without it an error is not tried again
+
+ACCOUNT_SID: Final = re.compile(r"AC[0-9a-f]{32}", re.ASCII)
 
 FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
@@ -91,11 +94,17 @@ class TwilioWebhook:
             request.headers.get(SETTINGS_HEADER),
         )
         if not verdict:
-            raise WebhookForged(verdict.value, "the signature is missing or does not match")
+            raise WebhookForged(verdict.value, self._why_forged(fields))
         if wrong := self.check_shape(fields, self.verifier.account_sid):
             raise WebhookRefused(400, wrong)
         form = dict(fields)
         return VerifiedWebhook(self.job(fields, form, request.raw_path), {"message_sid": form["MessageSid"]})
+
+    def _why_forged(self, fields: Pairs) -> str:
+        account_sid = dict(fields).get("AccountSid", "")
+        if ACCOUNT_SID.fullmatch(account_sid) and account_sid != self.verifier.account_sid:
+            return "the form is another account's: a sub-account needs a convoq of its own, with its SID and its token"
+        return "the signature is missing or does not match"
 
 
 def _inbound_job(fields: Pairs, form: dict[str, str], _raw_path: str) -> NewJob:
