@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +20,8 @@ from tests.fire.report import render
 def main() -> int:
     """0 when the books balance, 1 when they do not, 130 when it was interrupted."""
     args = _arguments()
+    # Under nohup it is ignored, and so it would be in every role; a handler of ours is not handed down.
+    signal.signal(signal.SIGHUP, lambda *_: None)
     directory = Path(tempfile.mkdtemp(prefix="convoq-fire-"))
     campaign = Campaign(seed=args.seed, directory=directory, say=Ticker())
     sys.stderr.write(f"seed {args.seed}, files in {directory}\n")
