@@ -16,11 +16,11 @@ from pydantic import SecretStr
 from pydantic_ai import Agent, UsageLimits
 from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.capabilities import ReinjectSystemPrompt
-from pydantic_ai.exceptions import AgentRunError, UsageLimitExceeded, UserError
+from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.settings import ModelSettings
 
-from convoq.ai.base import Author, ModelCall, Reply, ReplyContext
+from convoq.ai.base import Author, ModelCall, Reply, ReplyContext, Useless
 from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
 from convoq.ai.messages import to_messages
@@ -37,9 +37,6 @@ from convoq.plugins import load_plugin
 from convoq.prose import end_at_sentence
 from convoq.settings import AiSettings
 from convoq.text import first_line
-
-# Rounds of model and tools in one turn: a loop of tool calls must not spend a day's budget on one message.
-MAX_REQUESTS: Final = 12
 
 # A turn outlasts one request so that the fallback gets a full one after the first model's deadline has passed.
 TURN_TIMEOUTS: Final = 2
@@ -97,7 +94,7 @@ class AgentResponder:
         text = clean(text)
         if not text:
             # Of an agent's own making: a model's empty answer was asked for once more before.
-            raise RetryLater(SHORTEST, f"persona {context.persona}: its answer is empty")
+            raise Useless(SHORTEST, f"persona {context.persona}: its answer is empty")
         return Reply(end_at_sentence(text) if finish_reason == "length" else text, model.answered_by)
 
     async def close(self) -> None:
@@ -115,6 +112,7 @@ class AgentResponder:
             ends_at=self._clock() + TURN_TIMEOUTS * self._ai.timeout,
             clock=self._clock,
             shown=shown,
+            allowance=context.allowance,
         )
 
     async def _run(
@@ -130,17 +128,16 @@ class AgentResponder:
                     model=model,
                     instructions=frame(context, shown.window),
                     deps=None,
-                    usage_limits=UsageLimits(request_limit=MAX_REQUESTS),
+                    usage_limits=UsageLimits(request_limit=None),  # the model keeps within what the message may cost
                     # Without it an agent's system_prompt is left out as soon as there is a history.
                     capabilities=[ReinjectSystemPrompt()] if persona_agent.own else None,
                     infer_name=False,
                 )
         except TimeoutError as error:
             raise RetryLater(SHORTEST, f"persona {context.persona}: no reply in time") from error
-        except UsageLimitExceeded as error:
-            raise Unrecoverable(f"persona {context.persona}: more than {MAX_REQUESTS} model requests") from error
         except AgentRunError as error:
-            raise RetryLater(SHORTEST, f"persona {context.persona}: {first_line(error)}") from error
+            # An answer that its output types, tools or validators take for none, also after they said so.
+            raise Useless(SHORTEST, f"persona {context.persona}: {first_line(error)}") from error
         except UserError as error:
             raise Unrecoverable(f"persona {context.persona}: {first_line(error)}") from error
         if not isinstance(result.output, str):

@@ -7,9 +7,12 @@ import datetime as dt
 import enum
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
-from convoq.errors import RetryLater
+from convoq.errors import RetryLater, Unrecoverable
+
+#: Outcomes of a ModelCall that no provider charges for: it turned the request down, or never had it.
+FREE: Final = frozenset({"retryable", "account", "permanent"})
 
 
 class Author(enum.StrEnum):
@@ -39,11 +42,24 @@ class ModelCall:
     """
 
     model: str
-    outcome: str  #: ok, retryable, account, permanent, refused, empty, unusable, timeout, cancelled
+    outcome: str  #: ok, retryable, account, permanent, refused, empty, unusable, unreadable, timeout, cancelled
     input_tokens: int = 0
     output_tokens: int = 0
     duration_ms: int = 0
     error: str | None = None
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether it may be charged for, and so counts to what a message may cost."""
+        return self.outcome not in FREE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What an answer may still cost."""
+
+    requests: int  #: that are billed
+    output_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +77,7 @@ class ReplyContext:
     timezone: dt.tzinfo | None = None  #: our address's; None: the machine's
     earlier: tuple[ContextLine, ...] = ()  #: how earlier conversations ended, oldest line first
     record: Callable[[ModelCall], Awaitable[None]]  #: stores a call as soon as it ended
+    allowance: Allowance
     #: To be set before a tool acts outside: from then on the answer is not given up for a newer message.
     acted: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -77,12 +94,20 @@ class AccountRefused(RetryLater):
     """The provider refuses our key or our account has no credit: nothing is answered until that is mended."""
 
 
+class Useless(RetryLater):
+    """The model has answered, and nothing of it is an answer: that costs the message an attempt."""
+
+
+class AllowanceSpent(Unrecoverable):
+    """The answer has cost what it may, and there is none."""
+
+
 class Responder(Protocol):
     """Answers a turn.
 
-    Raises RetryLater(delay) when trying again later can help (the model is down, slow, busy or said nothing),
-    AccountRefused(delay) when the account has to be mended first, Unrecoverable when neither helps (unknown model,
-    refused). Cancelling it ends the request to the model.
+    Raises RetryLater(delay) when trying again later can help (the model is down, slow or busy), Useless when it
+    answered without use, AccountRefused(delay) when the account has to be mended first, AllowanceSpent when no further
+    request may be made, Unrecoverable when none of it helps (refused). Cancelling it ends the request to the model.
     """
 
     async def warm(self) -> None:

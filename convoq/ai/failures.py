@@ -45,24 +45,30 @@ class ModelFailure:
     outcome: str  #: as ModelCall names it
     reason: str  #: for people: what happened and what to check; never a key, never a message
     overflow: bool = False  #: showing the model less may help
+    cut_off: bool = False  #: a larger limit on what it may write may help
     retry_after: float | None = None  #: seconds that the provider asked to wait
 
     @property
     def transient(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.outcome in ("retryable", "timeout", "empty", "unusable")
+        return self.useless or self.outcome in ("retryable", "timeout")
+
+    @property
+    def useless(self) -> bool:
+        """Whether it is an answer, and paid for, but none that can be used."""
+        return self.outcome in ("empty", "unusable", "unreadable")
 
     @property
     def outage(self) -> bool:
         """Whether other requests to this model will probably fail, too, for now."""
-        return self.outcome in ("retryable", "timeout", "account")
+        return self.outcome in ("retryable", "unreadable", "timeout", "account")
 
 
 def request_failure(error: Exception) -> ModelFailure:
     """The failure that an exception out of a model's request stands for."""
     # Some SDKs wrap it.
     if unreadable := next((cause for cause in _causes(error) if isinstance(cause, Unreadable)), None):
-        return ModelFailure(outcome="retryable", reason=f"its answer cannot be read: {unreadable}")
+        return ModelFailure(outcome="unreadable", reason=f"its answer cannot be read: {unreadable}")
     match error:
         case TimeoutError() | ModelTimeoutError():
             return ModelFailure(outcome="timeout", reason="no complete answer in time")
@@ -77,9 +83,9 @@ def request_failure(error: Exception) -> ModelFailure:
         case UserError():
             return ModelFailure(outcome="permanent", reason=first_line(error))
         case ModelAPIError():
-            return ModelFailure(outcome="retryable", reason="its answer cannot be read", retry_after=error.retry_after)
+            return ModelFailure(outcome="unreadable", reason="its answer cannot be read", retry_after=error.retry_after)
     # The SDKs build answers without validation (construct), so one of the wrong shape ends in any exception at all.
-    return ModelFailure(outcome="retryable", reason=f"its answer has the wrong shape ({type(error).__name__})")
+    return ModelFailure(outcome="unreadable", reason=f"its answer has the wrong shape ({type(error).__name__})")
 
 
 def _status_failure(error: ModelHTTPError) -> ModelFailure:
@@ -132,7 +138,9 @@ def response_failure(response: ModelResponse, instructions: str = "") -> ModelFa
         return None
     if response.finish_reason == "length":
         return ModelFailure(
-            outcome="empty", reason="it spent all its tokens before it said anything; raise ai.max_output_tokens"
+            outcome="empty",
+            reason="it spent all its tokens before it said anything; raise ai.max_output_tokens",
+            cut_off=True,
         )
     return ModelFailure(outcome="empty", reason="its answer is empty")
 

@@ -21,7 +21,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
-from convoq.ai.base import AccountRefused, ModelCall
+from convoq.ai.base import AccountRefused, Allowance, AllowanceSpent, ModelCall, Useless
 from convoq.ai.context import estimate_tokens
 from convoq.ai.failures import ModelFailure, request_failure, response_failure
 from convoq.ai.messages import show_less
@@ -30,6 +30,8 @@ from convoq.ai.shown import Shown
 from convoq.errors import RetryLater, Unrecoverable
 
 MOST_USELESS: Final = 2  #: answers without use, the empty ones among them, that a candidate may give
+LEAST_TOKENS: Final = 16  #: that providers take as a limit
+LARGER: Final = 4  #: times its limit for a model that has thought up to it and said nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,8 +49,9 @@ class TurnModel(WrapperModel):
 
     Each request has `timeout` seconds, and none outlasts `ends_at` (seconds on `clock`). Of what is `shown`, a model
     is shown half as much as often as it does not fit; an empty or unusable answer is asked for once more; then comes
-    the next candidate. When none answers, raises AccountRefused if a mended account would help, RetryLater if time may,
-    else Unrecoverable with what to check.
+    the next candidate. When none answers, raises AccountRefused if a mended account would help, Useless if one has
+    answered without use, RetryLater if time may help, else Unrecoverable with what to check. Every request counts, and
+    none is made beyond `allowance`: then raises AllowanceSpent.
     `record` gets every request, cut off ones too; `acts` is called before tools that an answer asks for are run.
     """
 
@@ -62,6 +65,7 @@ class TurnModel(WrapperModel):
         ends_at: float,
         clock: Callable[[], float],
         shown: Shown,
+        allowance: Allowance,
     ) -> None:
         super().__init__(candidates[0].model)
         self.answered_by: str = candidates[0].label
@@ -71,6 +75,8 @@ class TurnModel(WrapperModel):
         self._timeout = timeout
         self._ends_at = ends_at
         self._clock = clock
+        self._requests_left = allowance.requests
+        self._tokens_left = allowance.output_tokens
         self._shown = shown  # what the run's messages begin with
         self._fitting: dict[str, Shown] = {}  # what of it a candidate has room for
 
@@ -83,6 +89,8 @@ class TurnModel(WrapperModel):
         failures: list[tuple[Candidate, ModelFailure]] = []
         # A model that just failed is asked last: the turn must not wait out its deadline while another model works.
         for candidate in sorted(self._candidates, key=lambda one: one.outage.resting):
+            if self._is_spent:
+                break
             answer = await self._ask(candidate, messages, model_settings, model_request_parameters)
             if isinstance(answer, ModelResponse):
                 self.answered_by = candidate.label
@@ -90,7 +98,14 @@ class TurnModel(WrapperModel):
                     self._acts()
                 return answer
             failures.append((candidate, answer))
+        if self._is_spent:
+            said = _reasons(failures) or f"model {self.answered_by}: it came to no end"
+            raise AllowanceSpent(said)
         raise _final_error(failures)
+
+    @property
+    def _is_spent(self) -> bool:
+        return self._requests_left <= 0 or self._tokens_left <= 0
 
     @asynccontextmanager
     async def request_stream(
@@ -121,20 +136,29 @@ class TurnModel(WrapperModel):
     ) -> ModelResponse | ModelFailure:
         settings = _settings(candidate, model_settings)
         shown, useless = messages, 0
+        cut_off: ModelFailure | None = None
         # An earlier request of the run may have told how much it has room for.
         if fitting := self._fitting.get(candidate.label):
             shown = show_less(messages, self._shown.turns, fitting.turns) or messages
         while self._clock() < self._ends_at:
-            answer = await self._attempt(candidate, shown, settings, parameters)
+            answer = await self._attempt(candidate, shown, self._within_allowance(settings), parameters)
             if isinstance(answer, ModelResponse):
                 return answer
             if answer.overflow and (less := self._show_less(candidate, messages)):
                 shown = less
-            elif answer.outcome in ("empty", "unusable") and useless + 1 < MOST_USELESS:
+            elif answer.outcome in ("empty", "unusable") and useless + 1 < MOST_USELESS and not self._is_spent:
                 useless += 1
+                if answer.cut_off:
+                    cut_off, settings = answer, _with_larger_limit(settings)
             else:
-                return answer
+                # A model that takes no larger limit has said what is wrong before.
+                return cut_off if cut_off and answer.outcome == "permanent" else answer
         return ModelFailure(outcome="timeout", reason="no time was left to ask it")
+
+    def _within_allowance(self, settings: ModelSettings) -> ModelSettings:
+        if (limit := settings.get("max_tokens")) is None:
+            return settings
+        return {**settings, "max_tokens": min(limit, max(self._tokens_left, LEAST_TOKENS))}
 
     def _show_less(self, candidate: Candidate, messages: list[ModelMessage]) -> list[ModelMessage] | None:
         """Half of what the candidate was shown; None when there is nothing left to leave out."""
@@ -183,16 +207,18 @@ class TurnModel(WrapperModel):
         failure: ModelFailure | None,
     ) -> None:
         sent, received = _tokens(messages, response, failure)
-        await self._record(
-            ModelCall(
-                model=candidate.label,
-                outcome=failure.outcome if failure else "ok",
-                input_tokens=sent,
-                output_tokens=received,
-                duration_ms=round((self._clock() - started) * 1000),
-                error=failure.reason if failure else None,
-            )
+        call = ModelCall(
+            model=candidate.label,
+            outcome=failure.outcome if failure else "ok",
+            input_tokens=sent,
+            output_tokens=received,
+            duration_ms=round((self._clock() - started) * 1000),
+            error=failure.reason if failure else None,
         )
+        if call.is_billed:
+            self._requests_left -= 1
+            self._tokens_left -= call.output_tokens
+        await self._record(call)
 
 
 def _track_outage(candidate: Candidate, failure: ModelFailure | None) -> ModelFailure | None:
@@ -211,8 +237,17 @@ def _settings(candidate: Candidate, model_settings: ModelSettings | None) -> Mod
     return settings
 
 
+def _with_larger_limit(settings: ModelSettings) -> ModelSettings:
+    limit = settings.get("max_tokens")
+    return settings if limit is None else {**settings, "max_tokens": limit * LARGER}
+
+
+def _reasons(failures: Sequence[tuple[Candidate, ModelFailure]]) -> str:
+    return "; ".join(f"model {candidate.label}: {failure.reason}" for candidate, failure in failures)
+
+
 def _final_error(failures: Sequence[tuple[Candidate, ModelFailure]]) -> RetryLater | Unrecoverable:
-    reason = "; ".join(f"model {candidate.label}: {failure.reason}" for candidate, failure in failures)
+    reason = _reasons(failures)
     outcomes = {failure.outcome for _, failure in failures}
     # Held with a refusal, the model that refused would be asked, and paid, again until the account is mended.
     held = "account" in outcomes and "refused" not in outcomes
@@ -220,7 +255,9 @@ def _final_error(failures: Sequence[tuple[Candidate, ModelFailure]]) -> RetryLat
     if not retryable:
         return Unrecoverable(reason)
     delay = min(failure.retry_after or SHORTEST for failure in retryable)
-    return AccountRefused(delay, reason) if held else RetryLater(delay, reason)
+    if held:
+        return AccountRefused(delay, reason)
+    return (Useless if any(failure.useless for failure in retryable) else RetryLater)(delay, reason)
 
 
 def _tokens(

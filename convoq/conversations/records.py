@@ -52,6 +52,8 @@ class Message:
     failures: int = 0  #: those of them that an error or the deadline ended
     retry_at: int = 0  #: before that it is not tried again once it has been overtaken
     ended_by: str | None = None  #: the job whose end was its own: that job's retry revives it
+    requests: int = 0  #: to models, for an answer to it, that may be charged for
+    output_tokens: int = 0  #: that models wrote for them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ class ModelUsage:
     output_tokens: int
     duration_ms: int
     error: str | None
+    is_billed: bool  #: it counts to what a message may cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ CONVERSATION = """
 """
 MESSAGE_COLUMNS = """
     m.id, m.direction, m.author, m.body, m.description, m.at, m.wall_at, m.outcome, m.reason, m.answered_by, m.job_id,
-    m.tries, m.failures, m.retry_at, m.ended_by
+    m.tries, m.failures, m.retry_at, m.ended_by, m.requests, m.output_tokens
 """
 MESSAGE = f"SELECT {MESSAGE_COLUMNS} FROM messages AS m"
 OUTBOX = """
@@ -120,6 +120,7 @@ def to_message(row: tuple[Any, ...]) -> Message:
         id=row[0], direction=row[1], author=row[2], body=row[3], description=row[4], at=row[5], wall_at=row[6],
         outcome=Outcome(row[7]) if row[7] else None, reason=row[8], answered_by=row[9], job_id=row[10],
         tries=row[11], failures=row[12], retry_at=row[13], ended_by=row[14],
+        requests=row[15], output_tokens=row[16],
     )  # fmt: skip
 
 

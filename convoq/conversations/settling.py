@@ -194,7 +194,8 @@ def _revive_messages(tx: Transaction, thread_id: int, job_id: str, now: int) -> 
     conversation_id = open_conversation(tx, thread_id, now, now, who="operator")
     tx.execute(
         """UPDATE messages SET outcome = NULL, reason = NULL, ended_by = NULL, tries = 0, failures = 0, retry_at = 0,
-               conversation_id = ? WHERE ended_by = ? AND outcome IN ('failed', 'cancelled')""",
+               requests = 0, output_tokens = 0, conversation_id = ?
+           WHERE ended_by = ? AND outcome IN ('failed', 'cancelled')""",
         (conversation_id, job_id),
     )
 

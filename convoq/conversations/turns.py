@@ -42,6 +42,8 @@ class TurnRules:
     quiet_window: int  #: since the last message, so that a burst gets one answer
     max_wait: int  #: since the first, however long the person goes on
     max_tries: int  #: turns that a message may cost
+    max_requests: int  #: to models that a message may cost over all its turns
+    max_output_tokens: int  #: that models may write for them
 
 
 class Pending(NamedTuple):
@@ -71,7 +73,15 @@ class Spent(NamedTuple):
     reason: str | None  #: of its last failure
 
 
-Step = Pending | Pause | Concluded | Spent | Turn
+class Costly(NamedTuple):
+    """Messages that have cost as much as they may; the job that is now to be buried ends them."""
+
+    requests: int
+    output_tokens: int
+    reason: str | None  #: of their last failure
+
+
+Step = Pending | Pause | Concluded | Spent | Costly | Turn
 
 
 class Uncommitted(enum.Enum):
@@ -95,6 +105,12 @@ class Turns:
     def max_tries(self) -> int:
         """Turns that a message may cost."""
         return self._rules.max_tries
+
+    def allowance(self, turn: Turn) -> tuple[int, int]:
+        """Model requests and output tokens that the turn may still cost: what is left to the costliest it shows."""
+        requests = max(message.requests for message in turn.shown)
+        output_tokens = max(message.output_tokens for message in turn.shown)
+        return self._rules.max_requests - requests, self._rules.max_output_tokens - output_tokens
 
     async def look(self, thread_id: int, token: str | None, job_id: str) -> Step | None:
         """What is to be done next in the thread; None when nothing waits or pends. Without a token a turn begins.
@@ -177,6 +193,9 @@ def look(tx: Transaction, thread_id: int, token: str | None, job_id: str, rules:
     if refusal is not None:
         conclude_waiting(tx, thread_id, OUTCOME_OF[refusal.code], refusal.reason)
         return Concluded(token, OUTCOME_OF[refusal.code])
+    if costly := [message for message in chosen if _is_costly(message, rules)]:
+        _end_by(tx, costly, job_id)
+        return Costly(costly[0].requests, costly[0].output_tokens, costly[0].reason)
     [newest] = rows.waiting(tx, thread_id, "true", 1, newest=True)
     if (pause := _pause(chosen[0], newest, rules, now)) is not None:
         _set_wake(tx, thread_id, pause.until)
@@ -218,6 +237,10 @@ def _begin(tx: Transaction, turn: Turn, now: int) -> Turn:
     tx.executemany("UPDATE messages SET tries = tries + 1 WHERE id = ?", [(message.id,) for message in turn.shown])
     _set_wake(tx, turn.thread_id, now)
     return turn
+
+
+def _is_costly(message: Message, rules: TurnRules) -> bool:
+    return message.requests >= rules.max_requests or message.output_tokens >= rules.max_output_tokens
 
 
 def _set_wake(tx: Transaction, thread_id: int, at: int) -> None:
@@ -338,3 +361,8 @@ def record_usage(tx: Transaction, turn: Turn, usage: ModelUsage, now: int) -> No
             *(usage.input_tokens, usage.output_tokens, usage.duration_ms, usage.error, now),
         ),
     )
+    if usage.is_billed:
+        tx.executemany(
+            "UPDATE messages SET requests = requests + 1, output_tokens = output_tokens + ? WHERE id = ?",
+            [(usage.output_tokens, message.id) for message in turn.shown],
+        )

@@ -147,6 +147,8 @@ def turn_rules(options: Options) -> TurnRules:
         quiet_window=round(options.conversation.quiet_window * 1000),
         max_wait=round(options.conversation.max_wait * 1000),
         max_tries=options.queue.max_attempts,
+        max_requests=options.ai.max_requests_per_message,
+        max_output_tokens=options.ai.max_output_tokens_per_message,
     )
 
 

@@ -12,13 +12,24 @@ from contextlib import suppress
 from datetime import timedelta, tzinfo
 from typing import Final
 
-from convoq.ai.base import AccountRefused, Author, ContextLine, ModelCall, Reply, ReplyContext, Responder
+from convoq.ai.base import (
+    AccountRefused,
+    Allowance,
+    AllowanceSpent,
+    Author,
+    ContextLine,
+    ModelCall,
+    Reply,
+    ReplyContext,
+    Responder,
+    Useless,
+)
 from convoq.ai.outage import SHORTEST
 from convoq.ai.reply import clean
 from convoq.channels.base import Channel
 from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.records import Answer, Message, ModelUsage, OutboxRow, Turn
-from convoq.conversations.turns import Concluded, Pause, Pending, Spent, Step, Turns, Uncommitted
+from convoq.conversations.turns import Concluded, Costly, Pause, Pending, Spent, Step, Turns, Uncommitted
 from convoq.errors import DatabaseUnavailable, Fenced, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, channel_of
 from convoq.handlers.outbox import FENCED_PAUSE, Delivery, require_lease
@@ -27,13 +38,14 @@ from convoq.logs import log
 from convoq.notes import notes_in
 from convoq.queue.service import error_text
 from convoq.settings import ConversationSettings
-from convoq.text import last_line
+from convoq.text import counted, last_line
 
 REFUSAL_PATIENCE: Final = timedelta(hours=24)  # as long as WhatsApp takes an answer to a message
 REMEMBERED: Final = timedelta(days=30)  # numbers change hands: what is older may be somebody else's
 ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all who wait
 LOOK_INTERVAL: Final = 0.5  # seconds between two looks at whether what the model writes is still wanted
 STOPPED_PAUSE: Final = 0.1  # seconds; the next claim of the lane goes on with what waits
+LONGEST_PAUSE: Final = 600.0  # seconds between two answers without use
 COMMIT_PAUSE: Final = 1.0  # seconds before a commit that could not be written is tried again
 
 
@@ -92,6 +104,8 @@ class AnswerHandler:
                     raise self._end(
                         context, f"tried {tries} times, and no turn came to an end: {last or 'its workers died'}"
                     )
+                case Costly(requests, output_tokens, last):
+                    raise self._end(context, _costly(requests, output_tokens, last))
                 case Turn(token=token):
                     await self._answer(step, context)
 
@@ -134,6 +148,12 @@ class AnswerHandler:
         except Snooze as error:
             await self._turns.give_back(turn, until=self._at(error.delay))
             raise
+        except AllowanceSpent as error:
+            # What is shown besides may have cost less: the next look tells what is given up.
+            await self._fail(turn, str(error))
+            return None
+        except Useless as error:
+            await self._failed(turn, error, context, at_least=error.delay)
         except AccountRefused as error:
             raise await self._held(turn, error, context) from error
         except RetryLater as error:
@@ -152,6 +172,7 @@ class AnswerHandler:
         async def record(call: ModelCall) -> None:
             await self._turns.record_usage(turn, _usage(call))
 
+        requests, output_tokens = self._turns.allowance(turn)
         return ReplyContext(
             conversation_id=turn.conversation.id,
             persona=self._persona_of(turn.conversation.our_address),
@@ -164,6 +185,7 @@ class AnswerHandler:
             now=now,
             timezone=self._zone_of(turn.conversation.our_address),
             record=record,
+            allowance=Allowance(requests=requests, output_tokens=output_tokens),
         )
 
     async def _unless_overtaken(self, turn: Turn, prompt: ReplyContext) -> Reply | None:
@@ -197,7 +219,7 @@ class AnswerHandler:
         # The user's own responder may answer anything, too.
         text = clean(reply.text)
         if not text:
-            raise RetryLater(SHORTEST, f"{reply.model}: its answer is empty")
+            raise Useless(SHORTEST, f"{reply.model}: its answer is empty")
         contact = turn.conversation.contact
         channel = channel_of(self._channels, contact.channel)
         parts = channel.split(channel.render(text, contact.address), most=self._timing.max_parts)
@@ -233,7 +255,7 @@ class AnswerHandler:
         await self._fail(turn, str(error), job_id=context.claim.jobs[0].id)
         return self._end(context, f"{error} (still so after 24 hours)")
 
-    async def _failed(self, turn: Turn, error: BaseException, context: ClaimContext) -> None:
+    async def _failed(self, turn: Turn, error: BaseException, context: ClaimContext, *, at_least: float = 0.0) -> None:
         """Raises what becomes of the job; returns where something waits that need not wait for this.
 
         The turn's messages are tried again, or given up with the job.
@@ -243,13 +265,15 @@ class AnswerHandler:
         if isinstance(error, Unrecoverable) or tries >= self._turns.max_tries:
             await self._fail(turn, last_line(text), job_id=context.claim.jobs[0].id)
             raise self._end(context, text) from error
-        delay = await self._fail(turn, last_line(text))
+        delay = await self._fail(turn, last_line(text), at_least=at_least)
         if not await self._turns.others_wait(turn):
-            raise RetryLater(error.delay if isinstance(error, RetryLater) else delay, last_line(text)) from error
+            delay = max(delay, error.delay) if isinstance(error, RetryLater) else delay
+            raise RetryLater(delay, last_line(text)) from error
 
-    async def _fail(self, turn: Turn, reason: str, *, job_id: str | None = None) -> float:
-        """Counts it against the turn's messages; how many seconds to wait."""
-        delay = self._backoff(max(message.failures for message in turn.shown) + 1)
+    async def _fail(self, turn: Turn, reason: str, *, job_id: str | None = None, at_least: float = 0.0) -> float:
+        """Counts it against the turn's messages; how many seconds to wait, `at_least` those of the first, then more."""
+        failures = max(message.failures for message in turn.shown)
+        delay = max(self._backoff(failures + 1), min(at_least * 2.0**failures, LONGEST_PAUSE))
         log.warning("turn.failed", conversation_id=turn.conversation.id, answers=len(turn.shown), error=reason)
         await self._turns.fail(turn, reason=reason, retry_at=self._at(delay), job_id=job_id)
         return delay
@@ -270,6 +294,12 @@ async def _ended(asking: asyncio.Future[Reply]) -> None:
         asking.exception()
 
 
+def _costly(requests: int, output_tokens: int, last: str | None) -> str:
+    limits = "ai.max_requests_per_message, ai.max_output_tokens_per_message"
+    spent = f"no answer for {counted(requests, 'model request')} and {output_tokens:,} output tokens"
+    return f"{spent}, as many as a message may cost ({limits}): {last or 'its turns came to no end'}"
+
+
 def _line(message: Message) -> ContextLine:
     notes = notes_in(message.description, message.body)
     return ContextLine(author=Author(message.author), text=message.body, at=message.wall_at, notes=notes)
@@ -283,4 +313,5 @@ def _usage(call: ModelCall) -> ModelUsage:
         output_tokens=call.output_tokens,
         duration_ms=call.duration_ms,
         error=call.error,
+        is_billed=call.is_billed,
     )

@@ -124,7 +124,9 @@ class Anthropic(Dialect):
     ) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "text", "text": reply}] if isinstance(reply, str) and reply else []
         stop_reason = (
-            {ModelFault.CUT: "max_tokens", ModelFault.REFUSAL: "refusal"}.get(fault, "end_turn")
+            {ModelFault.CUT: "max_tokens", ModelFault.REFUSAL: "refusal", ModelFault.PAUSE: "pause_turn"}.get(
+                fault, "end_turn"
+            )
             if fault
             else "end_turn"
         )

@@ -77,6 +77,7 @@ class ModelFault(enum.StrEnum):
     COMPRESSED = "compressed"  #: 200, gzip that was not asked for
     EMPTY = "empty"  #: an answer without text
     CUT = "cut"  #: the token limit ended the answer
+    PAUSE = "pause"  #: Anthropic's alone: the turn is paused, and goes on with the next request
     REFUSAL = "refusal"  #: the model refuses
     UNAUTHORIZED = "unauthorized"  #: 401
     NOT_FOUND = "not_found"  #: 404

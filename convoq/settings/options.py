@@ -178,8 +178,16 @@ class AiSettings(Section):
     history_tokens: int = Field(default=4000, ge=100)
     """About how many tokens of the conversation the model is shown."""
 
-    max_output_tokens: int = Field(default=800, ge=16)
-    """The longest reply, in tokens."""
+    max_output_tokens: int = Field(default=2000, ge=16)
+    """The most tokens of one answer, those among them that a model thinks. One that has thought up to the limit and
+    said nothing is asked once more, with four times as many."""
+
+    max_requests_per_message: int = Field(default=6, ge=1)
+    """The most requests to models that a message may cost, over all attempts, tools and fallbacks. Those do not count
+    that a provider turned down. Then it is a dead letter."""
+
+    max_output_tokens_per_message: int = Field(default=10_000, ge=16)
+    """The most tokens that models may write for a message, over all attempts."""
 
 
 class NumberSettings(Section):

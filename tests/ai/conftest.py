@@ -12,7 +12,7 @@ import certifi
 import pytest
 
 from convoq.ai import build_responder
-from convoq.ai.base import Author, ContextLine, ModelCall, ReplyContext, Responder
+from convoq.ai.base import Allowance, Author, ContextLine, ModelCall, ReplyContext, Responder
 from convoq.loopback.model import LoopbackModel
 from convoq.settings import AiSettings, PersonaSettings
 
@@ -78,6 +78,7 @@ class Conversation:
             "now": AT + 1000 * len(lines),
             "timezone": dt.UTC,
             "record": self.record,
+            "allowance": Allowance(requests=6, output_tokens=10_000),
         }
         return ReplyContext(**values | fields)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from convoq.ai.base import AccountRefused, Author, ModelCall
+from convoq.ai.base import AccountRefused, Author, ModelCall, Useless
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.loopback.dialects import ChatMessage
 from convoq.loopback.faults import ModelFault
@@ -91,11 +91,11 @@ async def test_tokens_are_estimated_when_the_model_does_not_say(
     [
         (ModelFault.RESET, "retryable"),
         (ModelFault.TRUNCATED, "retryable"),
-        (ModelFault.GARBAGE, "retryable"),
-        (ModelFault.WRONG_TYPES, "retryable"),
-        (ModelFault.HTML, "retryable"),
-        (ModelFault.HUGE, "retryable"),
-        (ModelFault.COMPRESSED, "retryable"),
+        (ModelFault.GARBAGE, "unreadable"),
+        (ModelFault.WRONG_TYPES, "unreadable"),
+        (ModelFault.HTML, "unreadable"),
+        (ModelFault.HUGE, "unreadable"),
+        (ModelFault.COMPRESSED, "unreadable"),
         (ModelFault.SERVER_ERROR, "retryable"),
         (ModelFault.OVERLOADED, "retryable"),
         (ModelFault.RATE_LIMITED, "retryable"),
@@ -207,7 +207,7 @@ async def test_nothing_but_empty_answers_is_tried_again_later(
     build: Build, model: LoopbackModel, conversation: Conversation, name: str
 ) -> None:
     model.mode = ModelFault.EMPTY
-    with pytest.raises(RetryLater, match="its answer is empty"):
+    with pytest.raises(Useless, match="its answer is empty"):
         await build(model=name, base_url=model.base_url).reply(conversation.context("hello"))
     assert conversation.outcomes == ["empty", "empty"]
 

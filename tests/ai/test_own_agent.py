@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from convoq.ai.base import Author
-from convoq.errors import ConfigError, RetryLater, Unrecoverable
+from convoq.ai.base import AllowanceSpent, Author
+from convoq.errors import ConfigError, RetryLater
 from convoq.loopback.dialects import ChatMessage, ToolCall
 from convoq.loopback.faults import ModelFault
 from convoq.loopback.model import LoopbackModel
@@ -186,9 +186,9 @@ async def test_a_loop_of_tool_calls_ends(build: Build, conversation: Conversatio
     write(tmp_path, "agent = Agent()\n\n@agent.tool_plain\ndef again() -> str:\n    return 'again'")
     async with LoopbackModel(lambda _: ToolCall("again")) as model:
         responder = build(own(), model="qwen", base_url=model.base_url)
-        with pytest.raises(Unrecoverable, match="more than 12 model requests"):
+        with pytest.raises(AllowanceSpent, match="came to no end"):
             await responder.reply(conversation.context("hi", persona="shop"))
-    assert len(conversation.calls) == 12
+    assert len(conversation.calls) == 6
 
 
 async def test_an_error_of_a_tool_is_not_hidden(build: Build, conversation: Conversation, tmp_path: Path) -> None:

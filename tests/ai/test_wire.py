@@ -218,7 +218,7 @@ async def test_what_is_refused_names_the_field(
     raw.bodies = [body if isinstance(body, bytes) else json.dumps(body).encode()]
     with pytest.raises(RetryLater, match=f"its answer cannot be read: .*{words}"):
         await build(model=name, base_url=raw.base_url).reply(conversation.context("hello"))
-    assert conversation.outcomes == ["retryable"]
+    assert conversation.outcomes == ["unreadable"]
 
 
 ERRORS: Final = [

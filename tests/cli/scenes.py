@@ -33,7 +33,7 @@ OURS = "whatsapp:+14155238886"
 ANA = "whatsapp:+34600000001"
 ACCOUNT = "AC" + 32 * "a"
 TOKEN = "canary-7f3a9c"
-RULES = TurnRules(quiet_window=0, max_wait=20_000, max_tries=12)
+RULES = TurnRules(quiet_window=0, max_wait=20_000, max_tries=12, max_requests=6, max_output_tokens=10_000)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from convoq.ai.base import Author, ModelCall, Reply, ReplyContext
+from convoq.ai.base import Author, ModelCall, Reply, ReplyContext, Responder
 from convoq.channels.twilio.channel import TwilioChannel
 from convoq.clock import WallClock
 from convoq.conversations.lifecycle import Lifecycle
@@ -20,6 +20,7 @@ from convoq.conversations.repair import Repair
 from convoq.conversations.settling import Settling
 from convoq.conversations.turns import TurnRules, Turns
 from convoq.db import Database
+from convoq.errors import RetryLater
 from convoq.handlers import upkeep
 from convoq.handlers.answer import AnswerHandler
 from convoq.handlers.base import ClaimContext, Handler, Handlers
@@ -52,6 +53,7 @@ RECONCILE_AFTER = 5.0
 REQUEST_TIMEOUT = 10.0
 TOGETHER = frozenset({ReceiveMessage.kind, ProcessAiResponse.kind})
 MAX_TRIES = 5
+MAX_REQUESTS, MAX_OUTPUT_TOKENS = 6, 10_000
 TIMING = ConversationSettings(quiet_window=0, max_wait=20, idle_after=900, expire_after=86400)
 
 Answering = Callable[[ReplyContext], Awaitable[str] | str]
@@ -64,21 +66,32 @@ class ScriptedResponder:
         self.asked: list[ReplyContext] = []
         self.script: list[str | Exception | Answering] = []
         self.always: Exception | Answering | None = None
+        self.instead: Responder | None = None  #: answers in its place
 
     async def warm(self) -> None: ...
 
     async def reply(self, context: ReplyContext) -> Reply:
         self.asked.append(context)
+        if self.instead is not None:
+            return await self.instead.reply(context)
         answer: str | Exception | Answering = self.script.pop(0) if self.script else self.always or about
-        await context.record(ModelCall(model="scripted", outcome="ok", input_tokens=3, output_tokens=2))
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(answer, str):
-            return Reply(answer, "scripted")
-        text = answer(context)
-        return Reply(text if isinstance(text, str) else await text, "scripted")
+        outcome = "ok"
+        try:
+            return Reply(await _said(answer, context), "scripted")
+        except RetryLater:
+            outcome = "retryable"
+            raise
+        finally:
+            await context.record(ModelCall(model="scripted", outcome=outcome, input_tokens=3, output_tokens=2))
 
     async def close(self) -> None: ...
+
+
+async def _said(answer: str | Exception | Answering, context: ReplyContext) -> str:
+    if isinstance(answer, Exception):
+        raise answer
+    text = answer if isinstance(answer, str) else answer(context)
+    return text if isinstance(text, str) else await text
 
 
 def waiting(context: ReplyContext) -> list[str]:
@@ -243,7 +256,11 @@ async def open_house(
         engine = SqliteQueue(database, Settling(clock, wall))
         queue = QueueService(engine, QueueSettings(), random=lambda: 1.0)
         rules = TurnRules(
-            quiet_window=round(timing.quiet_window * 1000), max_wait=round(timing.max_wait * 1000), max_tries=MAX_TRIES
+            quiet_window=round(timing.quiet_window * 1000),
+            max_wait=round(timing.max_wait * 1000),
+            max_tries=MAX_TRIES,
+            max_requests=MAX_REQUESTS,
+            max_output_tokens=MAX_OUTPUT_TOKENS,
         )
         turns, lifecycle = Turns(database, wall, rules), Lifecycle(database)
         channels, outbox, responder = {channel.name: channel}, Outbox(database, wall), ScriptedResponder()

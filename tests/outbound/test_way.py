@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from convoq.ai import build_responder
-from convoq.ai.base import Author, ContextLine, ModelCall, ReplyContext
+from convoq.ai.base import Allowance, Author, ContextLine, ModelCall, ReplyContext
 from convoq.channels.base import Failure, SendFailed
 from convoq.channels.twilio.account import TwilioAccount
 from convoq.channels.twilio.rest import TwilioRest
@@ -49,6 +49,7 @@ async def ask_settings(ai: AiSettings) -> str:
     context = ReplyContext(
         conversation_id=1, persona="default", channel="twilio", our_address="+1", address="+2", contact_name=None,
         lines=(ContextLine(author=Author.CONTACT, text="hello", at=0),), now=0, record=record,
+        allowance=Allowance(requests=1, output_tokens=100),
     )  # fmt: skip
     try:
         reply = await responder.reply(context)

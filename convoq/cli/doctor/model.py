@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from convoq.settings.load import Loaded
 
 MODEL_TIMEOUT_SECONDS: Final = 60.0
+MOST_REQUESTS: Final = 2  # the second for an answer without use
 
 
 async def check_model(loaded: Loaded) -> Finding:
@@ -70,7 +71,7 @@ async def _ask(ai: AiSettings, base_dir: Path) -> str:
         async with asyncio.timeout(MODEL_TIMEOUT_SECONDS):
             await responder.warm()
             begun = time.monotonic()
-            reply = await responder.reply(_context(record))
+            reply = await responder.reply(_context(ai, record))
             took = time.monotonic() - begun
     finally:
         await responder.close()
@@ -78,8 +79,8 @@ async def _ask(ai: AiSettings, base_dir: Path) -> str:
     return f"{reply.model} answered in {age(took)} ({tokens})"
 
 
-def _context(record: Callable[[ModelCall], Awaitable[None]]) -> ReplyContext:
-    from convoq.ai.base import Author, ContextLine, ReplyContext
+def _context(ai: AiSettings, record: Callable[[ModelCall], Awaitable[None]]) -> ReplyContext:
+    from convoq.ai.base import Allowance, Author, ContextLine, ReplyContext
     from convoq.clock import WallClock
 
     now = WallClock().now()
@@ -87,6 +88,7 @@ def _context(record: Callable[[ModelCall], Awaitable[None]]) -> ReplyContext:
     return ReplyContext(
         conversation_id=0, persona=DEFAULT_PERSONA, channel="twilio", our_address="+10000000000",
         address="+10000000001", contact_name=None, lines=(line,), now=now, record=record,
+        allowance=Allowance(requests=MOST_REQUESTS, output_tokens=ai.max_output_tokens_per_message),
     )  # fmt: skip
 
 

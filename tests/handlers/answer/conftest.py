@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from convoq.ai import build_responder
-from convoq.ai.base import ReplyContext
 from convoq.loopback.model import LoopbackModel
 from convoq.settings import AiSettings
 from tests.handlers.house import House
@@ -20,10 +19,6 @@ async def model(request: pytest.FixtureRequest, house: House) -> AsyncIterator[L
     async with LoopbackModel(lambda _: "We open at 9.") as model:
         ai = AiSettings(model=request.param, base_url=model.base_url)
         responder = build_responder(ai, (), base_dir=Path())
-
-        async def answer(context: ReplyContext) -> str:
-            return (await responder.reply(context)).text
-
-        house.responder.always = answer
+        house.responder.instead = responder
         yield model
         await responder.close()

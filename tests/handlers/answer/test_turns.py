@@ -113,7 +113,7 @@ async def test_each_model_call_is_written_down(house: House) -> None:
     await house.hear("hello")
     await house.settle()
     calls = await house.rows("SELECT model, outcome, input_tokens, output_tokens FROM model_calls")
-    assert calls == [("scripted", "ok", 3, 2)] * 2
+    assert calls == [("scripted", "retryable", 3, 2), ("scripted", "ok", 3, 2)]
 
 
 @pytest.mark.parametrize(
