@@ -110,9 +110,9 @@ def _role(args: argparse.Namespace) -> Role:
 
 
 def run_dev(args: argparse.Namespace) -> int:
-    from convoq.dev.command import run
+    from convoq.dev.command import DevArguments, run
 
-    run(args.config, host=args.host, port=args.port, database=args.database, show=args.open)
+    run(DevArguments(config=args.config, host=args.host, port=args.port, database=args.database, show=args.open))
     return 0
 
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,7 @@ from convoq.dev.page.guard import require_loopback_host
 from convoq.dev.worker import WorkerSupervisor
 from convoq.errors import ConvoqError
 from convoq.loopback.environment import Account, environment, free_port
-from convoq.loopback.people import phones
+from convoq.loopback.people import Phone, phones
 from convoq.loopback.switches import Switches
 from convoq.loopback.twilio import LoopbackTwilio
 from convoq.settings.load import Loaded, load
@@ -39,19 +40,24 @@ GRACE_SECONDS: Final = 15.0
 CONFIG_VARIABLE: Final = "CONVOQ_CONFIG"
 
 
-def run(
-    config: Path | None, *, host: str = "127.0.0.1", port: int = 8025, database: Path | None = None, show: bool = False
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevArguments:
+    """What the command line says."""
+
+    config: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8025
+    database: Path | None = None  #: None: in a temporary directory that is gone afterwards
+    show: bool = False  #: open the page in a browser
+
+
+def run(arguments: DevArguments) -> None:
     """Stays up until a signal. The real Twilio is never reached, whatever is configured; the model is the real one.
 
-    `show` opens the page in a browser.
-
-    Without `database` everything is in a temporary directory that is gone afterwards. Raises ConvoqError with what
-    stopped it.
+    Raises ConvoqError with what stopped it.
     """
-    require_loopback_host(host, port)
-    with _database(database) as path:
-        asyncio.run(_main(config, host, port, path, show))
+    require_loopback_host(arguments.host, arguments.port)
+    asyncio.run(_main(arguments))
 
 
 @contextmanager
@@ -66,24 +72,47 @@ def _database(kept: Path | None) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def _main(config: Path | None, host: str, port: int, database: Path, show: bool) -> None:
+async def _main(arguments: DevArguments) -> None:
+    """One round after the other, each with an empty database, until a signal ends the last one."""
     stop = Stop(grace=GRACE_SECONDS)
+    known: tuple[Phone, ...] = ()
     with signals(stop):  # also a closed terminal's: the worker is in another process group and does not get it
-        async with AsyncExitStack() as stack:
-            account = Account()
-            twilio = await stack.enter_async_context(account.twilio())
-            switches = await stack.enter_async_context(Switches(twilio))
-            loaded, environ = _load(config, account.settings(twilio.url) | _own_settings(database))
-            logs.configure(loaded.options.log.level, loaded.options.log.format, "dev")
-            worker = WorkerSupervisor(environ, switches.url)
-            address = await _start(stack, stop, loaded, twilio, switches, worker, host, port)
-            sys.stdout.write(RunFacts.of(loaded).lines(address))
-            sys.stdout.flush()
-            if show:
-                open_in_browser(address)
-            await stop.requested.wait()
+        while not stop.requested.is_set():
+            with _database(arguments.database) as path:
+                page = await _round(arguments, path, stop, known)
+            # The open pages come back to the same address, and find the same people.
+            known, arguments = page.phones, replace(arguments, port=page.port, show=False)
     if stop.error is not None:
         raise stop.error
+
+
+async def _round(arguments: DevArguments, database: Path, stop: Stop, known: tuple[Phone, ...]) -> PhonePage:
+    """Returns the page of a round that has ended, because of a signal or of the button that starts over."""
+    over = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        account = Account()
+        twilio = await stack.enter_async_context(account.twilio())
+        switches = await stack.enter_async_context(Switches(twilio))
+        # Read anew in each round: the prompt or the settings may be why it was started over.
+        loaded, environ = _load(arguments.config, account.settings(twilio.url) | _own_settings(database))
+        if not known:
+            logs.configure(loaded.options.log.level, loaded.options.log.format, "dev")
+        worker = WorkerSupervisor(environ, switches.url)
+        page = await _start(stack, stop, loaded, twilio, switches, worker, arguments, over, known)
+        sys.stdout.write(RunFacts.of(loaded).lines(page.address))
+        sys.stdout.flush()
+        if arguments.show:
+            open_in_browser(page.address)
+        await _either(stop.requested, over)
+    return page
+
+
+async def _either(*events: asyncio.Event) -> None:
+    """Returns once one of them is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
 
 
 def _own_settings(database: Path) -> dict[str, str]:
@@ -115,9 +144,9 @@ def _load(config: Path | None, settings: dict[str, str]) -> tuple[Loaded, dict[s
 
 async def _start(
     stack: AsyncExitStack, stop: Stop, loaded: Loaded, twilio: LoopbackTwilio, switches: Switches,
-    worker: WorkerSupervisor, host: str, port: int,
-) -> str:  # fmt: skip
-    """Starts the roles and the page; the stack ends them in the opposite order. Returns the page's address."""
+    worker: WorkerSupervisor, arguments: DevArguments, over: asyncio.Event, known: tuple[Phone, ...],
+) -> PhonePage:  # fmt: skip
+    """Starts the roles and the page, whose button sets `over`; the stack ends them in the opposite order."""
     from convoq.channels.twilio.webhooks import inbound_url
 
     options = loaded.options
@@ -125,13 +154,13 @@ async def _start(
     holder = stack.enter_context(only_dev(database))
     await refuse_beside_roles(database)
     page = PhonePage(
-        phones=phones(options.numbers), database=database, jobs=jobs, twilio=twilio, switches=switches, worker=worker,
-        webhook_url=inbound_url(options.server.public_url or ""), facts=RunFacts.of(loaded),
-        quiet_window=options.conversation.quiet_window,
+        phones=phones(options.numbers, known), database=database, jobs=jobs, twilio=twilio, switches=switches,
+        worker=worker, webhook_url=inbound_url(options.server.public_url or ""), facts=RunFacts.of(loaded),
+        quiet_window=options.conversation.quiet_window, start_over=over.set if arguments.database is None else None,
     )  # fmt: skip
-    address = await page.start(host, port)
+    await page.start(arguments.host, arguments.port)
     stack.push_async_callback(page.close)
-    holder.announce(address)
+    holder.announce(page.address)
     server = await start_server(options, database, queue)
     stack.push_async_callback(server.stop)
     for role in ("serve", "schedule"):
@@ -139,7 +168,7 @@ async def _start(
     await stack.enter_async_context(_spawn(build_scheduler(options, database, queue).run(stop.requested), stop))
     await stack.enter_async_context(_spawn(worker.run(), stop))
     stack.push_async_callback(worker.stop, WORKER_DRAIN_SECONDS + 2.0)
-    return address
+    return page
 
 
 @asynccontextmanager

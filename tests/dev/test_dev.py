@@ -23,7 +23,7 @@ from convoq.errors import ConfigError
 from convoq.loopback.environment import Account
 from convoq.loopback.process import RoleProcess, convoq
 from convoq.loopback.waiting import until
-from tests.dev.page.phone_page import DevProcess, dev_process
+from tests.dev.page.phone_page import DevProcess, databases, dev_process
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
@@ -185,14 +185,10 @@ def wait_until_gone(pid: int) -> None:
         assert select.select([ended], [], [], 10)[0], f"the worker {pid} lives on"
 
 
-def databases(directory: Path) -> list[Path]:
-    return list(directory.glob("convoq-dev-*/convoq.db"))
-
-
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "::", "example.com"])
 async def test_a_host_that_others_can_reach_is_refused(host: str) -> None:
     with pytest.raises(ConfigError, match="no login"):
-        dev.run(None, host=host)
+        dev.run(dev.DevArguments(host=host))
 
 
 async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:

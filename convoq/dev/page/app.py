@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib import resources
 from typing import Final
@@ -21,7 +22,7 @@ from convoq.dev.page.guard import RequestGuard, harden
 from convoq.dev.worker import WorkerSupervisor
 from convoq.errors import ConvoqError
 from convoq.loopback import audit
-from convoq.loopback.people import Phone, readable
+from convoq.loopback.people import LONGEST_NAME, Phone, readable, renamed
 from convoq.loopback.switches import SLOW_SECONDS, Switches
 from convoq.loopback.twilio import LoopbackTwilio
 from convoq.queue.base import JobAdmin, JobFilter, JobState
@@ -45,8 +46,12 @@ class PhonePage:
         worker: WorkerSupervisor,
         facts: RunFacts,
         quiet_window: float,
+        start_over: Callable[[], None] | None,
     ) -> None:
-        self._phones = phones
+        self.phones = phones
+        self.address = ""
+        self.port = 0
+        self._start_over = start_over  #: None: the database is to be kept
         self._database = database
         self._jobs = jobs
         self._twilio = twilio
@@ -65,8 +70,8 @@ class PhonePage:
             undefined=StrictUndefined,
         )
 
-    async def start(self, host: str, port: int) -> str:
-        """Listens, and returns the address. Raises ConvoqError when it cannot."""
+    async def start(self, host: str, port: int) -> None:
+        """Listens at `address` from here on. Raises ConvoqError when it cannot."""
         self._guard = RequestGuard(port)
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=64 * 1024)
         app.on_response_prepare.append(harden)
@@ -76,10 +81,12 @@ class PhonePage:
         app.router.add_get("/favicon.ico", _favicon)
         app.router.add_get("/static/{name}", _static)
         app.router.add_post("/phones/{number:[123]}/messages", self._write)
+        app.router.add_post("/phones/{number:[123]}/owner", self._rename)
         app.router.add_post("/phones/{number:[123]}/attachments/{kind}", self._attach)
         app.router.add_post("/phones/{number:[123]}/{action:burst|again|forge}", self._press)
         app.router.add_post("/faults/{name:slow|down|too_many|lost_answer|opted_out|window_closed}", self._fault)
         app.router.add_post("/worker/kill", self._kill)
+        app.router.add_post("/start-over", self._begin_anew)
         # No form of ours is compressed, and what cannot be unpacked would end in a traceback.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
         await self._runner.setup()
@@ -93,7 +100,7 @@ class PhonePage:
         self._guard.add_name(host, bound)
         self._guard.add_name("localhost", bound)
         name = f"[{host}]" if ":" in host else host
-        return f"http://{name}:{bound}/"
+        self.port, self.address = bound, f"http://{name}:{bound}/"
 
     async def close(self) -> None:
         if self._runner is not None:
@@ -105,14 +112,16 @@ class PhonePage:
         template = self._templates.get_template("page.html")
         html = template.render(
             state=await self._look(),
-            phones=self._phones,
+            phones=self.phones,
             readable=readable,
             blank=self._history.blank,
             token=self._guard.token,
             facts=self._facts,
             slow_seconds=SLOW_SECONDS,
             longest=LONGEST_TEXT,
+            longest_name=LONGEST_NAME,
             attachments=ATTACHMENTS,
+            kept=self._start_over is None,
         )
         return web.Response(text=html, content_type="text/html")
 
@@ -120,7 +129,7 @@ class PhonePage:
         """Everything that the page shows, as plain data."""
         now = self._database.clock.now()
         notes, accepted = self._actions.notes, list(self._actions.accepted)
-        threads = [await timeline.read_thread(self._database, self._jobs, phone) for phone in self._phones]
+        threads = [await timeline.read_thread(self._database, self._jobs, phone) for phone in self.phones]
         queued = await self._jobs.count(JobFilter(states=(JobState.READY,)))
         at_twilio = list(self._twilio.messages)
         record = await audit.read_record(self._database, self._jobs)
@@ -129,7 +138,7 @@ class PhonePage:
         found = audit.audit(accepted, record, at_twilio)
         views = [
             view.phone_view(phone, thread, notes.get(phone.number, ()), at_twilio, self._history, now)
-            for phone, thread in zip(self._phones, threads, strict=True)
+            for phone, thread in zip(self.phones, threads, strict=True)
         ]
         worker = self._worker
         return {
@@ -142,6 +151,7 @@ class PhonePage:
                 "news": worker.news,
             },
             "faults": self._fault_state(),
+            "facts": {"replies": self._facts.replies, "sources": self._facts.sources},
             "phones": [asdict(one) for one in views],
         }
 
@@ -202,8 +212,26 @@ class PhonePage:
         self._worker.kill()
         return self._done(request)
 
+    async def _rename(self, request: web.Request) -> web.Response:
+        phone, form = self._phone(request), await request.post()
+        others = [one for one in self.phones if one is not phone]
+        try:
+            changed = renamed(phone, others, str(form.get("name", "")), str(form.get("address", "")))
+        except ValueError as reason:
+            return web.Response(status=422, text=f"Not saved: {reason}\n")
+        self.phones = tuple(changed if one is phone else one for one in self.phones)
+        return self._done(request, changed)
+
+    async def _begin_anew(self, request: web.Request) -> web.Response:
+        if self._start_over is None:
+            return web.Response(status=409, text="Not started over: this run keeps its database\n")
+        self._start_over()
+        if request.headers.get("X-Requested-With") == "fetch":
+            return web.Response(status=204)
+        return web.Response(text="Starting over: the phones come back by themselves.", headers={"Refresh": "3; url=/"})
+
     def _phone(self, request: web.Request) -> Phone:
-        return self._phones[int(request.match_info["number"]) - 1]
+        return self.phones[int(request.match_info["number"]) - 1]
 
     def _done(self, request: web.Request, phone: Phone | None = None) -> web.Response:
         """The script hears of it through the feed; a plain form sees the page again."""

@@ -13,7 +13,7 @@ from convoq.dev.page.actions import Note
 from convoq.dev.page.timeline import InboundStep, Thread
 from convoq.loopback.audit import AuditResult
 from convoq.loopback.messages import TwilioMessage
-from convoq.loopback.people import Phone
+from convoq.loopback.people import Phone, readable
 
 SLACK_MS = 100  # a snooze ends a little after what it waits for
 _CODE = re.compile(r"\((\d+)\)$")
@@ -47,6 +47,8 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class PhoneView:
     number: int
+    owner: str
+    address: str  #: as people read it
     typing: bool
     items: list[Item] = field(default_factory=list)
 
@@ -97,7 +99,13 @@ def phone_view(
     lines += _theirs(phone, thread.outbound, at_twilio)
     lines += [(note.at, Item(key=f"note-{note.number}", kind="note", text=note.text, tone=note.tone)) for note in notes]
     typing = any(history.writes(one) for one in thread.inbound)
-    return PhoneView(phone.number, typing, [item for _, item in sorted(lines, key=lambda line: line[0])])
+    return PhoneView(
+        phone.number,
+        phone.owner,
+        readable(phone.address),
+        typing,
+        [item for _, item in sorted(lines, key=lambda line: line[0])],
+    )
 
 
 def _mine(inbound: InboundStep, thread: Thread, history: ViewHistory, now: int) -> Item:

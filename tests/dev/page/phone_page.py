@@ -40,3 +40,8 @@ async def dev_process(directory: Path, *arguments: str, port: int = 0, **environ
     finally:
         process.terminate()
         await process.wait()
+
+
+def databases(directory: Path) -> list[Path]:
+    """The temporary directories of a run whose files are below `directory`, each with its database."""
+    return list(directory.glob("convoq-dev-*"))

@@ -22,6 +22,7 @@ function show(state) {
   for (const input of document.querySelectorAll("input[name=token]")) input.value = state.token;
   for (const [name, value] of Object.entries(state.counters)) showCounter(name, value);
   for (const [name, value] of Object.entries(state.faults)) showFault(name, value);
+  for (const [name, text] of Object.entries(state.facts)) say(name, text);
   showWorker(state.worker);
   for (const phone of state.phones) showPhone(phone);
 }
@@ -51,7 +52,11 @@ function showWorker(worker) {
 }
 
 function showPhone(phone) {
-  const chat = document.querySelector(`[data-phone="${phone.number}"] .chat`);
+  const seat = document.querySelector(`[data-phone="${phone.number}"]`);
+  const chat = seat.querySelector(".chat");
+  for (const name of document.querySelectorAll(`[data-owner="${phone.number}"]`)) write(name, phone.owner);
+  write(seat.querySelector(`[data-initial]`), [...phone.owner][0]);
+  write(seat.querySelector(".address"), phone.address);
   const following = chat.scrollHeight - chat.scrollTop - chat.clientHeight < 80;
   chat.querySelector(".empty").hidden = phone.items.length > 0;
   chat.querySelector(".typing").hidden = !phone.typing;
@@ -106,12 +111,19 @@ async function submit(event) {
   try {
     const answer = await fetch(form.action, { method: "POST", body, headers: { "X-Requested-With": "fetch" } });
     say("link", answer.ok ? "" : (await answer.text()).trim());
-    if (answer.ok) return;
+    if (answer.ok) return taken(form);
   } catch {
     say("link", "Not sent: convoq dev does not answer.");
   }
   // Unless the next message has been begun meanwhile.
   if (text && !text.value) fillText(text, written);
+}
+
+function taken(form) {
+  const details = form.closest("details");
+  if (!details) return;
+  details.open = false;
+  details.querySelector("summary").focus();
 }
 
 function toEnd(chat) {
