@@ -79,13 +79,15 @@ def is_unsettled(tx: Transaction, thread_id: int) -> bool:
 def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: int) -> list[Message]:
     """The newest `limit` messages of ours, those that got an answer, and up to one those that got none on purpose.
 
-    Not what was written while nothing might be said to the person, and no notice of ours that never went out.
+    Not what was written while nothing might be said to the person, no announcement of ours that never went out, and no
+    sentence that stood in for an answer: a model would go on apologising.
     """
     found = tx.execute(
         f"""{MESSAGE} WHERE m.conversation_id = ? AND ({SHOWN})
             AND (m.id <= ? OR m.direction = 'out' OR m.outcome = 'answered')
             AND (m.direction = 'in' OR m.author = 'ai' OR EXISTS (SELECT 1 FROM outbox AS o WHERE o.message_id = m.id
                                                                   AND o.state <> 'failed' AND o.state <> 'cancelled'))
+            AND m.source NOT LIKE 'notice:%'
             ORDER BY m.id DESC LIMIT ?""",
         (conversation_id, through, limit),
     ).fetchall()

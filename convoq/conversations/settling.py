@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.lifecycle import open_conversation
+from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing
 from convoq.conversations.states import Outcome
 from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
@@ -29,12 +30,14 @@ class Settling:
     """Called in the transaction that ends jobs otherwise than by running them, revives them or lets them run at once.
 
     A buried job's messages and parts have failed; of a cancelled or discarded one nothing is answered or sent any more
-    but a request that is under way. A retry takes exactly that back.
+    but a request that is under way. A retry takes exactly that back. `notices` has what a person is told whose message
+    has failed; without it, nothing.
     """
 
-    def __init__(self, clock: Clock, wall: Clock) -> None:
+    def __init__(self, clock: Clock, wall: Clock, notices: Notices | None = None) -> None:
         self._clock = clock
         self._wall = wall
+        self._notices = notices
 
     def __call__(self, tx: Transaction, ending: Ending, jobs: Sequence[EndedJob]) -> list[NewJob]:
         """Returns the turns that are due now: they are to be enqueued in this transaction."""
@@ -48,7 +51,10 @@ class Settling:
 
     def _settle(self, tx: Transaction, ending: Ending, job: EndedJob, now: int) -> Thread | None:
         if job.kind == ProcessAiResponse.kind:
-            return settle_turn(tx, ending, job, now)
+            thread = settle_turn(tx, ending, job, now)
+            if ending is Ending.BURIED and thread is not None and self._notices is not None:
+                _tell_of_failure(tx, job.id, self._notices, now, self._wall.now())
+            return thread
         if job.kind == SendMessage.kind and ending is not Ending.RUN_NOW:
             return settle_message(tx, ending, job, now, self._wall.now())
         return None
@@ -115,6 +121,14 @@ def _bury_turn(tx: Transaction, thread_id: int, job: EndedJob, now: int) -> None
     unknowable = tx.execute(GIVE_UP_REVOKED, {"thread": thread_id, "by": job.id, "now": now}).rowcount
     if not (given_up.rowcount or unknowable or stop_parts(tx, thread_id, BURIED, now, job.id)):
         conclude_waiting(tx, thread_id, Outcome.FAILED, last_line(job.error) or None, job.id)
+
+
+def _tell_of_failure(tx: Transaction, job_id: str, notices: Notices, now: int, wall_now: int) -> None:
+    """The person whose messages have failed with the job hears so, from the turn that is due then."""
+    failed = "SELECT max(id) FROM messages WHERE ended_by = ? AND direction = 'in' AND outcome = 'failed'"
+    (newest,) = tx.execute(failed, (job_id,)).fetchone()
+    if newest is not None:
+        add_notice(tx, rows.conversation_of_message(tx, newest), Silence.FAILED, notices, now, wall_now)
 
 
 def settle_message(tx: Transaction, ending: Ending, job: EndedJob, now: int, wall_now: int) -> Thread | None:

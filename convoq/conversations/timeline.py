@@ -116,5 +116,6 @@ ANSWERS = """
     WHERE m.direction = 'in' GROUP BY m.id ORDER BY m.id
 """
 UNPROMPTED = """
-    SELECT o.reference FROM outbox AS o JOIN messages AS m ON m.id = o.message_id WHERE m.author <> 'ai'
+    SELECT o.reference FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
+    WHERE m.author <> 'ai' OR m.source LIKE 'notice:%'
 """

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, TypeVar, TypeVarTuple, cast
 from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.lifecycle import touch
+from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing, send_first
 from convoq.conversations.records import Answer, Message, ModelUsage, OutboxRow, Turn
 from convoq.conversations.rules import OUTCOME_OF, may_send
@@ -145,6 +146,10 @@ class Turns:
         """For newer messages: the turn did not count, but the next one is more patient."""
         await self._end(give_up, turn)
 
+    async def hold(self, turn: Turn, notices: Notices) -> OutboxRow | None:
+        """The sentence that asks for patience, as a part that is being sent; None where nothing is to be said."""
+        return await self._database.write(hold, turn, notices, self._database.clock.now(), self._wall.now())
+
     async def give_back(self, turn: Turn, *, until: int | None = None) -> None:
         """The turn did not count: the worker stops, or (`until`) the model is down, which is no message's fault."""
         await self._end(give_back, turn, until)
@@ -268,6 +273,17 @@ def give_up(tx: Transaction, turn: Turn) -> None:
     require_token(tx, turn.thread_id, turn.token)
     tx.execute("UPDATE threads SET superseded = superseded + 1 WHERE id = ?", (turn.thread_id,))
     uncount(tx, turn)
+
+
+def hold(tx: Transaction, turn: Turn, notices: Notices, now: int, wall_now: int) -> OutboxRow | None:
+    require_token(tx, turn.thread_id, turn.token)
+    if rows.pends(tx, turn.thread_id) or not _all_wait(tx, turn):
+        return None
+    conversation = rows.conversation(tx, turn.conversation.id)
+    message_id = add_notice(tx, conversation, Silence.DELAYED, notices, now, wall_now)
+    if message_id is None:
+        return None
+    return cast(OutboxRow, send_first(tx, message_id, now, turn.token))  # the rules were asked in this transaction
 
 
 def give_back(tx: Transaction, turn: Turn, until: int | None) -> None:

@@ -15,7 +15,7 @@ from convoq.settings.options import DEFAULT_PERSONA, NumberSettings
 
 
 class CurrentPersonas:
-    """The responder of the worker, and for each of our addresses who speaks there, and in which time zone."""
+    """The responder of the worker, and for each of our addresses who speaks there, in which time zone and language."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._ai = loaded.options.ai
@@ -31,6 +31,11 @@ class CurrentPersonas:
         """None: the machine's."""
         number = self._numbers.get(address)
         return zone_named(number.timezone) if number and number.timezone else None
+
+    def language_of(self, address: str) -> str | None:
+        """Of the notices there; None: the usual one."""
+        number = self._numbers.get(address)
+        return number.language if number else None
 
     async def prepare(self, new: Loaded) -> Callable[[], Awaitable[None]]:
         """As convoq.daemon.reload wants it. The model that is not a persona's own stays that of the start."""

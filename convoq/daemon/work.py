@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from convoq import logs
@@ -20,6 +21,7 @@ from convoq.settings.load import Loaded
 
 if TYPE_CHECKING:
     from convoq.ai.base import Responder
+    from convoq.conversations.notices import Notices
     from convoq.conversations.turns import TurnRules
     from convoq.daemon.personas import CurrentPersonas
     from convoq.handlers.base import Handler, Handlers
@@ -56,15 +58,18 @@ def _replace_process() -> NoReturn:
 
 async def _work(loaded: Loaded, stop: Stop, reload: Reload, *, drain: bool, wrap: WrapResponder | None) -> None:
     from convoq.conversations.settling import Settling
+    from convoq.daemon.personas import CurrentPersonas
     from convoq.handlers.tasks import make_task
     from convoq.worker import Worker
 
     asyncio.get_running_loop().set_task_factory(make_task)
     options = loaded.options
-    async with open_storage(options, Settling) as storage, AsyncExitStack() as stack:
+    personas = CurrentPersonas(loaded)
+    notices = _notices(options, personas)
+    async with open_storage(options, partial(Settling, notices=notices)) as storage, AsyncExitStack() as stack:
         worker = Worker(
             storage.queue,
-            await _handlers(loaded, storage, stack, reload, wrap),
+            await _handlers(loaded, storage, stack, reload, wrap, personas, notices),
             name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
             concurrency=options.work.concurrency,
             deadline=options.work.deadline,
@@ -80,8 +85,9 @@ async def _work(loaded: Loaded, stop: Stop, reload: Reload, *, drain: bool, wrap
 
 
 async def _handlers(
-    loaded: Loaded, storage: Storage, stack: AsyncExitStack, reload: Reload, wrap: WrapResponder | None
-) -> Handlers:
+    loaded: Loaded, storage: Storage, stack: AsyncExitStack, reload: Reload, wrap: WrapResponder | None,
+    personas: CurrentPersonas, notices: Notices,
+) -> Handlers:  # fmt: skip
     """Every kind's handler, with what it needs; closed by the stack."""
     from convoq import jobs
     from convoq.channels.opening import open_channels
@@ -91,7 +97,7 @@ async def _handlers(
     from convoq.conversations.repair import Repair
     from convoq.conversations.turns import Turns
     from convoq.handlers import upkeep
-    from convoq.handlers.answer import AnswerHandler
+    from convoq.handlers.answer import AnswerHandler, Patience
     from convoq.handlers.base import Handlers
     from convoq.handlers.custom import load_custom
     from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
@@ -99,7 +105,8 @@ async def _handlers(
 
     database, queue, options = storage.database, storage.queue, loaded.options
     custom = load_custom(options.handlers, queue, base_dir=loaded.base_dir)
-    personas = await _personas(loaded, stack)
+    stack.push_async_callback(personas.responder.close)
+    await personas.responder.warm()
     reload.prepare = personas.prepare
     responder = wrap(personas.responder, stack) if wrap else personas.responder
     wall = WallClock()
@@ -120,6 +127,7 @@ async def _handlers(
         backoff=queue.backoff,
         clock=database.clock,
         wall=wall,
+        patience=Patience(round(holding * 1000), notices) if (holding := options.notices.holding_after) else None,
     )
     lifecycle = Lifecycle(database)
     by_kind: dict[str, Handler] = {
@@ -152,11 +160,10 @@ def turn_rules(options: Options) -> TurnRules:
     )
 
 
-async def _personas(loaded: Loaded, stack: AsyncExitStack) -> CurrentPersonas:
-    """The configured personas, loaded and checked."""
-    from convoq.daemon.personas import CurrentPersonas
+def _notices(options: Options, personas: CurrentPersonas) -> Notices:
+    """What is said where there is no answer; the languages of the numbers change while the worker runs."""
+    from convoq.conversations.notices import Notices, Silence
+    from convoq.settings.notices import delayed_texts, failed_texts
 
-    personas = CurrentPersonas(loaded)
-    stack.push_async_callback(personas.responder.close)
-    await personas.responder.warm()
-    return personas
+    texts = {Silence.DELAYED: delayed_texts(options.notices), Silence.FAILED: failed_texts(options.notices)}
+    return Notices(texts, lambda address: personas.language_of(address) or options.notices.language)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta, tzinfo
-from typing import Final
+from typing import Final, NamedTuple
 
 from convoq.ai.base import (
     AccountRefused,
@@ -28,6 +28,7 @@ from convoq.ai.outage import SHORTEST
 from convoq.ai.reply import clean
 from convoq.channels.base import Channel
 from convoq.clock import OUTAGE_PATIENCE, Clock
+from convoq.conversations.notices import Notices
 from convoq.conversations.records import Answer, Message, ModelUsage, OutboxRow, Turn
 from convoq.conversations.turns import Concluded, Costly, Pause, Pending, Spent, Step, Turns, Uncommitted
 from convoq.errors import DatabaseUnavailable, Fenced, RetryLater, Snooze, Unrecoverable
@@ -49,11 +50,19 @@ LONGEST_PAUSE: Final = 600.0  # seconds between two answers without use
 COMMIT_PAUSE: Final = 1.0  # seconds before a commit that could not be written is tried again
 
 
+class Patience(NamedTuple):
+    """What is said to a person while the model is down."""
+
+    after: int  #: ms since their message
+    notices: Notices
+
+
 class AnswerHandler:
     """Answers what waits, turn by turn. `persona_of` names the persona that speaks for one of our addresses, `zone_of`
     the time zone that people there mean (None: the machine's).
 
-    `backoff` says how many seconds to wait after so many failures of a message.
+    `backoff` says how many seconds to wait after so many failures of a message, `patience` with what sentence the
+    person is asked to wait for a model that is down.
     """
 
     def __init__(
@@ -69,6 +78,7 @@ class AnswerHandler:
         backoff: Callable[[int], float],
         clock: Clock,
         wall: Clock,
+        patience: Patience | None = None,
     ) -> None:
         self._turns = turns
         self._delivery = delivery
@@ -80,6 +90,7 @@ class AnswerHandler:
         self._backoff = backoff
         self._clock = clock
         self._wall = wall
+        self._patience = patience
         self._alarmed_at: int | None = None
 
     async def __call__(self, context: ClaimContext) -> None:
@@ -242,7 +253,17 @@ class AnswerHandler:
 
     async def _postponed(self, turn: Turn, error: RetryLater) -> Snooze:
         await self._turns.give_back(turn, until=self._at(error.delay))
+        if self._patience is not None and self._clock.now() - turn.shown[0].at >= self._patience.after:
+            await self._ask_for_patience(turn, self._patience)
         return Snooze(error.delay, str(error))
+
+    async def _ask_for_patience(self, turn: Turn, patience: Patience) -> None:
+        if (row := await self._turns.hold(turn, patience.notices)) is None:
+            return
+        log.info("delay.announced", conversation_id=turn.conversation.id)
+        # What comes of the send is in the outbox: the next turn goes on with it.
+        with suppress(RetryLater, Snooze):
+            await self._delivery.run(turn.thread_id, turn.token, first=row)
 
     async def _held(self, turn: Turn, error: AccountRefused, context: ClaimContext) -> Snooze | Unrecoverable:
         """A key is corrected and an account topped up: until then the message is held, not lost."""

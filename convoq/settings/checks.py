@@ -18,6 +18,7 @@ from convoq.errors import ConfigError
 from convoq.jobs import BUILT_IN
 from convoq.outbound import is_loopback
 from convoq.plugins import REFERENCE
+from convoq.settings.notices import LONGEST_SENTENCE, delayed_texts, failed_texts
 from convoq.settings.options import DEFAULT_PERSONA, NumberSettings, Options, PersonaSettings, ScheduleSettings
 from convoq.settings.problems import dotted, nearest, quoted
 from convoq.settings.prompts import read_prompt
@@ -50,6 +51,7 @@ def violations(options: Options) -> Iterator[Violation]:
         yield from _persona(("personas", index), persona)
     for index, schedule in enumerate(options.schedules):
         yield from _schedule(("schedules", index), schedule, options.handlers)
+    yield from _notices(options)
     yield from _duplicates(options)
     yield from _handlers(options.handlers)
 
@@ -140,6 +142,19 @@ def _number(path: KeyPath, number: NumberSettings, personas: Sequence[str]) -> I
         )
     if number.timezone is not None:
         yield from _zone((*path, "timezone"), number.timezone)
+
+
+def _notices(options: Options) -> Iterator[Violation]:
+    known = delayed_texts(options.notices).keys() & failed_texts(options.notices).keys()
+    languages = [(("numbers", index, "language"), number.language) for index, number in enumerate(options.numbers)]
+    for path, language in [(("notices", "language"), options.notices.language), *languages]:
+        if language is not None and language not in known:
+            given = "notices.delayed and notices.failed need a sentence in it"
+            yield Violation(path, f"is not built in ({', '.join(sorted(known))}): {given}", (("notices",),))
+    for name in ("delayed", "failed"):
+        for language, text in getattr(options.notices, name).items():
+            if len(text) > LONGEST_SENTENCE:
+                yield Violation(("notices", name), f"{language}: must be at most {LONGEST_SENTENCE} characters")
 
 
 def _zone(path: KeyPath, name: str) -> Iterator[Violation]:

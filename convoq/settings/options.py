@@ -202,6 +202,9 @@ class NumberSettings(Section):
     timezone: str | None = Field(default=None, examples=["Europe/Madrid"])
     """The zone of the dates and times that the model is told; default: this machine's."""
 
+    language: str | None = Field(default=None, examples=["es"])
+    """The language of [notices] there; default: notices.language."""
+
 
 class PersonaSettings(Section):
     """Who answers."""
@@ -237,6 +240,23 @@ class ConversationSettings(Section):
 
     expire_after: Seconds = 86400.0
     """Seconds of silence after which it is closed; the next message opens a new one."""
+
+
+class NoticeSettings(Section):
+    """What people are told when there is no answer for them: once per silence, under the rules of any answer."""
+
+    language: str = "en"
+    """The language of the sentences: "de", "en", "es", "fr" and "pt" are built in, others are given below."""
+
+    holding_after: Annotated[float, Field(ge=0)] = 120.0
+    """Seconds that a person has waited for a model that is down when they are asked for patience; 0: never."""
+
+    delayed: dict[str, str] = Field(default={}, examples=[{"en": "One moment, please."}])
+    """What asks for patience, by language, instead of what is built in; "" says nothing."""
+
+    failed: dict[str, str] = Field(default={}, examples=[{"en": "Please call us: +1 555 000 1111."}])
+    """What is said when a message became a dead letter (an outage, a refusal, a filter, a loop of tools), by language;
+    "" says nothing."""
 
 
 class ScheduleSettings(Section):
@@ -290,6 +310,7 @@ class Options(Section):
     numbers: tuple[NumberSettings, ...] = ()
     personas: tuple[PersonaSettings, ...] = ()
     conversation: ConversationSettings = ConversationSettings()
+    notices: NoticeSettings = NoticeSettings()
     schedules: tuple[ScheduleSettings, ...] = ()
     handlers: dict[str, str] = Field(default={}, examples=[{"greet.morning": "mybot:greet"}])
     """Handlers of your own: the kind of job, and the "module:attribute" that handles it."""

@@ -29,3 +29,11 @@ async def test_a_reload_changes_the_time_zone() -> None:
     put_in_place = await personas.prepare(loaded(timezone="Asia/Tokyo"))
     await put_in_place()
     assert personas.zone_of(OURS) == ZoneInfo("Asia/Tokyo")
+
+
+async def test_a_reload_changes_the_language_of_a_number() -> None:
+    personas = CurrentPersonas(loaded(language="es"))
+    assert (personas.language_of(OURS), personas.language_of(OTHER)) == ("es", None)
+    put_in_place = await personas.prepare(loaded(language="pt"))
+    await put_in_place()
+    assert personas.language_of(OURS) == "pt"

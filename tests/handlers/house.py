@@ -22,7 +22,7 @@ from convoq.conversations.turns import TurnRules, Turns
 from convoq.db import Database
 from convoq.errors import RetryLater
 from convoq.handlers import upkeep
-from convoq.handlers.answer import AnswerHandler
+from convoq.handlers.answer import AnswerHandler, Patience
 from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
 from convoq.handlers.receive import ReceiveHandler
@@ -244,8 +244,14 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    database: Database, clock: ManualClock, *, timing: ConversationSettings = TIMING, timeout: float = 0.3
+    database: Database,
+    clock: ManualClock,
+    *,
+    timing: ConversationSettings = TIMING,
+    timeout: float = 0.3,
+    patience: Patience | None = None,
 ) -> AsyncIterator[House]:
+    """`patience` has the sentences of the house, too; without it nothing is said where there is no answer."""
     async with LoopbackTwilio(retry_delay=0.01) as twilio:
         twilio.delivery = ()
         settings = TwilioSettings(
@@ -253,7 +259,7 @@ async def open_house(
         )
         channel = await TwilioChannel.create(settings, public_url="http://127.0.0.1:9", clock=WallClock())
         wall = WallClock()
-        engine = SqliteQueue(database, Settling(clock, wall))
+        engine = SqliteQueue(database, Settling(clock, wall, patience.notices if patience else None))
         queue = QueueService(engine, QueueSettings(), random=lambda: 1.0)
         rules = TurnRules(
             quiet_window=round(timing.quiet_window * 1000),
@@ -276,6 +282,7 @@ async def open_house(
             backoff=queue.backoff,
             clock=clock,
             wall=wall,
+            patience=patience,
         )
         handlers: dict[str, Handler] = {
             ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall), channels, engine.joined),

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from convoq.conversations.notices import Notices, Silence
 from convoq.conversations.queries import Reading
 from convoq.conversations.search import ConversationFilter
 from convoq.conversations.states import Owner, Status
@@ -15,6 +16,7 @@ from convoq.conversations.timeline import Timeline
 from convoq.db import Database
 from convoq.db.backup import back_up
 from convoq.errors import RetryLater, Unrecoverable
+from convoq.handlers.answer import Patience
 from convoq.jobs import NewJob, raw_job, turn_key
 from convoq.loopback.faults import error, refused, reset, too_many
 from convoq.monitoring.audit import examine
@@ -43,7 +45,12 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
     clock = ManualClock()
     async with await Database.open(path) as database:
         await before(database)
-    async with await Database.open(path, clock=clock) as database, open_house(database, clock) as house:
+    notices = Notices({silence: {"en": "Sorry."} for silence in Silence}, lambda _: "en")
+    patience = Patience(after=0, notices=notices)
+    async with (
+        await Database.open(path, clock=clock) as database,
+        open_house(database, clock, patience=patience) as house,
+    ):
         await _converse(house)
         await _fail(house)
         await _die(house)

@@ -39,6 +39,20 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
             'numbers[0].timezone: no such time zone. Did you mean "Europe/Madrid"?',
         ),
         (
+            "[notices]\nlanguage = 'it'\nfailed = {it = 'Scusi.'}",
+            "notices.language: is not built in (de, en, es, fr, pt): "
+            "notices.delayed and notices.failed need a sentence in it",
+        ),
+        (
+            NUMBER.format("+15551230001", "shop") + "language = 'english'",
+            "numbers[0].language: is not built in (de, en, es, fr, pt): "
+            "notices.delayed and notices.failed need a sentence in it",
+        ),
+        (
+            f"[notices]\nfailed = {{en = '{1001 * 'x'}'}}",
+            "notices.failed: en: must be at most 1000 characters",
+        ),
+        (
             "[[schedules]]\nname = 'n'\nkind = 'proces_idle'\nevery = 1",
             'schedules[0].kind: no handler of this kind. Did you mean "process_idle"?',
         ),
@@ -138,3 +152,8 @@ def test_attributes_of_attributes_can_be_named(place: Place) -> None:
 def test_a_secret_with_a_line_break_in_it_is_refused(place: Place) -> None:
     [line] = place.problems(CONVOQ_AI__API_KEY=f"{CANARY}\nX: y")
     assert line == "CONVOQ_AI__API_KEY: must not hold spaces or line breaks"
+
+
+def test_a_language_of_ones_own_needs_both_sentences(place: Place) -> None:
+    place.write("[notices]\nlanguage = 'it'\nfailed = {it = 'Scusi.'}\ndelayed = {it = 'Un momento.'}\n")
+    assert place.load().options.notices.language == "it"

@@ -1,0 +1,41 @@
+"""The sentences for a person who gets no answer, built in and given, by language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from convoq.prose import sendable
+from convoq.settings.options import NoticeSettings
+
+LONGEST_SENTENCE: Final = 1000  #: characters: one message on every channel
+
+DELAYED: Final = {
+    "en": "One moment, please: the answer takes longer than usual. You will get it as soon as possible.",
+    "es": "Un momento, por favor: la respuesta tarda más de lo normal. La recibirás lo antes posible.",
+    "pt": "Um momento, por favor: a resposta está a demorar mais do que o normal. Vai recebê-la assim que possível.",
+    "de": "Einen Moment bitte: Die Antwort dauert länger als sonst. Sie kommt, sobald es geht.",
+    "fr": "Un instant, s'il vous plaît : la réponse prend plus de temps que d'habitude. Elle arrive dès que possible.",
+}
+FAILED: Final = {
+    "en": "Sorry, I cannot answer your message. Please write it in other words, or contact our team directly.",
+    "es": "Lo siento, no puedo responder a tu mensaje. Escríbelo con otras palabras o contacta con nuestro equipo.",
+    "pt": "Lamento, não consigo responder à sua mensagem. Escreva-a por outras palavras ou contacte a nossa equipa.",
+    "de": "Leider kann ich die Nachricht nicht beantworten. Bitte formulieren Sie sie anders oder wenden Sie sich an "
+    "unser Team.",
+    "fr": "Désolé, je ne peux pas répondre à votre message. Reformulez-le ou contactez directement notre équipe.",
+}
+
+
+def delayed_texts(notices: NoticeSettings) -> Mapping[str, str]:
+    """What asks for patience, by language."""
+    return _sendable(DELAYED | notices.delayed)
+
+
+def failed_texts(notices: NoticeSettings) -> Mapping[str, str]:
+    """What is said instead of an answer that could not be made, by language."""
+    return _sendable(FAILED | notices.failed)
+
+
+def _sendable(texts: Mapping[str, str]) -> Mapping[str, str]:
+    return {language: sendable(text) for language, text in texts.items()}
