@@ -124,7 +124,7 @@ async def test_request_is_not_cut_while_its_write_may_still_succeed() -> None:
 async def test_server_full_of_silent_clients_serves_a_new_one() -> None:
     async with running(limits=Limits(connections=20, evictable_after=0.1)) as api, crowd(api, 60, b"POST /tw"):
         for _ in range(5):
-            assert (await api.ask(webhook(message()))).status == 200
+            await served(api, webhook(message()))
 
 
 async def test_server_full_of_half_bodies_serves_a_new_client() -> None:
@@ -132,7 +132,7 @@ async def test_server_full_of_half_bodies_serves_a_new_client() -> None:
         running(limits=Limits(connections=20, evictable_after=0.1)) as api,
         crowd(api, 30, webhook(message())[:-5]),
     ):
-        assert (await api.ask(webhook(message()))).status == 200
+        await served(api, webhook(message()))
 
 
 async def test_server_full_of_requests_in_work_refuses_a_new_client() -> None:
@@ -275,7 +275,7 @@ async def test_connections_leave_files_for_the_rest_of_the_process(monkeypatch: 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (80, 80))
     async with running(limits=Limits(evictable_after=0.1)) as api, crowd(api, 40, b"") as clients:
         assert all([await client.closed() for client in clients[:24]])
-        assert (await api.ask(HEALTH)).status == 200
+        await served(api, HEALTH)
 
 
 def test_throttle_admits_a_burst_then_one_at_a_time_and_counts_the_rest() -> None:
@@ -286,6 +286,15 @@ def test_throttle_admits_a_burst_then_one_at_a_time_and_counts_the_rest() -> Non
     assert [throttle.admit(), throttle.admit()] == [3, None]
     now[0] = 1000.0
     assert [throttle.admit() for _ in range(3)] == [1, 0, None]
+
+
+async def served(api: ApiServer, raw: bytes) -> None:
+    """Returns once it is answered 200: while a busy machine makes room it may be 503, and Twilio tries again too."""
+
+    async def is_served() -> bool:
+        return (await api.ask(raw)).status == 200
+
+    await until(is_served, timeout=5)
 
 
 async def refused(api: ApiServer) -> None:
