@@ -48,11 +48,10 @@ def conversation_of_message(tx: Transaction, message_id: int) -> Conversation:
     return to_conversation(tx.execute(f"{CONVERSATION} WHERE c.id = ({found})", (message_id,)).fetchone())
 
 
-def waiting(tx: Transaction, thread_id: int, condition: str, limit: int, *, newest: bool = False) -> list[Message]:
-    """The oldest (or newest) messages of the thread that wait, from there on."""
-    order = "DESC" if newest else "ASC"
+def waiting(tx: Transaction, thread_id: int, condition: str, limit: int, *, order: str = "m.id") -> list[Message]:
+    """The first messages of the thread that wait."""
     found = tx.execute(
-        f"{MESSAGE} WHERE m.thread_id = ? AND {WAITS} AND {condition} ORDER BY m.id {order} LIMIT ?",
+        f"{MESSAGE} WHERE m.thread_id = ? AND {WAITS} AND {condition} ORDER BY {order} LIMIT ?",
         (thread_id, limit),
     )
     return [to_message(row) for row in found]

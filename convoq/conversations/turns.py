@@ -7,13 +7,14 @@ and lives where the messages do, so it is the same whatever engine the queue has
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar, TypeVarTuple, cast
 
 from convoq.clock import Clock
 from convoq.conversations import rows
+from convoq.conversations.choosing import OVERTAKEN_AT, choose, tries_of_others
 from convoq.conversations.lifecycle import touch
 from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing, send_first
@@ -30,10 +31,6 @@ T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
 MOST_SUPERSEDED: Final = 2  #: answers given up for newer messages before the person who keeps typing gets one
-MOST_SHOWN: Final = 50  #: messages of one turn, and their characters; of a longer burst the rest is the next turn's
-MOST_CHARACTERS: Final = 12_000
-OVERTAKEN_AT: Final = 2  #: failures from which on a message is tried alone, and what came later goes first
-UNLUCKY: Final = 2  #: turns whose worker died, beyond which a message is tried alone, in its place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +42,11 @@ class TurnRules:
     max_tries: int  #: turns that a message may cost
     max_requests: int  #: to models that a message may cost over all its turns
     max_output_tokens: int  #: that models may write for them
+
+    @property
+    def overtaken_at(self) -> int:
+        """Failures from which on a message is tried alone: its last try is, unless it has but one."""
+        return min(OVERTAKEN_AT, max(1, self.max_tries - 1))
 
 
 class Pending(NamedTuple):
@@ -138,10 +140,6 @@ class Turns:
         """Whether it is no use to go on: something newer waits (if that counts), or what is shown does not any more."""
         return await self._database.read(is_overtaken, turn, newer_counts, self._database.clock.now())
 
-    async def others_wait(self, turn: Turn) -> bool:
-        """Whether something waits that need not wait for what the turn has shown."""
-        return await self._database.read(others_wait, turn)
-
     async def give_up(self, turn: Turn) -> None:
         """For newer messages: the turn did not count, but the next one is more patient."""
         await self._end(give_up, turn)
@@ -154,9 +152,16 @@ class Turns:
         """The turn did not count: the worker stops, or (`until`) the model is down, which is no message's fault."""
         await self._end(give_back, turn, until)
 
-    async def fail(self, turn: Turn, *, reason: str, retry_at: int, job_id: str | None) -> None:
-        """The turn has failed. With `job_id` its messages are given up: the job is to be buried, which ends them."""
-        await self._end(fail, turn, reason, retry_at, job_id)
+    async def fail(
+        self, turn: Turn, *, reason: str, retry_at: int, given_up: Collection[Message] = (), job_id: str | None = None
+    ) -> int | None:
+        """The turn has failed. What is `given_up` ends with the job, which is to be buried.
+
+        Returns when the thread is to be looked at again, in ms; None: at once, for what need not wait for this turn's.
+        """
+        ids = {message.id for message in given_up}
+        now = self._database.clock.now()
+        return await self._end(fail, turn, self._rules, now, reason, retry_at, ids, job_id)
 
     async def commit(self, turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
         """The reply, its parts and the outcome of what it answers: all of it, or nothing.
@@ -187,7 +192,7 @@ def look(tx: Transaction, thread_id: int, token: str | None, job_id: str, rules:
     if token is not None:
         require_token(tx, thread_id, token)
     pends = rows.pends(tx, thread_id)
-    chosen = _choose(tx, thread_id)
+    chosen = choose(tx, thread_id, rules.overtaken_at)
     if not (pends or chosen):
         return None
     token = token or take_token(tx, thread_id)
@@ -201,7 +206,7 @@ def look(tx: Transaction, thread_id: int, token: str | None, job_id: str, rules:
     if costly := [message for message in chosen if _is_costly(message, rules)]:
         _end_by(tx, costly, job_id)
         return Costly(costly[0].requests, costly[0].output_tokens, costly[0].reason)
-    [newest] = rows.waiting(tx, thread_id, "true", 1, newest=True)
+    [newest] = rows.waiting(tx, thread_id, "true", 1, order="m.id DESC")
     if (pause := _pause(chosen[0], newest, rules, now)) is not None:
         _set_wake(tx, thread_id, pause.until)
         return pause
@@ -214,25 +219,8 @@ def look(tx: Transaction, thread_id: int, token: str | None, job_id: str, rules:
     ), now)  # fmt: skip
 
 
-def _choose(tx: Transaction, thread_id: int) -> list[Message]:
-    """What is answered together. What failed twice is overtaken and tried alone; what was unlucky is tried alone."""
-    fresh = rows.waiting(tx, thread_id, f"m.failures < {OVERTAKEN_AT}", MOST_SHOWN)
-    if not fresh:
-        return rows.waiting(tx, thread_id, "true", 1)
-    if fresh[0].tries - fresh[0].failures > UNLUCKY:
-        return fresh[:1]
-    room = MOST_CHARACTERS - len(fresh[0].description)
-    chosen = fresh[:1]
-    for message in fresh[1:]:
-        room -= len(message.description)
-        if room < 0 or message.tries - message.failures > UNLUCKY:
-            break
-        chosen.append(message)
-    return chosen
-
-
 def _pause(first: Message, newest: Message, rules: TurnRules, now: int) -> Pause | None:
-    if first.failures >= OVERTAKEN_AT and first.retry_at > now:
+    if first.failures >= rules.overtaken_at and first.retry_at > now:
         return Pause(first.retry_at, "its last turn failed")
     ready_at = min(newest.at + rules.quiet_window, first.at + rules.max_wait)
     return Pause(ready_at, "the person may still be writing") if ready_at > now else None
@@ -263,12 +251,6 @@ def is_overtaken(tx: Transaction, turn: Turn, newer_counts: bool, now: int) -> b
     return newer_counts and not _patience_ends(turn, row[1], now) and _newer_waits(tx, turn)
 
 
-def others_wait(tx: Transaction, turn: Turn) -> bool:
-    shown = {message.id for message in turn.shown}
-    found = rows.waiting(tx, turn.thread_id, f"m.failures < {OVERTAKEN_AT}", len(shown) + 1)
-    return any(message.id not in shown for message in found)
-
-
 def give_up(tx: Transaction, turn: Turn) -> None:
     require_token(tx, turn.thread_id, turn.token)
     tx.execute("UPDATE threads SET superseded = superseded + 1 WHERE id = ?", (turn.thread_id,))
@@ -293,14 +275,19 @@ def give_back(tx: Transaction, turn: Turn, until: int | None) -> None:
         _set_wake(tx, turn.thread_id, until)
 
 
-def fail(tx: Transaction, turn: Turn, reason: str, retry_at: int, job_id: str | None) -> None:
+def fail(
+    tx: Transaction, turn: Turn, rules: TurnRules, now: int, reason: str, retry_at: int, given_up: Collection[int],
+    job_id: str | None,
+) -> int | None:  # fmt: skip
     require_token(tx, turn.thread_id, turn.token)
     tx.executemany(
         """UPDATE messages SET failures = failures + 1, reason = ?, retry_at = ?, ended_by = ?
            WHERE id = ? AND outcome IS NULL""",
-        [(reason, retry_at, job_id, message.id) for message in turn.shown],
+        [(reason, retry_at, job_id if message.id in given_up else None, message.id) for message in turn.shown],
     )
-    _set_wake(tx, turn.thread_id, retry_at)
+    next_at = min([retry_at, *tries_of_others(tx, turn, rules.overtaken_at)])
+    _set_wake(tx, turn.thread_id, next_at)
+    return next_at if next_at > now or next_at == retry_at else None
 
 
 def commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int) -> OutboxRow | Uncommitted:

@@ -7,7 +7,7 @@ anywhere is taken up where it was; and a reply is committed only while nothing w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta, tzinfo
 from typing import Final, NamedTuple
@@ -164,7 +164,7 @@ class AnswerHandler:
             await self._fail(turn, str(error))
             return None
         except Useless as error:
-            await self._failed(turn, error, context, at_least=error.delay)
+            await self._failed(turn, error, context)
         except AccountRefused as error:
             raise await self._held(turn, error, context) from error
         except RetryLater as error:
@@ -273,31 +273,47 @@ class AnswerHandler:
             log.error("ai.refused", error=str(error))
         if timedelta(milliseconds=now - turn.shown[-1].at) < REFUSAL_PATIENCE:
             return await self._postponed(turn, error)
-        await self._fail(turn, str(error), job_id=context.claim.jobs[0].id)
+        await self._fail(turn, str(error), given_up=turn.shown, job_id=context.claim.jobs[0].id)
         return self._end(context, f"{error} (still so after 24 hours)")
 
-    async def _failed(self, turn: Turn, error: BaseException, context: ClaimContext, *, at_least: float = 0.0) -> None:
+    async def _failed(self, turn: Turn, error: BaseException, context: ClaimContext) -> None:
         """Raises what becomes of the job; returns where something waits that need not wait for this.
 
-        The turn's messages are tried again, or given up with the job.
+        The turn's messages are tried again; those that no try is left of are given up with the job.
         """
-        tries = max(message.tries for message in turn.shown) + 1
         text = error_text(error)
-        if isinstance(error, Unrecoverable) or tries >= self._turns.max_tries:
-            await self._fail(turn, last_line(text), job_id=context.claim.jobs[0].id)
+        final = isinstance(error, Unrecoverable)
+        if given_up := [message for message in turn.shown if final or message.tries + 1 >= self._turns.max_tries]:
+            await self._fail(turn, last_line(text), given_up=given_up, job_id=context.claim.jobs[0].id)
             raise self._end(context, text) from error
-        delay = await self._fail(turn, last_line(text), at_least=at_least)
-        if not await self._turns.others_wait(turn):
-            delay = max(delay, error.delay) if isinstance(error, RetryLater) else delay
-            raise RetryLater(delay, last_line(text)) from error
+        next_at = await self._fail(turn, last_line(text), delay=self._pause(turn, error))
+        if next_at is not None:
+            raise RetryLater((next_at - self._clock.now()) / 1000, last_line(text)) from error
 
-    async def _fail(self, turn: Turn, reason: str, *, job_id: str | None = None, at_least: float = 0.0) -> float:
-        """Counts it against the turn's messages; how many seconds to wait, `at_least` those of the first, then more."""
-        failures = max(message.failures for message in turn.shown)
-        delay = max(self._backoff(failures + 1), min(at_least * 2.0**failures, LONGEST_PAUSE))
+    async def _fail(
+        self,
+        turn: Turn,
+        reason: str,
+        *,
+        delay: float | None = None,
+        given_up: Sequence[Message] = (),
+        job_id: str | None = None,
+    ) -> int | None:
+        """Counts it against the turn's messages, which wait `delay` seconds (None: a backoff); as Turns.fail."""
+        retry_at = self._at(self._pause(turn) if delay is None else delay)
         log.warning("turn.failed", conversation_id=turn.conversation.id, answers=len(turn.shown), error=reason)
-        await self._turns.fail(turn, reason=reason, retry_at=self._at(delay), job_id=job_id)
-        return delay
+        return await self._turns.fail(turn, reason=reason, retry_at=retry_at, given_up=given_up, job_id=job_id)
+
+    def _pause(self, turn: Turn, error: BaseException | None = None) -> float:
+        """Seconds until what failed is tried again: a backoff, and at least what the error asks for.
+
+        Between answers without use that grows: a model that gives none will hardly give one at the next request.
+        """
+        failures = max(message.failures for message in turn.shown)
+        asked_for = error.delay if isinstance(error, RetryLater) else 0.0
+        if isinstance(error, Useless):
+            asked_for = min(asked_for * 2.0**failures, LONGEST_PAUSE)
+        return max(self._backoff(failures + 1), asked_for)
 
     def _end(self, context: ClaimContext, reason: str) -> Unrecoverable:
         """One job goes to the dead letters for the turn; the others of the claim go on."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from convoq.ai.offline import NOTICE
-from convoq.conversations.turns import OVERTAKEN_AT
+from convoq.conversations.choosing import OVERTAKEN_AT
 from convoq.loopback.messages import TwilioMessage as Reply
 from tests.fire.crowd import Crowd, Message
 from tests.fire.logbook import read_logs

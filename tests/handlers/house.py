@@ -250,6 +250,7 @@ async def open_house(
     timing: ConversationSettings = TIMING,
     timeout: float = 0.3,
     patience: Patience | None = None,
+    max_tries: int = MAX_TRIES,
 ) -> AsyncIterator[House]:
     """`patience` has the sentences of the house, too; without it nothing is said where there is no answer."""
     async with LoopbackTwilio(retry_delay=0.01) as twilio:
@@ -264,7 +265,7 @@ async def open_house(
         rules = TurnRules(
             quiet_window=round(timing.quiet_window * 1000),
             max_wait=round(timing.max_wait * 1000),
-            max_tries=MAX_TRIES,
+            max_tries=max_tries,
             max_requests=MAX_REQUESTS,
             max_output_tokens=MAX_OUTPUT_TOKENS,
         )

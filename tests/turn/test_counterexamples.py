@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from convoq.conversations import rows, settling, stopping, turns
+from convoq.conversations import choosing, rows, settling, stopping, turns
 from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.states import Outcome
 from convoq.db.transaction import Transaction
@@ -145,7 +145,7 @@ async def m8_a_reply_has_seen_what_was_recorded_before_its_commit(house: House) 
 
 
 async def m9_answered_is_what_was_shown(house: House) -> None:
-    for number in range(turns.MOST_SHOWN + 5):
+    for number in range(choosing.MOST_SHOWN + 5):
         await house.hear(str(number))
     while await house.take_in():
         pass

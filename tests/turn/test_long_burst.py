@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from convoq.ai.base import Author, ReplyContext
-from convoq.conversations.turns import MOST_CHARACTERS, MOST_SHOWN
+from convoq.conversations.choosing import MOST_CHARACTERS, MOST_SHOWN
 from convoq.errors import Snooze
 from convoq.handlers.base import ClaimContext
 from tests.handlers.house import House

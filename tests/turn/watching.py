@@ -9,8 +9,9 @@ from enum import Enum
 from typing import Any
 
 from convoq.ai.base import Author, ReplyContext
+from convoq.conversations.choosing import OVERTAKEN_AT, UNLUCKY
 from convoq.conversations.records import OutboxRow, Turn
-from convoq.conversations.turns import MOST_SUPERSEDED, OVERTAKEN_AT, UNLUCKY
+from convoq.conversations.turns import MOST_SUPERSEDED
 from tests.handlers.house import RECONCILE_AFTER, House
 from tests.turn.stepping import SteppedWorker
 

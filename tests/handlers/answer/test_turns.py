@@ -9,7 +9,7 @@ import pytest
 
 from convoq.ai.base import Author, ReplyContext
 from convoq.clock import WallClock
-from convoq.conversations.turns import MOST_CHARACTERS
+from convoq.conversations.choosing import MOST_CHARACTERS
 from convoq.errors import RetryLater
 from convoq.handlers.base import Handlers
 from convoq.worker import Worker

@@ -1,0 +1,76 @@
+"""What failed twice is tried alone: whichever of several messages it is that fails, the others are answered."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoq.ai.base import ReplyContext
+from convoq.db import Database
+from convoq.queue.base import JobState
+from tests.clock import ManualClock
+from tests.handlers.house import House, about, open_house, waiting
+
+
+def poisoned(context: ReplyContext) -> str:
+    if "poison" in waiting(context):
+        raise RuntimeError("poison")
+    return about(context)
+
+
+async def fail_together(house: House, times: int, *texts: str) -> None:
+    """The texts wait, and their turns have failed so often; the next one is due now."""
+    house.responder.always = poisoned
+    for text in texts:
+        await house.hear_at_once(text)
+    for _ in range(times):
+        await house.step()
+        house.clock.advance(await house.due_in() or 0)
+    assert house.sent == []
+
+
+@pytest.mark.parametrize("texts", [("poison", "one", "two"), ("one", "poison", "two"), ("one", "two", "poison")])
+async def test_what_failed_together_is_tried_alone_and_only_the_poison_goes_on_failing(
+    house: House, texts: tuple[str, ...]
+) -> None:
+    await fail_together(house, 2, *texts)
+    await house.step()
+    assert house.sent == ["re: one", "re: two"]
+    assert (await house.turn_job()).state is JobState.READY  # the poison's, which backs off
+
+
+async def test_a_failing_message_does_not_delay_the_next_try_of_another(house: House) -> None:
+    await fail_together(house, 2, "poison", "one")
+    await house.change("UPDATE messages SET retry_at = ? WHERE body = 'one'", house.clock.now() + 1500)
+    await house.step()
+    assert (house.sent, await house.due_in()) == ([], 1.5)
+    house.clock.advance(1.5)
+    await house.step()
+    assert house.sent == ["re: one"]
+
+
+async def test_what_fails_alone_waits_as_long_as_each_failure_says(house: House) -> None:
+    await fail_together(house, 2, "poison")
+    waits = []
+    for _ in range(2):
+        await house.step()
+        waits.append(await house.due_in() or 0)
+        house.clock.advance(waits[-1])
+    assert waits == [house.queue.backoff(3), house.queue.backoff(4)]
+
+
+async def test_a_message_that_no_try_is_left_of_takes_no_neighbour_with_it(
+    database: Database, clock: ManualClock
+) -> None:
+    async with open_house(database, clock, max_tries=3) as house:
+        await fail_together(house, 1, "poison")
+        await house.change("UPDATE messages SET tries = 2")  # a worker died, too
+        await fail_together(house, 0, "one")
+        await house.settle()
+        assert await house.outcomes() == [("poison", "failed"), ("one", "answered")]
+
+
+async def test_the_last_of_two_tries_is_made_alone(database: Database, clock: ManualClock) -> None:
+    async with open_house(database, clock, max_tries=2) as house:
+        await fail_together(house, 1, "one", "poison", "two")
+        await house.settle()
+        assert await house.outcomes() == [("one", "answered"), ("poison", "failed"), ("two", "answered")]
