@@ -69,17 +69,17 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 
 
 def test_production_imports_no_trial() -> None:
-    found = [
+    found = {
         (each.importer, each.within, each.module)
         for module in MODULES
         if not is_in(module, *TRIALS)
         for each in imports(module)
         if is_in(each.module, *TRIALS)
-    ]
-    assert found == [
+    }
+    assert found == {
         ("convoq.cli.roles", "run_dev", "convoq.dev.command"),
         ("convoq.cli.roles", "run_demo", "convoq.demo.command"),
-    ]
+    }
 
 
 def test_the_queues_ports_import_no_engine() -> None:
