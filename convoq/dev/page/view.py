@@ -81,7 +81,8 @@ class ViewHistory:
         """When the wait for more was over: as it was seen, else at the earliest. None: not yet, or never begun."""
         if inbound.drafted_at is None:
             return self.waited_until.get(inbound.sid) if inbound.outcome is None else None
-        earliest = inbound.received_at + round(self.quiet_window * 1000)
+        quiet_at = inbound.received_at + round(self.quiet_window * 1000)
+        earliest = max(quiet_at, inbound.recorded_at or quiet_at)
         return min(self.waited_until.get(inbound.sid, earliest), inbound.drafted_at)
 
     def writes(self, inbound: InboundStep) -> bool:

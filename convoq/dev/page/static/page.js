@@ -30,6 +30,7 @@ function show(state) {
 function showCounter(name, value) {
   const tile = document.querySelector(`[data-counter="${name}"]`);
   write(tile.querySelector("dd"), value);
+  tile.hidden = name === "undelivered" && value === 0; // so rare that its place is better left to the others
   tile.dataset.bad = (name === "lost" || name === "doubled") && value > 0 ? "yes" : "no";
 }
 
