@@ -25,12 +25,12 @@ from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
 from convoq.ai.messages import to_messages
 from convoq.ai.models import adapt_profile, build_model
-from convoq.ai.outage import SHORTEST, Outage
 from convoq.ai.persona import Persona
 from convoq.ai.prompt import frame
 from convoq.ai.reply import clean
 from convoq.ai.shown import Shown
 from convoq.ai.turn import Candidate, TurnModel
+from convoq.breaker import SHORTEST, Breaker
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
 from convoq.logs import log
 from convoq.plugins import load_plugin
@@ -113,6 +113,7 @@ class AgentResponder:
             clock=self._clock,
             shown=shown,
             allowance=context.allowance,
+            conversation=context.conversation_id,
         )
 
     async def _run(
@@ -174,13 +175,13 @@ class AgentResponder:
         return _PersonaAgent(agent, _in_order(first, self._fallback), own=True)
 
     def _candidate(self, endpoint: Endpoint) -> Candidate:
-        # One for all personas of a model: they share what is known about its outage.
+        # One for all personas of a model: they share what is known of its failures.
         key = (endpoint.label, endpoint.base_url, endpoint.api_key)
         if key not in self._built:
             self._built[key] = Candidate(
                 label=endpoint.label,
                 model=adapt_profile(build_model(endpoint, self._client)),
-                outage=Outage(self._clock),
+                breaker=Breaker(self._clock),
                 defaults=ModelSettings(max_tokens=self._ai.max_output_tokens),
             )
         return self._built[key]
@@ -190,7 +191,7 @@ class AgentResponder:
             built: Model[Any] = adapt_profile(infer_model(model))
         except (UserError, ImportError, ValueError) as error:
             raise ConfigError(f"{where}: its model cannot be used: {first_line(error)}") from error
-        return Candidate(label=built.model_id, model=built, outage=Outage(self._clock))
+        return Candidate(label=built.model_id, model=built, breaker=Breaker(self._clock))
 
 
 def import_agent(reference: str, where: str, base_dir: Path) -> AbstractAgent[Any, Any]:

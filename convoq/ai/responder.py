@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,12 +27,18 @@ class PersonaResponder:
     """Answers as the persona that a turn names; as "default" when that one is no longer configured."""
 
     def __init__(
-        self, ai: AiSettings, personas: Mapping[str, Persona], fallback: Endpoint | None, base_dir: Path
+        self,
+        ai: AiSettings,
+        personas: Mapping[str, Persona],
+        fallback: Endpoint | None,
+        base_dir: Path,
+        clock: Callable[[], float],
     ) -> None:
         self._ai = ai
         self._personas = personas
         self._fallback = fallback
         self._base_dir = base_dir
+        self._clock = clock
         self._offline = OfflineResponder()
         self._agents: AgentResponder | None = None
         self._loading = asyncio.Lock()
@@ -67,7 +73,7 @@ class PersonaResponder:
         from convoq.ai.agent import AgentResponder
 
         personas = [persona for persona in self._personas.values() if not persona.offline]
-        return AgentResponder(self._ai, personas, fallback=self._fallback, base_dir=self._base_dir)
+        return AgentResponder(self._ai, personas, fallback=self._fallback, base_dir=self._base_dir, clock=self._clock)
 
     async def close(self) -> None:
         if self._agents is not None:

@@ -25,8 +25,8 @@ from convoq.ai.base import AccountRefused, Allowance, AllowanceSpent, ModelCall,
 from convoq.ai.context import estimate_tokens
 from convoq.ai.failures import ModelFailure, request_failure, response_failure
 from convoq.ai.messages import show_less
-from convoq.ai.outage import SHORTEST, Outage
 from convoq.ai.shown import Shown
+from convoq.breaker import SHORTEST, Breaker
 from convoq.errors import RetryLater, Unrecoverable
 
 MOST_USELESS: Final = 2  #: answers without use, the empty ones among them, that a candidate may give
@@ -40,7 +40,7 @@ class Candidate:
 
     label: str  #: for people: "openai:gpt-5-mini"
     model: Model[Any]
-    outage: Outage
+    breaker: Breaker[ModelFailure]  #: everybody's who asks it
     defaults: ModelSettings = field(default_factory=ModelSettings)  #: settings that the agent's own override
 
 
@@ -66,9 +66,12 @@ class TurnModel(WrapperModel):
         clock: Callable[[], float],
         shown: Shown,
         allowance: Allowance,
+        conversation: int,
     ) -> None:
         super().__init__(candidates[0].model)
         self.answered_by: str = candidates[0].label
+        self._has_begun = False
+        self._conversation = conversation
         self._candidates = candidates
         self._record = record
         self._acts = acts
@@ -88,12 +91,21 @@ class TurnModel(WrapperModel):
     ) -> ModelResponse:
         failures: list[tuple[Candidate, ModelFailure]] = []
         # A model that just failed is asked last: the turn must not wait out its deadline while another model works.
-        for candidate in sorted(self._candidates, key=lambda one: one.outage.resting):
+        for candidate in sorted(self._candidates, key=lambda one: one.breaker.resting):
             if self._is_spent:
                 break
-            answer = await self._ask(candidate, messages, model_settings, model_request_parameters)
+            # A turn whose tools may have acted goes on: begun again, they would act again.
+            wait = 0.0 if self._has_begun else candidate.breaker.admit(self._conversation)
+            if wait and (cause := candidate.breaker.cause):
+                failures.append((candidate, replace(cause, retry_after=wait)))
+                continue
+            try:
+                answer = await self._ask(candidate, messages, model_settings, model_request_parameters)
+            finally:
+                candidate.breaker.abandoned()
             if isinstance(answer, ModelResponse):
                 self.answered_by = candidate.label
+                self._has_begun = True
                 if answer.tool_calls:
                     self._acts()
                 return answer
@@ -189,14 +201,24 @@ class TurnModel(WrapperModel):
             raise
         except Exception as error:  # noqa: BLE001  # whatever a model's answer breaks is a failure of that model
             failure = request_failure(error)
-        # Too little time says nothing about the model.
-        if limit == self._timeout or failure is None or failure.outcome != "timeout":
-            failure = _track_outage(candidate, failure)
+        failure = self._tracked(candidate, failure, had_time=limit == self._timeout)
         await self._store(candidate, messages, response, started, failure)
         if failure is not None:
             return failure
         assert response is not None  # noqa: S101  # a request that did not fail has a response
         return response
+
+    def _tracked(self, candidate: Candidate, failure: ModelFailure | None, *, had_time: bool) -> ModelFailure | None:
+        breaker = candidate.breaker
+        if failure is None or not failure.outage:
+            breaker.ended()
+            return failure
+        if failure.outcome == "timeout" and not had_time:  # which says nothing about the model
+            return failure
+        for_all = failure.outcome == "account"
+        return replace(
+            failure, retry_after=breaker.failed(self._conversation, failure, failure.retry_after, for_all=for_all)
+        )
 
     async def _store(
         self,
@@ -219,14 +241,6 @@ class TurnModel(WrapperModel):
             self._requests_left -= 1
             self._tokens_left -= call.output_tokens
         await self._record(call)
-
-
-def _track_outage(candidate: Candidate, failure: ModelFailure | None) -> ModelFailure | None:
-    if failure is None:
-        candidate.outage.ended()
-    elif failure.outage:
-        return replace(failure, retry_after=candidate.outage.failed(failure.retry_after))
-    return failure
 
 
 def _settings(candidate: Candidate, model_settings: ModelSettings | None) -> ModelSettings:

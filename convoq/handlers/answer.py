@@ -24,8 +24,8 @@ from convoq.ai.base import (
     Responder,
     Useless,
 )
-from convoq.ai.outage import SHORTEST
 from convoq.ai.reply import clean
+from convoq.breaker import LONGEST, SHORTEST
 from convoq.channels.base import Channel
 from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.notices import Notices
@@ -169,8 +169,10 @@ class AnswerHandler:
             raise await self._held(turn, error, context) from error
         except RetryLater as error:
             # The model is down, which is not this message's fault: for a while that costs no tries.
-            if timedelta(milliseconds=self._clock.now() - turn.shown[0].at) < OUTAGE_PATIENCE:
-                raise await self._postponed(turn, error) from error
+            waited = timedelta(milliseconds=self._clock.now() - turn.shown[0].at)
+            if waited < OUTAGE_PATIENCE:
+                delay = max(error.delay, self._growing_pause(waited.total_seconds()))
+                raise await self._postponed(turn, delay, str(error)) from error
             await self._failed(turn, error, context)
         except BaseException as error:  # noqa: BLE001 # SystemExit of a tool is this turn's failure like any other
             await self._failed(turn, error, context)
@@ -251,11 +253,18 @@ class AnswerHandler:
 
     # --- Failures
 
-    async def _postponed(self, turn: Turn, error: RetryLater) -> Snooze:
-        await self._turns.give_back(turn, until=self._at(error.delay))
+    async def _postponed(self, turn: Turn, delay: float, reason: str) -> Snooze:
+        await self._turns.give_back(turn, until=self._at(delay))
         if self._patience is not None and self._clock.now() - turn.shown[0].at >= self._patience.after:
             await self._ask_for_patience(turn, self._patience)
-        return Snooze(error.delay, str(error))
+        return Snooze(delay, reason)
+
+    def _growing_pause(self, waited: float) -> float:
+        """What fails for one message alone must not be asked for at the pace of those that succeed. Seconds."""
+        pause = min(waited / 2, LONGEST)
+        if self._patience is None or waited >= self._patience.after / 1000:
+            return pause
+        return min(pause, self._patience.after / 1000 - waited)
 
     async def _ask_for_patience(self, turn: Turn, patience: Patience) -> None:
         if (row := await self._turns.hold(turn, patience.notices)) is None:
@@ -272,7 +281,7 @@ class AnswerHandler:
             self._alarmed_at = now
             log.error("ai.refused", error=str(error))
         if timedelta(milliseconds=now - turn.shown[-1].at) < REFUSAL_PATIENCE:
-            return await self._postponed(turn, error)
+            return await self._postponed(turn, error.delay, str(error))
         await self._fail(turn, str(error), given_up=turn.shown, job_id=context.claim.jobs[0].id)
         return self._end(context, f"{error} (still so after 24 hours)")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
+from convoq.breaker import Breaker
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed
 from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.outbox import Announcement, Outbox
@@ -44,6 +45,7 @@ class Delivery:
         self._clock = clock
         self._reconcile_after = reconcile_after
         self._request_timeout = request_timeout
+        self._breakers: dict[tuple[str, str], Breaker[SendFailed]] = {}
         # From reconcile_after on others may look for this send, miss it and send it themselves.
         self._late_ms = round(reconcile_after * LATE_SHARE * 1000)
 
@@ -53,13 +55,42 @@ class Delivery:
         Raises RetryLater or Snooze when the rest must wait, Fenced when another turn of the thread has begun.
         """
         if first is not None:
-            await self._request(first, token)
+            if held := self._held(first):
+                await self._outbox.mark_ready(first, token, because=str(held))
+                raise held
+            await self._ask(first, self._request(first, token))
         while (pending := await self._outbox.next_pending(thread_id)) is not None:
             row, conversation = pending
+            if held := self._held(row):
+                raise held
             if row.state == "ready":
-                await self._send(row, conversation, token)
+                await self._ask(row, self._send(row, conversation, token))
             else:
-                await self._reconcile(channel_of(self._channels, conversation.contact.channel), row, token)
+                channel = channel_of(self._channels, conversation.contact.channel)
+                await self._ask(row, self._reconcile(channel, row, token))
+
+    def _held(self, row: OutboxRow) -> Snooze | RetryLater | None:
+        """While the channel refuses our account or cannot be reached, one thread at a time asks it for all others."""
+        breaker = self._breaker(row)
+        wait, error = breaker.admit(row.thread_id), breaker.cause
+        if not wait or error is None:
+            return None
+        if error.failure is Failure.ACCOUNT:
+            return Snooze(wait, str(error))
+        return self._later(row, str(error), at_least=wait)
+
+    async def _ask(self, row: OutboxRow, asking: Awaitable[None]) -> None:
+        try:
+            await asking
+        finally:
+            self._breaker(row).abandoned()
+
+    def _breaker(self, row: OutboxRow) -> Breaker[SendFailed]:
+        """Of one address of ours: what is refused may be its own registration."""
+        return self._breakers.setdefault(
+            (row.channel, row.our_address),
+            Breaker(lambda: self._clock.now() / 1000, shortest=SHORTEST_PAUSE, longest=LONGEST_PAUSE),
+        )
 
     async def _send(self, row: OutboxRow, conversation: Conversation, token: str) -> None:
         sending = await self._outbox.mark_sending(row, token)
@@ -79,11 +110,13 @@ class Delivery:
         except SendFailed as error:
             await self._failed(row, error, token)
         else:
+            self._breaker(row).ended()
             await self._outbox.mark_sent(row, sent.provider_id)
             log.info("reply.sent", conversation_id=row.conversation_id, part=row.part, provider_id=sent.provider_id)
 
     async def _failed(self, row: OutboxRow, error: SendFailed, token: str) -> None:
         """Writes down what the failure means for the row; raises what it means for the job."""
+        wait = self._tracked(row, error)
         log.warning(
             "send.failed", conversation_id=row.conversation_id, failure=error.failure, code=error.code, error=str(error)
         )
@@ -97,12 +130,23 @@ class Delivery:
                 raise self._later(row, f"unknown whether it was sent: {error}", at_least=self._reconcile_after)
             case Failure.ACCOUNT:
                 await self._outbox.mark_ready(row, token, because=str(error))
-                # No message is at fault, so no attempt is spent; the error stands in the log each time.
-                log.error("account.refused", code=error.code, error=str(error))
-                raise Snooze(ACCOUNT_PAUSE, str(error))
+                raise Snooze(wait, str(error))  # no message is at fault, so no attempt is spent
             case Failure.NOT_SENT | Failure.WAIT:
                 await self._outbox.mark_ready(row, token, because=str(error))
                 raise self._later(row, str(error), at_least=error.delay or 0.0)
+
+    def _tracked(self, row: OutboxRow, error: SendFailed) -> float:
+        """What the failure says of the channel is everybody's; seconds to wait where it refuses our account."""
+        breaker = self._breaker(row)
+        match error.failure:
+            case Failure.ACCOUNT:
+                log.error("account.refused", code=error.code, error=str(error))
+                return breaker.failed(row.thread_id, error, ACCOUNT_PAUSE, for_all=True)
+            case Failure.NOT_SENT:
+                return breaker.failed(row.thread_id, error)
+            case Failure.PERMANENT | Failure.OPTED_OUT | Failure.WAIT:
+                breaker.ended()
+        return 0.0
 
     async def _reconcile(self, channel: Channel, row: OutboxRow, token: str) -> None:
         """Finds out whether a part with an unknown outcome was sent: adopts it, or makes it ready to be sent again."""
@@ -116,9 +160,11 @@ class Delivery:
             found = await channel.find(_outbound(row), age=age)
         except SendFailed as error:
             reason = f"cannot ask whether it was sent: {error}"
+            wait = self._tracked(row, error)
             if error.failure is Failure.ACCOUNT:
-                raise Snooze(ACCOUNT_PAUSE, reason) from error
+                raise Snooze(wait, reason) from error
             raise self._later(row, reason, at_least=error.delay or 0.0) from error
+        self._breaker(row).ended()
         free = await self._outbox.unadopted(sent.provider_id for sent in found)
         adopted = next((sent.provider_id for sent in found if sent.provider_id in free), None)
         log.warning("send.reconciled", conversation_id=row.conversation_id, part=row.part, provider_id=adopted)

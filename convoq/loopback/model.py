@@ -28,7 +28,7 @@ class LoopbackModel:
     """An HTTP model server for tests and benchmarks: a real model's wire without a real model.
 
     Answers by `reply`, a function of the messages. `fail(...)` makes the next requests go wrong, one fault each
-    (None: that one goes well); `mode` makes all others go wrong until it is None again.
+    (None: that one goes well); `mode` makes all others go wrong until it is None again, `mode_of` those that it names.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class LoopbackModel:
     ) -> None:
         self.reply = reply
         self.mode: ModelFault | None = None
+        self.mode_of: Callable[[Sequence[ChatMessage]], ModelFault | None] | None = None
         self.delay = delay  #: seconds
         self.retry_after = retry_after  #: seconds
         self.report_usage = report_usage
@@ -102,6 +103,8 @@ class LoopbackModel:
         body = await request.json()
         recorded = RecordedRequest(dialect.name, dict(request.headers), body, tuple(dialect.messages(body)))
         fault = self._faults.popleft() if self._faults else self.mode
+        if fault is None and self.mode_of is not None:
+            fault = self.mode_of(recorded.messages)
         async with self._arrived:
             self.requests.append(recorded)
             self._arrived.notify_all()

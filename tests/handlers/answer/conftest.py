@@ -18,7 +18,7 @@ async def model(request: pytest.FixtureRequest, house: House) -> AsyncIterator[L
     """Answers in the house, asked over HTTP in the one dialect and in the other."""
     async with LoopbackModel(lambda _: "We open at 9.") as model:
         ai = AiSettings(model=request.param, base_url=model.base_url)
-        responder = build_responder(ai, (), base_dir=Path())
+        responder = build_responder(ai, (), base_dir=Path(), clock=lambda: house.clock.now() / 1000)
         house.responder.instead = responder
         yield model
         await responder.close()

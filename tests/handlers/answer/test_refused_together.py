@@ -1,0 +1,108 @@
+"""What fails for everybody is asked by one at a time, and what fails for one is not asked at the pace of the others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from convoq.loopback.dialects import ChatMessage
+from convoq.loopback.faults import ModelFault, TwilioFault, refused, too_many
+from convoq.loopback.model import LoopbackModel
+from tests.handlers.house import House
+
+PEOPLE = [f"whatsapp:+1555200000{number}" for number in range(8)]
+HALF_AN_HOUR = 1800.0
+
+
+async def live(house: House, seconds: float) -> None:
+    """Everything that is due in that time is handled when it is due."""
+    ends_at = house.clock.now() + seconds * 1000
+    while (due := await house.due_in()) is not None and house.clock.now() + due * 1000 <= ends_at:
+        house.clock.advance(max(due, 0.001))
+        await house.step()
+    house.clock.advance((ends_at - house.clock.now()) / 1000)
+
+
+async def everybody_writes(house: House) -> None:
+    for person in PEOPLE:
+        await house.hear("hello", sender=person)
+    await house.step()
+
+
+@pytest.mark.parametrize("fault", [ModelFault.UNAUTHORIZED, ModelFault.NO_CREDIT, ModelFault.SERVER_ERROR])
+async def test_a_model_that_fails_is_asked_by_one_for_all(
+    house: House, model: LoopbackModel, fault: ModelFault
+) -> None:
+    model.mode = fault
+    await everybody_writes(house)
+    await live(house, HALF_AN_HOUR)
+    assert 5 < len(model.requests) < 30
+    model.mode = None
+    await live(house, 300)
+    assert len(house.sent) == len(PEOPLE)
+
+
+async def test_what_fails_for_two_people_keeps_no_answer_from_the_others(house: House, model: LoopbackModel) -> None:
+    model.mode_of = lambda messages: ModelFault.SERVER_ERROR if "poison" in messages[-1].text else None
+    await house.hear("poison", sender=PEOPLE[0])
+    await house.hear("poison", sender=PEOPLE[1])
+    await house.step()
+    await house.hear("hello", sender=PEOPLE[2])
+    await live(house, 60)
+    assert len(house.sent) == 1
+
+
+async def test_a_request_that_is_cut_off_lets_the_next_one_ask(house: House, model: LoopbackModel) -> None:
+    model.mode = ModelFault.SERVER_ERROR
+    await everybody_writes(house)
+    model.mode = ModelFault.RESET
+    await live(house, 60)
+    model.mode = None
+    await live(house, 300)
+    assert len(house.sent) == len(PEOPLE)
+
+
+async def test_what_fails_for_one_person_is_asked_less_and_less_while_others_are_answered(
+    house: House, model: LoopbackModel
+) -> None:
+    def fault(messages: Sequence[ChatMessage]) -> ModelFault | None:
+        return ModelFault.SERVER_ERROR if "poison" in messages[-1].text else None
+
+    model.mode_of = fault
+    await house.hear("poison", sender=PEOPLE[0])
+    for _ in range(60):
+        await house.hear("hello", sender=PEOPLE[1])
+        await live(house, 30)
+    asked = [one for one in model.requests if "poison" in one.messages[-1].text]
+    assert 5 < len(asked) < 40
+    assert len(house.sent) == 60
+
+
+@pytest.mark.parametrize("fault", [refused(20003, 401), refused(20005, 403), too_many(None)])
+async def test_a_twilio_that_refuses_us_is_asked_by_one_for_all(house: House, fault: TwilioFault) -> None:
+    house.twilio.fault = fault
+    await everybody_writes(house)
+    await live(house, HALF_AN_HOUR)
+    assert 5 < house.twilio.requests < 50
+    house.twilio.fault = None
+    await live(house, 300)
+    assert len(house.sent) == len(PEOPLE)
+
+
+async def test_an_address_that_twilio_refuses_holds_up_no_other_one(house: House) -> None:
+    house.twilio.fail_next(refused(30034))
+    await house.hear("hello", sender=PEOPLE[0])
+    await house.step()
+    await house.hear("hello", sender=PEOPLE[1], to="whatsapp:+15550008888")
+    await house.step()
+    assert house.sent == ["re: hello"]
+
+
+async def test_what_waits_for_twilio_says_why(house: House) -> None:
+    house.twilio.fault = refused(20003, 401)
+    await everybody_writes(house)
+    errors = {error for (error,) in await house.rows("SELECT error FROM outbox")}
+    assert len(errors) == 1
+    assert re.search("20003", errors.pop() or "")
