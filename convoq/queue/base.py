@@ -232,8 +232,8 @@ class Queue(Protocol):
         """
         ...
 
-    def ack(self, claim: Claim, jobs: Sequence[Job] | None = None, *, forget: bool = False) -> Awaitable[None]:
-        """These jobs (default: all of the claim) are done. With none of its jobs left, the claim ends.
+    def ack(self, claim: Claim, *, forget: bool = False) -> Awaitable[None]:
+        """The claim's jobs are done, and it ends.
 
         To `forget` them is to delete their rows: for jobs that say nothing once they are done. It begins with the call,
         not with the wait for its end: acks take effect in the order of their calls.
@@ -322,7 +322,7 @@ class Joined(Protocol):
         ...
 
     def ack(self, tx: Transaction, claim: Claim, *, forget: bool) -> bool:
-        """As Queue.ack of the whole claim; False, and nothing changed, when the claim is not ours any more."""
+        """As Queue.ack; False, and nothing changed, when the claim is not ours any more."""
         ...
 
     def kick(self, tx: Transaction, ordering_key: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import tempfile
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 from convoq.errors import LeaseLost
 from convoq.jobs import INTAKE, INTAKE_KIND, NORMAL, PEOPLE, UPKEEP, NewJob
-from convoq.queue.base import Claim, Enqueued, Job, JobFilter, JobState, KindStats
+from convoq.queue.base import Claim, Enqueued, JobFilter, JobState, KindStats
 from tests.clock import ManualClock
 from tests.queue.conftest import ENGINES, Engine, Opened
 from tests.queue.model import ALONE, Model
@@ -87,8 +87,8 @@ engines = st.integers(0, WORKERS - 1)
 togethers = st.sampled_from([frozenset[str](), frozenset({"reply", INTAKE_KIND}), frozenset(KINDS)])
 
 
-async def acked(engine: Engine, claim: Claim, jobs: Sequence[Job] | None = None, *, forget: bool = False) -> None:
-    await engine.ack(claim, jobs, forget=forget)
+async def acked(engine: Engine, claim: Claim, *, forget: bool = False) -> None:
+    await engine.ack(claim, forget=forget)
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -202,12 +202,11 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.charge(claim.jobs)
         self.given[claim.receipt] = claim
 
-    @rule(which=engines, receipt=claims, forget=st.booleans(), data=st.data())
-    def ack(self, which: int, receipt: str, forget: bool, data: st.DataObject) -> None:
+    @rule(which=engines, receipt=claims, forget=st.booleans())
+    def ack(self, which: int, receipt: str, forget: bool) -> None:
         claim = self.given[receipt]
-        some = self.some(data, claim)
-        if self.verb(receipt, acked(self.engine(which), claim, some, forget=forget)):
-            self.model.end(claim, claim.jobs if some is None else some, JobState.DONE, forget=forget)
+        if self.verb(receipt, acked(self.engine(which), claim, forget=forget)):
+            self.model.end(claim, claim.jobs, JobState.DONE, forget=forget)
 
     @rule(which=engines, receipt=claims, forget=st.booleans())
     def ack_in_a_transaction(self, which: int, receipt: str, forget: bool) -> None:
@@ -241,7 +240,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(which=engines, receipt=claims, data=st.data())
     def bury(self, which: int, receipt: str, data: st.DataObject) -> None:
         claim = self.given[receipt]
-        some = self.some(data, claim) or claim.jobs
+        some = data.draw(st.sampled_from([claim.jobs, claim.jobs[:1], claim.jobs[-1:]]), label="some")
         if self.verb(receipt, self.engine(which).bury(claim, some, error="buried")):
             self.model.end(claim, some, JobState.DEAD)
 
@@ -331,9 +330,6 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.run(self.engine(which).recover()) == self.model.recover(self.dead)
 
     # --- how the machine asks ---
-
-    def some(self, data: st.DataObject, claim: Claim) -> tuple[Job, ...] | None:
-        return data.draw(st.sampled_from([None, claim.jobs[:1], claim.jobs[-1:]]), label="some")
 
     def verb(self, receipt: str, work: Coroutine[Any, Any, T]) -> list[T]:
         """Runs it: the one thing it gave, or nothing when it rightly refused a stale receipt."""

@@ -96,8 +96,8 @@ class SqliteQueue:
 
     # --- Ending a claim
 
-    def ack(self, claim: Claim, jobs: Sequence[Job] | None = None, *, forget: bool = False) -> asyncio.Future[None]:
-        return self._database.submit(lanes.ack, claim, jobs, self._database.clock.now(), forget, durable=False)
+    def ack(self, claim: Claim, *, forget: bool = False) -> asyncio.Future[None]:
+        return self._database.submit(lanes.ack, claim, self._database.clock.now(), forget, durable=False)
 
     async def advance(
         self, claim: Claim, *, forget: bool = False, together: frozenset[str] = frozenset()

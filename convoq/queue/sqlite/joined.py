@@ -33,7 +33,7 @@ class SqliteJoined:
 
     def ack(self, tx: Transaction, claim: Claim, *, forget: bool) -> bool:
         try:
-            lanes.ack(tx, claim, None, self._clock.now(), forget)
+            lanes.ack(tx, claim, self._clock.now(), forget)
         except LeaseLost:
             return False
         return True

@@ -66,26 +66,24 @@ def extend(tx: Transaction, claims: Sequence[Claim], until: int) -> list[Claim]:
     return [claim for claim in claims if not _renew(tx, claim, until)]
 
 
-def ack(tx: Transaction, claim: Claim, jobs: Sequence[Job] | None, now: int, forget: bool) -> None:
+def ack(tx: Transaction, claim: Claim, now: int, forget: bool) -> None:
     lane_id = require_lane(tx, claim)
-    done = claim.jobs if jobs is None else jobs
-    _finish(tx, claim, done, now, forget)
-    if jobs is None or not _has_unfinished(tx, lane_id, claim):
-        _free_lane(tx, lane_id, now)
+    _finish(tx, claim, now, forget)
+    _free_lane(tx, lane_id, now)
 
 
-def _finish(tx: Transaction, claim: Claim, jobs: Sequence[Job], now: int, forget: bool) -> None:
+def _finish(tx: Transaction, claim: Claim, now: int, forget: bool) -> None:
     if forget:
-        for job in jobs:
+        for job in claim.jobs:
             tx.execute(FORGET, (int(job.id), claim.receipt))
     else:
-        for job in jobs:
+        for job in claim.jobs:
             tx.execute(FINISH, ("done", now, None, int(job.id), claim.receipt))
 
 
 def advance(tx: Transaction, claim: Claim, now: int, forget: bool, together: frozenset[str]) -> Claim | None:
     lane_id = require_lane(tx, claim)
-    _finish(tx, claim, claim.jobs, now, forget)
+    _finish(tx, claim, now, forget)
     jobs, has_more = _front(tx, lane_id, together, now)
     if not jobs or not _is_of_class(jobs[0], claim.priority):
         _free_lane(tx, lane_id, now)

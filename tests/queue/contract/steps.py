@@ -109,8 +109,6 @@ Verb = Callable[[Engine, Claim], Awaitable[object]]
 VERBS: dict[str, Verb] = {
     "ack": lambda engine, claim: engine.ack(claim),
     "forgetful ack": lambda engine, claim: engine.ack(claim, forget=True),
-    "ack of some": lambda engine, claim: engine.ack(claim, claim.jobs[:1]),
-    "ack of none": lambda engine, claim: engine.ack(claim, []),
     "advance": lambda engine, claim: engine.advance(claim),
     "nack": lambda engine, claim: engine.nack(claim, delay=60.0),
     "charged nack": lambda engine, claim: engine.nack(claim, delay=0.0, charged=claim.jobs, error="late"),

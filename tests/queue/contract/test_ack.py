@@ -30,46 +30,7 @@ async def test_ack_finishes_all_jobs_of_the_claim(engine: Engine, clock: ManualC
     assert await take(engine) == []
 
 
-async def test_ack_of_some_keeps_the_claim(engine: Engine, clock: ManualClock) -> None:
-    await put(engine, job(1, key="a"), job(2, key="a"))
-    claim = await take_one(engine)
-    await engine.ack(claim, claim.jobs[:1])
-    assert await take(engine) == []
-    assert engine.extend([claim], lease=LEASE) == []
-    assert [each.state for each in await everything(engine)] == [JobState.READY, JobState.DONE]
-
-
-async def test_ack_of_the_last_one_ends_the_claim(engine: Engine) -> None:
-    await put(engine, job(1, key="a"), job(2, key="a"))
-    claim = await take_one(engine)
-    await put(engine, job(3, key="a"))
-    for each in claim.jobs:
-        await engine.ack(claim, [each])
-    with pytest.raises(LeaseLost):
-        await engine.ack(claim)
-    assert numbers(await take_one(engine)) == [3]
-
-
-async def test_ack_of_none_finishes_nothing(engine: Engine) -> None:
-    await put(engine, job(1, key="a"))
-    claim = await take_one(engine)
-    await engine.ack(claim, [])
-    assert [each.state for each in await everything(engine)] == [JobState.READY]
-    assert engine.extend([claim], lease=LEASE) == []
-
-
-async def test_ack_of_all_after_ack_of_some_ends_the_claim(engine: Engine, clock: ManualClock) -> None:
-    await put(engine, job(1, key="a"), job(2, key="a"))
-    claim = await take_one(engine)
-    await engine.ack(claim, claim.jobs[1:])
-    first_end = clock.now()
-    clock.advance(3.0)
-    await engine.ack(claim)
-    assert [each.finished_at for each in await everything(engine)] == [first_end, clock.now()]
-    assert await take(engine) == []
-
-
-async def test_ack_of_all_leaves_a_buried_job_buried(engine: Engine) -> None:
+async def test_ack_leaves_a_buried_job_buried(engine: Engine) -> None:
     await put(engine, job(1, key="a"), job(2, key="a"))
     claim = await take_one(engine)
     await engine.bury(claim, claim.jobs[:1], error="no")
@@ -78,11 +39,20 @@ async def test_ack_of_all_leaves_a_buried_job_buried(engine: Engine) -> None:
 
 
 async def test_what_was_acked_does_not_come_back_after_the_lease(engine: Engine, clock: ManualClock) -> None:
-    await put(engine, job(1, key="a"), job(2, key="a"), job(3, key="a"))
+    await put(engine, job(1, key="a"))
     claim = await take_one(engine)
-    await engine.ack(claim, claim.jobs[:2])
+    await put(engine, job(2, key="a"))
+    await engine.ack(claim)
     clock.advance(LEASE)
-    assert numbers(await take_one(engine)) == [3]
+    assert numbers(await take_one(engine)) == [2]
+
+
+async def test_an_acked_claim_has_ended(engine: Engine) -> None:
+    await put(engine, job(1, key="a"))
+    claim = await take_one(engine)
+    await engine.ack(claim)
+    with pytest.raises(LeaseLost):
+        await engine.ack(claim)
 
 
 async def test_what_is_forgotten_with_its_ack_leaves_no_row(engine: Engine) -> None:
@@ -92,14 +62,6 @@ async def test_what_is_forgotten_with_its_ack_leaves_no_row(engine: Engine) -> N
     await engine.ack(claim, forget=True)
     assert [each.id for each in await everything(engine)] == [later]
     assert numbers(await take_one(engine)) == [3]
-
-
-async def test_some_that_are_forgotten_end_no_claim(engine: Engine) -> None:
-    ids = await put(engine, job(1, key="a"), job(2, key="a"))
-    claim = await take_one(engine)
-    await engine.ack(claim, claim.jobs[:1], forget=True)
-    assert [each.id for each in await everything(engine)] == ids[1:]
-    assert engine.extend([claim], lease=LEASE) == []
 
 
 async def test_the_id_of_a_forgotten_job_is_not_used_again(engine: Engine) -> None:

@@ -51,19 +51,19 @@ async def test_nack_puts_the_jobs_back_at_the_front(engine: Engine) -> None:
 async def test_nack_gives_back_only_what_is_unfinished(engine: Engine) -> None:
     await put(engine, job(1, key="a"), job(2, key="a"), job(3, key="a"))
     claim = await take_one(engine)
-    await engine.ack(claim, claim.jobs[:1])
+    await engine.skip(claim, claim.jobs[:1], reason="late")
     await engine.bury(claim, claim.jobs[1:2], error="no")
     await engine.nack(claim, delay=0.0, charged=claim.jobs)
     assert numbers(await take_one(engine)) == [3]
-    assert [each.state for each in await everything(engine)] == [JobState.READY, JobState.DEAD, JobState.DONE]
+    assert [each.state for each in await everything(engine)] == [JobState.READY, JobState.DEAD, JobState.CANCELLED]
 
 
 async def test_nack_refunds_no_finished_job(engine: Engine) -> None:
-    [done, _] = await put(engine, job(1, key="a"), job(2, key="a"))
+    [dead, _] = await put(engine, job(1, key="a"), job(2, key="a"))
     claim = await take_one(engine)
-    await engine.ack(claim, claim.jobs[:1])
+    await engine.bury(claim, claim.jobs[:1], error="no")
     await engine.nack(claim, delay=0.0)
-    assert (await record(engine, done)).attempt == 1
+    assert (await record(engine, dead)).attempt == 1
 
 
 async def test_nack_leaves_the_attempts_of_jobs_behind_the_claim(engine: Engine) -> None:
