@@ -102,6 +102,10 @@ class AllowanceSpent(Unrecoverable):
     """The answer has cost what it may, and there is none."""
 
 
+class AnswerRefused(Unrecoverable):
+    """The model, or its provider's filter, will not answer this, however often it is asked."""
+
+
 class Responder(Protocol):
     """Answers a turn.
 

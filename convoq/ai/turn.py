@@ -21,7 +21,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
-from convoq.ai.base import AccountRefused, Allowance, AllowanceSpent, ModelCall, Useless
+from convoq.ai.base import AccountRefused, Allowance, AllowanceSpent, AnswerRefused, ModelCall, Useless
 from convoq.ai.context import estimate_tokens
 from convoq.ai.failures import ModelFailure, request_failure, response_failure
 from convoq.ai.messages import show_less
@@ -267,7 +267,7 @@ def _final_error(failures: Sequence[tuple[Candidate, ModelFailure]]) -> RetryLat
     held = "account" in outcomes and "refused" not in outcomes
     retryable = [failure for _, failure in failures if failure.transient or (held and failure.outcome == "account")]
     if not retryable:
-        return Unrecoverable(reason)
+        return (AnswerRefused if "refused" in outcomes else Unrecoverable)(reason)
     delay = min(failure.retry_after or SHORTEST for failure in retryable)
     if held:
         return AccountRefused(delay, reason)

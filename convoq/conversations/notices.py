@@ -20,7 +20,11 @@ class Silence(enum.StrEnum):
     """Why there is no answer."""
 
     DELAYED = "delayed"  #: the model is down: the answer comes later
+    REFUSED = "refused"  #: the model, or its provider's filter, will not answer this
     FAILED = "failed"  #: no answer could be made: its job is in the dead letters
+
+
+FINAL: Final = (Silence.REFUSED, Silence.FAILED)  #: no answer will come
 
 
 class Notices:
@@ -45,7 +49,8 @@ def add_notice(
     if not text or may_send(conversation, author="ai", committed_at=now, now=now) is not None:
         return None
     last = _last_source(tx, conversation.id)
-    if last.startswith((f"{SOURCE}{Silence.FAILED}:", f"{SOURCE}{silence}:")):
+    # Whoever was asked for patience hears also that it was in vain; whoever knows that hears nothing more.
+    if last.startswith((*(f"{SOURCE}{final}:" for final in FINAL), f"{SOURCE}{silence}:")):
         return None
     source = f"{SOURCE}{silence}:{secrets.token_hex(8)}"
     return add_outgoing(tx, conversation.thread_id, conversation.id, "ai", source, text, [text], now, wall_now)

@@ -144,9 +144,9 @@ class Turns:
         """For newer messages: the turn did not count, but the next one is more patient."""
         await self._end(give_up, turn)
 
-    async def hold(self, turn: Turn, notices: Notices) -> OutboxRow | None:
-        """The sentence that asks for patience, as a part that is being sent; None where nothing is to be said."""
-        return await self._database.write(hold, turn, notices, self._database.clock.now(), self._wall.now())
+    async def notify(self, turn: Turn, silence: Silence, notices: Notices) -> OutboxRow | None:
+        """The sentence that stands in for an answer, as a part that is being sent; None where nothing is to be said."""
+        return await self._database.write(notify, turn, silence, notices, self._database.clock.now(), self._wall.now())
 
     async def give_back(self, turn: Turn, *, until: int | None = None) -> None:
         """The turn did not count: the worker stops, or (`until`) the model is down, which is no message's fault."""
@@ -257,12 +257,14 @@ def give_up(tx: Transaction, turn: Turn) -> None:
     uncount(tx, turn)
 
 
-def hold(tx: Transaction, turn: Turn, notices: Notices, now: int, wall_now: int) -> OutboxRow | None:
+def notify(
+    tx: Transaction, turn: Turn, silence: Silence, notices: Notices, now: int, wall_now: int
+) -> OutboxRow | None:
     require_token(tx, turn.thread_id, turn.token)
     if rows.pends(tx, turn.thread_id) or not _all_wait(tx, turn):
         return None
     conversation = rows.conversation(tx, turn.conversation.id)
-    message_id = add_notice(tx, conversation, Silence.DELAYED, notices, now, wall_now)
+    message_id = add_notice(tx, conversation, silence, notices, now, wall_now)
     if message_id is None:
         return None
     return cast(OutboxRow, send_first(tx, message_id, now, turn.token))  # the rules were asked in this transaction

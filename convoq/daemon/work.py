@@ -97,7 +97,7 @@ async def _handlers(
     from convoq.conversations.repair import Repair
     from convoq.conversations.turns import Turns
     from convoq.handlers import upkeep
-    from convoq.handlers.answer import AnswerHandler, Patience
+    from convoq.handlers.answer import AnswerHandler, Sentences
     from convoq.handlers.base import Handlers
     from convoq.handlers.custom import load_custom
     from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
@@ -127,7 +127,7 @@ async def _handlers(
         backoff=queue.backoff,
         clock=database.clock,
         wall=wall,
-        patience=Patience(round(holding * 1000), notices) if (holding := options.notices.holding_after) else None,
+        sentences=Sentences(notices, round(options.notices.holding_after * 1000) or None),
     )
     lifecycle = Lifecycle(database)
     by_kind: dict[str, Handler] = {
@@ -163,7 +163,7 @@ def turn_rules(options: Options) -> TurnRules:
 def _notices(options: Options, personas: CurrentPersonas) -> Notices:
     """What is said where there is no answer; the languages of the numbers change while the worker runs."""
     from convoq.conversations.notices import Notices, Silence
-    from convoq.settings.notices import delayed_texts, failed_texts
+    from convoq.settings.notices import sentences
 
-    texts = {Silence.DELAYED: delayed_texts(options.notices), Silence.FAILED: failed_texts(options.notices)}
+    texts = {silence: sentences(options.notices, silence.value) for silence in Silence}
     return Notices(texts, lambda address: personas.language_of(address) or options.notices.language)

@@ -16,6 +16,7 @@ from convoq.ai.base import (
     AccountRefused,
     Allowance,
     AllowanceSpent,
+    AnswerRefused,
     Author,
     ContextLine,
     ModelCall,
@@ -28,7 +29,7 @@ from convoq.ai.reply import clean
 from convoq.breaker import LONGEST, SHORTEST
 from convoq.channels.base import Channel
 from convoq.clock import OUTAGE_PATIENCE, Clock
-from convoq.conversations.notices import Notices
+from convoq.conversations.notices import Notices, Silence
 from convoq.conversations.records import Answer, Message, ModelUsage, OutboxRow, Turn
 from convoq.conversations.turns import Concluded, Costly, Pause, Pending, Spent, Step, Turns, Uncommitted
 from convoq.errors import DatabaseUnavailable, Fenced, RetryLater, Snooze, Unrecoverable
@@ -50,19 +51,19 @@ LONGEST_PAUSE: Final = 600.0  # seconds between two answers without use
 COMMIT_PAUSE: Final = 1.0  # seconds before a commit that could not be written is tried again
 
 
-class Patience(NamedTuple):
-    """What is said to a person while the model is down."""
+class Sentences(NamedTuple):
+    """What is said to a person who gets no answer."""
 
-    after: int  #: ms since their message
     notices: Notices
+    holding_after: int | None  #: ms since their message, when they are asked to wait for a model that is down
 
 
 class AnswerHandler:
     """Answers what waits, turn by turn. `persona_of` names the persona that speaks for one of our addresses, `zone_of`
     the time zone that people there mean (None: the machine's).
 
-    `backoff` says how many seconds to wait after so many failures of a message, `patience` with what sentence the
-    person is asked to wait for a model that is down.
+    `backoff` says how many seconds to wait after so many failures of a message, `sentences` what
+    is said to a person who gets none.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class AnswerHandler:
         backoff: Callable[[int], float],
         clock: Clock,
         wall: Clock,
-        patience: Patience | None = None,
+        sentences: Sentences | None = None,
     ) -> None:
         self._turns = turns
         self._delivery = delivery
@@ -90,7 +91,8 @@ class AnswerHandler:
         self._backoff = backoff
         self._clock = clock
         self._wall = wall
-        self._patience = patience
+        self._sentences = sentences
+        self._holding_after = sentences.holding_after if sentences else None
         self._alarmed_at: int | None = None
 
     async def __call__(self, context: ClaimContext) -> None:
@@ -255,21 +257,21 @@ class AnswerHandler:
 
     async def _postponed(self, turn: Turn, delay: float, reason: str) -> Snooze:
         await self._turns.give_back(turn, until=self._at(delay))
-        if self._patience is not None and self._clock.now() - turn.shown[0].at >= self._patience.after:
-            await self._ask_for_patience(turn, self._patience)
+        if self._holding_after is not None and self._clock.now() - turn.shown[0].at >= self._holding_after:
+            await self._say(turn, Silence.DELAYED)
         return Snooze(delay, reason)
 
     def _growing_pause(self, waited: float) -> float:
         """What fails for one message alone must not be asked for at the pace of those that succeed. Seconds."""
         pause = min(waited / 2, LONGEST)
-        if self._patience is None or waited >= self._patience.after / 1000:
+        if self._holding_after is None or waited >= self._holding_after / 1000:
             return pause
-        return min(pause, self._patience.after / 1000 - waited)
+        return min(pause, self._holding_after / 1000 - waited)
 
-    async def _ask_for_patience(self, turn: Turn, patience: Patience) -> None:
-        if (row := await self._turns.hold(turn, patience.notices)) is None:
+    async def _say(self, turn: Turn, silence: Silence) -> None:
+        if self._sentences is None or (row := await self._turns.notify(turn, silence, self._sentences.notices)) is None:
             return
-        log.info("delay.announced", conversation_id=turn.conversation.id)
+        log.info("silence.broken", conversation_id=turn.conversation.id, because=silence)
         # What comes of the send is in the outbox: the next turn goes on with it.
         with suppress(RetryLater, Snooze):
             await self._delivery.run(turn.thread_id, turn.token, first=row)
@@ -290,6 +292,8 @@ class AnswerHandler:
 
         The turn's messages are tried again; those that no try is left of are given up with the job.
         """
+        if isinstance(error, AnswerRefused):
+            await self._say(turn, Silence.REFUSED)
         text = error_text(error)
         final = isinstance(error, Unrecoverable)
         if given_up := [message for message in turn.shown if final or message.tries + 1 >= self._turns.max_tries]:

@@ -18,7 +18,8 @@ from convoq.errors import ConfigError
 from convoq.jobs import BUILT_IN
 from convoq.outbound import is_loopback
 from convoq.plugins import REFERENCE
-from convoq.settings.notices import LONGEST_SENTENCE, delayed_texts, failed_texts
+from convoq.settings.notices import BUILT_IN as BUILT_IN_SENTENCES
+from convoq.settings.notices import LONGEST_SENTENCE, sentences
 from convoq.settings.options import DEFAULT_PERSONA, NumberSettings, Options, PersonaSettings, ScheduleSettings
 from convoq.settings.problems import dotted, nearest, quoted
 from convoq.settings.prompts import read_prompt
@@ -145,13 +146,13 @@ def _number(path: KeyPath, number: NumberSettings, personas: Sequence[str]) -> I
 
 
 def _notices(options: Options) -> Iterator[Violation]:
-    known = delayed_texts(options.notices).keys() & failed_texts(options.notices).keys()
+    known = set.intersection(*(set(sentences(options.notices, reason)) for reason in BUILT_IN_SENTENCES))
     languages = [(("numbers", index, "language"), number.language) for index, number in enumerate(options.numbers)]
     for path, language in [(("notices", "language"), options.notices.language), *languages]:
         if language is not None and language not in known:
-            given = "notices.delayed and notices.failed need a sentence in it"
+            given = f"{', '.join(f'notices.{reason}' for reason in BUILT_IN_SENTENCES)} need a sentence in it"
             yield Violation(path, f"is not built in ({', '.join(sorted(known))}): {given}", (("notices",),))
-    for name in ("delayed", "failed"):
+    for name in BUILT_IN_SENTENCES:
         for language, text in getattr(options.notices, name).items():
             if len(text) > LONGEST_SENTENCE:
                 yield Violation(("notices", name), f"{language}: must be at most {LONGEST_SENTENCE} characters")

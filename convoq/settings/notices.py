@@ -17,6 +17,13 @@ DELAYED: Final = {
     "de": "Einen Moment bitte: Die Antwort dauert länger als sonst. Sie kommt, sobald es geht.",
     "fr": "Un instant, s'il vous plaît : la réponse prend plus de temps que d'habitude. Elle arrive dès que possible.",
 }
+REFUSED: Final = {
+    "en": "Sorry, I cannot help with that. For anything else just write to me.",
+    "es": "Lo siento, con eso no puedo ayudarte. Para cualquier otra cosa, escríbeme.",
+    "pt": "Lamento, nisso não posso ajudar. Para qualquer outra coisa, é só escrever.",
+    "de": "Dabei kann ich leider nicht helfen. Bei allem anderen gern.",
+    "fr": "Désolé, je ne peux pas vous aider sur ce point. Pour toute autre chose, écrivez-moi.",
+}
 FAILED: Final = {
     "en": "Sorry, I cannot answer your message. Please write it in other words, or contact our team directly.",
     "es": "Lo siento, no puedo responder a tu mensaje. Escríbelo con otras palabras o contacta con nuestro equipo.",
@@ -27,15 +34,10 @@ FAILED: Final = {
 }
 
 
-def delayed_texts(notices: NoticeSettings) -> Mapping[str, str]:
-    """What asks for patience, by language."""
-    return _sendable(DELAYED | notices.delayed)
+BUILT_IN: Final = {"delayed": DELAYED, "refused": REFUSED, "failed": FAILED}
 
 
-def failed_texts(notices: NoticeSettings) -> Mapping[str, str]:
-    """What is said instead of an answer that could not be made, by language."""
-    return _sendable(FAILED | notices.failed)
-
-
-def _sendable(texts: Mapping[str, str]) -> Mapping[str, str]:
-    return {language: sendable(text) for language, text in texts.items()}
+def sentences(notices: NoticeSettings, reason: str) -> Mapping[str, str]:
+    """What is said for that reason, by language."""
+    given: Mapping[str, str] = getattr(notices, reason)
+    return {language: sendable(text) for language, text in {**BUILT_IN[reason], **given}.items()}

@@ -254,8 +254,11 @@ class NoticeSettings(Section):
     delayed: dict[str, str] = Field(default={}, examples=[{"en": "One moment, please."}])
     """What asks for patience, by language, instead of what is built in; "" says nothing."""
 
+    refused: dict[str, str] = Field(default={}, examples=[{"en": "I cannot help with that."}])
+    """What is said when the model, or its provider's filter, refuses to answer, by language; "" says nothing."""
+
     failed: dict[str, str] = Field(default={}, examples=[{"en": "Please call us: +1 555 000 1111."}])
-    """What is said when a message became a dead letter (an outage, a refusal, a filter, a loop of tools), by language;
+    """What is said when a message became a dead letter for another reason (an outage, a loop of tools), by language;
     "" says nothing."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from convoq.ai.base import AccountRefused, Author, ModelCall, Useless
+from convoq.ai.base import AccountRefused, AnswerRefused, Author, ModelCall, Useless
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.loopback.dialects import ChatMessage
 from convoq.loopback.faults import ModelFault
@@ -189,7 +189,7 @@ async def test_a_refusal_to_answer_is_not_paid_for_again_while_the_account_is_me
 
 async def test_refusal_is_final(build: Build, model: LoopbackModel, conversation: Conversation, name: str) -> None:
     model.mode = ModelFault.REFUSAL
-    with pytest.raises(Unrecoverable, match="refused to answer"):
+    with pytest.raises(AnswerRefused, match="refused to answer"):
         await build(model=name, base_url=model.base_url).reply(conversation.context("hello"))
     assert conversation.outcomes == ["refused"]
 

@@ -22,7 +22,7 @@ from convoq.conversations.turns import TurnRules, Turns
 from convoq.db import Database
 from convoq.errors import RetryLater
 from convoq.handlers import upkeep
-from convoq.handlers.answer import AnswerHandler, Patience
+from convoq.handlers.answer import AnswerHandler, Sentences
 from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
 from convoq.handlers.receive import ReceiveHandler
@@ -249,10 +249,10 @@ async def open_house(
     *,
     timing: ConversationSettings = TIMING,
     timeout: float = 0.3,
-    patience: Patience | None = None,
+    sentences: Sentences | None = None,
     max_tries: int = MAX_TRIES,
 ) -> AsyncIterator[House]:
-    """`patience` has the sentences of the house, too; without it nothing is said where there is no answer."""
+    """Without `sentences` nothing is said where there is no answer."""
     async with LoopbackTwilio(retry_delay=0.01) as twilio:
         twilio.delivery = ()
         settings = TwilioSettings(
@@ -260,7 +260,7 @@ async def open_house(
         )
         channel = await TwilioChannel.create(settings, public_url="http://127.0.0.1:9", clock=WallClock())
         wall = WallClock()
-        engine = SqliteQueue(database, Settling(clock, wall, patience.notices if patience else None))
+        engine = SqliteQueue(database, Settling(clock, wall, sentences.notices if sentences else None))
         queue = QueueService(engine, QueueSettings(), random=lambda: 1.0)
         rules = TurnRules(
             quiet_window=round(timing.quiet_window * 1000),
@@ -283,7 +283,7 @@ async def open_house(
             backoff=queue.backoff,
             clock=clock,
             wall=wall,
-            patience=patience,
+            sentences=sentences,
         )
         handlers: dict[str, Handler] = {
             ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall), channels, engine.joined),

@@ -16,7 +16,7 @@ from convoq.conversations.timeline import Timeline
 from convoq.db import Database
 from convoq.db.backup import back_up
 from convoq.errors import RetryLater, Unrecoverable
-from convoq.handlers.answer import Patience
+from convoq.handlers.answer import Sentences
 from convoq.jobs import NewJob, raw_job, turn_key
 from convoq.loopback.faults import error, refused, reset, too_many
 from convoq.monitoring.audit import examine
@@ -46,10 +46,10 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
     async with await Database.open(path) as database:
         await before(database)
     notices = Notices({silence: {"en": "Sorry."} for silence in Silence}, lambda _: "en")
-    patience = Patience(after=0, notices=notices)
+    sentences = Sentences(notices, holding_after=0)
     async with (
         await Database.open(path, clock=clock) as database,
-        open_house(database, clock, patience=patience) as house,
+        open_house(database, clock, sentences=sentences) as house,
     ):
         await _converse(house)
         await _fail(house)

@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
-from convoq.ai.base import AccountRefused, Author
+from convoq.ai.base import AccountRefused, AnswerRefused, Author
 from convoq.conversations.notices import Notices, Silence
 from convoq.db import Database
 from convoq.errors import RetryLater, Unrecoverable
-from convoq.handlers.answer import Patience
+from convoq.handlers.answer import Sentences
 from convoq.jobs import ProcessAiResponse
 from convoq.loopback.audit import read_record
-from convoq.loopback.faults import refused
+from convoq.loopback.faults import refused, too_many
 from convoq.queue.base import JobFilter
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, ANA_SMS, BEN, OUR_SMS, OURS, House, open_house
 
 DELAYED = {"en": "One moment, please.", "es": "Un momento, por favor."}
+REFUSED = {"en": "I cannot help with that.", "es": "En eso no puedo ayudar."}
 FAILED = {"en": "Sorry, no answer.", "es": ""}
 HOLDING_AFTER = 120.0  # seconds
 
@@ -27,10 +28,9 @@ HOLDING_AFTER = 120.0  # seconds
 @pytest.fixture
 async def house(database: Database, clock: ManualClock) -> AsyncIterator[House]:
     """Speaks English to WhatsApp and Spanish to SMS, where it says nothing of failures."""
-    notices = Notices(
-        {Silence.DELAYED: DELAYED, Silence.FAILED: FAILED}, lambda address: "en" if address == OURS else "es"
-    )
-    async with open_house(database, clock, patience=Patience(round(HOLDING_AFTER * 1000), notices)) as house:
+    texts = {Silence.DELAYED: DELAYED, Silence.REFUSED: REFUSED, Silence.FAILED: FAILED}
+    notices = Notices(texts, lambda address: "en" if address == OURS else "es")
+    async with open_house(database, clock, sentences=Sentences(notices, round(HOLDING_AFTER * 1000))) as house:
         yield house
 
 
@@ -44,12 +44,32 @@ async def pass_time(house: House, seconds: float) -> None:
 
 
 async def test_a_dead_letter_is_not_silence(house: House) -> None:
-    house.responder.script = [Unrecoverable("it refused to answer")]
+    house.responder.script = [Unrecoverable("more than 12 model requests")]
     await house.hear("hello")
     await house.settle()
     assert house.sent == ["Sorry, no answer."]
     assert await house.outcomes() == [("hello", "failed")]
     assert len(await house.dead()) == 1
+
+
+async def test_a_refusal_has_a_sentence_of_its_own(house: House) -> None:
+    house.responder.always = AnswerRefused("it refused to answer")
+    for text in ("hello", "and now?"):
+        await house.hear(text)
+        await house.settle()
+    await house.hear("hola", sender=ANA_SMS, to=OUR_SMS)
+    await house.settle()
+    assert house.sent == ["I cannot help with that.", "En eso no puedo ayudar."]
+    assert len(await house.dead()) == 3
+
+
+async def test_a_refusal_whose_sentence_waits_for_twilio_is_told_once(house: House) -> None:
+    house.responder.script = [AnswerRefused("it refused to answer")]
+    house.twilio.fail_next(too_many())
+    await house.hear("hello")
+    await house.settle()
+    assert house.sent == ["I cannot help with that."]
+    assert await house.outcomes() == [("hello", "failed")]
 
 
 async def test_the_sentence_is_part_of_the_burial(house: House) -> None:
