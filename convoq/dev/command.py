@@ -20,7 +20,7 @@ from convoq.daemon.requirements import require
 from convoq.daemon.schedule import build_scheduler
 from convoq.daemon.serve import start_server
 from convoq.daemon.supervision import Stop, signals, supervised
-from convoq.dev.exclusion import only_dev, refuse_beside_roles
+from convoq.dev.exclusion import only_dev
 from convoq.dev.facts import RunFacts, open_in_browser
 from convoq.dev.page.app import PhonePage
 from convoq.dev.page.guard import require_loopback_host
@@ -151,8 +151,7 @@ async def _start(
 
     options = loaded.options
     database, queue, jobs, _ = await stack.enter_async_context(open_storage(options))
-    holder = stack.enter_context(only_dev(database))
-    await refuse_beside_roles(database)
+    holder = await stack.enter_async_context(only_dev(database, jobs))
     page = PhonePage(
         phones=phones(options.numbers, known), database=database, jobs=jobs, twilio=twilio, switches=switches,
         worker=worker, webhook_url=inbound_url(options.server.public_url or ""), facts=RunFacts.of(loaded),

@@ -6,19 +6,22 @@ import asyncio
 import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
 from convoq.db import Database
-from convoq.errors import ConvoqError
+from convoq.errors import ConvoqError, DatabaseRefused
+from convoq.jobs import ProcessAiResponse, ReceiveMessage, SendMessage
 from convoq.monitoring.processes import Processes
+from convoq.queue.base import JobAdmin, JobFilter, JobState
 
 LOCK: Final = "dev"  # in the database's run directory
 LEAVING_SECONDS: Final = 3.0  # the worker of a dev that was killed ends within its drain
 POLL_SECONDS: Final = 0.1
+FOR_PEOPLE: Final = (ReceiveMessage.kind, ProcessAiResponse.kind, SendMessage.kind)
 
 
 class DatabaseInUse(ConvoqError):
@@ -35,12 +38,20 @@ class Holder:
 
     def announce(self, url: str) -> None:
         """From now on a second `convoq dev` can name this one and its page."""
-        os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
+        self.write({"pid": os.getpid(), "url": url})
+
+    def write(self, said: Mapping[str, object]) -> None:
+        content = json.dumps(said).encode()
+        os.pwrite(self._descriptor, content, 0)
+        os.ftruncate(self._descriptor, len(content))
 
 
-@contextmanager
-def only_dev(database: Database) -> Iterator[Holder]:
-    """Holds the database against a second `convoq dev`. Raises DatabaseInUse, which names the first."""
+@asynccontextmanager
+async def only_dev(database: Database, jobs: JobAdmin) -> AsyncIterator[Holder]:
+    """Holds the database against a second `convoq dev`.
+
+    Raises DatabaseInUse, which names who works on it, and DatabaseRefused where real people wait on it.
+    """
     # flock, not a pid in a file: the kernel releases it with its process, however that ends.
     descriptor = os.open(database.run_directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -48,8 +59,13 @@ def only_dev(database: Database) -> Iterator[Holder]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DatabaseInUse(_already_runs(database.path, os.pread(descriptor, 4096, 0))) from None
-        os.ftruncate(descriptor, 0)
-        yield Holder(descriptor)
+        holder = Holder(descriptor)
+        # The file has content once a dev has got as far as here: then it is phones that wait, and no real people.
+        if os.fstat(descriptor).st_size == 0:
+            await _refuse_waiting_people(database, jobs)
+        await _refuse_beside_roles(database)
+        holder.write({})
+        yield holder
     finally:
         os.close(descriptor)
 
@@ -63,11 +79,18 @@ def _already_runs(path: Path, announced: bytes) -> str:
     return f"{path}: convoq dev already runs on it ({who}): use that one, or give this one another --database"
 
 
-async def refuse_beside_roles(database: Database) -> None:
-    """Raises DatabaseInUse while a role of an installation runs on the database; to be asked under the lock.
+async def _refuse_waiting_people(database: Database, jobs: JobAdmin) -> None:
+    count = await jobs.count(JobFilter(kinds=FOR_PEOPLE, states=(JobState.READY,)))
+    if count:
+        waiting = "1 job of an installation waits" if count == 1 else f"{count:,} jobs of an installation wait"
+        raise DatabaseRefused(
+            f"{database.path}: {waiting} there for an answer or a send, which would go to the phones instead of to "
+            f"real people: give convoq dev another --database"
+        )
 
-    Waits a little for the end of one that is left over from a `convoq dev` that was killed.
-    """
+
+async def _refuse_beside_roles(database: Database) -> None:
+    """Waits a little for the end of one that is left over from a `convoq dev` that was killed."""
     deadline = monotonic() + LEAVING_SECONDS
     while running := await Processes(database).running():
         if monotonic() > deadline:

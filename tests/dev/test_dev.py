@@ -17,12 +17,15 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from convoq.daemon.process import open_storage
 from convoq.dev import command as dev
 from convoq.dev.worker import WorkerSupervisor
 from convoq.errors import ConfigError
+from convoq.jobs import message_job
 from convoq.loopback.environment import Account
 from convoq.loopback.process import RoleProcess, convoq
 from convoq.loopback.waiting import until
+from convoq.settings.load import load
 from tests.dev.page.phone_page import DevProcess, databases, dev_process
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
@@ -234,6 +237,18 @@ async def test_a_database_on_which_a_role_runs_is_refused(tmp_path: Path) -> Non
         assert errors.splitlines()[-1].startswith(said)
     finally:
         await schedule.stop()
+
+
+async def test_a_database_on_which_real_people_wait_is_refused_as_often_as_it_is_tried(tmp_path: Path) -> None:
+    database = tmp_path / "real.db"
+    options = load(None, environ={"CONVOQ_DATABASE__PATH": str(database)}).options
+    async with open_storage(options) as storage:
+        await storage.queue.enqueue(message_job("+12025550101", "+12025550142", "for a real person"))
+    for _ in range(2):
+        code, errors = await refused(tmp_path, "--port", "0", "--database", str(database))
+        said = f"convoq: {database}: 1 job of an installation waits there for an answer or a send, which would go"
+        assert code == 78
+        assert errors.splitlines()[-1].startswith(said)
 
 
 async def refused(directory: Path, *arguments: str) -> tuple[int, str]:
