@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -109,6 +109,12 @@ class Client:
                 return await self.reader.read(1) == b""
         except ConnectionError:
             return True
+
+    async def ended(self) -> None:
+        """Returns once the server has ended the connection, whatever it said before."""
+        with suppress(ConnectionError):
+            async with asyncio.timeout(10):
+                await self.reader.read()
 
     async def close(self) -> None:
         self.writer.transport.abort()
