@@ -60,9 +60,11 @@ async def only_dev(database: Database, jobs: JobAdmin) -> AsyncIterator[Holder]:
         except BlockingIOError:
             raise DatabaseInUse(_already_runs(database.path, os.pread(descriptor, 4096, 0))) from None
         holder = Holder(descriptor)
-        # The file has content once a dev has got as far as here: then it is phones that wait, and no real people.
+        # Once a dev has got through this the file has content: then it is phones that wait, and no real people.
         if os.fstat(descriptor).st_size == 0:
             await _refuse_waiting_people(database, jobs)
+        else:
+            holder.write({})  # not what the last one announced
         await _refuse_beside_roles(database)
         holder.write({})
         yield holder
