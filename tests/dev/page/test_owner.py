@@ -35,6 +35,26 @@ async def test_a_phone_takes_a_persons_own_name_and_number(open_page: Open) -> N
     await expect(phone(page, ANA).locator(".theirs").nth(heard)).to_contain_text("Hi Marta Núñez!", timeout=SOON)
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+async def test_the_form_for_name_and_number_holds_its_fields_and_closes_with_escape(
+    open_page: Open, width: int
+) -> None:
+    page = await open_page(width=width, height=844)
+    edit = phone(page, BEN).locator(".edit")
+    if width == 390:
+        await page.get_by_role("link", name="Ben").click()
+    await edit.locator("summary").click()
+    form, field = await edit.locator("form").bounding_box(), await edit.get_by_label("Number").bounding_box()
+    assert form is not None
+    assert field is not None
+    assert form["x"] >= 0
+    assert form["x"] + form["width"] <= width
+    assert field["x"] + field["width"] <= form["x"] + form["width"] - 8
+    await edit.get_by_label("Number").press("Escape")
+    await expect(edit.locator("form")).to_be_hidden()
+    await expect(edit.locator("summary")).to_be_focused()
+
+
 @pytest.mark.parametrize(
     ("name", "address", "reason"),
     [

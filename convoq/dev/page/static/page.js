@@ -8,6 +8,9 @@ stream.addEventListener("open", () => connected(true));
 stream.addEventListener("error", () => connected(false));
 addEventListener("pagehide", () => stream.close());
 addEventListener("submit", submit);
+addEventListener("keydown", ({ key, target }) => {
+  if (key === "Escape") close(target.closest("details"));
+});
 document.querySelectorAll(".chat").forEach(toEnd);
 const inView = new IntersectionObserver((seats) => seats.forEach(showTab), { threshold: 0.6 });
 document.querySelectorAll(".seat").forEach((seat) => inView.observe(seat));
@@ -112,7 +115,7 @@ async function submit(event) {
   try {
     const answer = await fetch(form.action, { method: "POST", body, headers: { "X-Requested-With": "fetch" } });
     say("link", answer.ok ? "" : (await answer.text()).trim());
-    if (answer.ok) return taken(form);
+    if (answer.ok) return close(form.closest("details"));
   } catch {
     say("link", "Not sent: convoq dev does not answer.");
   }
@@ -120,9 +123,8 @@ async function submit(event) {
   if (text && !text.value) fillText(text, written);
 }
 
-function taken(form) {
-  const details = form.closest("details");
-  if (!details) return;
+function close(details) {
+  if (!details?.open) return;
   details.open = false;
   details.querySelector("summary").focus();
 }
