@@ -136,3 +136,20 @@ async def test_what_tools_have_done_stays_in_view(
     assert [len(texts) for texts in shown] == [9, 5, 6, 4]
     assert shown[3][-2:] == ["book it", "booked"]
     assert all("You sell boats." in request.system for request in model.requests)
+
+
+async def test_a_history_that_an_agent_has_rewritten_does_not_come_back(
+    build: Build, model: LoopbackModel, conversation: Conversation, tmp_path: Path, name: str
+) -> None:
+    module = f"redacting_{len(name)}"
+    code = "from dataclasses import replace\nfrom pydantic_ai import Agent\n"
+    code += "from pydantic_ai.capabilities import ProcessHistory\nfrom pydantic_ai.messages import ModelRequest\n\n"
+    code += "def redact(messages):\n    first = messages[0]\n    part = replace(first.parts[0], content='***')\n"
+    code += "    return [replace(first, parts=[part]), *messages[1:]] if len(messages) > 1 else messages\n\n"
+    code += "agent = Agent(capabilities=[ProcessHistory(redact)])\n"
+    (tmp_path / f"{module}.py").write_text(code)
+    model.fail(ModelFault.OVERFLOW)
+    responder = build([PersonaSettings(name="shop", agent=f"{module}:agent")], model=name, base_url=model.base_url)
+    context = conversation.context("my card is 4111", (Author.AI, "Noted. " * 40), "open?", persona="shop")
+    await responder.reply(context)
+    assert [talk(request)[0] for request in model.requests] == ["***", "open?"]
