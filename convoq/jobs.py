@@ -30,7 +30,7 @@ class NewJob:
 
     Jobs that share an `ordering_key` run one at a time in the order they were enqueued. A `delay` (seconds) is
     only for jobs without one. A job whose `dedup_key` was enqueued before is a duplicate and is not stored again.
-    Of the jobs that share a `waiting_key` at most one waits: the next one joins it.
+    A job is added beside those of its `waiting_key` only while they run: one that waits is joined instead.
     """
 
     kind: str

@@ -1,4 +1,5 @@
--- Of the jobs that share a waiting key at most one waits. What no worker has begun by `start_by` never runs.
+-- A job is added beside those of its waiting key only while they run: one that waits is joined instead.
+-- What no worker has begun by `start_by` never runs.
 ALTER TABLE jobs ADD COLUMN waiting_key TEXT;
 ALTER TABLE jobs ADD COLUMN start_by INTEGER;
 CREATE INDEX jobs_waiting ON jobs (waiting_key) WHERE waiting_key IS NOT NULL AND state = 'ready';

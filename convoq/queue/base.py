@@ -197,8 +197,9 @@ class Queue(Protocol):
         """All of `jobs` are durable when this returns, or none is. One result per job, in order.
 
         Two jobs with one dedup key, also within one call, are one job; the second is reported as its duplicate.
-        A job with a waiting key joins the one of that key that waits, if there is one: that one takes the newer kind
-        and payload and the later time to be begun by, unless it has been begun already and waits to be tried again.
+        A job with a waiting key joins one of that key that waits, if there is one, rather one that has not been begun:
+        that takes the newer kind and payload and the later time to be begun by. One that has been begun already and
+        waits to be tried again stays as it is.
         """
         ...
 

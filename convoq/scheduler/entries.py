@@ -62,7 +62,7 @@ class ScheduleEntry:
 
     @property
     def waiting_key(self) -> str:
-        """Of all its jobs: one of them waits at most."""
+        """Of all its jobs: while one waits, no other is added."""
         return f"schedule:{self.name}"
 
     @property

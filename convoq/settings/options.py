@@ -288,7 +288,7 @@ class ScheduleSettings(Section):
     made up for within a week, or none is run that is more than a minute late."""
 
     overlap: bool = False
-    """Whether a run may begin while the one before it goes on. At most one waits in any case."""
+    """Whether a run may begin while the one before it goes on. While one waits, no other is added."""
 
 
 class LogSettings(Section):

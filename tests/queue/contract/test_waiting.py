@@ -1,4 +1,4 @@
-"""Of the jobs that share a waiting key at most one waits, and none runs that was to be begun before now."""
+"""A job joins the one of its waiting key that waits, and none runs that was to be begun before now."""
 
 from __future__ import annotations
 
@@ -55,6 +55,24 @@ async def test_a_job_that_waits_for_another_try_is_joined_and_stays_as_it_is(eng
     assert await put(engine, tick(2)) == [first]
     again = await take_one(engine)
     assert (numbers(again), again.jobs[0].attempt) == ([1], 2)
+
+
+async def test_a_job_joins_the_one_that_no_worker_has_begun_before_the_one_that_waits_for_another_try(
+    engine: Engine, clock: ManualClock
+) -> None:
+    await put(engine, tick(1, key="lane", within=60))
+    claim = await take_one(engine)
+    clock.advance(30)
+    [unbegun] = await put(engine, tick(2, key="lane", within=60))
+    await engine.nack(claim, delay=50, charged=claim.jobs, error="no")
+    clock.advance(40)
+    assert await put(engine, tick(3, key="lane", within=60)) == [unbegun]
+    clock.advance(25)
+    again = await take_one(engine)
+    assert numbers(again) == [1]
+    await engine.ack(again)
+    following = await take_one(engine)
+    assert (numbers(following), following.jobs[0].late) == ([3], False)
 
 
 async def test_what_has_ended_is_not_joined(engine: Engine) -> None:
