@@ -96,10 +96,17 @@ def _insert_inbound(
         ),
     ).fetchone()
     touch(tx, conversation_id, at)
-    tx.execute(
-        "UPDATE threads SET last_inbound_at = max(coalesce(last_inbound_at, 0), ?) WHERE id = ?", (at, thread_id)
-    )
+    tx.execute(JOIN_WHAT_WAITS, {"thread": thread_id, "message": row[0], "at": at})
     return int(row[0])
+
+
+# Drafts that gave way to what has ended since, unanswered, are no reason to answer this one without what follows it.
+JOIN_WHAT_WAITS = f"""
+    UPDATE threads SET last_inbound_at = max(coalesce(last_inbound_at, 0), :at), superseded = iif(
+        EXISTS (SELECT 1 FROM messages AS m WHERE m.thread_id = :thread AND m.id <> :message AND {rows.WAITS}),
+        superseded, 0)
+    WHERE id = :thread
+"""
 
 
 def _apply_keyword(

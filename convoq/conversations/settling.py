@@ -212,6 +212,7 @@ def _revive_messages(tx: Transaction, thread_id: int, job_id: str, now: int) -> 
            WHERE ended_by = ? AND outcome IN ('failed', 'cancelled')""",
         (conversation_id, job_id),
     )
+    tx.execute("UPDATE threads SET superseded = 0 WHERE id = ?", (thread_id,))
 
 
 def _revive_parts(tx: Transaction, job_id: str) -> None:

@@ -9,6 +9,8 @@ import pytest
 from convoq.ai.base import ReplyContext
 from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.turns import Uncommitted
+from convoq.errors import Unrecoverable
+from convoq.queue.base import JobFilter
 from tests.handlers.house import House, about
 
 
@@ -48,6 +50,40 @@ async def test_who_never_stops_writing_is_answered_after_two_drafts_that_gave_wa
     await house.hear("a")
     await house.step()
     assert house.sent == ["re: a + b + c", "re: d"]
+
+
+async def test_after_a_dead_letter_a_draft_gives_way_again(house: House) -> None:
+    writing(house, "b", "c")
+    house.responder.script.append(Unrecoverable("the key is wrong"))
+    await house.hear("a")
+    await house.step()
+    writing(house, "and Monday?")
+    await house.hear("open on Sunday?")
+    await house.settle()
+    assert house.sent == ["re: open on Sunday? + and Monday?"]
+
+
+async def test_after_a_stop_and_a_start_a_draft_gives_way_again(house: House) -> None:
+    writing(house, "b", "c", "STOP")
+    await house.hear("a")
+    await house.step()
+    await house.hear_at_once("START")
+    writing(house, "and Monday?")
+    await house.hear("open on Sunday?")
+    await house.settle()
+    assert house.sent == ["re: START + open on Sunday? + and Monday?"]
+
+
+async def test_the_draft_of_a_retried_dead_letter_gives_way_again(house: House) -> None:
+    writing(house, "b", "c")
+    house.responder.script.append(Unrecoverable("the key is wrong"))
+    await house.hear("a")
+    await house.step()
+    [dead] = await house.dead()
+    writing(house, "d")
+    await house.engine.retry_dead(JobFilter(ids=(dead.id,)))
+    await house.settle()
+    assert house.sent == ["re: a + b + c + d"]
 
 
 async def test_a_message_that_comes_between_the_look_and_the_commit_is_covered(
