@@ -18,8 +18,8 @@ Cause = TypeVar("Cause")
 class Breaker(Generic[Cause]):
     """Lets every caller ask while it answers; while it fails one at a time, after waits that grow with the outage.
 
-    It counts as failing once several callers have failed in a row, or one has in a way that is everybody's. A caller
-    that was admitted says how that went: `ended` or `failed`, and `abandoned` in any case when it is done.
+    It counts as failing once several callers have failed in a row. A caller that was admitted says how that went:
+    `ended` or `failed`, and `abandoned` in any case when it is done.
     `clock` gives seconds that never jump; waits are `shortest` to `longest` seconds.
     """
 
@@ -56,11 +56,8 @@ class Breaker(Generic[Cause]):
         """What fails for one caller alone must not use up every probe while others wait that might succeed."""
         return caller in self._failed and not self._turned_away <= self._failed
 
-    def failed(self, caller: int, cause: Cause, retry_after: float | None = None, *, for_all: bool = False) -> float:
-        """Seconds to wait before it is asked again: what it said itself, else as long as it has failed.
-
-        `for_all`: whatever else is asked will fail as well.
-        """
+    def failed(self, caller: int, cause: Cause, retry_after: float | None = None) -> float:
+        """Seconds to wait before it is asked again: what it said itself, else as long as it has failed."""
         now = self._clock()
         if self._since is None:
             self._since = now
@@ -68,7 +65,7 @@ class Breaker(Generic[Cause]):
         if retry_after is not None:
             wait = min(max(retry_after, 1.0), LONGEST_RETRY_AFTER)
         self._failed.add(caller)
-        self._is_open = self._is_open or for_all or len(self._failed) >= SEVERAL
+        self._is_open = self._is_open or len(self._failed) >= SEVERAL
         self._until, self._probing, self.cause = now + wait, False, cause
         return wait
 

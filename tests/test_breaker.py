@@ -52,7 +52,8 @@ def test_rests_until_the_wait_is_over_or_it_answers() -> None:
 
 def open_breaker(clock: Clock) -> Breaker[str]:
     breaker: Breaker[str] = Breaker(clock)
-    breaker.failed(1, "the key is refused", for_all=True)
+    breaker.failed(0, "the key is refused")
+    breaker.failed(1, "the key is refused")
     return breaker
 
 

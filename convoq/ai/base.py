@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from convoq.errors import RetryLater, Unrecoverable
 
 #: Outcomes of a ModelCall that no provider charges for: it turned the request down, or never had it.
-FREE: Final = frozenset({"retryable", "account", "permanent"})
+FREE: Final = frozenset({"retryable", "account", "misconfigured", "permanent"})
 
 
 class Author(enum.StrEnum):
@@ -42,7 +42,8 @@ class ModelCall:
     """
 
     model: str
-    outcome: str  #: ok, retryable, account, permanent, refused, empty, unusable, unreadable, timeout, cancelled
+    #: ok, retryable, account, misconfigured, permanent, refused, empty, unusable, unreadable, timeout, cancelled
+    outcome: str
     input_tokens: int = 0
     output_tokens: int = 0
     duration_ms: int = 0
@@ -91,7 +92,8 @@ class Reply:
 
 
 class AccountRefused(RetryLater):
-    """The provider refuses our key or our account has no credit: nothing is answered until that is mended."""
+    """The provider refuses our key, model or requests, or our account has no credit: nothing is answered until that is
+    mended."""
 
 
 class Useless(RetryLater):

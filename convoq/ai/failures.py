@@ -61,7 +61,12 @@ class ModelFailure:
     @property
     def outage(self) -> bool:
         """Whether other requests to this model will probably fail, too, for now."""
-        return self.outcome in ("retryable", "unreadable", "timeout", "account")
+        return self.is_for_all or self.outcome in ("retryable", "unreadable", "timeout")
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether whatever else is asked will fail, too, until the account or the settings are mended."""
+        return self.outcome in ("account", "misconfigured")
 
 
 def request_failure(error: Exception) -> ModelFailure:
@@ -91,30 +96,33 @@ def request_failure(error: Exception) -> ModelFailure:
 def _status_failure(error: ModelHTTPError) -> ModelFailure:
     status, body = error.status_code, str(error.body or "")
     said = f"HTTP {status}"
+    words = sentence(error.body)
+    quoted = words and f" ({words})"
     if isinstance(error, ModelContextWindowExceededError) or status == 413:
         return _overflow(f"{said}: the conversation does not fit its context window")
     if status in (400, 422, 429, 500) and _OVERFLOW.search(body):
         return _overflow(f"{said}: the conversation does not fit its context window")
     if isinstance(error, ModelQuotaExceededError):
-        return _account(f"{said}: the account's credit or quota is used up; top it up at the provider", error)
+        return _account(f"{said}: the account's credit or quota is used up{quoted}; top it up at the provider", error)
     if isinstance(error, ModelAuthenticationError):
-        return _account(f"{said}: the API key is refused; check the key and what it may use", error)
+        return _account(f"{said}: the API key is refused{quoted}; check the key and what it may use", error)
     if isinstance(error, ModelNotFoundError):
-        return _permanent(f"{said}: no such model there; check the model's name and the base_url (most end in /v1)")
+        advice = "check the model's name and the base_url (most end in /v1)"
+        return _misconfigured(f"{said}: no such model there{quoted}; {advice}")
     if status == 501 or (status >= 500 and _UNSUPPORTED.search(body)):
-        return _permanent(f"{said}: the server does not support this request")
-    words = sentence(error.body)
+        return _permanent(f"{said}: the server does not support this request{quoted}")
     if status in RETRYABLE_STATUSES or status >= 500:
         reason = f"{said}: {words}" if words else said
         return ModelFailure(outcome="retryable", reason=reason, retry_after=error.retry_after)
-    return _permanent(f"{said}: the request is refused{words and f' ({words})'}; check what the model supports")
+    return _permanent(f"{said}: the request is refused{quoted}; check what the model supports")
 
 
 def _connection_failure(error: ModelConnectionError) -> ModelFailure:
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
-        return _permanent(
-            "its TLS certificate cannot be verified; check the base_url, or name its authority in SSL_CERT_FILE"
-        )
+    refusal = next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    if refusal is not None:
+        why = getattr(refusal, "verify_message", "")
+        advice = "check the base_url, or name its authority in SSL_CERT_FILE"
+        return _misconfigured(f"its TLS certificate cannot be verified{why and f' ({why})'}; {advice}")
     return ModelFailure(outcome="retryable", reason=f"cannot be reached ({error.phase or 'connection'} failed)")
 
 
@@ -157,3 +165,8 @@ def _account(reason: str, error: ModelHTTPError) -> ModelFailure:
 
 def _permanent(reason: str) -> ModelFailure:
     return ModelFailure(outcome="permanent", reason=reason)
+
+
+def _misconfigured(reason: str) -> ModelFailure:
+    """Not the message's fault: the same request succeeds once the settings, or the server's, are in order."""
+    return ModelFailure(outcome="misconfigured", reason=reason)

@@ -26,7 +26,7 @@ from convoq.ai.context import estimate_tokens
 from convoq.ai.failures import ModelFailure, request_failure, response_failure
 from convoq.ai.messages import show_less
 from convoq.ai.shown import Shown
-from convoq.breaker import SHORTEST, Breaker
+from convoq.breaker import SEVERAL, SHORTEST, Breaker
 from convoq.errors import RetryLater, Unrecoverable
 
 MOST_USELESS: Final = 2  #: answers without use, the empty ones among them, that a candidate may give
@@ -41,6 +41,7 @@ class Candidate:
     label: str  #: for people: "openai:gpt-5-mini"
     model: Model[Any]
     breaker: Breaker[ModelFailure]  #: everybody's who asks it
+    rejected: dict[str, set[int]] = field(default_factory=dict)  #: conversations, by reason, since it has answered one
     defaults: ModelSettings = field(default_factory=ModelSettings)  #: settings that the agent's own override
 
 
@@ -153,7 +154,9 @@ class TurnModel(WrapperModel):
         if fitting := self._fitting.get(candidate.label):
             shown = show_less(messages, self._shown.turns, fitting.turns) or messages
         while self._clock() < self._ends_at:
-            answer = await self._attempt(candidate, shown, self._within_allowance(settings), parameters)
+            answer = await self._attempt(
+                candidate, shown, self._within_allowance(settings), parameters, is_trial=cut_off is not None
+            )
             if isinstance(answer, ModelResponse):
                 return answer
             if answer.overflow and (less := self._show_less(candidate, messages)):
@@ -186,6 +189,8 @@ class TurnModel(WrapperModel):
         messages: list[ModelMessage],
         settings: ModelSettings,
         parameters: ModelRequestParameters,
+        *,
+        is_trial: bool,
     ) -> ModelResponse | ModelFailure:
         started = self._clock()
         limit = min(self._timeout, self._ends_at - started)
@@ -201,12 +206,25 @@ class TurnModel(WrapperModel):
             raise
         except Exception as error:  # noqa: BLE001  # whatever a model's answer breaks is a failure of that model
             failure = request_failure(error)
+        if not is_trial:  # whose larger limit may be what is refused
+            failure = self._judged(candidate, failure)
         failure = self._tracked(candidate, failure, had_time=limit == self._timeout)
         await self._store(candidate, messages, response, started, failure)
         if failure is not None:
             return failure
         assert response is not None  # noqa: S101  # a request that did not fail has a response
         return response
+
+    def _judged(self, candidate: Candidate, failure: ModelFailure | None) -> ModelFailure | None:
+        """What several conversations are refused alike, and none is answered between, is not their messages' fault."""
+        if failure is None:
+            candidate.rejected.clear()
+        elif failure.outcome == "permanent" and not failure.overflow:
+            conversations = candidate.rejected.setdefault(failure.reason, set())
+            conversations.add(self._conversation)
+            if len(conversations) >= SEVERAL:
+                return replace(failure, outcome="misconfigured")
+        return failure
 
     def _tracked(self, candidate: Candidate, failure: ModelFailure | None, *, had_time: bool) -> ModelFailure | None:
         breaker = candidate.breaker
@@ -215,10 +233,8 @@ class TurnModel(WrapperModel):
             return failure
         if failure.outcome == "timeout" and not had_time:  # which says nothing about the model
             return failure
-        for_all = failure.outcome == "account"
-        return replace(
-            failure, retry_after=breaker.failed(self._conversation, failure, failure.retry_after, for_all=for_all)
-        )
+        retry_after = breaker.failed(self._conversation, failure, failure.retry_after)
+        return replace(failure, retry_after=retry_after)
 
     async def _store(
         self,
@@ -264,8 +280,8 @@ def _final_error(failures: Sequence[tuple[Candidate, ModelFailure]]) -> RetryLat
     reason = _reasons(failures)
     outcomes = {failure.outcome for _, failure in failures}
     # Held with a refusal, the model that refused would be asked, and paid, again until the account is mended.
-    held = "account" in outcomes and "refused" not in outcomes
-    retryable = [failure for _, failure in failures if failure.transient or (held and failure.outcome == "account")]
+    held = any(failure.is_for_all for _, failure in failures) and "refused" not in outcomes
+    retryable = [failure for _, failure in failures if failure.transient or (held and failure.is_for_all)]
     if not retryable:
         return (AnswerRefused if "refused" in outcomes else Unrecoverable)(reason)
     delay = min(failure.retry_after or SHORTEST for failure in retryable)

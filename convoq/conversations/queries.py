@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from convoq.conversations import rows, search
 from convoq.conversations.records import Conversation, Message, OutboxRow
@@ -93,6 +93,13 @@ class Transcript:
     calls: tuple[Call, ...]
 
 
+class ModelRefusal(NamedTuple):
+    """A model that refuses whatever it is asked, until the account or the settings are mended."""
+
+    model: str
+    error: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """All conversations at one moment. Times are ms on the queue's clock."""
@@ -104,6 +111,7 @@ class Overview:
     pending: dict[str, int] = field(default_factory=dict)  #: parts of ours by state: ready, sending, ambiguous
     failed: int = 0  #: parts that were never sent, since the time that was asked for
     undelivered: int = 0  #: parts that were sent and did not arrive, since then
+    refusals: tuple[ModelRefusal, ...] = ()  #: models whose newest request was refused whatever it had been, of late
     reply_times: tuple[float, ...] = ()  #: seconds from a turn's last message to its sent reply; the newest ones
 
 
@@ -147,9 +155,9 @@ class Reading:
         """The parts that were written last, oldest first: those whose state may still change."""
         return await self._database.read(_newest_parts, limit)
 
-    async def overview(self, *, since: int) -> Overview:
-        """The state of the whole; failures are counted from `since` on."""
-        return await self._database.read(lambda tx: _overview(tx, since))
+    async def overview(self, *, since: int, refused_since: int) -> Overview:
+        """The state of the whole; failures are counted from `since` on, a model's refusal from `refused_since`."""
+        return await self._database.read(lambda tx: _overview(tx, since, refused_since))
 
 
 def delivery_of(part: OutboxRow) -> str:
@@ -274,7 +282,7 @@ def _newest_parts(tx: Transaction, limit: int) -> list[OutboxRow]:
     return [rows.to_outbox_row(row) for row in reversed(found)]
 
 
-def _overview(tx: Transaction, since: int) -> Overview:
+def _overview(tx: Transaction, since: int, refused_since: int) -> Overview:
     statuses: defaultdict[str, int] = defaultdict(int)
     owners: defaultdict[str, int] = defaultdict(int)
     for status, owner, number in tx.execute("SELECT status, owner, count(*) FROM conversations GROUP BY status, owner"):
@@ -294,11 +302,19 @@ def _overview(tx: Transaction, since: int) -> Overview:
         pending=dict(tx.execute(PENDING).fetchall()),
         failed=failed,
         undelivered=undelivered,
+        refusals=tuple(ModelRefusal(*found) for found in tx.execute(REFUSALS, (refused_since,))),
         reply_times=tuple(seconds for (seconds,) in tx.execute(REPLY_TIMES, (REPLY_SAMPLE,))),
     )
 
 
 WAITING_RECORDED = f"SELECT count(*), min(m.at) FROM messages AS m WHERE {rows.WAITS}"
+# Among the newest calls: more are not needed to meet each model that is asked.
+REFUSALS = """
+    SELECT model, error FROM (
+        SELECT model, outcome, error, at, row_number() OVER (PARTITION BY model ORDER BY id DESC) AS age
+        FROM model_calls WHERE id > (SELECT max(id) FROM model_calls) - 200
+    ) WHERE age = 1 AND outcome IN ('account', 'misconfigured') AND at >= ?
+"""
 PENDING = "SELECT state, count(*) FROM outbox WHERE state IN ('ready', 'sending', 'ambiguous') GROUP BY state"
 UNDELIVERED = "SELECT count(*) FROM outbox WHERE delivery IN ('failed', 'undelivered') AND delivery_at >= ?"
 # The source of a reply names the last message of its turn.

@@ -141,7 +141,7 @@ class Delivery:
         match error.failure:
             case Failure.ACCOUNT:
                 log.error("account.refused", code=error.code, error=str(error))
-                return breaker.failed(row.thread_id, error, ACCOUNT_PAUSE, for_all=True)
+                return breaker.failed(row.thread_id, error, ACCOUNT_PAUSE)
             case Failure.NOT_SENT:
                 return breaker.failed(row.thread_id, error)
             case Failure.PERMANENT | Failure.OPTED_OUT | Failure.WAIT:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from convoq.queue.base import JobAdmin, Stats
 
 DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000  # a model that refuses us is asked again far more often while people wait
 GONE: Final = "gone: it was killed or crashed"
 
 
@@ -98,7 +99,7 @@ async def take(database: Database, jobs: JobAdmin) -> Snapshot:
         log=await examine_log(database.path),
         accepts=database.accepts(),
         stats=await jobs.stats(),
-        overview=await Reading(database).overview(since=now - DAY_MS),
+        overview=await Reading(database).overview(since=now - DAY_MS, refused_since=now - HOUR_MS),
         processes=await Processes(database).seen(),
         pauses=await read_pauses(database),
     )
@@ -130,6 +131,8 @@ def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
 
     for role in limits.roles:
         yield from _role_alerts(judge_role(role, snapshot.processes, now=snapshot.now))
+    for refusal in snapshot.overview.refusals:
+        yield Alert(detail=f"model {refusal.model} refuses whatever it is asked", remedy=refusal.error)
     if snapshot.oldest_wait > limits.max_wait:
         yield Alert(detail=f"a job has waited for {age(snapshot.oldest_wait)} (more than {age(limits.max_wait)})")
     elif snapshot.longest_waiting > limits.max_wait:

@@ -12,7 +12,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from convoq.ai.base import AccountRefused, ModelCall
-from convoq.errors import RetryLater, Unrecoverable
+from convoq.errors import RetryLater
 from convoq.loopback.faults import ModelFault
 from convoq.loopback.model import LoopbackModel
 from tests.ai.conftest import Build, Conversation
@@ -30,7 +30,7 @@ def untrusted(tmp_path: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_an_untrusted_certificate_is_permanent(
+async def test_an_untrusted_certificate_waits_for_somebody_to_mend_it(
     build: Build, conversation: Conversation, untrusted: ssl.SSLContext
 ) -> None:
     runner = web.AppRunner(web.Application())
@@ -38,7 +38,7 @@ async def test_an_untrusted_certificate_is_permanent(
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=untrusted).start()
     try:
         url = f"https://127.0.0.1:{runner.addresses[0][1]}/v1"
-        with pytest.raises(Unrecoverable, match="its TLS certificate cannot be verified"):
+        with pytest.raises(AccountRefused, match=r"its TLS certificate cannot be verified \(.*self-signed certificate"):
             await build(model="qwen", base_url=url).reply(conversation.context("hello"))
     finally:
         await runner.cleanup()

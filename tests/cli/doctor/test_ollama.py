@@ -24,7 +24,7 @@ async def test_a_context_that_is_too_small_is_a_warning_with_its_remedy(bare: Pl
         found = await examined(bare, model.base_url, name)
     assert found.level is Level.WARN
     assert "drops what exceeds 4096 tokens without a word" in found.detail
-    assert "OLLAMA_CONTEXT_LENGTH=6144" in (found.fix or "")
+    assert "OLLAMA_CONTEXT_LENGTH=7168" in (found.fix or "")
 
 
 async def test_a_context_with_room_is_fine(bare: Place) -> None:
