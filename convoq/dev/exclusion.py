@@ -61,11 +61,12 @@ async def only_dev(database: Database, jobs: JobAdmin) -> AsyncIterator[Holder]:
             raise DatabaseInUse(_already_runs(database.path, os.pread(descriptor, 4096, 0))) from None
         holder = Holder(descriptor)
         # Once a dev has got through this the file has content: then it is phones that wait, and no real people.
-        if os.fstat(descriptor).st_size == 0:
-            await _refuse_waiting_people(database, jobs)
-        else:
+        began_by_dev = os.fstat(descriptor).st_size > 0
+        if began_by_dev:
             holder.write({})  # not what the last one announced
-        await _refuse_beside_roles(database)
+        else:
+            await _refuse_waiting_people(database, jobs)
+        await _refuse_beside_roles(database, patience=LEAVING_SECONDS if began_by_dev else 0.0)
         holder.write({})
         yield holder
     finally:
@@ -91,9 +92,9 @@ async def _refuse_waiting_people(database: Database, jobs: JobAdmin) -> None:
         )
 
 
-async def _refuse_beside_roles(database: Database) -> None:
-    """Waits a little for the end of one that is left over from a `convoq dev` that was killed."""
-    deadline = monotonic() + LEAVING_SECONDS
+async def _refuse_beside_roles(database: Database, *, patience: float) -> None:
+    """`patience` is for the end of a worker that is left over from a `convoq dev` that was killed, in seconds."""
+    deadline = monotonic() + patience
     while running := await Processes(database).running():
         if monotonic() > deadline:
             role = running[0]

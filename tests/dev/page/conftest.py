@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.dev.page.phone_page import DevProcess, dev_process
 from tests.dev.page.visitor import SOON, Open
@@ -27,6 +27,7 @@ ARGUMENTS = [
 async def browser() -> AsyncIterator[Browser]:
     if not CHROMIUM:
         pytest.skip("no browser: install chromium or name one in CONVOQ_CHROMIUM")
+    expect.set_options(timeout=SOON)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
