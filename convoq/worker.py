@@ -257,7 +257,7 @@ class Worker:
         if following is None:
             return
         if run.context.stopping:
-            await self._queue.release(following)
+            await self._queue.release(following, unrun=True)
         elif self._start(following, claimed_at=run.context.renewed_at, in_slot_since=run.in_slot_since):
             run.keeps_slot = False  # it is the following one's
         else:

@@ -53,6 +53,7 @@ class Job(NamedTuple):
     max_attempts: int
     enqueued_at: int  #: ms, the queue's clock
     late: bool = False  #: the time in which it was to be begun is over: it must not run
+    begun: bool = False  #: by an earlier claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ class KindStats:
     running: int = 0
     dead: int = 0
     oldest_wait: float = 0.0  #: seconds that the oldest due job has waited
-    unstarted: int = 0  #: ready or scheduled ones that no worker has ever claimed
+    unstarted: int = 0  #: ready or scheduled ones that no worker has ever begun
     unstarted_since: int | None = None  #: when the oldest of those was enqueued: ms on the queue's clock
 
 
@@ -268,7 +269,7 @@ class Queue(Protocol):
         `charged` jobs keep the attempt that the claim cost them, and `error` is theirs. `reason` tells an
         operator why the lane waits; it is gone with the next claim. Put `aside`, the claim's jobs wait alone: those
         behind them are due now, and after the delay they stand in their old place again. A claim that was left `unrun`
-        says nothing of whether its jobs kill their worker.
+        has begun nothing, and says nothing of whether its jobs kill their worker.
         """
         ...
 

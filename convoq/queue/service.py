@@ -94,9 +94,12 @@ class QueueService:
         """Seconds until the next lane is due (0: now); None when the queue is empty."""
         return await self._queue.next_due()
 
-    async def release(self, claim: Claim) -> None:
-        """The claim goes back as if it had never been taken. Raises LeaseLost."""
-        await self._queue.nack(claim, delay=0)
+    async def release(self, claim: Claim, *, unrun: bool = False) -> None:
+        """The claim goes back as if it had never been taken; its jobs may have been begun, unless it is `unrun`.
+
+        Raises LeaseLost.
+        """
+        await self._queue.nack(claim, delay=0, unrun=unrun)
         log.info("job.released", kind=claim.kind, jobs=_ids(claim.jobs))
 
     async def defer(self, claim: Claim, delay: float) -> None:

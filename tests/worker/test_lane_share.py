@@ -102,6 +102,30 @@ async def test_a_stopped_worker_goes_on_with_nothing(house: House) -> None:
     assert (record.attempt, record.running, gate.started) == (0, False, [first])
 
 
+async def test_a_job_that_is_taken_while_the_worker_stops_goes_back_as_not_begun(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts: list[ClaimContext] = []
+
+    async def note(context: ClaimContext) -> None:
+        contexts.append(context)
+
+    async def advance(self: SqliteQueue, claim: Claim, **options: object) -> Claim | None:
+        running.stopping.set()
+        while not contexts[0].stopping:  # noqa: ASYNC110 # the worker says so, and signals nothing
+            await asyncio.sleep(0)
+        return await whole(self, claim, **options)  # type: ignore[arg-type] # handed on as it came
+
+    whole = SqliteQueue.advance
+    monkeypatch.setattr(SqliteQueue, "advance", advance)
+    first, second = await house.put("a", "a")
+    async with house.working(note, timings=PATIENT) as running:
+        await running.ended()
+    await house.until_done(first)
+    record = await house.record(second)
+    assert (record.attempt, record.claimed_at, record.running) == (0, None, False)
+
+
 async def test_a_job_behind_one_of_an_unknown_kind_is_left_to_another_worker(house: House) -> None:
     [first] = await house.put("a")
     [unknown] = await house.put("a", kind="unknown")

@@ -105,13 +105,16 @@ class Return(NamedTuple):
     error: str | None = None  #: what they failed with
     reason: str | None = None  #: why the lane waits
     aside: bool = False  #: they wait alone, and not the lane
-    unrun: bool = False  #: whether they kill their worker is as open as before
+    unrun: bool = False  #: the claim has begun none, and whether they kill their worker is as open as before
 
 
 def nack(tx: Transaction, claim: Claim, back: Return, now: int) -> None:
     lane_id = require_lane(tx, claim)
     kept = {job.id for job in back.charged}
-    tx.executemany(REFUND, [(int(job.id), claim.receipt) for job in claim.jobs if job.id not in kept])
+    refunded = [job for job in claim.jobs if job.id not in kept]
+    tx.executemany(REFUND, [(int(job.id), claim.receipt) for job in refunded])
+    if back.unrun:
+        tx.executemany(UNBEGIN, [(int(job.id), claim.receipt) for job in refunded if not job.begun])
     if back.error is not None:
         tx.executemany("UPDATE jobs SET error = ? WHERE id = ?", [(back.error, int(job_id)) for job_id in kept])
     if back.aside and not claim.lane.startswith(RESERVED):
@@ -218,11 +221,13 @@ FREE_LANES_OF_WORKER = """
     WHERE worker = :worker AND receipt IS NOT NULL
 """
 FRONT = """
-    SELECT id, kind, payload, attempt, max_attempts, enqueued_at, claimed_at IS NULL AND start_by < ? FROM jobs
-    WHERE lane_id = ? AND state = 'ready' ORDER BY id LIMIT ?
+    SELECT id, kind, payload, attempt, max_attempts, enqueued_at, claimed_at IS NULL AND start_by < ?,
+           claimed_at IS NOT NULL
+    FROM jobs WHERE lane_id = ? AND state = 'ready' ORDER BY id LIMIT ?
 """
 CHARGE = "UPDATE jobs SET attempt = attempt + 1, claimed_at = ?, receipt = ? WHERE id = ?"
 REFUND = "UPDATE jobs SET attempt = attempt - 1 WHERE id = ? AND state = 'ready' AND receipt = ?"
+UNBEGIN = "UPDATE jobs SET claimed_at = NULL WHERE id = ? AND state = 'ready' AND receipt = ?"
 FORGET = "DELETE FROM jobs WHERE id = ? AND state = 'ready' AND receipt = ?"
 FINISH = """
     UPDATE jobs SET state = ?, finished_at = ?, error = coalesce(?, error)
@@ -253,7 +258,7 @@ def _front(tx: Transaction, lane_id: int, together: frozenset[str], now: int) ->
     """The ready jobs at the lane's front for one claim, as they will be once charged, and whether more stand there."""
     jobs: list[Job] = []
     for row in tx.execute(FRONT, (now, lane_id, LARGEST_CLAIM + 1)):
-        job = Job(str(row[0]), row[1], row[2], row[3] + 1, row[4], row[5], row[6] == 1)
+        job = Job(str(row[0]), row[1], row[2], row[3] + 1, row[4], row[5], row[6] == 1, row[7] == 1)
         if jobs and not _goes_with(job, jobs, together):
             return jobs, True
         jobs.append(job)

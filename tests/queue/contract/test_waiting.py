@@ -124,6 +124,26 @@ async def test_a_job_that_was_begun_in_time_is_not_late_when_it_is_tried_again(
     assert not (await take_one(engine)).jobs[0].late
 
 
+@pytest.mark.parametrize("aside", [False, True])
+async def test_a_job_that_goes_back_unrun_has_not_been_begun(engine: Engine, clock: ManualClock, aside: bool) -> None:
+    await put(engine, tick(1, key="lane", within=60))
+    await engine.nack(await take_one(engine), delay=30, aside=aside, unrun=True)
+    await put(engine, tick(2, key="lane", within=60))
+    clock.advance(61)
+    claim = await take_one(engine)
+    assert (numbers(claim), claim.jobs[0].late) == ([2], True)
+
+
+async def test_a_job_that_was_begun_before_stays_begun_when_it_goes_back_unrun(
+    engine: Engine, clock: ManualClock
+) -> None:
+    await put(engine, tick(within=60))
+    await engine.nack(await take_one(engine), delay=0)
+    await engine.nack(await take_one(engine), delay=0, unrun=True)
+    clock.advance(61)
+    assert not (await take_one(engine)).jobs[0].late
+
+
 async def test_a_late_job_whose_worker_dies_before_it_is_skipped_is_still_late(
     engine: Engine, clock: ManualClock
 ) -> None:
