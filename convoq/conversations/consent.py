@@ -34,9 +34,22 @@ def opt_out(tx: Transaction, thread_id: int, now: int, *, why: str) -> list[Thre
     return threads
 
 
-def opt_in(tx: Transaction, contact_id: int) -> bool:
+def opt_out_as_told(tx: Transaction, thread_id: int, now: int, *, attempted_at: int) -> None:
+    """As opt_out, because the channel refused a message for it that was sent then: unless the person is back since."""
+    (opted_in_at,) = tx.execute(OPTED_IN_AT, (thread_id,)).fetchone()
+    if opted_in_at is None or attempted_at > opted_in_at:
+        opt_out(tx, thread_id, now, why="the channel says that the person has opted out")
+
+
+OPTED_IN_AT: Final = """
+    SELECT p.opted_in_at FROM threads AS t JOIN contacts AS p ON p.id = t.contact_id WHERE t.id = ?
+"""
+
+
+def opt_in(tx: Transaction, contact_id: int, now: int) -> bool:
     """Whether the person had opted out until now."""
     changed = tx.execute(
-        "UPDATE contacts SET opted_out_at = NULL WHERE id = ? AND opted_out_at IS NOT NULL", (contact_id,)
+        "UPDATE contacts SET opted_out_at = NULL, opted_in_at = ? WHERE id = ? AND opted_out_at IS NOT NULL",
+        (now, contact_id),
     )
     return changed.rowcount > 0

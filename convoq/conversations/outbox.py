@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from convoq.channels.base import DeliveryStatus
 from convoq.clock import Clock
 from convoq.conversations import rows
-from convoq.conversations.consent import opt_out
+from convoq.conversations.consent import opt_out_as_told
 from convoq.conversations.lifecycle import open_conversation, touch
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.rules import Refusal, may_send
@@ -226,7 +226,7 @@ def fail_parts(tx: Transaction, row: OutboxRow, because: str, code: str | None, 
 
 def mark_opted_out(tx: Transaction, row: OutboxRow, because: str, code: str | None, now: int) -> None:
     fail_parts(tx, row, because, code, now)
-    opt_out(tx, row.thread_id, now, why=TOLD)
+    opt_out_as_told(tx, row.thread_id, now, attempted_at=row.attempted_at or now)
 
 
 def unadopted(tx: Transaction, provider_ids: set[str]) -> set[str]:
@@ -241,16 +241,15 @@ def record_delivery(tx: Transaction, status: DeliveryStatus, now: int) -> bool:
     row = _find(tx, status)
     if row is None:
         return False
-    outbox_id, state, thread_id = row
+    outbox_id, state, thread_id, attempted_at = row
     if state != "sent":
         tx.execute(PROVEN, (status.provider_id, now, state in ("sending", "ambiguous"), outbox_id))
     moved = tx.execute(FORWARD, (status.status, status.rank, now, status.error_code, outbox_id, status.rank)).rowcount
     if moved and status.opted_out:
-        opt_out(tx, thread_id, now, why=TOLD)
+        opt_out_as_told(tx, thread_id, now, attempted_at=attempted_at)
     return True
 
 
-TOLD: Final = "the channel says that the person has opted out"
 PROVEN = "UPDATE outbox SET state = 'sent', provider_id = ?, settled_at = ?, reconciled = ? WHERE id = ?"
 FORWARD = """
     UPDATE outbox SET delivery = ?, delivery_rank = ?, delivery_at = ?, error_code = coalesce(?, error_code)
@@ -258,11 +257,12 @@ FORWARD = """
 """
 
 
-def _find(tx: Transaction, status: DeliveryStatus) -> tuple[int, str, int] | None:
+def _find(tx: Transaction, status: DeliveryStatus) -> tuple[int, str, int, int] | None:
     """By the channel's id; by our reference only where no other id is known, so that no status goes astray."""
-    row = tx.execute("SELECT id, state, thread_id FROM outbox WHERE provider_id = ?", (status.provider_id,)).fetchone()
+    row: tuple[int, str, int, int] | None = tx.execute(FOUND + "provider_id = ?", (status.provider_id,)).fetchone()
     if row is None and status.reference is not None:
-        row = tx.execute(
-            "SELECT id, state, thread_id FROM outbox WHERE reference = ? AND provider_id IS NULL", (status.reference,)
-        ).fetchone()
-    return None if row is None else (int(row[0]), str(row[1]), int(row[2]))
+        row = tx.execute(FOUND + "reference = ? AND provider_id IS NULL", (status.reference,)).fetchone()
+    return row
+
+
+FOUND = "SELECT id, state, thread_id, coalesce(attempted_at, 0) FROM outbox WHERE "

@@ -119,7 +119,7 @@ def _apply_keyword(
     if inbound.keyword is Keyword.STOP:
         _set_outcome(tx, message_id, Outcome.KEYWORD)
         return opt_out(tx, thread_id, now, why="STOP")
-    opted_in = inbound.keyword in (Keyword.START, Keyword.YES) and opt_in(tx, contact_id)
+    opted_in = inbound.keyword in (Keyword.START, Keyword.YES) and opt_in(tx, contact_id, now)
     if inbound.carrier_replies and (opted_in or inbound.keyword is not Keyword.YES):
         _set_outcome(tx, message_id, Outcome.KEYWORD)
     return []

@@ -7,7 +7,7 @@ import sqlite3
 ROWS = 3000
 LANE = "'turn|twilio|whatsapp:+15550009999|whatsapp:+1666' || (1000000 + i)"
 TABLES = {
-    "contacts": "i, 'twilio', 'whatsapp:+1666' || (1000000 + i), NULL, i, i, NULL, NULL",
+    "contacts": "i, 'twilio', 'whatsapp:+1666' || (1000000 + i), NULL, i, i, NULL, NULL, NULL",
     "threads": f"i, i, 'whatsapp:+15550009999', {LANE}, 'token', 0, i, i",
     "conversations": "i, i, 'ai', 'closed', 'expired', i, i, i, NULL",
     "messages": "i, i, i, 'in', 'contact', 'twilio:' || i, '' || -i, 'hi', 'hi', '[]', i, i, 'answered', NULL, NULL"

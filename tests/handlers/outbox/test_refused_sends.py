@@ -156,3 +156,33 @@ async def test_a_refused_account_holds_everything_without_costing_attempts(house
         house.clock.advance(60)
     await house.step()
     assert house.sent == ["re: hello"]
+
+
+async def test_an_opt_out_that_is_told_after_the_start_that_ended_it_ends_nothing(house: House) -> None:
+    await house.hear("hi", sender=ANA_SMS, to=OUR_SMS)
+    await house.settle()
+    [(sid,)] = await house.rows("SELECT provider_id FROM outbox")
+    # No worker runs meanwhile, and what people write is taken in before what the channel tells.
+    await house.hear("STOP", sender=ANA_SMS, to=OUR_SMS)
+    await house.report(sid, "failed", code=21610)
+    house.clock.advance(600)
+    await house.hear("START", sender=ANA_SMS, to=OUR_SMS)
+    await house.hear("What does it cost?", sender=ANA_SMS, to=OUR_SMS)
+    house.clock.advance(60)
+    while claims := await house.claim(8, reserve=8):
+        for claim in claims:
+            await house.handle(claim)
+    assert house.sent[-1].endswith("What does it cost?")
+    assert await house.rows("SELECT opted_out_at FROM contacts") == [(None,)]
+    assert await house.rows("SELECT delivery FROM outbox WHERE provider_id = ?", sid) == [("failed",)]
+
+
+async def test_an_opt_out_of_a_message_that_was_sent_after_the_start_counts(house: House) -> None:
+    for text in ("STOP", "START", "hi"):
+        await house.hear(text, sender=ANA_SMS, to=OUR_SMS)
+        await house.settle()
+        house.clock.advance(1)
+    [(sid,)] = await house.rows("SELECT provider_id FROM outbox")
+    await house.report(sid, "failed", code=21610)
+    await house.settle()
+    assert await house.rows("SELECT opted_out_at IS NULL FROM contacts") == [(0,)]
