@@ -83,6 +83,7 @@ class Ending(enum.StrEnum):
 
     BURIED = "buried"
     CANCELLED = "cancelled"
+    SKIPPED = "skipped"
     DISCARDED = "discarded"
     RETRIED = "retried"
     RUN_NOW = "run now"

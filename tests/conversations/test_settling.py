@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from convoq.errors import Snooze, Unrecoverable
+from convoq.jobs import message_job
 from convoq.loopback.faults import reset, too_many
 from convoq.monitoring.audit import examine
-from convoq.queue.base import JobFilter
-from tests.handlers.house import ANA, BEN, House
+from convoq.queue.base import JobFilter, JobState
+from tests.handlers.house import ANA, BEN, OURS, House
 from tests.turn.stepping import stepping
 
 
@@ -35,6 +37,17 @@ async def test_a_cancelled_message_of_ours_does_not_go_out_with_the_persons_next
     await met.hear("and on Monday?")
     await met.settle()
     assert met.sent == ["re: hello", "re: and on Monday?"]
+
+
+async def test_a_message_of_ours_that_no_worker_began_in_time_is_written_down_nowhere(met: House) -> None:
+    before = await met.rows("SELECT * FROM contacts"), await met.rows("SELECT * FROM messages")
+    job = replace(message_job(OURS, BEN, "good morning"), start_within=60)
+    job_id = (await met.queue.enqueue(job)).job_id
+    met.clock.advance(61)
+    await met.settle()
+    record = await met.job(job_id)
+    assert (record.state, record.error) == (JobState.CANCELLED, "no worker began it in time")
+    assert (await met.rows("SELECT * FROM contacts"), await met.rows("SELECT * FROM messages")) == before
 
 
 async def test_a_cancelled_message_of_ours_goes_out_once_when_it_is_retried(met: House) -> None:

@@ -125,7 +125,7 @@ class SqliteQueue:
         await self._end(Ending.BURIED, lanes.bury, claim, jobs, error, self._database.clock.now())
 
     async def skip(self, claim: Claim, jobs: Sequence[Job], *, reason: str) -> None:
-        await self._end(Ending.CANCELLED, lanes.skip, claim, jobs, reason, self._database.clock.now())
+        await self._end(Ending.SKIPPED, lanes.skip, claim, jobs, reason, self._database.clock.now())
 
     async def _end(self, ending: Ending, change: Callable[..., Sequence[EndedJob]], *values: object) -> int:
         """Ends, revives or hurries jobs and settles their effects in one transaction; how many."""

@@ -28,6 +28,11 @@ async def cancel(engine: Engine) -> None:
     await engine.cancel(JobFilter(kinds=("reply",)))
 
 
+async def skip(engine: Engine) -> None:
+    claim = await take_one(engine)
+    await engine.skip(claim, claim.jobs, reason="late")
+
+
 async def discard(engine: Engine) -> None:
     await engine.discard(JobFilter(kinds=("reply",)))
 
@@ -48,6 +53,7 @@ VERBS: dict[Ending, tuple[list[Callable[[Engine], Awaitable[None]]], Callable[[E
 VERBS = {
     Ending.BURIED: ([], bury, "broken"),
     Ending.CANCELLED: ([], cancel, None),
+    Ending.SKIPPED: ([], skip, "late"),
     Ending.DISCARDED: ([bury], discard, "broken"),
     Ending.RETRIED: ([bury], retry, "broken"),
     Ending.RUN_NOW: ([snooze], run_now, None),

@@ -182,9 +182,7 @@ async def test_a_skipped_job_is_cancelled_with_the_reason_and_uncharged(store: O
     await store.engine.skip(claim, claim.jobs, reason="too late")
     got = await record(store.engine, job_id)
     assert (got.state, got.error, got.attempt) == (JobState.CANCELLED, "too late", 0)
-    assert [(ending, [each.id for each in jobs]) for ending, jobs in store.settler.told] == [
-        (Ending.CANCELLED, [job_id])
-    ]
+    assert [(ending, [each.id for each in jobs]) for ending, jobs in store.settler.told] == [(Ending.SKIPPED, [job_id])]
     assert await take(store.engine) == []
 
 
