@@ -16,9 +16,9 @@ UNLUCKY: Final = 2  #: turns whose worker died, beyond which a message is tried 
 
 def choose(tx: Transaction, thread_id: int, overtaken_at: int) -> list[Message]:
     """What is answered together. What failed twice is overtaken and tried alone; what was unlucky is tried alone."""
-    fresh = _fresh(tx, thread_id, overtaken_at, MOST_SHOWN)
+    fresh = _fresh(tx, thread_id, overtaken_at)
     if not fresh:
-        return _overtaken(tx, thread_id, overtaken_at, 1)
+        return _overtaken(tx, thread_id, overtaken_at)
     if fresh[0].tries - fresh[0].failures > UNLUCKY:
         return fresh[:1]
     room = MOST_CHARACTERS - len(fresh[0].description)
@@ -31,19 +31,19 @@ def choose(tx: Transaction, thread_id: int, overtaken_at: int) -> list[Message]:
     return chosen
 
 
-def tries_of_others(tx: Transaction, turn: Turn, overtaken_at: int) -> list[int]:
-    """When the first of what was not shown is to be tried, if anything else waits."""
-    most = len(turn.shown) + 1
+def next_try(tx: Transaction, turn: Turn, overtaken_at: int, retry_at: int) -> int:
+    """When the thread is to be looked at after the turn has failed: `retry_at` if the same would be chosen again."""
     shown = {message.id for message in turn.shown}
-    if any(message.id not in shown for message in _fresh(tx, turn.thread_id, overtaken_at, most)):
-        return [0]
-    return [one.retry_at for one in _overtaken(tx, turn.thread_id, overtaken_at, most) if one.id not in shown][:1]
+    chosen = choose(tx, turn.thread_id, overtaken_at)
+    if all(message.id in shown for message in chosen):
+        return retry_at
+    return 0 if chosen[0].failures < overtaken_at else min(retry_at, chosen[0].retry_at)
 
 
-def _fresh(tx: Transaction, thread_id: int, overtaken_at: int, limit: int) -> list[Message]:
-    return rows.waiting(tx, thread_id, f"m.failures < {overtaken_at}", limit)
+def _fresh(tx: Transaction, thread_id: int, overtaken_at: int) -> list[Message]:
+    return rows.waiting(tx, thread_id, f"m.failures < {overtaken_at}", MOST_SHOWN)
 
 
-def _overtaken(tx: Transaction, thread_id: int, overtaken_at: int, limit: int) -> list[Message]:
-    """By the time of their next try, not by age: the oldest may be what fails."""
-    return rows.waiting(tx, thread_id, f"m.failures >= {overtaken_at}", limit, order="m.retry_at, m.id")
+def _overtaken(tx: Transaction, thread_id: int, overtaken_at: int) -> list[Message]:
+    """The first by the time of its next try, not by age: the oldest may be what fails."""
+    return rows.waiting(tx, thread_id, f"m.failures >= {overtaken_at}", 1, order="m.retry_at, m.id")

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeVar, TypeVarTuple, cast
 
 from convoq.clock import Clock
 from convoq.conversations import rows
-from convoq.conversations.choosing import OVERTAKEN_AT, choose, tries_of_others
+from convoq.conversations.choosing import OVERTAKEN_AT, choose, next_try
 from convoq.conversations.lifecycle import touch
 from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing, send_first
@@ -287,7 +287,7 @@ def fail(
            WHERE id = ? AND outcome IS NULL""",
         [(reason, retry_at, job_id if message.id in given_up else None, message.id) for message in turn.shown],
     )
-    next_at = min([retry_at, *tries_of_others(tx, turn, rules.overtaken_at)])
+    next_at = next_try(tx, turn, rules.overtaken_at, retry_at)
     _set_wake(tx, turn.thread_id, next_at)
     return next_at if next_at > now or next_at == retry_at else None
 

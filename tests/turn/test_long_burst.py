@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from convoq.ai.base import Author, ReplyContext
-from convoq.conversations.choosing import MOST_CHARACTERS, MOST_SHOWN
+from convoq.conversations.choosing import MOST_CHARACTERS, MOST_SHOWN, OVERTAKEN_AT
 from convoq.errors import Snooze
 from convoq.handlers.base import ClaimContext
 from tests.handlers.house import House
@@ -48,6 +48,29 @@ async def test_of_long_messages_no_more_are_shown_together_than_a_prompt_takes(h
     await house.settle()
     assert len(house.responder.asked) == 3
     assert {outcome for _, outcome in await house.outcomes()} == {"answered"}
+
+
+async def test_a_burst_that_fails_is_tried_again_after_its_backoff(house: House) -> None:
+    for number in range(MOST_SHOWN + 1):
+        await house.hear(str(number))
+    while await house.take_in():
+        pass
+    house.responder.always = RuntimeError("broken")
+    await house.turn()
+    assert len(house.responder.asked) == 1
+    assert await house.due_in() == house.queue.backoff(1)
+
+
+async def test_what_a_failing_burst_leaves_waits_for_no_backoff_once_that_is_overtaken(house: House) -> None:
+    for number in range(MOST_SHOWN + 1):
+        await house.hear(str(number))
+    while await house.take_in():
+        pass
+    house.responder.script = [RuntimeError("broken")] * OVERTAKEN_AT
+    await house.turn()
+    house.clock.advance(house.queue.backoff(1))
+    await house.turn()
+    assert house.sent == [f"re: {MOST_SHOWN}"]
 
 
 async def test_a_worker_that_stops_answers_no_more_than_it_was_at(house: House) -> None:
