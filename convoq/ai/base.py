@@ -11,8 +11,9 @@ from typing import Final, Protocol
 
 from convoq.errors import RetryLater, Unrecoverable
 
-#: Outcomes of a ModelCall that no provider charges for: it turned the request down, or never had it.
-FREE: Final = frozenset({"retryable", "account", "misconfigured", "permanent"})
+#: Outcomes of a ModelCall that count to no bound of a message: the provider turned the request down, never had it, or
+#: hangs, which is an outage like the others, and which the breaker keeps from being asked often.
+FREE: Final = frozenset({"retryable", "account", "misconfigured", "permanent", "timeout"})
 
 
 class Author(enum.StrEnum):

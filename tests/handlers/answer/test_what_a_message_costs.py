@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from convoq.ai import build_responder
 from convoq.conversations.states import Outcome
 from convoq.loopback.dialects import ChatMessage, ToolCall
 from convoq.loopback.faults import ModelFault
 from convoq.loopback.model import LoopbackModel
 from convoq.queue.base import JobFilter, JobState
+from convoq.settings import AiSettings
 from tests.handlers.house import ANA, BEN, MAX_OUTPUT_TOKENS, MAX_REQUESTS, MAX_TRIES, House
 
 HOUR = 3600.0
@@ -147,6 +150,20 @@ async def test_an_outage_costs_nothing_of_what_a_message_may_cost(house: House, 
         await house.step()
         house.clock.advance(60)
     assert await house.rows("SELECT requests, tries FROM messages") == [(0, 0)]
+
+
+async def test_a_model_that_hangs_is_an_outage_like_any_other(house: House) -> None:
+    async with LoopbackModel(lambda _: "We open at 9.") as model:
+        ai = AiSettings(model="openai:gpt-test", base_url=model.base_url, timeout=0.05)
+        responder = build_responder(ai, (), base_dir=Path())
+        house.responder.instead = responder
+        model.mode = ModelFault.HANG
+        await house.hear("hello")
+        for _ in range(2 * MAX_REQUESTS):
+            await house.step()
+            house.clock.advance(60)
+        assert await house.rows("SELECT outcome, requests, tries FROM messages") == [(None, 0, 0)]
+        await responder.close()
 
 
 async def test_who_wrote_with_a_costly_message_is_answered_all_the_same(house: House, model: LoopbackModel) -> None:
