@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import traceback
 from collections.abc import Callable, Sequence
@@ -59,7 +60,11 @@ class QueueService:
             limit, lease=self.lease, worker=worker, reserve=reserve, background=background, first=first,
             together=together,
         )  # fmt: skip
-        return [startable for claim in claims if (startable := await self._startable(claim)) is not None]
+        if all(map(_is_startable, claims)):
+            return claims
+        # In one commit: a STOP among the claims waits for no burial after another.
+        startable = await asyncio.gather(*map(self._startable, claims))
+        return [claim for claim in startable if claim is not None]
 
     def extend(self, claims: Sequence[Claim]) -> list[Claim]:
         """Renews the leases; returns the claims that are lost. Blocks: call it in a thread."""
@@ -147,7 +152,11 @@ class QueueService:
             )  # fmt: skip
 
     async def _startable(self, claim: Claim) -> Claim | None:
-        """What is left of it once the jobs that must not run have ended."""
+        """What is left of it once the jobs that must not run have ended.
+
+        None also where they could not be ended: the next claim of the lane does it, and the claims beside this one are
+        good.
+        """
         begun_in_time = await self._without_late(claim)
         return None if begun_in_time is None else await self._without_spent(begun_in_time)
 
@@ -157,22 +166,21 @@ class QueueService:
             return claim
         try:
             await self._queue.skip(claim, late, reason="no worker began it in time")
-        except (LeaseLost, DatabaseUnavailable) as error:
-            log.warning("skip.failed", kind=claim.kind, jobs=_ids(late), error=str(error))  # the next claim skips it
+        except Exception as error:  # noqa: BLE001 # a bug in one ending must not take the other claims with it
+            _log_not_ended("skip.failed", claim, late, error)
             return None
         log.warning("job.skipped", kind=claim.kind, jobs=_ids(late), reason="no worker began it in time")
         left = [job for job in claim.jobs if not job.late]
         return claim.with_jobs(left) if left else None
 
     async def _without_spent(self, claim: Claim) -> Claim | None:
-        spent = [job for job in claim.jobs if job.attempt > job.max_attempts]
+        spent = [job for job in claim.jobs if _is_spent(job)]
         if not spent:
             return claim
         try:
             await self._bury(claim, spent, f"started {spent[0].max_attempts} times, and no start came to an end")
-        except (LeaseLost, DatabaseUnavailable) as error:
-            # The next claim of the lane buries it; the other claims are good and must not go down with this one.
-            log.warning("burial.failed", kind=claim.kind, jobs=_ids(spent), error=str(error))
+        except Exception as error:  # noqa: BLE001 # as above
+            _log_not_ended("burial.failed", claim, spent, error)
             return None
         left = [job for job in claim.jobs if job not in spent]
         return claim.with_jobs(left) if left else None
@@ -194,6 +202,22 @@ def _log_enqueued(job: NewJob, result: Enqueued) -> None:
 def log_finished(claim: Claim) -> None:
     for job in claim.jobs:
         log.info("job.finished", kind=job.kind, job_id=job.id, attempt=job.attempt)
+
+
+def _is_spent(job: Job) -> bool:
+    """It killed its worker on every start."""
+    return job.attempt > job.max_attempts
+
+
+def _is_startable(claim: Claim) -> bool:
+    return not any(job.late or _is_spent(job) for job in claim.jobs)
+
+
+def _log_not_ended(event: str, claim: Claim, jobs: Sequence[Job], error: Exception) -> None:
+    if isinstance(error, (LeaseLost, DatabaseUnavailable)):
+        log.warning(event, kind=claim.kind, jobs=_ids(jobs), error=str(error))
+    else:
+        log.error(event, kind=claim.kind, jobs=_ids(jobs), error=error_text(error))
 
 
 def _bounded(claim: Claim, delay: float) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import pytest
@@ -265,6 +266,50 @@ async def test_a_spent_claim_that_is_lost_meanwhile_is_left_alone(
     claims = await house.service.claim(10, worker="w")
     assert [job.id for claim in claims for job in claim.jobs] == [good]
     assert (await house.record(spent)).state is JobState.READY
+
+
+async def test_what_must_not_run_in_several_lanes_ends_at_once_and_not_one_after_the_other(
+    house: House, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = asyncio.Barrier(2)
+
+    def together(verb: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        async def end(*args: object, **options: object) -> None:
+            async with asyncio.timeout(5):
+                await both.wait()
+            await verb(*args, **options)
+
+        return end
+
+    [spent] = await house.put("a", max_attempts=1)
+    await house.claim()
+    clock.advance(31)
+    [late] = await house.put("b", start_within=1)
+    clock.advance(2)
+    [good] = await house.put("c")
+    for name in ("skip", "bury"):
+        monkeypatch.setattr(house.engine, name, together(getattr(house.engine, name)))
+    assert [job.id for job in (await house.claim()).jobs] == [good]
+    assert [(await house.record(job_id)).state for job_id in (spent, late)] == [JobState.DEAD, JobState.CANCELLED]
+
+
+async def test_what_cannot_be_ended_takes_no_other_claim_with_it(
+    house: House, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, events: Events
+) -> None:
+    def refuse(*_: object) -> list[NewJob]:
+        raise ZeroDivisionError("a bug")
+
+    [spent] = await house.put("a", max_attempts=1)
+    await house.claim()
+    clock.advance(31)
+    [late] = await house.put("b", start_within=1)
+    clock.advance(2)
+    [good] = await house.put("c")
+    monkeypatch.setattr(house.engine, "_settle", refuse)
+    assert [job.id for job in (await house.claim()).jobs] == [good]
+    assert [(await house.record(job_id)).state for job_id in (spent, late)] == [JobState.READY, JobState.READY]
+    told = [(event["event"], event["log_level"], event["jobs"]) for event in events if "failed" in event["event"]]
+    assert sorted(told) == [("burial.failed", "error", [spent]), ("skip.failed", "error", [late])]
 
 
 async def test_the_death_of_a_worker_buries_only_what_had_started(house: House, clock: ManualClock) -> None:
