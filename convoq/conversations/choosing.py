@@ -12,6 +12,7 @@ MOST_SHOWN: Final = 50  #: messages of one turn, and their characters; of a long
 MOST_CHARACTERS: Final = 12_000
 OVERTAKEN_AT: Final = 2  #: failures from which on a message is tried alone, and what came later goes first
 UNLUCKY: Final = 2  #: turns whose worker died, beyond which a message is tried alone, in its place
+RUN_NOW: Final = -1  #: retry_at of what an operator lets run at once: a turn that goes on meanwhile cannot put it off
 
 
 def choose(tx: Transaction, thread_id: int, overtaken_at: int) -> list[Message]:

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from convoq.clock import Clock
 from convoq.conversations import rows
+from convoq.conversations.choosing import RUN_NOW
 from convoq.conversations.lifecycle import open_conversation
 from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing
@@ -91,9 +92,10 @@ def settle_turn(tx: Transaction, ending: Ending, job: EndedJob, now: int) -> Thr
 
 
 def _end_backoff(tx: Transaction, thread_id: int) -> None:
-    """What has failed is not kept waiting by the turn, which is due now."""
+    """What has failed is not kept waiting by the turn, which is due now; also not by one that goes on and fails."""
     tx.execute(
-        "UPDATE messages SET retry_at = 0 WHERE thread_id = ? AND direction = 'in' AND outcome IS NULL", (thread_id,)
+        "UPDATE messages SET retry_at = ? WHERE thread_id = ? AND direction = 'in' AND outcome IS NULL",
+        (RUN_NOW, thread_id),
     )
 
 

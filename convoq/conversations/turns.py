@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeVar, TypeVarTuple, cast
 
 from convoq.clock import Clock
 from convoq.conversations import rows
-from convoq.conversations.choosing import OVERTAKEN_AT, choose, next_try
+from convoq.conversations.choosing import OVERTAKEN_AT, RUN_NOW, choose, next_try
 from convoq.conversations.lifecycle import touch
 from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing, send_first
@@ -227,7 +227,10 @@ def _pause(first: Message, newest: Message, rules: TurnRules, now: int) -> Pause
 
 
 def _begin(tx: Transaction, turn: Turn, now: int) -> Turn:
-    tx.executemany("UPDATE messages SET tries = tries + 1 WHERE id = ?", [(message.id,) for message in turn.shown])
+    tx.executemany(
+        "UPDATE messages SET tries = tries + 1, retry_at = max(retry_at, 0) WHERE id = ?",  # RUN_NOW is met
+        [(message.id,) for message in turn.shown],
+    )
     _set_wake(tx, turn.thread_id, now)
     return turn
 
@@ -283,9 +286,9 @@ def fail(
 ) -> int | None:  # fmt: skip
     require_token(tx, turn.thread_id, turn.token)
     tx.executemany(
-        """UPDATE messages SET failures = failures + 1, reason = ?, retry_at = ?, ended_by = ?
+        """UPDATE messages SET failures = failures + 1, reason = ?, retry_at = iif(retry_at = ?, 0, ?), ended_by = ?
            WHERE id = ? AND outcome IS NULL""",
-        [(reason, retry_at, job_id if message.id in given_up else None, message.id) for message in turn.shown],
+        [(reason, RUN_NOW, retry_at, job_id if message.id in given_up else None, message.id) for message in turn.shown],
     )
     next_at = next_try(tx, turn, rules.overtaken_at, retry_at)
     _set_wake(tx, turn.thread_id, next_at)

@@ -6,7 +6,7 @@ import pytest
 
 from convoq.ai.base import ReplyContext
 from convoq.db import Database
-from convoq.queue.base import JobState
+from convoq.queue.base import JobFilter, JobState
 from tests.clock import ManualClock
 from tests.handlers.house import House, about, open_house, waiting
 
@@ -74,3 +74,37 @@ async def test_the_last_of_two_tries_is_made_alone(database: Database, clock: Ma
         await fail_together(house, 1, "one", "poison", "two")
         await house.settle()
         assert await house.outcomes() == [("one", "answered"), ("poison", "failed"), ("two", "answered")]
+
+
+async def run_now_and_fail(house: House) -> None:
+    """An operator has the turn run now while it asks, and it fails all the same."""
+
+    async def run_now(_: ReplyContext) -> str:
+        assert await house.engine.run_now(JobFilter()) == 1
+        raise RuntimeError("still broken")
+
+    house.responder.script = [run_now]
+    await house.turn()
+
+
+async def test_a_turn_that_is_run_now_while_it_fails_is_tried_at_once(house: House) -> None:
+    await fail_together(house, 2, "poison")
+    await run_now_and_fail(house)
+    house.responder.always = about
+    await house.turn()
+    assert house.sent == ["re: poison"]
+
+
+async def test_what_was_run_now_and_fails_again_backs_off(house: House) -> None:
+    await fail_together(house, 2, "poison")
+    await run_now_and_fail(house)
+    await house.turn()
+    assert await house.due_in() == house.queue.backoff(4)
+
+
+async def test_a_turn_that_begins_because_it_is_run_now_backs_off_when_it_fails(house: House) -> None:
+    await fail_together(house, 2, "poison")
+    await house.turn()
+    assert await house.engine.run_now(JobFilter()) == 1
+    await house.turn()
+    assert await house.due_in() == house.queue.backoff(4)
