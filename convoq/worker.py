@@ -327,12 +327,17 @@ class Worker:
         now = monotonic()
         limit = now - self._deadline - self._timings.cancel_grace
         for run in self._runs:
-            if run.started < limit and now >= self._patient_until:
+            # One whose handler has ended waits for the database, which is no reason to replace the process.
+            if not run.handled and run.started < limit and now >= self._patient_until:
                 self._give_up(run)
 
     def _give_up(self, run: Run) -> None:
-        if self._failure is None:
-            log.error("handler.stuck", kind=run.context.claim.kind, job_id=run.context.claim.jobs[0].id)
+        first = run.claim.jobs[0]
+        if run.handled:
+            error = "the worker has stopped, and the database has not taken it yet"
+            log.error("job.outcome_unrecorded", kind=first.kind, job_id=first.id, error=error)
+        elif self._failure is None:
+            log.error("handler.stuck", kind=first.kind, job_id=first.id)
             self._failure = WorkerStuck()
             self._changed.set()
 

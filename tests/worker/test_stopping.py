@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import suppress
 from dataclasses import replace
+from time import monotonic
+from typing import Any
 
 import pytest
 
 from convoq.handlers.base import ClaimContext
 from convoq.queue.base import JobState
+from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.worker import WorkerStuck
 from tests.worker.harness import BRISK, SOON, Gate, House, nothing
 
@@ -125,3 +129,61 @@ async def test_a_handler_that_goes_on_after_a_stop_has_the_process_replaced(hous
         running.stopping.set()
         with pytest.raises(WorkerStuck):
             await running.ended()
+
+
+class HeldWriter:
+    """A handler that ends at once, while the writer is held up: what came of the job cannot be recorded."""
+
+    def __init__(self, house: House) -> None:
+        self.let_go = threading.Event()
+        self.held = asyncio.Event()
+        self._house = house
+
+    async def __call__(self, _: ClaimContext) -> None:
+        self._house.database.submit(lambda _: self.let_go.wait(SOON))
+        self.held.set()
+
+
+@pytest.fixture
+def held(house: House) -> Iterator[HeldWriter]:
+    held = HeldWriter(house)
+    yield held
+    held.let_go.set()
+
+
+async def test_a_handler_that_has_ended_is_not_stuck_while_its_outcome_waits_for_the_database(
+    house: House, held: HeldWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = asyncio.Semaphore(0)
+
+    async def recover(self: SqliteQueue) -> int:
+        looks.release()
+        return await whole(self)
+
+    whole = SqliteQueue.recover
+    monkeypatch.setattr(SqliteQueue, "recover", recover)
+    [job_id] = await house.put(None)
+    async with house.working(held, deadline=0.05, timings=IMPATIENT) as running:
+        await held.held.wait()
+        ended_at = monotonic()
+        async with asyncio.timeout(SOON):
+            while monotonic() < ended_at + 0.2:  # beyond its deadline and the grace
+                await looks.acquire()
+            await looks.acquire()
+        assert not running.task.done()
+        held.let_go.set()
+        await house.until_done(job_id)
+        await running.stop()
+
+
+async def test_a_stop_that_waits_no_longer_for_an_outcome_calls_no_handler_stuck(
+    house: House, held: HeldWriter, events: list[MutableMapping[str, Any]]
+) -> None:
+    [job_id] = await house.put(None)
+    async with house.working(held, drain_timeout=0.05, timings=IMPATIENT) as running:
+        await held.held.wait()
+        await running.stop()
+        told = [(event["event"], event.get("job_id")) for event in events if event["log_level"] == "error"]
+        assert told == [("job.outcome_unrecorded", job_id)]
+        held.let_go.set()
+        await house.until_done(job_id)
