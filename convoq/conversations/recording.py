@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from convoq.channels.base import Inbound, Keyword
 from convoq.clock import Clock
 from convoq.conversations import rows
+from convoq.conversations.choosing import OVERTAKEN_AT, choose
 from convoq.conversations.consent import opt_in, opt_out
 from convoq.conversations.lifecycle import open_conversation, touch
 from convoq.conversations.rules import OUTCOME_OF, may_write
@@ -57,8 +58,9 @@ def record(tx: Transaction, messages: Sequence[Received], now: int, wall_offset:
     for received in messages:
         for thread in _record_one(tx, received, now, wall_offset):
             touched[thread.id] = thread
+    job_ids = {received.job_id for received in messages}
     return [
-        thread._replace(failing=_is_failing(tx, thread.id))
+        thread._replace(failing=_is_held_up(tx, thread.id, job_ids))
         for thread in touched.values()
         if rows.is_unsettled(tx, thread.id)
     ]
@@ -136,6 +138,9 @@ def _set_outcome(tx: Transaction, message_id: int, outcome: Outcome) -> None:
     tx.execute("UPDATE messages SET outcome = ? WHERE id = ? AND outcome IS NULL", (outcome, message_id))
 
 
-def _is_failing(tx: Transaction, thread_id: int) -> bool:
+def _is_held_up(tx: Transaction, thread_id: int, job_ids: Collection[str]) -> bool:
+    """Whether what these jobs have carried waits for a turn that backs off, though the next look would choose it."""
     failing = f"SELECT 1 FROM messages AS m WHERE m.thread_id = ? AND {rows.WAITS} AND m.failures > 0"
-    return tx.execute(failing, (thread_id,)).fetchone() is not None
+    if tx.execute(failing, (thread_id,)).fetchone() is None:
+        return False
+    return any(message.job_id in job_ids for message in choose(tx, thread_id, OVERTAKEN_AT))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from convoq.ai.base import ReplyContext
+from convoq.conversations.choosing import MOST_SHOWN
 from convoq.db import Database
 from convoq.queue.base import JobFilter, JobState
 from tests.clock import ManualClock
-from tests.handlers.house import House, about, open_house, waiting
+from tests.handlers.house import ANA_SMS, OUR_SMS, House, about, open_house, waiting
 
 
 def poisoned(context: ReplyContext) -> str:
@@ -108,3 +109,44 @@ async def test_a_turn_that_begins_because_it_is_run_now_backs_off_when_it_fails(
     assert await house.engine.run_now(JobFilter()) == 1
     await house.turn()
     assert await house.due_in() == house.queue.backoff(4)
+
+
+# --- What need not wait for a turn that backs off
+
+
+async def test_a_keyword_that_gets_no_answer_does_not_end_the_backoff_of_a_turn(house: House) -> None:
+    house.responder.always = poisoned
+    for text in ("poison", "HELP"):
+        await house.hear_at_once(text, sender=ANA_SMS, to=OUR_SMS)
+        await house.turn()
+    assert len(house.responder.asked) == 1
+    assert await house.due_in() == house.queue.backoff(1)
+
+
+async def test_a_message_that_is_delivered_again_does_not_end_the_backoff_of_a_turn(house: House) -> None:
+    house.responder.always = poisoned
+    for _ in range(2):
+        await house.hear("poison", sid="SM" + "7" * 32, dedup=False)
+        await house.step()
+    assert len(house.responder.asked) == 1
+    assert await house.due_in() == house.queue.backoff(1)
+
+
+async def test_what_a_full_turn_has_no_room_for_does_not_end_its_backoff(house: House) -> None:
+    house.responder.always = RuntimeError("broken")
+    for number in range(MOST_SHOWN):
+        await house.hear(str(number))
+    while await house.take_in():
+        pass
+    await house.turn()
+    await house.hear("one more")
+    await house.step()
+    assert len(house.responder.asked) == 1
+
+
+async def test_a_newer_message_ends_the_backoff_of_a_turn(house: House) -> None:
+    house.responder.script = [RuntimeError("broken")]
+    for text in ("one", "two"):
+        await house.hear(text)
+        await house.step()
+    assert house.sent == ["re: one + two"]
