@@ -132,7 +132,11 @@ class AnswerHandler:
         """Commits the answer and sends its first part, unless something newer has to be answered with it."""
         if (answer := await self._ask(turn, context)) is None:
             return
-        committed = await self._commit(turn, answer, context)
+        try:
+            committed = await self._commit(turn, answer, context)
+        except asyncio.CancelledError:
+            await self._give_back(turn)
+            raise
         conversation_id = turn.conversation.id
         if isinstance(committed, OutboxRow):
             log.info("reply.committed", conversation_id=conversation_id, parts=len(answer.parts))
@@ -149,14 +153,13 @@ class AnswerHandler:
         except (Fenced, GeneratorExit):
             raise
         except DatabaseUnavailable:
-            with suppress(DatabaseUnavailable):
-                await self._turns.give_back(turn)
+            await self._give_back(turn)
             raise
         except asyncio.CancelledError:
             if context.leaving is None:
                 await self._fail(turn, "not answered within the deadline")
             else:
-                await self._turns.give_back(turn)
+                await self._give_back(turn)
             raise
         except Snooze as error:
             await self._turns.give_back(turn, until=self._at(error.delay))
@@ -246,12 +249,17 @@ class AnswerHandler:
     async def _commit(self, turn: Turn, answer: Answer, context: ClaimContext) -> OutboxRow | Uncommitted:
         """For as long as the lease is kept: given back, the answer would be paid for twice, and its tools act twice."""
         while True:
+            context.renew_deadline()  # the model has kept it
             try:
                 return await self._turns.commit(turn, answer)
             except DatabaseUnavailable as error:
                 log.warning("reply.uncommitted", conversation_id=turn.conversation.id, error=str(error))
                 await asyncio.sleep(COMMIT_PAUSE)
-                context.renew_deadline()
+
+    async def _give_back(self, turn: Turn) -> None:
+        """What ends it is no message's fault: it costs nothing, or a try where that cannot be written either."""
+        with suppress(DatabaseUnavailable):
+            await self._turns.give_back(turn)
 
     # --- Failures
 

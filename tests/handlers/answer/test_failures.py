@@ -245,6 +245,70 @@ async def test_a_turn_that_its_worker_leaves_costs_no_try(house: House, why: Lea
     assert await house.rows("SELECT tries, failures FROM messages") == [(0, 0)]
 
 
+@pytest.mark.parametrize("why", list(Leaving))
+async def test_a_turn_that_its_worker_leaves_while_the_disk_refuses_its_answer_costs_no_try(
+    house: House, monkeypatch: pytest.MonkeyPatch, why: Leaving
+) -> None:
+    refused = asyncio.Event()
+
+    async def unavailable(turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+        refused.set()
+        raise DatabaseUnavailable("the disk is full")
+
+    monkeypatch.setattr(house.turns, "commit", unavailable)
+    await house.hear_at_once("hello")
+    [claim] = await house.claim(1)
+    run = Run(ClaimContext(claim, house.queue), 0.0)
+    run.task = asyncio.create_task(house.worker._handle(run))
+    async with asyncio.timeout(5):
+        await refused.wait()
+        run.leave(why)
+        await run.task
+    assert await house.rows("SELECT tries, failures FROM messages") == [(0, 0)]
+
+
+async def test_a_commit_that_takes_longer_than_the_deadline_costs_no_try(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stuck(turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+        return await asyncio.Event().wait()  # type: ignore[return-value] # never returns
+
+    monkeypatch.setattr(house.turns, "commit", stuck)
+    await house.hear_at_once("hello")
+    [claim] = await house.claim(1)
+    run = Run(ClaimContext(claim, house.queue), 0.0)
+    async with asyncio.timeout(10):
+        assert isinstance(await run.outcome(house.handlers[claim.kind], 2.0), TimeoutError)
+    assert await house.rows("SELECT tries, failures FROM messages") == [(0, 0)]
+
+
+@pytest.mark.parametrize("why", list(Leaving))
+async def test_a_turn_that_its_worker_leaves_without_a_database_is_released(
+    house: House, monkeypatch: pytest.MonkeyPatch, why: Leaving
+) -> None:
+    asked = asyncio.Event()
+
+    async def answer_never(_: ReplyContext) -> str:
+        asked.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    async def unavailable(turn: Turn) -> None:
+        raise DatabaseUnavailable("the disk is full")
+
+    monkeypatch.setattr(house.turns, "give_back", unavailable)
+    house.responder.always = answer_never
+    await house.hear_at_once("hello")
+    [claim] = await house.claim(1)
+    run = Run(ClaimContext(claim, house.queue), 0.0)
+    run.task = asyncio.create_task(house.worker._handle(run))
+    async with asyncio.timeout(5):
+        await asked.wait()
+        run.leave(why)
+        await run.task
+    assert ((await house.turn_job()).attempt, await house.due_in()) == (0, 0)
+
+
 async def test_a_dead_letter_of_a_message_whose_workers_died_has_the_reason_of_its_last_failure(house: House) -> None:
     house.responder.always = RuntimeError("slow and broken")
     await house.hear_at_once("hello")
