@@ -248,8 +248,8 @@ class Queue(Protocol):
     ) -> Claim | None:
         """All jobs of the claim are done, as with ack, and in the same step it takes those that stand behind them.
 
-        Under the same receipt and lease, and charged as by claim. None when nothing is there that it may take: then
-        the lane is free.
+        Under the same receipt and lease, and charged as by claim. None when nothing is there that it may take, or the
+        lane has become more urgent than the claim: then the lane is free.
         """
         ...
 

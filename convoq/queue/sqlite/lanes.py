@@ -67,7 +67,7 @@ def extend(tx: Transaction, claims: Sequence[Claim], until: int) -> list[Claim]:
 
 
 def ack(tx: Transaction, claim: Claim, now: int, forget: bool) -> None:
-    lane_id = require_lane(tx, claim)
+    lane_id, _ = require_lane(tx, claim)
     _finish(tx, claim, now, forget)
     _free_lane(tx, lane_id, now)
 
@@ -82,10 +82,11 @@ def _finish(tx: Transaction, claim: Claim, now: int, forget: bool) -> None:
 
 
 def advance(tx: Transaction, claim: Claim, now: int, forget: bool, together: frozenset[str]) -> Claim | None:
-    lane_id = require_lane(tx, claim)
+    lane_id, priority = require_lane(tx, claim)
     _finish(tx, claim, now, forget)
     jobs, has_more = _front(tx, lane_id, together, now)
-    if not jobs or not _is_of_class(jobs[0], claim.priority):
+    # A lane that has become more urgent is not run on in a slot of the class that it had: it is claimed anew.
+    if not jobs or priority != claim.priority or not _is_of_class(jobs[0], priority):
         _free_lane(tx, lane_id, now)
         return None
     _charge(tx, jobs, now, claim.receipt)
@@ -109,7 +110,7 @@ class Return(NamedTuple):
 
 
 def nack(tx: Transaction, claim: Claim, back: Return, now: int) -> None:
-    lane_id = require_lane(tx, claim)
+    lane_id, _ = require_lane(tx, claim)
     kept = {job.id for job in back.charged}
     refunded = [job for job in claim.jobs if job.id not in kept]
     tx.executemany(REFUND, [(int(job.id), claim.receipt) for job in refunded])
@@ -161,7 +162,7 @@ def skip(tx: Transaction, claim: Claim, jobs: Sequence[Job], reason: str, now: i
 
 
 def _end(tx: Transaction, claim: Claim, jobs: Sequence[Job], state: str, error: str, now: int) -> list[EndedJob]:
-    lane_id = require_lane(tx, claim)
+    lane_id, _ = require_lane(tx, claim)
     ended = [
         EndedJob(id=job.id, kind=job.kind, payload=job.payload, error=error)
         for job in jobs
@@ -200,7 +201,7 @@ MOVE_CLAIMED = """
 MOVE_BACK = """
     UPDATE jobs SET lane_id = (SELECT id FROM lanes WHERE lane = ?) WHERE lane_id = ? AND state = 'ready'
 """
-HELD = "SELECT id FROM lanes WHERE lane = ? AND receipt = ?"
+HELD = "SELECT id, priority FROM lanes WHERE lane = ? AND receipt = ?"
 # Under a claim its due_at is the lease: the claim's end makes it due instead.
 KICK = """
     UPDATE lanes SET kicked = receipt IS NOT NULL, due_at = iif(receipt IS NULL, ?, due_at), reason = NULL
@@ -281,12 +282,12 @@ def _charge(tx: Transaction, jobs: Iterable[Job], now: int, receipt: str) -> Non
         tx.execute(CHARGE, (None if job.late else now, receipt, int(job.id)))
 
 
-def require_lane(tx: Transaction, claim: Claim) -> int:
-    """The id of the lane that the claim still holds."""
-    held: tuple[int] | None = tx.execute(HELD, (claim.lane, claim.receipt)).fetchone()
+def require_lane(tx: Transaction, claim: Claim) -> tuple[int, int]:
+    """The id and the class of the lane that the claim still holds."""
+    held: tuple[int, int] | None = tx.execute(HELD, (claim.lane, claim.receipt)).fetchone()
     if held is None:
         raise LeaseLost
-    return held[0]
+    return held
 
 
 def _renew(tx: Transaction, claim: Claim, until: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convoq.errors import LeaseLost
-from convoq.jobs import INTAKE, INTAKE_KIND, NORMAL
+from convoq.jobs import INTAKE, INTAKE_KIND, NORMAL, PEOPLE
 from convoq.queue.base import Claim, JobState
 from tests.clock import ManualClock
 from tests.queue.conftest import Engine
@@ -73,6 +73,15 @@ async def test_what_is_less_urgent_takes_no_slot_of_intake(engine: Engine) -> No
     assert await engine.advance(claim, together=TOGETHER) is None
     assert [each.state for each in await everything(engine)] == [JobState.READY, JobState.DONE]
     assert numbers(await take_one(engine)) == [2]
+
+
+async def test_a_lane_that_has_become_more_urgent_is_claimed_in_its_new_class(engine: Engine) -> None:
+    await put(engine, job(1, key="a", kind="one", priority=NORMAL))
+    claim = await take_one(engine)
+    await put(engine, job(2, key="a", priority=PEOPLE))
+    assert await engine.advance(claim, together=TOGETHER) is None
+    claim = await take_one(engine)
+    assert (numbers(claim), claim.priority) == ([2], PEOPLE)
 
 
 async def test_a_job_behind_it_that_failed_before_keeps_its_attempts(engine: Engine) -> None:
