@@ -13,7 +13,7 @@ CREATE TABLE schedule_pauses (
 
 CREATE TRIGGER clock_corrected_schedules INSTEAD OF INSERT ON clock_corrections
 BEGIN
-    UPDATE jobs SET start_by = start_by + new.by_ms WHERE waiting_key IS NOT NULL AND state = 'ready';
+    UPDATE jobs SET start_by = start_by + new.by_ms WHERE start_by IS NOT NULL AND state = 'ready';
     UPDATE schedule_pauses SET
         paused_at = paused_at + iif(paused_at BETWEEN new.since AND new.until, new.by_ms, 0);
 END;

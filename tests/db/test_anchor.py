@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,14 +45,20 @@ class Machine:
         # The row is the trigger's; only the hand that turns the wall clock is ours.
         await self.database.write(lambda tx: tx.execute("UPDATE clock SET wall_at = ?", (wall,)))
 
-    async def put(self, key: str, *, delay: float = 0.0) -> bool:
+    async def put(self, key: str, **options: Any) -> bool:
         """Whether it is new to the queue."""
-        job = NewJob(kind="work", payload="{}", dedup_key=key, delay=delay)
+        job = NewJob(kind="work", payload="{}", dedup_key=key, **options)
         [enqueued] = await self.queue.enqueue([job], max_attempts=3)
         return not enqueued.duplicate
 
     async def due_in(self) -> float | None:
         return await self.queue.next_due()
+
+    async def is_late(self) -> bool:
+        """Whether the one job would be skipped by a worker now; it stays as it is."""
+        [claim] = await self.queue.claim(1, lease=60, worker="w")
+        await self.queue.nack(claim, delay=0, unrun=True)
+        return claim.jobs[0].late
 
     async def dates(self) -> list[int]:
         return [job.enqueued_at for job in await self.queue.list(JobFilter(), limit=100)]
@@ -105,6 +112,21 @@ async def test_a_delay_that_began_under_a_wrong_date_goes_on_under_the_right_one
     assert await machine.due_in() == 40 * 60
     await machine.boot(NOW + 30 * MINUTE)  # ten minutes later
     assert await machine.due_in() == 30 * 60
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("waiting_key", [None, "w"])
+async def test_the_time_to_begin_a_job_in_goes_on_after_a_wrong_date(
+    wrong: int, waiting_key: str | None, machine: Machine, clock: ManualClock
+) -> None:
+    await machine.boot(wrong)
+    await machine.put("a", start_within=3600, waiting_key=waiting_key)
+    await machine.run(20 * MINUTE, wall=NOW + 20 * MINUTE)
+    await machine.boot(NOW + 30 * MINUTE)
+    clock.advance(29 * 60)
+    assert not await machine.is_late()
+    clock.advance(2 * 60)
+    assert await machine.is_late()
 
 
 async def test_a_date_that_was_never_corrected_makes_no_job_wait_for_years(machine: Machine) -> None:
