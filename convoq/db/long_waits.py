@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock, Thread
-from time import monotonic, sleep
+from threading import Event, Lock, Thread
+from time import monotonic
 from types import TracebackType
 from typing import Final
 
@@ -47,8 +47,8 @@ class LongWaits:
             self._over(monotonic() - began)
 
     def _watch(self) -> None:
-        while True:
-            sleep(SAID_AFTER_SECONDS)
+        pause = Event()  # never set. Not time.sleep: a wall clock that libfaketime turns makes that fail (EINVAL)
+        while not pause.wait(SAID_AFTER_SECONDS):
             with self._mutex:
                 if self._began is None:
                     self._watched = False
