@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pydantic_ai.exceptions import (
@@ -67,6 +67,10 @@ class ModelFailure:
     def is_for_all(self) -> bool:
         """Whether whatever else is asked will fail, too, until the account or the settings are mended."""
         return self.outcome in ("account", "misconfigured")
+
+    def told_to_others(self, retry_after: float) -> ModelFailure:
+        """What keeps others from asking for so many seconds: an answer without use is none of theirs."""
+        return replace(self, outcome="retryable" if self.useless else self.outcome, retry_after=retry_after)
 
 
 def request_failure(error: Exception) -> ModelFailure:

@@ -98,7 +98,7 @@ class TurnModel(WrapperModel):
             # A turn whose tools may have acted goes on: begun again, they would act again.
             wait = 0.0 if self._has_begun else candidate.breaker.admit(self._conversation)
             if wait and (cause := candidate.breaker.cause):
-                failures.append((candidate, replace(cause, retry_after=wait)))
+                failures.append((candidate, cause.told_to_others(wait)))
                 continue
             try:
                 answer = await self._ask(candidate, messages, model_settings, model_request_parameters)

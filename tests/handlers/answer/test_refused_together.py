@@ -44,6 +44,20 @@ async def test_a_model_that_fails_is_asked_by_one_for_all(
     assert len(house.sent) == len(PEOPLE)
 
 
+async def test_who_is_kept_from_asking_by_the_useless_answers_of_others_loses_no_try(
+    house: House, model: LoopbackModel
+) -> None:
+    model.mode = ModelFault.GARBAGE
+    await everybody_writes(house)
+    await live(house, 60)
+    model.mode = None
+    kept = await house.rows("SELECT tries, failures FROM messages WHERE direction = 'in' AND requests = 0")
+    assert kept
+    assert set(kept) == {(0, 0)}
+    await live(house, 300)
+    assert len(house.sent) == len(PEOPLE)
+
+
 async def test_what_fails_for_two_people_keeps_no_answer_from_the_others(house: House, model: LoopbackModel) -> None:
     model.mode_of = lambda messages: ModelFault.SERVER_ERROR if "poison" in messages[-1].text else None
     await house.hear("poison", sender=PEOPLE[0])
