@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 # Seconds.
-SHORTEST: Final = 10.0
+SHORTEST: Final = 2.0
 LONGEST: Final = 120.0
 LONGEST_RETRY_AFTER: Final = 900.0
 

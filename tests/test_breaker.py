@@ -20,7 +20,7 @@ def test_waits_grow_with_the_outage_up_to_a_limit() -> None:
     for _ in range(8):
         waits.append(breaker.failed(1, "down"))
         clock.now += waits[-1]
-    assert waits == [SHORTEST, 10.0, 20.0, 40.0, 80.0, LONGEST, LONGEST, LONGEST]
+    assert waits == [2.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, LONGEST]
 
 
 def test_many_failures_at_once_do_not_stretch_the_wait() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from convoq.ai.base import AccountRefused, AnswerRefused, Author, ModelCall, Useless
+from convoq.breaker import SHORTEST
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.loopback.dialects import ChatMessage
 from convoq.loopback.faults import ModelFault
@@ -108,7 +109,7 @@ async def test_passing_faults_are_tried_again_later(
     responder = build(model=name, base_url=model.base_url)
     with pytest.raises(RetryLater) as caught:
         await responder.reply(conversation.context("hello"))
-    assert caught.value.delay == (7 if fault is ModelFault.RATE_LIMITED else 10)
+    assert caught.value.delay == (7 if fault is ModelFault.RATE_LIMITED else SHORTEST)
     assert name in str(caught.value)
     assert conversation.outcomes == [outcome]
     assert len(model.requests) == 1, "no SDK retries by itself"
@@ -177,7 +178,7 @@ async def test_a_refused_account_waits_for_somebody_to_mend_it(
     responder = build(model=name, base_url=model.base_url, api_key="sk-secret")
     with pytest.raises(AccountRefused, match=advice) as caught:
         await responder.reply(conversation.context("hello"))
-    assert (caught.value.delay, len(model.requests)) == (10, 1)
+    assert (caught.value.delay, len(model.requests)) == (SHORTEST, 1)
     assert conversation.outcomes == ["misconfigured" if fault is ModelFault.NOT_FOUND else "account"]
     assert "sk-" not in str(caught.value)
 
@@ -263,9 +264,8 @@ async def test_when_both_fail_a_passing_failure_wins(
 ) -> None:
     model.mode, other.mode = ModelFault.RATE_LIMITED, ModelFault.UNAUTHORIZED
     responder = build(model=name, base_url=model.base_url, fallback_model="small", fallback_base_url=other.base_url)
-    with pytest.raises(RetryLater, match=rf"{name}.*small.*401") as caught:
+    with pytest.raises(RetryLater, match=rf"{name}.*small.*401"):
         await responder.reply(conversation.context("hello"))
-    assert caught.value.delay == 7
 
 
 async def test_a_model_that_just_failed_is_asked_last(

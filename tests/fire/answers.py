@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import sys
+import time
 from collections.abc import Sequence
 
 from convoq.loopback import faults
@@ -32,9 +34,10 @@ PASSING = (
     ModelFault.HANG, ModelFault.DRIP, ModelFault.RESET, ModelFault.TRUNCATED, ModelFault.GARBAGE,
     ModelFault.WRONG_TYPES, ModelFault.HTML, ModelFault.HUGE, ModelFault.COMPRESSED, ModelFault.EMPTY,
     ModelFault.RATE_LIMITED, ModelFault.SERVER_ERROR, ModelFault.OVERLOADED, ModelFault.UTF16,
-    ModelFault.UNAUTHORIZED, ModelFault.NO_CREDIT,
 )  # fmt: skip
-FINAL = (ModelFault.NOT_FOUND, ModelFault.REJECTED, ModelFault.REFUSAL)
+FINAL = (ModelFault.REJECTED, ModelFault.REFUSAL)
+FOR_ALL = (ModelFault.UNAUTHORIZED, ModelFault.NO_CREDIT, ModelFault.NOT_FOUND)  #: held until it is mended
+REFUSED_FOR = 2.0  # seconds
 AFTERMATH = 15.0  # seconds for which a fault may still be felt in the conversation that it has hit
 PROMPT = 5.0  # seconds within which those are answered whom no fault has hit
 LARGEST_WORKER = 400.0  # MB, with 20 MB answers coming in
@@ -67,7 +70,9 @@ async def model_faults(plan: Plan) -> Section:
         plan.begin()
         async with crowd.writing():
             await asyncio.gather(_disturb(plan, site, random.Random(plan.rng.random())), _weigh(plan, site, section))
-        site.model.mode = None
+            refused_from = time.monotonic()
+            await _refuse_all(plan, site)
+        await _operate(site, section, "run-now")
         revived = await _revive(site, section)
         await settle(site, crowd, section, revived=revived, explained={
             "job.buried": "the model said for good that it won't: an operator retries, as `convoq jobs retry` did here",
@@ -75,7 +80,7 @@ async def model_faults(plan: Plan) -> Section:
         })  # fmt: skip
         section.counts.update(dict(sorted(site.model.faults.items())))
         people = {message.token: message.person for message in crowd.messages}
-        _check_others(site, crowd, section, [(people[token], at) for token, at in site.model.hit])
+        _check_others(site, crowd, section, [(people[token], at) for token, at in site.model.hit], refused_from)
         section.expect(
             section.highest["largest worker, MB"] < LARGEST_WORKER,
             f"a worker took {section.highest['largest worker, MB']:.0f} MB",
@@ -91,6 +96,15 @@ async def _disturb(plan: Plan, site: Site, rng: random.Random) -> None:
         plan.doing(f"{sum(site.model.faults.values())} faults")
 
 
+async def _refuse_all(plan: Plan, site: Site) -> None:
+    """The provider refuses whatever is asked, until an operator mends that and the workers are started again."""
+    site.model.mode = plan.rng.choice(FOR_ALL)
+    await asyncio.sleep(REFUSED_FOR)
+    site.model.mode = None
+    for worker in site.workers:
+        worker.kill()
+
+
 async def _weigh(plan: Plan, site: Site, section: Section) -> None:
     while await plan.wait(0.5):
         for role in site.workers:
@@ -103,16 +117,23 @@ async def _revive(site: Site, section: Section) -> set[str]:
     buried = {token for (body,) in site.rows("SELECT body FROM messages WHERE outcome = 'failed'")
               for token in TOKEN.findall(body)}  # fmt: skip
     section.count("messages buried and brought back", len(buried))
-    retry = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "convoq", "jobs", "retry", "--all", "--yes",
-        cwd=site.directory, env=site.roles["serve"].environ, stdout=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    section.expect(await retry.wait() == 0, "`convoq jobs retry` failed")
+    await _operate(site, section, "retry")
     return buried
 
 
-def _check_others(site: Site, crowd: Crowd, section: Section, hits: Sequence[tuple[str, float]]) -> None:
-    """Those whom no fault has hit are answered as if nothing had happened."""
+async def _operate(site: Site, section: Section, verb: str) -> None:
+    """As an operator does it."""
+    command = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "convoq", "jobs", verb, "--all", "--yes",
+        cwd=site.directory, env=site.roles["serve"].environ, stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    section.expect(await command.wait() == 0, f"`convoq jobs {verb}` failed")
+
+
+def _check_others(
+    site: Site, crowd: Crowd, section: Section, hits: Sequence[tuple[str, float]], until: float = math.inf
+) -> None:
+    """Those whom no fault has hit are answered as if nothing had happened, as far as they wrote before `until`."""
     taken = {token: site.twilio.taken_at[reply.sid] for reply in site.twilio.messages
              for token in TOKEN.findall(reply.body)}  # fmt: skip
     section.count("conversations that were hit", len({person for person, _ in hits}))
@@ -120,7 +141,7 @@ def _check_others(site: Site, crowd: Crowd, section: Section, hits: Sequence[tup
     for message in crowd.messages:
         if message.accepted is not None and message.token in taken:
             begin, end = message.accepted - AFTERMATH, taken[message.token]
-            if not any(person == message.person and begin < at < end for person, at in hits):
+            if end < until and not any(person == message.person and begin < at < end for person, at in hits):
                 waits.append(end - message.accepted)
                 section.time("reply to those whom no fault hit", waits[-1])
     section.expect(not waits or quantile(waits, 0.95) < PROMPT, "the others had to wait")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from convoq.ai import build_responder
+from convoq.breaker import SHORTEST
 from convoq.conversations.states import Outcome
 from convoq.loopback.dialects import ChatMessage, ToolCall
 from convoq.loopback.faults import ModelFault
@@ -99,7 +100,7 @@ async def test_an_answer_without_use_costs_an_attempt_and_backs_off(house: House
         await house.step()
         waits.append(await house.due_in())
         house.clock.advance(waits[-1] or 0)
-    assert waits == [10.0, 20.0]
+    assert waits == [SHORTEST, 2 * SHORTEST]
     assert await house.rows("SELECT tries, failures, requests FROM messages") == [(2, 2, 4)]
 
 
