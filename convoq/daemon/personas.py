@@ -9,9 +9,9 @@ from convoq.ai import build_responder
 from convoq.ai.persona import read_personas
 from convoq.ai.replaceable import ReplaceableResponder
 from convoq.logs import log
-from convoq.scheduler.times import zone_named
 from convoq.settings.load import Loaded
 from convoq.settings.options import DEFAULT_PERSONA, NumberSettings
+from convoq.zones import zone_named
 
 
 class CurrentPersonas:

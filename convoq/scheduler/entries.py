@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from convoq.clock import Clock
 from convoq.errors import ConfigError
 from convoq.jobs import NORMAL, UPKEEP, Housekeeping, NewJob, ProcessExpired, ProcessIdle, WakeThreads, raw_job
-from convoq.scheduler.times import Cron, Every, zone_named
+from convoq.scheduler.times import Cron, Every
 from convoq.settings import ScheduleSettings
+from convoq.zones import zone_named
 
 ON_TIME_MS: Final = 60_000  #: a run that begins no later than this was not missed
 MAX_STALENESS_MS: Final = 7 * 86_400_000  #: older slots are dropped. Dedup keys live longer, so none can run twice.

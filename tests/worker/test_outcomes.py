@@ -34,7 +34,7 @@ async def test_a_failing_job_is_tried_again_later(house: House) -> None:
 async def test_a_job_of_an_unknown_kind_is_deferred(house: House) -> None:
     [job_id] = await house.put(None, kind="of.the.future")
     async with house.working(nothing):
-        record = await house.until(job_id, lambda record: record.claimed_at is not None and not record.running)
+        record = await house.until(job_id, lambda record: record.reason is not None and not record.running)
     assert (record.state, record.attempt) == (JobState.READY, 0)
     assert 50 < await house.due_in() <= 60
 
