@@ -130,7 +130,7 @@ class LeaseKeeper:
         receipts = {claim.receipt for claim in lost}
         for each in held:
             if each.claim.receipt not in receipts:
-                each.context.renewed(now)
+                each.context.renewed_at = now
         if lost:
             self._in_loop(self._lost, lost)
 

@@ -90,7 +90,10 @@ class Worker:
 
     @property
     def busy(self) -> int:
-        """Slots in use. One is free as soon as its handler has ended: the next claim shares the commit of its ack."""
+        """Slots in use. One is free as soon as its handler has ended: the next claim shares the commit of its ack.
+
+        Where its lane may go on, it is free once nothing has followed.
+        """
         return sum(run.keeps_slot for run in self._runs)
 
     async def run(self, stopping: asyncio.Event, *, at_once: asyncio.Event | None = None, drain: bool = False) -> None:
@@ -177,7 +180,7 @@ class Worker:
         if self._suspicion.holds_back(claim, running):
             return False
         context = ClaimContext(claim, self._queue, forget=claim.kind in self._handlers.forgotten)
-        context.renewed(claimed_at)
+        context.renewed_at = claimed_at
         run = Run(context, in_slot_since)
         self._runs.add(run)
         # In the worker's context: what the job before it in its lane has set in its own is not this one's.

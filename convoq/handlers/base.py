@@ -33,16 +33,12 @@ class ClaimContext:
         self.deadline_renewal: Callable[[], None] | None = None  #: the worker's, while the handler runs
         self._queue = queue
         self._forget = forget
-        self.renewed_at = since_boot()  #: when the lease last began: ms since boot
+        self.renewed_at = since_boot()  #: when the lease last began: ms since boot, as every process here counts
 
     def renew_deadline(self) -> None:
         """It begins anew, for a handler that does one thing after another: also before it counts as stuck."""
         if self.deadline_renewal is not None:
             self.deadline_renewal()
-
-    def renewed(self, at: int) -> None:
-        """The lease began anew then: ms since boot, as all processes of this machine count."""
-        self.renewed_at = at
 
     def lease_left(self) -> float:
         """The share of the lease that is left: 1.0 right after the claim or a renewal, 0.0 when it is over."""

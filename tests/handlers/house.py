@@ -187,7 +187,7 @@ class House:
             await self.worker._give_back(claim)
             return
         context = ClaimContext(claim, self.queue)
-        context.renewed(context.renewed_at - round((1 - lease_left) * self.queue.lease * 1000))
+        context.renewed_at -= round((1 - lease_left) * self.queue.lease * 1000)
         await self.worker._handle(Run(context, 0.0))
 
     async def settle(self, *, patience: float = 86_400) -> None:

@@ -142,11 +142,12 @@ INSERT_JOB = """
                       waiting_key, start_by)
     VALUES (?1, (SELECT id FROM lanes WHERE lane = ?2), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
 """
-# What a claim has charged may have begun, also when its lease has run out. One that waits for another try takes neither
-# the payload nor the time: it is joined only where no other one waits.
-WAITING = """
+# Under the claim that its lane has: it may have begun, also when the lease has run out.
+CHARGED = "coalesce(j.receipt = l.receipt, 0)"
+# One that waits for another try takes neither the payload nor the time: it is joined only where no other one waits.
+WAITING = f"""
     SELECT j.id FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id
-    WHERE j.waiting_key = ? AND j.state = 'ready' AND NOT coalesce(j.receipt = l.receipt, 0)
+    WHERE j.waiting_key = ? AND j.state = 'ready' AND NOT {CHARGED}
     ORDER BY j.claimed_at IS NOT NULL, j.id LIMIT 1
 """
 # Without a time to be begun by it stays so: a person has asked for it.

@@ -10,7 +10,7 @@ from convoq.errors import LeaseLost
 from convoq.jobs import NewJob
 from convoq.queue.base import Claim
 from convoq.queue.sqlite import lanes
-from convoq.queue.sqlite.enqueue import JobInserter
+from convoq.queue.sqlite.enqueue import CHARGED, JobInserter
 
 SEARCHED = 100  # of a lane's last jobs: one more wake-up costs less than to look through a long lane
 
@@ -42,10 +42,10 @@ class SqliteJoined:
         tx.execute(lanes.KICK, (self._clock.now(), ordering_key))
 
 
-# A job that the lane's claim has charged may have looked for the last time, also when its lease has run out.
-WAITING_ALREADY = """
+# A job that the lane's claim has charged may have looked for the last time.
+WAITING_ALREADY = f"""
     SELECT 1 FROM
-        (SELECT j.kind, coalesce(j.receipt = l.receipt, 0) AS claimed FROM lanes AS l
+        (SELECT j.kind, {CHARGED} AS claimed FROM lanes AS l
          JOIN jobs AS j ON j.lane_id = l.id AND j.state = 'ready' WHERE l.lane = ? ORDER BY j.id DESC LIMIT ?)
     WHERE kind = ? AND NOT claimed
 """

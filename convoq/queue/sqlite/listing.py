@@ -10,13 +10,13 @@ from convoq.db.transaction import Transaction
 from convoq.jobs import RESERVED
 from convoq.queue.base import EndedJob, JobFilter, JobRecord, JobState, KindStats, Stats
 from convoq.queue.sqlite import lanes
-from convoq.queue.sqlite.enqueue import JOIN_LANE
+from convoq.queue.sqlite.enqueue import CHARGED, JOIN_LANE
 
 # A job runs while the lease of the claim that charged it lives.
-RUNNING = "coalesce(j.receipt = l.receipt AND l.due_at > :now, 0)"
+RUNNING = f"({CHARGED} AND l.due_at > :now)"
 SCHEDULED = f"coalesce(NOT {RUNNING} AND l.receipt IS NULL AND l.due_at > :now, 0)"
 # The next run of a schedule that waits until the one before has ended: nothing is wrong with it.
-BEHIND_ITS_KIND = "(j.waiting_key IS NOT NULL AND l.receipt IS NOT NULL AND l.due_at > :now)"
+BEHIND_A_CLAIM = "(j.waiting_key IS NOT NULL AND l.receipt IS NOT NULL AND l.due_at > :now)"
 STANDING = f"""
     CASE WHEN j.state <> 'ready' THEN j.state WHEN {RUNNING} THEN 'running' WHEN {SCHEDULED} THEN 'scheduled'
     ELSE 'ready' END
@@ -34,7 +34,7 @@ STATS = f"""
            sum(NOT {RUNNING} AND (l.receipt IS NOT NULL OR l.due_at <= :now)),
            sum(NOT {RUNNING} AND l.receipt IS NULL AND l.due_at > :now),
            sum({RUNNING}),
-           min(CASE WHEN NOT {RUNNING} AND NOT {BEHIND_ITS_KIND} AND (l.receipt IS NOT NULL OR l.due_at <= :now)
+           min(CASE WHEN NOT {RUNNING} AND NOT {BEHIND_A_CLAIM} AND (l.receipt IS NOT NULL OR l.due_at <= :now)
                THEN {WAITING_SINCE} END),
            sum(j.claimed_at IS NULL), min(CASE WHEN j.claimed_at IS NULL THEN j.enqueued_at END)
     FROM jobs AS j JOIN lanes AS l ON l.id = j.lane_id WHERE j.state = 'ready' GROUP BY j.kind
