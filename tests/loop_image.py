@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
+
+import pytest
+
+from tests.skips import NOT_TO_BE_INSTALLED
 
 Kind = Literal["ext4", "xfs"]
 KINDS: Final[tuple[Kind, ...]] = ("ext4", "xfs")
@@ -54,10 +59,17 @@ class LoopImage:
 
 def impossible() -> str | None:
     """Why no such filesystem can be mounted here."""
+    for tool, package in (("losetup", "mount"), ("mkfs.ext4", "e2fsprogs"), ("mkfs.xfs", "xfsprogs")):
+        if shutil.which(tool) is None:
+            return f"{tool} is missing: install {package}"
     if os.geteuid() != 0:
-        return "only root mounts a loop image"
+        return f"{NOT_TO_BE_INSTALLED}: only root mounts a loop image"
     found = subprocess.run(["losetup", "--find"], capture_output=True, text=True, check=False)
-    return None if found.returncode == 0 else f"no loop device: {found.stderr.strip()}"
+    return None if found.returncode == 0 else f"{NOT_TO_BE_INSTALLED}: no loop device: {found.stderr.strip()}"
+
+
+#: On tests that cut the power of a filesystem.
+needs_loop_devices = pytest.mark.skipif(impossible() is not None, reason=str(impossible()))
 
 
 @contextmanager

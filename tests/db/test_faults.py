@@ -21,7 +21,7 @@ from convoq.jobs import NewJob
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.clock import ManualClock
 from tests.db.notes import notes_in, put
-from tests.loop_image import impossible, loop_image
+from tests.loop_image import loop_image, needs_loop_devices
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,7 +86,7 @@ async def test_a_file_that_somebody_holds_cannot_be_opened_just_now(
 # --- Failing disks
 
 
-@pytest.mark.skipif(impossible() is not None, reason=str(impossible()))
+@needs_loop_devices
 async def test_a_disk_that_fails_to_read_is_unavailable_and_not_a_damaged_file(tmp_path: Path) -> None:
     with loop_image(tmp_path, "ext4") as image:
         database = await Database.open(image.place / "convoq.db", clock=ManualClock())

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.fire.test_fire import Round, under_fire
-from tests.loop_image import KINDS, Kind, impossible, loop_image
+from tests.loop_image import KINDS, Kind, loop_image, needs_loop_devices
 
 pytestmark = [pytest.mark.fire, pytest.mark.process]
-
-needs_loop_devices = pytest.mark.skipif(impossible() is not None, reason=str(impossible()))
 
 
 @needs_loop_devices
