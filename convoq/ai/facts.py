@@ -19,7 +19,7 @@ def fact(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The text without the marks of facts: whoever wrote them, they are brackets."""
+    """The text with brackets in place of the marks of facts."""
     return text.translate(_PLAIN)
 
 

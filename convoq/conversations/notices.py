@@ -49,7 +49,7 @@ def add_notice(
     if not text or may_send(conversation, author="ai", committed_at=now, now=now) is not None:
         return None
     last = _last_source(tx, conversation.id)
-    # Whoever was asked for patience hears also that it was in vain; whoever knows that hears nothing more.
+    # "delayed" may be followed by "failed"; after any other sentence of a silence none comes.
     if last.startswith((*(f"{SOURCE}{final}:" for final in FINAL), f"{SOURCE}{silence}:")):
         return None
     source = f"{SOURCE}{silence}:{secrets.token_hex(8)}"

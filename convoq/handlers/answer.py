@@ -43,7 +43,7 @@ from convoq.settings import ConversationSettings
 from convoq.text import counted, last_line
 
 REFUSAL_PATIENCE: Final = timedelta(hours=24)  # as long as WhatsApp takes an answer to a message
-REMEMBERED: Final = timedelta(days=30)  # numbers change hands: what is older may be somebody else's
+REMEMBERED: Final = timedelta(days=30)  # by then the number may belong to another person
 ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all who wait
 LOOK_INTERVAL: Final = 0.5  # seconds between two looks at whether what the model writes is still wanted
 STOPPED_PAUSE: Final = 0.1  # seconds; the next claim of the lane goes on with what waits

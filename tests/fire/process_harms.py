@@ -116,7 +116,7 @@ async def _stop_with_the_gate(harmed: Harmed, role: SupervisedRole) -> bool:
         if role.pid in LockTable().holders(gate):
             return True
         role.resume()
-        await asyncio.sleep(0.01)  # another moment
+        await asyncio.sleep(0.01)  # it holds the gate for moments that nothing announces: try at another one
     return False
 
 

@@ -198,6 +198,14 @@ class House:
             self.clock.advance(due)
             await self.step()
 
+    async def live(self, seconds: float) -> None:
+        """Everything that is due in that time is handled when it is due."""
+        ends_at = self.clock.now() + seconds * 1000
+        while (due := await self.due_in()) is not None and self.clock.now() + due * 1000 <= ends_at:
+            self.clock.advance(max(due, 0.001))
+            await self.step()
+        self.clock.advance((ends_at - self.clock.now()) / 1000)
+
     async def upkeep(self, kind: str) -> None:
         """One run of an upkeep job."""
         model = {model.kind: model for model in (ProcessIdle, ProcessExpired, WakeThreads, Housekeeping)}[kind]

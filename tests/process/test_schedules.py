@@ -27,7 +27,7 @@ def note(line):
 async def tick(job):
     note(f"begun {job.id}")
     while (HERE / "hold").exists():
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # between two looks at the file
     note(f"ended {job.id}")
 """
 

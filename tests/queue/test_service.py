@@ -268,6 +268,17 @@ async def test_a_spent_claim_that_is_lost_meanwhile_is_left_alone(
     assert (await house.record(spent)).state is JobState.READY
 
 
+async def spent_late_and_good(house: House, clock: ManualClock) -> tuple[str, str, str]:
+    """Three jobs in lanes of their own, of which a claim must bury the first and skip the second."""
+    [spent] = await house.put("a", max_attempts=1)
+    await house.claim()
+    clock.advance(31)
+    [late] = await house.put("b", start_within=1)
+    clock.advance(2)
+    [good] = await house.put("c")
+    return spent, late, good
+
+
 async def test_what_must_not_run_in_several_lanes_ends_at_once_and_not_one_after_the_other(
     house: House, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,12 +292,7 @@ async def test_what_must_not_run_in_several_lanes_ends_at_once_and_not_one_after
 
         return end
 
-    [spent] = await house.put("a", max_attempts=1)
-    await house.claim()
-    clock.advance(31)
-    [late] = await house.put("b", start_within=1)
-    clock.advance(2)
-    [good] = await house.put("c")
+    spent, late, good = await spent_late_and_good(house, clock)
     for name in ("skip", "bury"):
         monkeypatch.setattr(house.engine, name, together(getattr(house.engine, name)))
     assert [job.id for job in (await house.claim()).jobs] == [good]
@@ -299,12 +305,7 @@ async def test_what_cannot_be_ended_takes_no_other_claim_with_it(
     def refuse(*_: object) -> list[NewJob]:
         raise ZeroDivisionError("a bug")
 
-    [spent] = await house.put("a", max_attempts=1)
-    await house.claim()
-    clock.advance(31)
-    [late] = await house.put("b", start_within=1)
-    clock.advance(2)
-    [good] = await house.put("c")
+    spent, late, good = await spent_late_and_good(house, clock)
     monkeypatch.setattr(house.engine, "_settle", refuse)
     assert [job.id for job in (await house.claim()).jobs] == [good]
     assert [(await house.record(job_id)).state for job_id in (spent, late)] == [JobState.READY, JobState.READY]

@@ -121,7 +121,7 @@ async def test_a_job_has_the_whole_deadline_however_many_are_before_it_in_its_la
 
     async def take_half(job: Job) -> None:
         ran.append(job.id)
-        await asyncio.sleep(0.15)  # half of the deadline, by the loop's own clock
+        await asyncio.sleep(0.15)  # the deadline is by the loop's own clock: half of it is what is tried
 
     ids = await house.put(*["a"] * 4)
     async with house.working(each(take_half), deadline=0.3):

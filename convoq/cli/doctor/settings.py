@@ -41,7 +41,7 @@ def _file(file: Path | None) -> Finding:
 
 
 def prompts(loaded: Loaded) -> Iterator[Finding]:
-    """Whether the business has said anything of itself to whoever answers for it."""
+    """Whether the prompt of each persona says anything of the business."""
     from convoq.ai.persona import read_personas
     from convoq.ai.prompt import DEFAULT_PROMPT, TO_FILL_IN
 

@@ -224,6 +224,18 @@ async def test_a_database_that_is_away_costs_no_try(house: House, monkeypatch: p
     assert house.sent == ["re: hello"]
 
 
+async def left_by_its_worker(house: House, at: asyncio.Event, why: Leaving) -> None:
+    """A turn whose worker leaves it at that moment."""
+    await house.hear_at_once("hello")
+    [claim] = await house.claim(1)
+    run = Run(ClaimContext(claim, house.queue), 0.0)
+    run.task = asyncio.create_task(house.worker._handle(run))
+    async with asyncio.timeout(5):
+        await at.wait()
+        run.leave(why)
+        await run.task
+
+
 @pytest.mark.parametrize("why", list(Leaving))
 async def test_a_turn_that_its_worker_leaves_costs_no_try(house: House, why: Leaving) -> None:
     asked = asyncio.Event()
@@ -234,14 +246,7 @@ async def test_a_turn_that_its_worker_leaves_costs_no_try(house: House, why: Lea
         return "never"
 
     house.responder.always = answer_never
-    await house.hear_at_once("hello")
-    [claim] = await house.claim(1)
-    run = Run(ClaimContext(claim, house.queue), 0.0)
-    run.task = asyncio.create_task(house.worker._handle(run))
-    async with asyncio.timeout(5):
-        await asked.wait()
-        run.leave(why)
-        await run.task
+    await left_by_its_worker(house, asked, why)
     assert await house.rows("SELECT tries, failures FROM messages") == [(0, 0)]
 
 
@@ -256,14 +261,7 @@ async def test_a_turn_that_its_worker_leaves_while_the_disk_refuses_its_answer_c
         raise DatabaseUnavailable("the disk is full")
 
     monkeypatch.setattr(house.turns, "commit", unavailable)
-    await house.hear_at_once("hello")
-    [claim] = await house.claim(1)
-    run = Run(ClaimContext(claim, house.queue), 0.0)
-    run.task = asyncio.create_task(house.worker._handle(run))
-    async with asyncio.timeout(5):
-        await refused.wait()
-        run.leave(why)
-        await run.task
+    await left_by_its_worker(house, refused, why)
     assert await house.rows("SELECT tries, failures FROM messages") == [(0, 0)]
 
 
@@ -298,14 +296,7 @@ async def test_a_turn_that_its_worker_leaves_without_a_database_is_released(
 
     monkeypatch.setattr(house.turns, "give_back", unavailable)
     house.responder.always = answer_never
-    await house.hear_at_once("hello")
-    [claim] = await house.claim(1)
-    run = Run(ClaimContext(claim, house.queue), 0.0)
-    run.task = asyncio.create_task(house.worker._handle(run))
-    async with asyncio.timeout(5):
-        await asked.wait()
-        run.leave(why)
-        await run.task
+    await left_by_its_worker(house, asked, why)
     assert ((await house.turn_job()).attempt, await house.due_in()) == (0, 0)
 
 

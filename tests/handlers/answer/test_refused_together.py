@@ -16,15 +16,6 @@ PEOPLE = [f"whatsapp:+1555200000{number}" for number in range(8)]
 HALF_AN_HOUR = 1800.0
 
 
-async def live(house: House, seconds: float) -> None:
-    """Everything that is due in that time is handled when it is due."""
-    ends_at = house.clock.now() + seconds * 1000
-    while (due := await house.due_in()) is not None and house.clock.now() + due * 1000 <= ends_at:
-        house.clock.advance(max(due, 0.001))
-        await house.step()
-    house.clock.advance((ends_at - house.clock.now()) / 1000)
-
-
 async def everybody_writes(house: House) -> None:
     for person in PEOPLE:
         await house.hear("hello", sender=person)
@@ -37,10 +28,10 @@ async def test_a_model_that_fails_is_asked_by_one_for_all(
 ) -> None:
     model.mode = fault
     await everybody_writes(house)
-    await live(house, HALF_AN_HOUR)
+    await house.live(HALF_AN_HOUR)
     assert 5 < len(model.requests) < 30
     model.mode = None
-    await live(house, 300)
+    await house.live(300)
     assert len(house.sent) == len(PEOPLE)
 
 
@@ -49,12 +40,12 @@ async def test_who_is_kept_from_asking_by_the_useless_answers_of_others_loses_no
 ) -> None:
     model.mode = ModelFault.GARBAGE
     await everybody_writes(house)
-    await live(house, 60)
+    await house.live(60)
     model.mode = None
     kept = await house.rows("SELECT tries, failures FROM messages WHERE direction = 'in' AND requests = 0")
     assert kept
     assert set(kept) == {(0, 0)}
-    await live(house, 300)
+    await house.live(300)
     assert len(house.sent) == len(PEOPLE)
 
 
@@ -64,7 +55,7 @@ async def test_what_fails_for_two_people_keeps_no_answer_from_the_others(house: 
     await house.hear("poison", sender=PEOPLE[1])
     await house.step()
     await house.hear("hello", sender=PEOPLE[2])
-    await live(house, 60)
+    await house.live(60)
     assert len(house.sent) == 1
 
 
@@ -72,9 +63,9 @@ async def test_a_request_that_is_cut_off_lets_the_next_one_ask(house: House, mod
     model.mode = ModelFault.SERVER_ERROR
     await everybody_writes(house)
     model.mode = ModelFault.RESET
-    await live(house, 60)
+    await house.live(60)
     model.mode = None
-    await live(house, 300)
+    await house.live(300)
     assert len(house.sent) == len(PEOPLE)
 
 
@@ -88,7 +79,7 @@ async def test_what_fails_for_one_person_is_asked_less_and_less_while_others_are
     await house.hear("poison", sender=PEOPLE[0])
     for _ in range(60):
         await house.hear("hello", sender=PEOPLE[1])
-        await live(house, 30)
+        await house.live(30)
     asked = [one for one in model.requests if "poison" in one.messages[-1].text]
     assert 5 < len(asked) < 40
     assert len(house.sent) == 60
@@ -98,10 +89,10 @@ async def test_what_fails_for_one_person_is_asked_less_and_less_while_others_are
 async def test_a_twilio_that_refuses_us_is_asked_by_one_for_all(house: House, fault: TwilioFault) -> None:
     house.twilio.fault = fault
     await everybody_writes(house)
-    await live(house, HALF_AN_HOUR)
+    await house.live(HALF_AN_HOUR)
     assert 5 < house.twilio.requests < 50
     house.twilio.fault = None
-    await live(house, 300)
+    await house.live(300)
     assert len(house.sent) == len(PEOPLE)
 
 

@@ -16,15 +16,6 @@ HOUR = 3600.0
 WORDS = {"openai": "The model does not exist", "anthropic": "model: unknown"}
 
 
-async def live(house: House, seconds: float) -> None:
-    """Everything that is due in that time is handled when it is due."""
-    ends_at = house.clock.now() + seconds * 1000
-    while (due := await house.due_in()) is not None and house.clock.now() + due * 1000 <= ends_at:
-        house.clock.advance(max(due, 0.001))
-        await house.step()
-    house.clock.advance((ends_at - house.clock.now()) / 1000)
-
-
 async def everybody_writes(house: House) -> None:
     for person in PEOPLE:
         await house.hear("hello", sender=person)
@@ -39,21 +30,21 @@ async def alerts(house: House) -> list[str]:
 async def test_a_model_that_is_gone_costs_nobody_an_answer(house: House, model: LoopbackModel) -> None:
     model.mode = ModelFault.NOT_FOUND
     await everybody_writes(house)
-    await live(house, HOUR)
+    await house.live(HOUR)
     assert (await house.dead(), len(model.requests) < 60) == ([], True)
     model.mode = None
-    await live(house, 300)
+    await house.live(300)
     assert house.sent == ["We open at 9."] * len(PEOPLE)
 
 
 async def test_a_request_that_is_refused_to_several_people_is_held(house: House, model: LoopbackModel) -> None:
     model.mode = ModelFault.REJECTED
     await everybody_writes(house)
-    await live(house, HOUR)
+    await house.live(HOUR)
     assert [outcome for _, outcome in await house.outcomes()] == [Outcome.FAILED, None, None]
     assert len(model.requests) < 60
     model.mode = None
-    await live(house, 300)
+    await house.live(300)
     assert [outcome for _, outcome in await house.outcomes()] == [Outcome.FAILED, *[Outcome.ANSWERED] * 2]
 
 
@@ -84,6 +75,6 @@ async def test_the_servers_own_sentence_is_in_the_log_and_in_the_status(house: H
 async def test_the_status_has_nothing_to_say_of_a_model_that_answers_again(house: House, model: LoopbackModel) -> None:
     model.fail(ModelFault.NOT_FOUND)
     await everybody_writes(house)
-    await live(house, 300)
+    await house.live(300)
     assert len(house.sent) == len(PEOPLE)
     assert await alerts(house) == []
