@@ -191,6 +191,16 @@ GIVE_UP_REVOKED = """
 """
 
 
+# A STOP is for ever, but for the one message that an operator asks for by name once the person is back.
+TAKE_BACK_STOPPED = """
+    UPDATE outbox SET ended_by = ?
+    WHERE message_id = ? AND state <> 'sent'
+        AND (error_code IN ('opted_out', 'cancelled', 'buried') OR revoked IS NOT NULL)
+        AND (SELECT p.opted_out_at FROM threads AS t JOIN contacts AS p ON p.id = t.contact_id
+             WHERE t.id = outbox.thread_id) IS NULL
+"""
+
+
 def _discard(tx: Transaction, job_id: str) -> None:
     """What had failed with the job has been given up by an operator, and no retry can revive it any more."""
     tx.execute(
@@ -232,6 +242,7 @@ def _revive_parts(tx: Transaction, job_id: str) -> None:
 def _revive_message(tx: Transaction, message_id: int, job_id: str) -> None:
     """One that never began to go out is written anew by its job."""
     if tx.execute("SELECT 1 FROM outbox WHERE message_id = ? AND attempts > 0", (message_id,)).fetchone() is not None:
+        tx.execute(TAKE_BACK_STOPPED, (job_id, message_id))
         _revive_parts(tx, job_id)
         return
     # What was cancelled stays on record. (To delete it would read all messages, for those that refer to it.)

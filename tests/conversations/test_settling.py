@@ -9,7 +9,7 @@ import pytest
 
 from convoq.errors import Snooze, Unrecoverable
 from convoq.jobs import message_job
-from convoq.loopback.faults import reset, too_many
+from convoq.loopback.faults import TwilioFault, reset, too_many
 from convoq.monitoring.audit import examine
 from convoq.queue.base import JobFilter, JobState
 from tests.handlers.house import ANA, BEN, OURS, House
@@ -58,6 +58,38 @@ async def test_a_cancelled_message_of_ours_goes_out_once_when_it_is_retried(met:
     assert await met.engine.retry_dead(this(job_id)) == 1
     await met.settle()
     assert met.sent == ["re: hello", "your table is ready"]
+
+
+async def cancelled_and_stopped(house: House, fault: TwilioFault) -> str:
+    """The job of a message that was tried, cancelled by an operator and then stopped by the person."""
+    house.twilio.fail_next(fault)
+    job_id = await house.send("your table is ready")
+    await house.step()
+    await house.engine.cancel(this(job_id))
+    await house.hear_at_once("STOP")
+    return job_id
+
+
+@pytest.mark.parametrize("fault", [too_many("3600"), reset(accepted=False), reset(accepted=True)])
+async def test_a_message_of_ours_that_is_retried_after_stop_and_start_goes_out_once(
+    met: House, fault: TwilioFault
+) -> None:
+    job_id = await cancelled_and_stopped(met, fault)
+    await met.hear_at_once("START")
+    assert await met.engine.retry_dead(this(job_id)) == 1
+    await met.settle()
+    assert sorted(met.sent) == ["re: START", "re: hello", "your table is ready"]
+
+
+@pytest.mark.parametrize("fault", [too_many("3600"), reset(accepted=False)])
+async def test_a_message_of_ours_that_is_retried_before_the_start_never_goes_out(
+    met: House, fault: TwilioFault
+) -> None:
+    job_id = await cancelled_and_stopped(met, fault)
+    assert await met.engine.retry_dead(this(job_id)) == 1
+    await met.hear_at_once("START")
+    await met.settle()
+    assert met.sent == ["re: hello", "re: START"]
 
 
 async def test_a_cancelled_message_of_ours_does_not_go_out_with_the_retry_of_a_turn(met: House) -> None:
