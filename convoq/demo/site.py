@@ -17,7 +17,7 @@ from convoq.errors import ConvoqError
 from convoq.jobs import ProcessAiResponse, ReceiveMessage
 from convoq.loopback import audit
 from convoq.loopback.audit import AcceptedMessage
-from convoq.loopback.environment import Account, environment, free_port, without_settings
+from convoq.loopback.environment import Account, environment, reserved_port, without_settings
 from convoq.loopback.messages import Answer, TwilioMessage
 from convoq.loopback.people import Phone
 from convoq.loopback.process import RoleProcess, convoq, faulty_worker
@@ -42,7 +42,6 @@ class Site:
         self.switches = Switches(self.twilio)
         self.accepted: list[AcceptedMessage] = []
         self.processes: dict[str, RoleProcess] = {}
-        self.url = f"http://127.0.0.1:{free_port()}"
         self._account = account
         self._directory = directory
         self._environ = environ
@@ -50,6 +49,7 @@ class Site:
 
     async def __aenter__(self) -> Self:
         try:
+            self.url = f"http://127.0.0.1:{self._stack.enter_context(reserved_port())}"
             await self._stack.enter_async_context(self.twilio)
             await self._stack.enter_async_context(self.switches)
             path = self._directory / "convoq.db"

@@ -26,7 +26,7 @@ from convoq.dev.page.app import PhonePage
 from convoq.dev.page.guard import require_loopback_host
 from convoq.dev.worker import WorkerSupervisor
 from convoq.errors import ConvoqError
-from convoq.loopback.environment import Account, environment, free_port
+from convoq.loopback.environment import Account, environment, reserved_port
 from convoq.loopback.people import Phone, phones
 from convoq.loopback.switches import Switches
 from convoq.loopback.twilio import LoopbackTwilio
@@ -94,7 +94,8 @@ async def _round(arguments: DevArguments, database: Path, stop: Stop, known: tup
         twilio = await stack.enter_async_context(account.twilio())
         switches = await stack.enter_async_context(Switches(twilio))
         # Read anew in each round: the prompt or the settings may be why it was started over.
-        loaded, environ = _load(arguments.config, account.settings(twilio.url) | _own_settings(database))
+        own = _own_settings(database, stack.enter_context(reserved_port()))
+        loaded, environ = _load(arguments.config, account.settings(twilio.url) | own)
         if not known:
             logs.configure(loaded.options.log.level, loaded.options.log.format, "dev")
         worker = WorkerSupervisor(environ, switches.url)
@@ -115,8 +116,7 @@ async def _either(*events: asyncio.Event) -> None:
         wait.cancel()
 
 
-def _own_settings(database: Path) -> dict[str, str]:
-    port = free_port()
+def _own_settings(database: Path, port: int) -> dict[str, str]:
     return {
         "database.path": str(database),
         "server.host": "127.0.0.1",

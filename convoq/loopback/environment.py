@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -65,8 +65,19 @@ def without_settings(base: Mapping[str, str]) -> dict[str, str]:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that is free now. The public URL must be known before the listener is there, so it can't be asked."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port that is free now; another program may be given it before a listener is there (see reserved_port)."""
+    with reserved_port(host) as port:
+        return port
+
+
+@contextmanager
+def reserved_port(host: str = "127.0.0.1") -> Iterator[int]:
+    """A port that is ours meanwhile: the public URL must be known before the listener is there, so it can't be asked.
+
+    A port that a socket is bound to is given to none that asks for any port. It is never listened on: whoever names it
+    may listen there, as both have SO_REUSEADDR (asyncio's default).
+    """
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((host, 0))
+        yield int(holder.getsockname()[1])

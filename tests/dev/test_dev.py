@@ -312,7 +312,7 @@ async def test_real_credentials_are_never_used(tmp_path: Path, monkeypatch: pyte
     config.chmod(0o600)
     monkeypatch.setenv("CONVOQ_TWILIO__AUTH_TOKEN", "real-too")
     account = Account()
-    loaded, environ = dev._load(config, account.settings("http://127.0.0.1:1") | dev._own_settings(tmp_path / "db"))
+    loaded, environ = dev._load(config, account.settings("http://127.0.0.1:1") | dev._own_settings(tmp_path / "db", 1))
     twilio = loaded.options.twilio
     assert (twilio.account_sid, twilio.api_base_url) == (account.sid, "http://127.0.0.1:1")
     assert twilio.auth_tokens == ()
@@ -328,7 +328,7 @@ async def test_a_model_without_its_key_is_said_before_anything_starts(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("CONVOQ_AI__MODEL", "openai:gpt-5-mini")
     with pytest.raises(ConfigError, match=r"ai\.api_key is not set"):
-        dev._load(None, Account().settings("http://127.0.0.1:1") | dev._own_settings(tmp_path / "db"))
+        dev._load(None, Account().settings("http://127.0.0.1:1") | dev._own_settings(tmp_path / "db", 1))
 
 
 async def test_a_worker_that_can_never_start_ends_it(tmp_path: Path) -> None:

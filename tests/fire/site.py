@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ import aiohttp
 
 from convoq.channels.twilio.webhooks import inbound_url
 from convoq.clock import since_boot
-from convoq.loopback.environment import environment, free_port, without_settings
+from convoq.loopback.environment import environment, reserved_port, without_settings
 from convoq.loopback.waiting import answers, until
 from tests.fire.peers import Model, Twilio
 from tests.fire.roles import SupervisedRole
@@ -118,8 +118,8 @@ async def open_site(
     _prepare(directory)
     database = database or directory / "data" / "convoq.db"
     twilio, model = Twilio(), Model()
-    async with twilio, model:
-        port = free_port()
+    async with twilio, model, AsyncExitStack() as stack:
+        port = stack.enter_context(reserved_port())
         environ = _environment(database, twilio, port) | (_asking(model) if modelled else {}) | settings
         roles = {name: SupervisedRole(name, directory, environ) for name in ROLES}
         site = Site(directory, database, port, twilio, model, roles, [])

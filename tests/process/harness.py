@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 from convoq.channels.twilio.webhooks import inbound_url
-from convoq.loopback.environment import environment, free_port, without_settings
+from convoq.loopback.environment import environment, reserved_port, without_settings
 from convoq.loopback.messages import Answer
 from convoq.loopback.process import RoleProcess
 from convoq.loopback.twilio import LoopbackTwilio
@@ -112,14 +112,14 @@ class Site:
 async def open_site(directory: Path, **settings: str) -> AsyncIterator[Site]:
     """A site of its own; all its processes are gone afterwards."""
     async with LoopbackTwilio() as twilio:
-        port = free_port()
-        site = Site(directory, twilio, port, _settings(directory, twilio, port) | settings)
-        try:
-            yield site
-        finally:
-            for process in site.processes:
-                process.kill()
-                await process.wait()
+        with reserved_port() as port:
+            site = Site(directory, twilio, port, _settings(directory, twilio, port) | settings)
+            try:
+                yield site
+            finally:
+                for process in site.processes:
+                    process.kill()
+                    await process.wait()
 
 
 def _settings(directory: Path, twilio: LoopbackTwilio, port: int) -> dict[str, str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 from typing import Any
 
 import pytest
 
+from convoq.loopback.environment import free_port
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN
 from tests.cli.scenes import Place
 
@@ -25,11 +25,6 @@ def findings(
     if code is not None:
         assert ended == code
     return {check["name"]: check for check in document["checks"]}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def whole(port: int | None = None, **more: str) -> str:

@@ -20,13 +20,14 @@ from convoq.channels.twilio.webhooks import webhooks
 from convoq.cli.doctor import services
 from convoq.cli.doctor import twilio as twilio_checks
 from convoq.cli.doctor.guard import guarded
+from convoq.loopback.environment import free_port
 from convoq.loopback.faults import ModelFault
 from convoq.loopback.model import LoopbackModel
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.monitoring.findings import Finding, Level
 from convoq.settings import ServerSettings, TwilioSettings
 from convoq.settings.load import load
-from tests.cli.doctor.harness import NUMBER, findings, free_port, whole
+from tests.cli.doctor.harness import NUMBER, findings, whole
 from tests.cli.scenes import Place
 
 URLS = ("port", "proxy", "public URL")
