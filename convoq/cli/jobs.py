@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from convoq.errors import ConvoqError
 from convoq.text import counted
 
 if TYPE_CHECKING:
+    from convoq.db import Database
     from convoq.queue.base import JobAdmin, JobFilter
     from convoq.settings import Options
 
@@ -213,7 +215,11 @@ def change_jobs(args: argparse.Namespace) -> int:
             if verb.standings:
                 standings = verb.named_standings if ids else verb.standings
                 where = replace(where, standings=tuple(map(Standing, standings)))
-            count = await jobs.count(where)
+            useless = await _useless(jobs, database, where) if verb.name == "retry" else {}
+            count = await jobs.count(where) - len(useless)
+            if not ids:
+                for why, number in Counter(useless.values()).items():
+                    say(f"{counted(number, 'job')} left alone: {why}")
             if args.dry_run:
                 print(f"{counted(count, 'job')} would be {verb.past}")
                 return 0
@@ -223,8 +229,10 @@ def change_jobs(args: argparse.Namespace) -> int:
                 say("Nothing to do." if not count else "Nothing was done.")
                 return 0 if not count else 1
             complaints = [line async for line in _unfit(verb, jobs, ids)]
-            changed = await _apply(verb, jobs, where, count)
+            changed = await _apply(verb, jobs, where, count, useless)
             print(f"{counted(changed, 'job')} {verb.past}")
+            if ids:
+                complaints += (f"job {job} is not {verb.past}: {why}" for job, why in useless.items())
             _complain(complaints)
             if changed < count:
                 say(f"{counted(count - changed, 'job')} left alone: running, or no longer in that state")
@@ -233,7 +241,20 @@ def change_jobs(args: argparse.Namespace) -> int:
     return run_async(main(load_settings(args.config).options))
 
 
-async def _apply(verb: Verb, jobs: JobAdmin, where: JobFilter, count: int) -> int:
+async def _useless(jobs: JobAdmin, database: Database, where: JobFilter) -> dict[str, str]:
+    """Why, by job, its retry would say and send nothing."""
+    from convoq.conversations.queries import Reading
+
+    reading, useless, last = Reading(database), {}, None
+    while page := await jobs.list(where, limit=BATCH, before=last):
+        for record in page:
+            if why := await reading.why_retry_is_useless(record.id, record.kind, record.payload):
+                useless[record.id] = why
+        last = page[-1].id
+    return useless
+
+
+async def _apply(verb: Verb, jobs: JobAdmin, where: JobFilter, count: int, left_alone: Container[str]) -> int:
     """Oldest first, so that a lane's order holds; each job once, even if it is back in the same state meanwhile."""
     change: Callable[..., Awaitable[int]] = {
         "retry": jobs.retry_dead,
@@ -241,7 +262,7 @@ async def _apply(verb: Verb, jobs: JobAdmin, where: JobFilter, count: int) -> in
         "cancel": jobs.cancel,
         "discard": jobs.discard,
     }[verb.name]
-    ids = await _all_ids(jobs, where)
+    ids = [job for job in await _all_ids(jobs, where) if job not in left_alone]
     progress = ProgressBar(verb.past, count)
     changed = 0
     for start in range(0, len(ids), BATCH):

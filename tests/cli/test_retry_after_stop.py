@@ -1,0 +1,58 @@
+"""`convoq jobs retry` of what a person's STOP has ended says that, instead of a retry that sends nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoq.channels.twilio.inbound import parse_inbound
+from convoq.clock import WallClock
+from convoq.conversations.recording import Received, Recorder
+from convoq.db import Database
+from convoq.jobs import NewJob, ReceiveMessage, message_job, turn_job
+from tests.cli.scenes import ANA, OURS, Place, bury, inbound_job
+
+
+def states(place: Place) -> list[str]:
+    return [state for (state,) in place.execute("SELECT state FROM jobs ORDER BY id")]
+
+
+async def stopped_with(database: Database, buried_job: NewJob) -> None:
+    """A person's dead letter, who writes STOP after it."""
+    await hear(database, "hello", 1)
+    await bury(database, [buried_job])
+    await hear(database, "STOP", 2)
+
+
+async def hear(database: Database, text: str, sid: int) -> None:
+    form = ReceiveMessage.model_validate_json(inbound_job(text, sid).payload).form
+    received = Received(parse_inbound(form), str(sid), database.clock.now())
+    await Recorder(database, WallClock()).record([received], lambda *_: None)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "bulk"])
+def test_a_message_to_who_has_opted_out_is_not_retried_and_the_command_says_why(
+    named: bool, place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: stopped_with(database, message_job(OURS, ANA, "your table is ready")))
+    assert place.run("jobs", "retry", *(["1"] if named else ["--all", "--yes"])) == (1 if named else 0)
+    assert states(place) == ["dead"]
+    printed = capsys.readouterr()
+    assert "has opted out; retry it once they have written START" in printed.err
+
+
+def test_a_message_to_who_is_back_is_retried(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: stopped_with(database, message_job(OURS, ANA, "your table is ready")))
+    place.prepare(lambda database: hear(database, "START", 3))
+    assert place.run("jobs", "retry", "1") == 0
+    assert capsys.readouterr().out == "1 job retried\n"
+    assert states(place)[0] == "ready"
+
+
+def test_a_turn_of_which_a_stop_has_left_nothing_is_not_retried_and_the_command_says_why(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(lambda database: stopped_with(database, turn_job(1, "turn|x")))
+    place.execute("UPDATE contacts SET opted_out_at = NULL")  # they have written START, and nothing since
+    assert place.run("jobs", "retry", "1") == 1
+    assert states(place) == ["dead"]
+    assert "nothing of it is left to be answered or sent" in capsys.readouterr().err
