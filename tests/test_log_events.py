@@ -41,8 +41,7 @@ def levels_of_wrappers(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
     """Functions that log an event whose name their caller hands in."""
     for node in ast.walk(tree):
         if isinstance(node, FUNCTIONS) and any(argument.arg == "event" for argument in node.args.args):
-            if levels := {level for part in ast.walk(node) if (level := level_of(part))}:
-                yield node.name, levels
+            yield node.name, {level for part in ast.walk(node) if (level := level_of(part))}
 
 
 def events_of(node: ast.AST, wrappers: Events) -> Iterator[tuple[str, set[str]]]:
