@@ -126,6 +126,13 @@ class SendMessage(Payload):
     body: Annotated[str, AfterValidator(sendable)]  #: as typed, without what cannot be encoded or seen
 
 
+class SendAgain(Payload):
+    """A part that the channel could not deliver is to be sent once more, if nothing speaks against it by then."""
+
+    kind: ClassVar[str] = "send_again"
+    part: int  #: its id in the store
+
+
 class ProcessIdle(Payload):
     """Mark conversations idle that have been silent for a while."""
 
@@ -153,7 +160,7 @@ class Housekeeping(Payload):
 BUILT_IN: Final[dict[str, type[Payload]]] = {
     model.kind: model
     for model in (
-        *(ReceiveMessage, ProcessAiResponse, SendMessage, RecordDeliveryStatus),
+        *(ReceiveMessage, ProcessAiResponse, SendMessage, RecordDeliveryStatus, SendAgain),
         *(ProcessIdle, ProcessExpired, WakeThreads, Housekeeping),
     )
 }

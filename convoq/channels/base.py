@@ -68,7 +68,9 @@ class DeliveryStatus:
     rank: int
     failed: bool
     error_code: str | None = None
+    arrived: bool = False  #: the person has it
     opted_out: bool = False  #: it failed because the person has opted out
+    again_after: float | None = None  #: it failed for what may pass: seconds to wait before it is sent once more
     reference: str | None = None
 
 

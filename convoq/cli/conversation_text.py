@@ -103,7 +103,7 @@ def _message_lines(line: Line, jobs: Mapping[int, JobRecord]) -> Iterator[str]:
         outcome = _outcome(line, jobs)
         yield colored("red" if outcome.startswith("not answered") else "dim", f"{MARGIN}-> {harmless(outcome)}")
     for part in line.parts:
-        yield colored(_part_color(part), f"{MARGIN}-> {harmless(_part(part, len(line.parts)))}")
+        yield colored(_part_color(part), f"{MARGIN}-> {harmless(_part(part, line.parts))}")
         if known := meaning(part.error_code):
             yield f"{MARGIN}   {known.hint}"
 
@@ -130,8 +130,14 @@ def _unanswered(message: Message, job: JobRecord | None) -> str:
     return f"not answered: {message.reason or message.outcome}{remedy}"
 
 
-def _part(part: OutboxRow, parts: int) -> str:
-    words = [f"part {part.part + 1}: {delivery_of(part)}" if parts > 1 else delivery_of(part)]
+def _part(part: OutboxRow, parts: Sequence[OutboxRow]) -> str:
+    first = part
+    while first.resend_of is not None:
+        first = next(earlier for earlier in parts if earlier.id == first.resend_of)
+    several = sum(one.resend_of is None for one in parts) > 1
+    name = f"part {first.part + 1}" if several else ""
+    name += f"{' ' if several else ''}sent again" if part is not first else ""
+    words = [f"{name}: {delivery_of(part)}" if name else delivery_of(part)]
     if part.provider_id:
         words.append(part.provider_id)
     if part.error_code:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from convoq.channels.twilio.errors import hint
 from convoq.cli.terminal.output import colored, print_json
 from convoq.cli.terminal.table import lines, terminal_width
 from convoq.monitoring.documents import status_document
@@ -30,7 +31,8 @@ def add_parser(subparsers: Any) -> None:
         description="Shows what waits, what failed, and which processes were seen. With --exit-code it ends with 1\n"
         "when something is wrong, for monitoring: a role that is missing, gone or silent for "
         f"{SILENT_AFTER_SECONDS:g} s, a job or a\n"
-        "person that waited too long, dead letters, a log that a reader holds, a full disk.",
+        "person that waited too long, dead letters, messages that were not delivered for a reason that may\n"
+        "concern everybody, a log that a reader holds, a full disk.",
         epilog="examples:\n  convoq status --watch\n  convoq status --exit-code --max-wait 120 --max-dead 5",
     )
     parser.add_argument(
@@ -155,6 +157,8 @@ def _conversations(snapshot: Snapshot) -> Iterator[str]:
     yield f"  waiting for an answer: {_waiting(snapshot)}"
     yield f"  replies on their way: {_tally(overview.pending, ('ready', 'sending', 'ambiguous'))}"
     yield f"  in the last 24 hours: {overview.failed} not sent, {overview.undelivered} not delivered"
+    for code, parts in overview.undelivered_by_code:
+        yield f"    {parts} x {code}: {harmless(hint(code))}"
     if overview.reply_times:
         yield f"  reply time: median {age(snapshot.reply_median)}, 95 % within {age(snapshot.reply_p95)}"
 

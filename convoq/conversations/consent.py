@@ -36,9 +36,14 @@ def opt_out(tx: Transaction, thread_id: int, now: int, *, why: str) -> list[Thre
 
 def opt_out_as_told(tx: Transaction, thread_id: int, now: int, *, attempted_at: int) -> None:
     """As opt_out, because the channel refused a message for it that was sent then: unless the person is back since."""
-    (opted_in_at,) = tx.execute(OPTED_IN_AT, (thread_id,)).fetchone()
-    if opted_in_at is None or attempted_at > opted_in_at:
+    if not has_come_back_since(tx, thread_id, attempted_at):
         opt_out(tx, thread_id, now, why="the channel says that the person has opted out")
+
+
+def has_come_back_since(tx: Transaction, thread_id: int, moment: int) -> bool:
+    """Whether the person has opted in again since then, and so had opted out before."""
+    (opted_in_at,) = tx.execute(OPTED_IN_AT, (thread_id,)).fetchone()
+    return opted_in_at is not None and moment <= opted_in_at
 
 
 OPTED_IN_AT: Final = """

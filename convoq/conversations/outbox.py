@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -29,6 +29,9 @@ class Announcement:
     text: str
     parts: tuple[str, ...]
     source: str
+
+
+Again = Callable[[Transaction, int, float], object]
 
 
 class Announced(NamedTuple):
@@ -95,12 +98,13 @@ class Outbox:
         """Those of the channel's ids that belong to no row yet."""
         return await self._database.read(unadopted, set(provider_ids))
 
-    async def record_delivery(self, status: DeliveryStatus) -> bool:
+    async def record_delivery(self, status: DeliveryStatus, again: Again) -> bool:
         """Moves a row's delivery status forward, never back; False when the message is none of ours.
 
-        A status that carries our reference also proves a send whose answer was lost.
+        A status that carries our reference also proves a send whose answer was lost. `again` is called in the same
+        transaction with a part that is to be sent once more, and the seconds until then.
         """
-        return await self._database.write(record_delivery, status, self._database.clock.now())
+        return await self._database.write(record_delivery, status, again, self._database.clock.now())
 
 
 def next_pending(tx: Transaction, thread_id: int) -> tuple[OutboxRow, Conversation] | None:
@@ -237,17 +241,32 @@ def unadopted(tx: Transaction, provider_ids: set[str]) -> set[str]:
     }
 
 
-def record_delivery(tx: Transaction, status: DeliveryStatus, now: int) -> bool:
+def record_delivery(tx: Transaction, status: DeliveryStatus, again: Again, now: int) -> bool:
     row = _find(tx, status)
     if row is None:
         return False
-    outbox_id, state, thread_id, attempted_at = row
-    if state != "sent":
-        tx.execute(PROVEN, (status.provider_id, now, state in ("sending", "ambiguous"), outbox_id))
-    moved = tx.execute(FORWARD, (status.status, status.rank, now, status.error_code, outbox_id, status.rank)).rowcount
+    if row.state != "sent":
+        tx.execute(PROVEN, (status.provider_id, now, row.state in ("sending", "ambiguous"), row.id))
+    if status.arrived:
+        _note_arrival(tx, row.id, now)
+    moved = tx.execute(FORWARD, (status.status, status.rank, now, status.error_code, row.id, status.rank)).rowcount
     if moved and status.opted_out:
-        opt_out_as_told(tx, thread_id, now, attempted_at=attempted_at)
+        opt_out_as_told(tx, row.thread_id, now, attempted_at=row.attempted_at)
+    # Once: what is said of a message twice moves it once, and what was sent again already is not sent a third time.
+    if moved and status.again_after is not None and row.resend_of is None and not row.arrived:
+        tx.execute("UPDATE outbox SET error = ? WHERE id = ?", (rows.TO_BE_SENT_AGAIN, row.id))
+        again(tx, row.id, status.again_after)
     return True
+
+
+def _note_arrival(tx: Transaction, part_id: int, now: int) -> None:
+    """Whatever else is said of it: what has arrived is not sent again, if that has not begun."""
+    tx.execute("UPDATE outbox SET arrived = 1, error = NULL WHERE id = ?", (part_id,))
+    tx.execute(
+        """UPDATE outbox SET state = 'cancelled', error_code = 'arrived', error = 'the first one has arrived after all',
+               settled_at = ? WHERE resend_of = ? AND state = 'ready'""",
+        (now, part_id),
+    )
 
 
 PROVEN = "UPDATE outbox SET state = 'sent', provider_id = ?, settled_at = ?, reconciled = ? WHERE id = ?"
@@ -257,12 +276,23 @@ FORWARD = """
 """
 
 
-def _find(tx: Transaction, status: DeliveryStatus) -> tuple[int, str, int, int] | None:
+class _Reported(NamedTuple):
+    """The row that a status is about."""
+
+    id: int
+    state: str
+    thread_id: int
+    attempted_at: int
+    arrived: int
+    resend_of: int | None
+
+
+def _find(tx: Transaction, status: DeliveryStatus) -> _Reported | None:
     """By the channel's id; by our reference only where no other id is known, so that no status goes astray."""
-    row: tuple[int, str, int, int] | None = tx.execute(FOUND + "provider_id = ?", (status.provider_id,)).fetchone()
+    row = tx.execute(FOUND + "provider_id = ?", (status.provider_id,)).fetchone()
     if row is None and status.reference is not None:
         row = tx.execute(FOUND + "reference = ? AND provider_id IS NULL", (status.reference,)).fetchone()
-    return row
+    return None if row is None else _Reported(*row)
 
 
-FOUND = "SELECT id, state, thread_id, coalesce(attempted_at, 0) FROM outbox WHERE "
+FOUND = "SELECT id, state, thread_id, coalesce(attempted_at, 0), arrived, resend_of FROM outbox WHERE "

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from convoq.conversations import rows, search
 from convoq.conversations.records import Conversation, Message, OutboxRow
+from convoq.conversations.resending import DEAD_ENDS
 from convoq.conversations.retrying import why_retry_is_useless
 from convoq.conversations.search import ConversationFilter
 from convoq.conversations.states import Status
 from convoq.db import Database
 from convoq.db.transaction import Transaction
 
-DEAD_ENDS = ("failed", "undelivered")  #: what a channel says of a message that never arrived
 REPLY_SAMPLE = 200  # replies that their times are taken from
 
 
@@ -30,7 +30,9 @@ class Line:
     @property
     def delivery(self) -> str | None:
         """What is known of its weakest part: failed, ambiguous, sending, ready, or the channel's own word."""
-        return min((delivery_of(part) for part in self.parts), key=_weakness, default=None)
+        sent_again = {part.resend_of for part in self.parts}
+        last_sends = (part for part in self.parts if part.id not in sent_again)
+        return min(map(delivery_of, last_sends), key=_weakness, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,13 @@ class ModelRefusal(NamedTuple):
     error: str | None
 
 
+class Undelivered(NamedTuple):
+    """Parts that the channel refused or could not deliver, and that are not sent again, by its code."""
+
+    code: str
+    parts: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """All conversations at one moment. Times are ms on the queue's clock."""
@@ -112,6 +121,7 @@ class Overview:
     pending: dict[str, int] = field(default_factory=dict)  #: parts of ours by state: ready, sending, ambiguous
     failed: int = 0  #: parts that were never sent, since the time that was asked for
     undelivered: int = 0  #: parts that were sent and did not arrive, since then
+    undelivered_by_code: tuple[Undelivered, ...] = ()  #: those of both that have a code of the channel's, most first
     refusals: tuple[ModelRefusal, ...] = ()  #: models whose newest request was refused whatever it had been, of late
     reply_times: tuple[float, ...] = ()  #: seconds from a turn's last message to its sent reply; the newest ones
 
@@ -307,6 +317,9 @@ def _overview(tx: Transaction, since: int, refused_since: int) -> Overview:
         pending=dict(tx.execute(PENDING).fetchall()),
         failed=failed,
         undelivered=undelivered,
+        undelivered_by_code=tuple(
+            Undelivered(*found) for found in tx.execute(BY_CODE, {"since": since, "again": rows.TO_BE_SENT_AGAIN})
+        ),
         refusals=tuple(ModelRefusal(*found) for found in tx.execute(REFUSALS, (refused_since,))),
         reply_times=tuple(seconds for (seconds,) in tx.execute(REPLY_TIMES, (REPLY_SAMPLE,))),
     )
@@ -321,7 +334,15 @@ REFUSALS = """
     ) WHERE age = 1 AND outcome IN ('account', 'misconfigured') AND at >= ?
 """
 PENDING = "SELECT state, count(*) FROM outbox WHERE state IN ('ready', 'sending', 'ambiguous') GROUP BY state"
-UNDELIVERED = "SELECT count(*) FROM outbox WHERE delivery IN ('failed', 'undelivered') AND delivery_at >= ?"
+UNDELIVERED = f"SELECT count(*) FROM outbox AS o WHERE {rows.UNDELIVERED} AND o.delivery_at >= ?"
+# Our own reasons (a STOP, a closed window) are words; a channel's are numbers.
+BY_CODE = f"""
+    SELECT error_code, count(*) AS parts FROM (
+        SELECT error_code FROM outbox WHERE state = 'failed' AND settled_at >= :since
+        UNION ALL SELECT o.error_code FROM outbox AS o
+        WHERE {rows.UNDELIVERED} AND o.delivery_at >= :since AND o.error IS NOT :again)
+    WHERE error_code GLOB '[0-9]*' GROUP BY error_code ORDER BY parts DESC, error_code
+"""
 # The source of a reply names the last message of its turn.
 REPLY_TIMES = """
     SELECT (o.settled_at - asked.at) / 1000.0

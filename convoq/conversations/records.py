@@ -121,6 +121,8 @@ class OutboxRow:
     error: str | None
     delivery: str | None
     delivery_at: int | None
+    arrived: bool  #: the channel has said so once
+    resend_of: int | None  #: the part that did not arrive, of which this is the next send
     author: str
     committed_at: int
     channel: str

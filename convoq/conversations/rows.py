@@ -22,7 +22,7 @@ MESSAGE = f"SELECT {MESSAGE_COLUMNS} FROM messages AS m"
 OUTBOX = """
     SELECT o.id, o.reference, o.thread_id, o.conversation_id, o.message_id, o.part, o.body, o.state, o.revoked,
            o.attempts, o.attempted_at, o.settled_at, o.provider_id, o.error_code, o.error,
-           o.delivery, o.delivery_at, m.author, m.at, p.channel, p.address, t.our_address
+           o.delivery, o.delivery_at, o.arrived, o.resend_of, m.author, m.at, p.channel, p.address, t.our_address
     FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
     JOIN threads AS t ON t.id = o.thread_id JOIN contacts AS p ON p.id = t.contact_id
 """
@@ -31,6 +31,9 @@ WAITS = "m.direction = 'in' AND m.outcome IS NULL"
 SHOWN = """m.direction = 'out'
     OR (m.outcome <> 'failed' AND m.outcome <> 'cancelled' AND m.outcome <> 'opted_out' AND m.outcome <> 'blocked')"""
 PENDS = "o.state IN ('ready', 'sending', 'ambiguous')"
+UNDELIVERED = """o.delivery IN ('failed', 'undelivered') AND NOT o.arrived
+    AND NOT EXISTS (SELECT 1 FROM outbox AS r WHERE r.resend_of = o.id)"""
+TO_BE_SENT_AGAIN = "it is sent again once, after a pause"  #: the error of a part, during that pause
 MOST_EARLIER = 5  #: conversations that are looked into: some hold nothing but a START
 _EVERY_MESSAGE = 2**63 - 1
 
@@ -126,5 +129,5 @@ def to_message(row: tuple[Any, ...]) -> Message:
 
 
 def to_outbox_row(row: tuple[Any, ...]) -> OutboxRow:
-    names = OutboxRow.__slots__
-    return OutboxRow(**dict(zip(names, row, strict=True)))
+    fields = dict(zip(OutboxRow.__slots__, row, strict=True))
+    return OutboxRow(**{**fields, "arrived": bool(fields["arrived"])})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from convoq.conversations import rows
 from convoq.conversations.states import Owner, Status
 from convoq.db.transaction import Transaction
 
@@ -68,8 +69,8 @@ THREADS_OF = """
 """
 WITH_TEXT = "SELECT conversation_id FROM messages WHERE instr(body, :text) OR instr(description, :text)"
 WITH_WAITING = "SELECT conversation_id FROM messages WHERE direction = 'in' AND outcome IS NULL"
-FAILED = """
+FAILED = f"""
     SELECT conversation_id FROM outbox WHERE state = 'failed' AND error_code IS NOT 'cancelled'
-    UNION SELECT conversation_id FROM outbox WHERE delivery IN ('failed', 'undelivered')
+    UNION SELECT o.conversation_id FROM outbox AS o WHERE {rows.UNDELIVERED}
     UNION SELECT conversation_id FROM messages WHERE outcome = 'failed'
 """

@@ -15,7 +15,7 @@ from convoq.conversations.states import Outcome
 from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
 from convoq.conversations.threads import Thread, find_thread, join_thread, take_token, upsert_contact
 from convoq.db.transaction import Transaction
-from convoq.jobs import NewJob, Payload, ProcessAiResponse, SendMessage, turn_job
+from convoq.jobs import NewJob, Payload, ProcessAiResponse, SendAgain, SendMessage, turn_job
 from convoq.queue.base import EndedJob, Ending
 from convoq.text import last_line
 
@@ -60,6 +60,8 @@ class Settling:
             return thread
         if job.kind == SendMessage.kind and ending is not Ending.RUN_NOW:
             return settle_message(tx, ending, job, now, self._wall.now())
+        if job.kind == SendAgain.kind and ending is not Ending.RUN_NOW:
+            settle_second_send(tx, ending, job)
         return None
 
 
@@ -160,6 +162,14 @@ def settle_message(tx: Transaction, ending: Ending, job: EndedJob, now: int, wal
         case Ending.RETRIED:
             _revive_message(tx, found[0], job.id)
     return thread
+
+
+def settle_second_send(tx: Transaction, ending: Ending, job: EndedJob) -> None:
+    """What did not arrive says whether it is still to be sent again."""
+    payload = _payload(SendAgain, job)
+    if payload is not None:
+        plan = rows.TO_BE_SENT_AGAIN if ending is Ending.RETRIED else None
+        tx.execute("UPDATE outbox SET error = ? WHERE id = ? AND state = 'sent'", (plan, payload.part))
 
 
 def _record_unsent(

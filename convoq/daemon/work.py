@@ -95,12 +95,13 @@ async def _handlers(
     from convoq.conversations.outbox import Outbox
     from convoq.conversations.recording import Recorder
     from convoq.conversations.repair import Repair
+    from convoq.conversations.resending import Resending
     from convoq.conversations.turns import Turns
     from convoq.handlers import upkeep
     from convoq.handlers.answer import AnswerHandler, Sentences
     from convoq.handlers.base import Handlers
     from convoq.handlers.custom import load_custom
-    from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
+    from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
     from convoq.handlers.receive import ReceiveHandler
 
     database, queue, options = storage.database, storage.queue, loaded.options
@@ -134,7 +135,8 @@ async def _handlers(
         jobs.ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall), channels, storage.joined),
         jobs.ProcessAiResponse.kind: answer,
         jobs.SendMessage.kind: send_message(outbox, delivery, channels),
-        jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channels),
+        jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, storage.joined),
+        jobs.SendAgain.kind: send_again(Resending(database), storage.joined),
         jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation),
         jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation),
         jobs.WakeThreads.kind: upkeep.wake_threads(Repair(database), storage.joined),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
+from functools import partial
 
 from convoq.breaker import Breaker
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed
 from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.outbox import Announcement, Outbox
 from convoq.conversations.records import Conversation, OutboxRow
+from convoq.conversations.resending import Resending
 from convoq.conversations.rules import Refusal
+from convoq.db.transaction import Transaction
 from convoq.errors import Fenced, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, Handler, channel_of, each
-from convoq.jobs import RecordDeliveryStatus, SendMessage
+from convoq.handlers.receive import enqueue_turns
+from convoq.jobs import MOST_ATTEMPTS, RecordDeliveryStatus, SendAgain, SendMessage
 from convoq.logs import log
-from convoq.queue.base import Job
+from convoq.queue.base import Job, Joined
 
 SHORTEST_PAUSE = 1.0  # seconds between two tries; it grows with the time that the message has waited
 LONGEST_PAUSE = 60.0
@@ -225,15 +229,35 @@ def send_message(outbox: Outbox, delivery: Delivery, channels: Mapping[str, Chan
     return send
 
 
-def record_delivery_status(outbox: Outbox, channels: Mapping[str, Channel]) -> Handler:
-    """The handler of record_delivery_status."""
+def record_delivery_status(outbox: Outbox, channels: Mapping[str, Channel], queue: Joined) -> Handler:
+    """The handler of record_delivery_status: what has failed for what may pass is to be sent once more."""
+
+    def again(tx: Transaction, part: int, delay: float) -> None:
+        queue.enqueue(tx, SendAgain(part=part).job(delay=delay, max_attempts=MOST_ATTEMPTS))
 
     async def record(job: Job) -> None:
         payload = RecordDeliveryStatus.model_validate_json(job.payload)
         status = channel_of(channels, payload.channel).parse_status(payload.form, payload.reference)
-        if not await outbox.record_delivery(status):
+        known = await outbox.record_delivery(status, again)
+        queue.wake()
+        if not known:
             log.info("delivery.unknown", provider_id=status.provider_id)
         elif status.failed:
             log.warning("delivery.failed", provider_id=status.provider_id, code=status.error_code)
 
     return each(record)
+
+
+def send_again(resending: Resending, queue: Joined) -> Handler:
+    """The handler of send_again: the part is ready once more, for the thread's turn to deliver."""
+
+    async def again(job: Job) -> None:
+        part = SendAgain.model_validate_json(job.payload).part
+        result = await resending.send_again(part, partial(enqueue_turns, queue))
+        queue.wake()
+        if isinstance(result, Refusal):
+            log.warning("send.not_repeated", part_id=part, code=result.code, reason=result.reason)
+        elif result is not None:
+            log.info("send.repeated", conversation_id=result.conversation_id, part_id=part, reference=result.reference)
+
+    return each(again)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from convoq.channels.twilio.errors import hint
 from convoq.monitoring.findings import Finding, Level
 from convoq.text import iso_time, last_line, mask_address, masked
 
@@ -61,6 +62,9 @@ def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, An
             **{name: overview.pending.get(name, 0) for name in ("ready", "sending", "ambiguous")},
             "failed_last_day": overview.failed,
             "undelivered_last_day": overview.undelivered,
+            "undelivered_by_code": [
+                {"code": code, "parts": parts, "hint": hint(code)} for code, parts in overview.undelivered_by_code
+            ],
             "reply_seconds": {
                 "median": snapshot.reply_median,
                 "p95": snapshot.reply_p95,
@@ -273,7 +277,9 @@ def line_document(line: Line, *, full: bool) -> dict[str, Any]:
 
 def _part_document(part: OutboxRow) -> dict[str, Any]:
     return {
+        "id": part.id,
         "part": part.part,
+        "resend_of": part.resend_of,
         "reference": part.reference,
         "state": part.state,
         "attempts": part.attempts,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from convoq.channels.twilio.errors import PERSONAL, hint
 from convoq.jobs import ReceiveMessage
 from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
 from convoq.queue.base import KindStats
@@ -133,6 +134,10 @@ def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
         yield from _role_alerts(judge_role(role, snapshot.processes, now=snapshot.now))
     for refusal in snapshot.overview.refusals:
         yield Alert(detail=f"model {refusal.model} refuses whatever it is asked", remedy=refusal.error)
+    for code, parts in snapshot.overview.undelivered_by_code:
+        if code not in PERSONAL:  # what one phone does not take is no reason to wake somebody
+            detail = f"{counted(parts, 'message')} not delivered in the last 24 hours (code {code})"
+            yield Alert(detail=detail, remedy=f"{hint(code)} Then: convoq conversations list --failed")
     if snapshot.oldest_wait > limits.max_wait:
         yield Alert(detail=f"a job has waited for {age(snapshot.oldest_wait)} (more than {age(limits.max_wait)})")
     elif snapshot.longest_waiting > limits.max_wait:

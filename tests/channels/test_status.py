@@ -17,7 +17,7 @@ def parse(status: str, **fields: str) -> DeliveryStatus:
 
 def test_a_status_is_read() -> None:
     assert parse("undelivered", ErrorCode="30008") == DeliveryStatus(
-        provider_id=SID, status="undelivered", rank=6, failed=True, error_code="30008", reference="ref"
+        provider_id=SID, status="undelivered", rank=6, failed=True, error_code="30008", again_after=120, reference="ref"
     )
 
 

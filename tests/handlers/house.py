@@ -17,6 +17,7 @@ from convoq.conversations.lifecycle import Lifecycle
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.recording import Recorder
 from convoq.conversations.repair import Repair
+from convoq.conversations.resending import Resending
 from convoq.conversations.settling import Settling
 from convoq.conversations.turns import TurnRules, Turns
 from convoq.db import Database
@@ -24,7 +25,7 @@ from convoq.errors import RetryLater
 from convoq.handlers import upkeep
 from convoq.handlers.answer import AnswerHandler, Sentences
 from convoq.handlers.base import ClaimContext, Handler, Handlers
-from convoq.handlers.outbox import Delivery, record_delivery_status, send_message
+from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
 from convoq.handlers.receive import ReceiveHandler
 from convoq.handlers.run import Run
 from convoq.jobs import (
@@ -34,6 +35,7 @@ from convoq.jobs import (
     ProcessIdle,
     ReceiveMessage,
     RecordDeliveryStatus,
+    SendAgain,
     SendMessage,
     WakeThreads,
     message_job,
@@ -296,7 +298,8 @@ async def open_house(
         handlers: dict[str, Handler] = {
             ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall), channels, engine.joined),
             ProcessAiResponse.kind: answer,
-            RecordDeliveryStatus.kind: record_delivery_status(outbox, channels),
+            RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, engine.joined),
+            SendAgain.kind: send_again(Resending(database), engine.joined),
             SendMessage.kind: send_message(outbox, delivery, channels),
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing),
             ProcessExpired.kind: upkeep.process_expired(lifecycle, timing),

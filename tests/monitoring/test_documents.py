@@ -102,6 +102,7 @@ PART = OutboxRow(
     id=5, reference="r", thread_id=1, conversation_id=3, message_id=2, part=0, body="Hi", state="sent",
     revoked=None, attempts=1, attempted_at=0,
     settled_at=1500, provider_id="SM1", error_code=None, error=f"to {ANA}", delivery="delivered", delivery_at=1500,
+    arrived=True, resend_of=None,
     author="ai", committed_at=0, channel="twilio", address=ANA, our_address=OURS,
 )  # fmt: skip
 SAID = Line(
@@ -122,8 +123,8 @@ ASKED_DOCUMENT = {
     "parts": [],
 }  # fmt: skip
 PART_DOCUMENT = {
-    "part": 0, "reference": "r", "state": "sent", "attempts": 1, "provider_id": "SM1", "delivery": "delivered",
-    "error_code": None, "error": f"to {MASKED_ANA}", "settled_at": T1, "delivery_at": T1,
+    "id": 5, "part": 0, "resend_of": None, "reference": "r", "state": "sent", "attempts": 1, "provider_id": "SM1",
+    "delivery": "delivered", "error_code": None, "error": f"to {MASKED_ANA}", "settled_at": T1, "delivery_at": T1,
 }  # fmt: skip
 SAID_DOCUMENT = {
     "id": 2, "direction": "out", "author": "ai", "text": "Hi", "description": "Hi", "at": T1, "outcome": None,
@@ -218,6 +219,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
         },
         "sends": {
             "ready": 3, "sending": 0, "ambiguous": 0, "failed_last_day": 0, "undelivered_last_day": 0,
+            "undelivered_by_code": [],
             "reply_seconds": {"median": 2.0, "p95": pytest.approx(2.9), "count": 2},
         },
         "processes": [

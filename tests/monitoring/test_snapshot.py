@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from convoq.conversations.queries import Overview
+from convoq.conversations.queries import Overview, Undelivered
 from convoq.db.log_readers import LogReader, LogState
 from convoq.monitoring.snapshot import AlertLimits, Snapshot, find_alerts, take
 from convoq.queue.base import KindStats, Stats
@@ -56,6 +56,20 @@ def test_dead_letters_and_a_full_disk_call() -> None:
         "the disk is nearly full: webhooks are answered 503 until there is room",
     ]
     assert alerts(snapshot(kind=KindStats(dead=2)), max_dead=2) == []
+
+
+def test_what_could_not_be_delivered_calls_with_what_how_many_and_what_to_do() -> None:
+    seen = snapshot(overview=Overview(undelivered_by_code=(Undelivered("30007", 3), Undelivered("99999", 1))))
+    assert alerts(seen) == [
+        "3 messages not delivered in the last 24 hours (code 30007): A carrier filtered the message as unwanted."
+        " Then: convoq conversations list --failed",
+        "1 message not delivered in the last 24 hours (code 99999): See https://www.twilio.com/docs/api/errors/99999"
+        " Then: convoq conversations list --failed",
+    ]
+
+
+def test_what_one_phone_does_not_take_calls_nobody() -> None:
+    assert alerts(snapshot(overview=Overview(undelivered_by_code=(Undelivered("30003", 3),)))) == []
 
 
 def test_who_holds_the_log_calls() -> None:

@@ -12,7 +12,8 @@ TABLES = {
     "conversations": "i, i, 'ai', 'closed', 'expired', i, i, i, NULL",
     "messages": "i, i, i, 'in', 'contact', 'twilio:' || i, '' || -i, 'hi', 'hi', '[]', i, i, 'answered', NULL, NULL"
     ", 1, 0, 0, NULL, 0, 0",
-    "outbox": "i, 'r' || i, i, i, i, 0, 'hi', 'sent', NULL, 1, i, i, 'SM' || i, 0, NULL, NULL, NULL, 'delivered', 3, i",
+    "outbox": "i, 'r' || i, i, i, i, 0, 'hi', 'sent', NULL, 1, i, i, 'SM' || i, 0, NULL, NULL, NULL, 'delivered', 3, i"
+    ", NULL, 1",
     "drafts": "i, i, i, 'committed', 'hi', 'm', i",
     "model_calls": "i, i, i, 'm', 'ok', 1, 1, 1, NULL, i",
     "transitions": "i, i, i, 'contact', 'opened', NULL, 'ai', NULL, 'active'",

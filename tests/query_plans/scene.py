@@ -53,6 +53,7 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
     ):
         await _converse(house)
         await _fail(house)
+        await _send_again(house)
         await _die(house)
         await _upkeep(house)
         await _operate(house.engine)
@@ -97,6 +98,22 @@ async def _fail(house: House) -> None:
         house.twilio.fail_next(fault)
         await house.hear("once more", sender=BEN)
         await house.settle()
+
+
+async def _send_again(house: House) -> None:
+    """What arrived after all, what is sent once more, and what may not be."""
+    for owner in (Owner.AI, Owner.AI, Owner.HUMAN):
+        await house.hear("did it arrive?")
+        await house.live(1)
+        await house.report(house.twilio.messages[-1].sid, "undelivered", code=30008)
+        await house.live(1)
+        if owner is Owner.HUMAN:
+            await house.engine.cancel(JobFilter(kinds=("send_again",)))
+            await house.engine.retry_dead(JobFilter(kinds=("send_again",)))
+        for now in (owner, Owner.AI):
+            [(newest,)] = await house.rows("SELECT max(id) FROM conversations")
+            await house.change("UPDATE conversations SET owner = ? WHERE id = ?", now, newest)
+            await house.settle()
 
 
 async def _settle_otherwise(house: House) -> None:

@@ -25,6 +25,7 @@ RANKS: Final = {
     "read": 7,
 }
 UNKNOWN: Final = 0  #: a word that Twilio has added since: kept, but it moves nothing
+_ARRIVED: Final = frozenset({"delivered", "read"})
 _FAILED: Final = frozenset({"failed", "undelivered", "canceled"})
 _WORD: Final = re.compile(r"[a-z_-]{1,32}", re.ASCII)
 
@@ -40,12 +41,15 @@ def parse_status(form: Sequence[tuple[str, str]], reference: str | None) -> Deli
         raise Unrecoverable("the form is not a delivery status: MessageStatus is missing or not a word")
     code = fields.get("ErrorCode", "").strip()
     failed, known = status in _FAILED, meaning(code)
+    passes = failed and status != "canceled" and known is not None and known.failure is Failure.WAIT
     return DeliveryStatus(
         provider_id=provider_id,
         status=status,
         rank=RANKS.get(status, UNKNOWN),
         failed=failed,
         error_code=code if code not in {"", "0"} else None,
+        arrived=status in _ARRIVED,
         opted_out=failed and known is not None and known.failure is Failure.OPTED_OUT,
+        again_after=known.delay if passes and known is not None else None,
         reference=reference or None,
     )

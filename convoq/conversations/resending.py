@@ -1,0 +1,93 @@
+"""What the channel took and could not deliver is sent again: as a row of its own, with a reference of its own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from convoq.conversations import rows
+from convoq.conversations.consent import has_come_back_since
+from convoq.conversations.records import OutboxRow
+from convoq.conversations.rules import Refusal, may_send
+from convoq.conversations.threads import Thread
+from convoq.db import Database
+from convoq.db.transaction import Transaction
+
+Wake = Callable[[Transaction, Sequence[Thread]], object]
+
+DEAD_ENDS: Final = ("failed", "undelivered")  #: what a channel says of a message that never arrived
+OPTED_OUT_SINCE: Final = Refusal("opted_out", "the person has said STOP since it was written")
+MOVED_ON: Final = Refusal("not_owner", "a person has taken the conversation over")
+
+
+class Resending:
+    """Each method is one transaction, fsynced; `wake` is called in it with the thread in which a part is to be sent."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def send_again(self, part_id: int, wake: Wake) -> OutboxRow | Refusal | None:
+        """The part as it is to be sent once more; why it must not be; None when there is no reason to (any more)."""
+        return await self._database.write(send_again, part_id, self._database.clock.now(), wake)
+
+
+def send_again(tx: Transaction, part_id: int, now: int, wake: Wake) -> OutboxRow | Refusal | None:
+    """Repeating it changes nothing: a part is followed by one other at most."""
+    found = tx.execute(f"{rows.OUTBOX} WHERE o.id = ?", (part_id,)).fetchone()
+    if found is None:
+        return None
+    row = rows.to_outbox_row(found)
+    if not is_undelivered(row) or is_followed(tx, row.id):
+        return None
+    refusal = may_send_again(tx, row, now)
+    if refusal is not None:
+        tx.execute("UPDATE outbox SET error = ? WHERE id = ?", (f"not sent again: {refusal.reason}", row.id))
+        return refusal
+    follower = follow(tx, row)
+    wake(tx, [thread_of(tx, row.thread_id)])
+    return follower
+
+
+def is_undelivered(row: OutboxRow) -> bool:
+    """The channel took it, says that it failed, and has never said that it arrived."""
+    return row.state == "sent" and row.delivery in DEAD_ENDS and not row.arrived
+
+
+def is_followed(tx: Transaction, part_id: int) -> bool:
+    return tx.execute("SELECT 1 FROM outbox WHERE resend_of = ?", (part_id,)).fetchone() is not None
+
+
+def may_send_again(tx: Transaction, row: OutboxRow, now: int) -> Refusal | None:
+    """The rules of any message, and that nothing has happened since that ends what was said before."""
+    conversation = rows.conversation(tx, row.conversation_id)
+    refusal = may_send(conversation, author=row.author, committed_at=row.committed_at, now=now)
+    if refusal is not None:
+        return refusal
+    if has_come_back_since(tx, row.thread_id, row.committed_at):
+        return OPTED_OUT_SINCE
+    newest = tx.execute(NEWEST_OWNER, (row.thread_id,)).fetchone()
+    return MOVED_ON if row.author == "ai" and newest[0] != "ai" else None
+
+
+# Its own conversation may be over, and a person may have taken over the one after it.
+NEWEST_OWNER = "SELECT owner FROM conversations WHERE thread_id = ? ORDER BY id DESC LIMIT 1"
+
+
+def follow(tx: Transaction, row: OutboxRow) -> OutboxRow:
+    """The part's next send, ready. It is the message's last, or giving it up would give up parts that come later."""
+    (part_id,) = tx.execute(FOLLOW, (secrets.token_hex(8), row.id)).fetchone()
+    tx.execute("UPDATE outbox SET error = NULL WHERE id = ?", (row.id,))
+    return rows.to_outbox_row(tx.execute(f"{rows.OUTBOX} WHERE o.id = ?", (part_id,)).fetchone())
+
+
+FOLLOW = """
+    INSERT INTO outbox (reference, thread_id, conversation_id, message_id, part, body, state, resend_of)
+    SELECT ?, thread_id, conversation_id, message_id,
+           (SELECT max(part) + 1 FROM outbox AS p WHERE p.message_id = o.message_id), body, 'ready', id
+    FROM outbox AS o WHERE id = ? RETURNING id
+"""
+
+
+def thread_of(tx: Transaction, thread_id: int) -> Thread:
+    return Thread(*tx.execute("SELECT id, lane FROM threads WHERE id = ?", (thread_id,)).fetchone())
