@@ -20,13 +20,21 @@ class Breaker(Generic[Cause]):
 
     It counts as failing once several callers have failed in a row. A caller that was admitted says how that went:
     `ended` or `failed`, and `abandoned` in any case when it is done.
-    `clock` gives seconds that never jump; waits are `shortest` to `longest` seconds.
+    `clock` gives seconds that never jump; waits are `shortest` to `longest` seconds; `several` callers are needed.
     """
 
-    def __init__(self, clock: Callable[[], float], *, shortest: float = SHORTEST, longest: float = LONGEST) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        shortest: float = SHORTEST,
+        longest: float = LONGEST,
+        several: int = SEVERAL,
+    ) -> None:
         self._clock = clock
         self._shortest = shortest
         self._longest = longest
+        self._several = several
         self._since: float | None = None
         self._until = 0.0
         self._is_open = False
@@ -65,7 +73,7 @@ class Breaker(Generic[Cause]):
         if retry_after is not None:
             wait = min(max(retry_after, 1.0), LONGEST_RETRY_AFTER)
         self._failed.add(caller)
-        self._is_open = self._is_open or len(self._failed) >= SEVERAL
+        self._is_open = self._is_open or len(self._failed) >= self._several
         self._until, self._probing, self.cause = now + wait, False, cause
         return wait
 

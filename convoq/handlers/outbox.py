@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
+from datetime import timedelta
 from functools import partial
 
-from convoq.breaker import Breaker
+from convoq.breaker import SEVERAL, Breaker
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed
 from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.outbox import Announcement, Outbox
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.resending import Resending
-from convoq.conversations.rules import Refusal
+from convoq.conversations.rules import WINDOW, Refusal
 from convoq.db.transaction import Transaction
 from convoq.errors import Fenced, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, Handler, channel_of, each
@@ -25,6 +26,7 @@ LONGEST_PAUSE = 60.0
 ACCOUNT_PAUSE = 60.0  # seconds between two tries while our account is refused
 LEAST_LEASE = 1 / 3  # of it must be left: who takes the token later may find the next worker at work
 FENCED_PAUSE = 1.0  # seconds; to begin again at once would fence the other worker in turn, without end
+UNANSWERED = 3  # people in a row whose sends got no answer: one that is slow alone stops nobody
 LATE_SHARE = 0.5  # of reconcile_after: a process stopped this long before its request must not send any more
 
 
@@ -49,7 +51,7 @@ class Delivery:
         self._clock = clock
         self._reconcile_after = reconcile_after
         self._request_timeout = request_timeout
-        self._breakers: dict[tuple[str, str], Breaker[SendFailed]] = {}
+        self._breakers: dict[tuple[str, str | None], Breaker[SendFailed]] = {}
         # From reconcile_after on others may look for this send, miss it and send it themselves.
         self._late_ms = round(reconcile_after * LATE_SHARE * 1000)
 
@@ -74,27 +76,39 @@ class Delivery:
                 await self._ask(row, self._reconcile(channel, row, token))
 
     def _held(self, row: OutboxRow) -> Snooze | RetryLater | None:
-        """While the channel refuses our account or cannot be reached, one thread at a time asks it for all others."""
-        breaker = self._breaker(row)
-        wait, error = breaker.admit(row.thread_id), breaker.cause
-        if not wait or error is None:
-            return None
-        if error.failure is Failure.ACCOUNT:
-            return Snooze(wait, str(error))
-        return self._later(row, str(error), at_least=wait)
+        """While the channel refuses our account or gives no answer, one thread at a time asks it for all others."""
+        for breaker in (self._endpoint(row), self._breaker(row)):
+            wait, error = breaker.admit(row.thread_id), breaker.cause
+            if not wait or error is None:
+                continue
+            self._endpoint(row).abandoned()  # which may have admitted it
+            if error.failure is Failure.ACCOUNT:
+                return Snooze(wait, str(error))
+            # It was not even tried. Half the pause: with that of who was asked last it would always come too late.
+            return self._later(row, str(error), at_least=wait, longest=LONGEST_PAUSE / 2, patience=WINDOW)
+        return None
 
     async def _ask(self, row: OutboxRow, asking: Awaitable[None]) -> None:
         try:
             await asking
         finally:
+            self._endpoint(row).abandoned()
             self._breaker(row).abandoned()
 
     def _breaker(self, row: OutboxRow) -> Breaker[SendFailed]:
         """Of one address of ours: what is refused may be its own registration."""
-        return self._breakers.setdefault(
-            (row.channel, row.our_address),
-            Breaker(lambda: self._clock.now() / 1000, shortest=SHORTEST_PAUSE, longest=LONGEST_PAUSE),
-        )
+        return self._of((row.channel, row.our_address), SEVERAL)
+
+    def _endpoint(self, row: OutboxRow) -> Breaker[SendFailed]:
+        """Of the channel, whose every address sends by the same endpoint and account."""
+        return self._of((row.channel, None), UNANSWERED)
+
+    def _of(self, key: tuple[str, str | None], several: int) -> Breaker[SendFailed]:
+        if key not in self._breakers:
+            self._breakers[key] = Breaker(
+                lambda: self._clock.now() / 1000, shortest=SHORTEST_PAUSE, longest=LONGEST_PAUSE, several=several
+            )
+        return self._breakers[key]
 
     async def _send(self, row: OutboxRow, conversation: Conversation, token: str) -> None:
         sending = await self._outbox.mark_sending(row, token)
@@ -115,6 +129,7 @@ class Delivery:
             await self._failed(row, error, token)
         else:
             self._breaker(row).ended()
+            self._endpoint(row).ended()
             await self._outbox.mark_sent(row, sent.provider_id)
             log.info("reply.sent", conversation_id=row.conversation_id, part=row.part, provider_id=sent.provider_id)
 
@@ -142,6 +157,11 @@ class Delivery:
     def _tracked(self, row: OutboxRow, error: SendFailed) -> float:
         """What the failure says of the channel is everybody's; seconds to wait where it refuses our account."""
         breaker = self._breaker(row)
+        if error.failure is Failure.AMBIGUOUS:
+            self._endpoint(row).failed(row.thread_id, error)
+            return 0.0
+        if error.failure is not Failure.NOT_SENT:  # it may not even have been reached
+            self._endpoint(row).ended()
         match error.failure:
             case Failure.ACCOUNT:
                 log.error("account.refused", code=error.code, error=str(error))
@@ -182,11 +202,19 @@ class Delivery:
         # `ambiguous`: the attempt is over. `sending`: its worker died or was stopped, but its request may live on.
         return self._reconcile_after + (self._request_timeout if row.state == "sending" else 0.0)
 
-    def _later(self, row: OutboxRow, reason: str, *, at_least: float) -> Snooze | RetryLater:
+    def _later(
+        self,
+        row: OutboxRow,
+        reason: str,
+        *,
+        at_least: float,
+        longest: float = LONGEST_PAUSE,
+        patience: timedelta = OUTAGE_PATIENCE,
+    ) -> Snooze | RetryLater:
         """The channel's trouble is not the message's fault: for a while trying again costs no attempts."""
         waited = (self._clock.now() - row.committed_at) / 1000
-        delay = max(at_least, min(waited / 4, LONGEST_PAUSE), SHORTEST_PAUSE)
-        return Snooze(delay, reason) if waited < OUTAGE_PATIENCE.total_seconds() else RetryLater(delay, reason)
+        delay = max(at_least, min(waited / 4, longest), SHORTEST_PAUSE)
+        return Snooze(delay, reason) if waited < patience.total_seconds() else RetryLater(delay, reason)
 
 
 def _outbound(row: OutboxRow) -> Outbound:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from convoq.handlers.outbox import UNANSWERED as UNANSWERED_IN_A_ROW
 from convoq.loopback.dialects import ChatMessage
-from convoq.loopback.faults import ModelFault, TwilioFault, refused, too_many
+from convoq.loopback.faults import ModelFault, TwilioFault, error, hang, refused, reset, too_many
 from convoq.loopback.model import LoopbackModel
+from convoq.queue.base import JobFilter
 from tests.handlers.house import House
 
 PEOPLE = [f"whatsapp:+1555200000{number}" for number in range(8)]
@@ -111,3 +113,46 @@ async def test_what_waits_for_twilio_says_why(house: House) -> None:
     errors = {error for (error,) in await house.rows("SELECT error FROM outbox")}
     assert len(errors) == 1
     assert re.search("20003", errors.pop() or "")
+
+
+UNANSWERED = [error(accepted=False), error(accepted=False, status=503), reset(accepted=False), hang(accepted=False)]
+
+
+@pytest.mark.parametrize("fault", UNANSWERED, ids=lambda fault: f"{fault.answer}-{fault.status}")
+async def test_a_twilio_that_gives_no_answer_is_asked_by_one_for_all(house: House, fault: TwilioFault) -> None:
+    house.twilio.fault = fault
+    for number, person in enumerate(PEOPLE):
+        await house.hear("hello", sender=person, to=f"whatsapp:+1555000777{number}")  # one account for all our numbers
+    await house.step()
+    assert house.twilio.requests == UNANSWERED_IN_A_ROW
+    await house.live(60)
+    assert house.twilio.requests < 25
+    house.twilio.fault = None
+    await house.live(300)
+    assert len(house.sent) == len(PEOPLE)
+
+
+async def test_who_waits_for_a_twilio_that_gives_others_no_answer_loses_no_try(house: House) -> None:
+    house.twilio.fault = error(accepted=False)
+    await everybody_writes(house)
+    await house.live(2 * HALF_AN_HOUR)
+    before = house.twilio.requests
+    await house.live(600)
+    tried = sum(record.attempt for record in await house.engine.list(JobFilter(kinds=("process_ai_response",))))
+    assert 0 < tried <= house.twilio.requests - before
+    assert await house.dead() == []
+
+
+async def test_one_person_whose_sends_get_no_answer_stops_nobody(house: House) -> None:
+    for _ in range(5):
+        house.twilio.fail_next(error(accepted=False))
+        await house.hear("hello", sender=PEOPLE[0])
+        await house.step()
+        house.clock.advance(await house.due_in() or 0)
+    house.twilio.fail_next(hang(accepted=False))
+    await house.hear("hello", sender=PEOPLE[1])
+    await house.step()
+    before = len(house.sent)
+    await house.hear("hello", sender=PEOPLE[2])
+    await house.step()
+    assert len(house.sent) > before
