@@ -1,4 +1,4 @@
-"""`convoq conversations`: list, show and follow them."""
+"""`convoq conversations`: list, show and follow them; resend.py sends again what failed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from convoq.cli import resend
 from convoq.cli.arguments import SINCE, conversation, conversation_id, message_id, moment, positive
 from convoq.cli.terminal.output import print_json, print_raw, say
 from convoq.errors import ConvoqError
@@ -25,7 +26,7 @@ LOOK_INTERVAL_SECONDS: Final = 0.25  # between two looks for what is new; a look
 def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "conversations",
-        help="list, show and follow conversations",
+        help="list, show and follow conversations, send again what failed",
         description="What people wrote, what they were answered, and whether it arrived.",
         epilog="example:\n  convoq conversations list --waiting",
     )
@@ -33,6 +34,7 @@ def add_parser(subparsers: Any) -> None:
     _add_list(commands)
     _add_show(commands)
     _add_tail(commands)
+    resend.add_parser(commands)
 
 
 def _add_list(commands: Any) -> None:

@@ -14,7 +14,7 @@ from convoq.errors import ConvoqError, DatabaseRefused
 
 if TYPE_CHECKING:
     from convoq.db import Database, OpenMode
-    from convoq.queue.base import JobAdmin
+    from convoq.queue.base import JobAdmin, Joined
     from convoq.queue.service import QueueService
     from convoq.settings import Options
     from convoq.settings.load import Loaded
@@ -79,6 +79,15 @@ async def open_queue(options: Options) -> AsyncIterator[tuple[Database, QueueSer
 
     async with open_existing(options) as database, opening.open_queue(database) as opened:
         yield database, QueueService(opened.queue, options.queue)
+
+
+@asynccontextmanager
+async def open_joined(options: Options) -> AsyncIterator[tuple[Database, Joined]]:
+    """The same with what enqueues inside the store's own transactions."""
+    from convoq.queue import opening
+
+    async with open_existing(options) as database, opening.open_queue(database) as opened:
+        yield database, opened.joined
 
 
 @asynccontextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from convoq.conversations import rows
 from convoq.conversations.consent import has_come_back_since
@@ -30,6 +31,10 @@ class Resending:
     async def send_again(self, part_id: int, wake: Wake) -> OutboxRow | Refusal | None:
         """The part as it is to be sent once more; why it must not be; None when there is no reason to (any more)."""
         return await self._database.write(send_again, part_id, self._database.clock.now(), wake)
+
+    async def resend(self, message_id: int, wake: Wake) -> list[Resent] | None:
+        """What an operator asks for: all parts of a message of ours that failed or did not arrive, however often."""
+        return await self._database.write(resend, message_id, self._database.clock.now(), wake)
 
 
 def send_again(tx: Transaction, part_id: int, now: int, wake: Wake) -> OutboxRow | Refusal | None:
@@ -91,3 +96,64 @@ FOLLOW = """
 
 def thread_of(tx: Transaction, thread_id: int) -> Thread:
     return Thread(*tx.execute("SELECT id, lane FROM threads WHERE id = ?", (thread_id,)).fetchone())
+
+
+class Action(enum.StrEnum):
+    """What becomes of a part that an operator wants to be sent again."""
+
+    SEND = "send"
+    LOOK_UP = "look_up"  #: whether it was sent is not known: the channel is asked, and it is sent if it is not there
+    NOTHING = "nothing"  #: as `reason` says
+
+
+class Resent(NamedTuple):
+    part: OutboxRow
+    action: Action
+    reason: str | None = None
+
+
+def resend(tx: Transaction, message_id: int, now: int, wake: Wake) -> list[Resent] | None:
+    """Each part's last send, if it failed, once more. None: there is no message of ours with this id."""
+    found = tx.execute(f"{rows.OUTBOX} WHERE o.message_id = ? ORDER BY o.id", (message_id,)).fetchall()
+    parts = [rows.to_outbox_row(row) for row in found]
+    followed = {part.resend_of for part in parts}
+    resent = [_resend(tx, part, now) for part in parts if part.id not in followed]
+    if any(one.action is not Action.NOTHING for one in resent):
+        # At once, also where a turn of the thread backs off.
+        wake(tx, [thread_of(tx, parts[0].thread_id)._replace(failing=True)])
+    return resent or None
+
+
+def _resend(tx: Transaction, row: OutboxRow, now: int) -> Resent:
+    if (reason := _why_not(tx, row, now)) is not None:
+        return Resent(row, Action.NOTHING, reason)
+    if row.state == "sent":
+        follow(tx, row)
+        return Resent(row, Action.SEND)
+    refused = row.state == "failed" and row.revoked is None and is_of_channel(row.error_code)
+    is_unsent = row.attempts == 0 or refused
+    tx.execute(REVIVE, {"state": "ready" if is_unsent else "ambiguous", "id": row.id})
+    return Resent(row, Action.SEND if is_unsent else Action.LOOK_UP)
+
+
+def _why_not(tx: Transaction, row: OutboxRow, now: int) -> str | None:
+    if row.state in ("ready", "sending"):
+        return "it is on its way"
+    if row.state == "sent" and row.arrived:
+        return "it has arrived"
+    if row.state == "sent" and row.delivery not in DEAD_ENDS:
+        return f"it is at the channel, which says {row.delivery or 'nothing yet'}"
+    refusal = may_send_again(tx, row, now)
+    return None if refusal is None else refusal.reason
+
+
+def is_of_channel(error_code: str | None) -> bool:
+    """Whether the channel itself has refused it: our own reasons are words, a channel's are numbers."""
+    return error_code is not None and error_code.isdigit()
+
+
+REVIVE: Final = """
+    UPDATE outbox SET state = :state, error = NULL, error_code = NULL, settled_at = NULL, revoked = NULL,
+        ended_by = NULL
+    WHERE id = :id
+"""

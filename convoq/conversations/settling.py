@@ -194,6 +194,7 @@ def _cancel_message(tx: Transaction, thread_id: int, message_id: int, job: Ended
     tx.execute("UPDATE outbox SET ended_by = ? WHERE message_id = ? AND ended_by IS NOT NULL", (job.id, message_id))
 
 
+BEGUN = "SELECT 1 FROM outbox WHERE message_id = ? AND (attempts > 0 OR state = 'ready')"  # or is about to
 GIVE_UP_REVOKED = """
     UPDATE outbox SET state = 'failed', error_code = revoked, error = 'whether it was sent could not be found out',
         settled_at = :now, ended_by = iif(revoked = 'opted_out', NULL, :by)
@@ -251,7 +252,7 @@ def _revive_parts(tx: Transaction, job_id: str) -> None:
 
 def _revive_message(tx: Transaction, message_id: int, job_id: str) -> None:
     """One that never began to go out is written anew by its job."""
-    if tx.execute("SELECT 1 FROM outbox WHERE message_id = ? AND attempts > 0", (message_id,)).fetchone() is not None:
+    if tx.execute(BEGUN, (message_id,)).fetchone() is not None:
         tx.execute(TAKE_BACK_STOPPED, (job_id, message_id))
         _revive_parts(tx, job_id)
         return

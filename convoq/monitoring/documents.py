@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convoq.channels.twilio.errors import hint
 from convoq.monitoring.findings import Finding, Level
 from convoq.text import iso_time, last_line, mask_address, masked
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from convoq.conversations.queries import Line, Summary, Transcript
     from convoq.conversations.records import Conversation, OutboxRow
+    from convoq.conversations.resending import Resent
     from convoq.db.backup import Backup
     from convoq.monitoring.pauses import Pause
     from convoq.monitoring.processes import ProcessRecord
@@ -62,9 +62,7 @@ def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, An
             **{name: overview.pending.get(name, 0) for name in ("ready", "sending", "ambiguous")},
             "failed_last_day": overview.failed,
             "undelivered_last_day": overview.undelivered,
-            "undelivered_by_code": [
-                {"code": code, "parts": parts, "hint": hint(code)} for code, parts in overview.undelivered_by_code
-            ],
+            "undelivered_by_code": dict(overview.undelivered_by_code),
             "reply_seconds": {
                 "median": snapshot.reply_median,
                 "p95": snapshot.reply_p95,
@@ -292,6 +290,12 @@ def _part_document(part: OutboxRow) -> dict[str, Any]:
     }
 
 
+def resent_document(message_id: int, resent: Sequence[Resent]) -> dict[str, Any]:
+    """Its parts are shown as they were before."""
+    parts = [{"action": str(one.action), "reason": one.reason, **_part_document(one.part)} for one in resent]
+    return {"message_id": message_id, "conversation_id": resent[0].part.conversation_id, "parts": parts}
+
+
 def transcript_document(transcript: Transcript, jobs: Mapping[int, JobRecord]) -> dict[str, Any]:
     """Each unanswered message says what its job came to; `jobs` are what transcripts.unanswered_jobs found."""
     return {
@@ -346,12 +350,8 @@ def line_event(line: Line, conversation: Conversation, *, full: bool) -> dict[st
 
 
 def delivery_event(part: OutboxRow) -> dict[str, Any]:
-    return {
-        "type": "delivery",
-        "conversation_id": part.conversation_id,
-        "message_id": part.message_id,
-        **_part_document(part),
-    }
+    event = {"type": "delivery", "conversation_id": part.conversation_id, "message_id": part.message_id}
+    return event | _part_document(part)
 
 
 def _address(address: str, full: bool) -> str:

@@ -91,7 +91,7 @@ def test_sends_are_counted_by_what_became_of_them(place: Place, capsys: pytest.C
         "ambiguous": 1,
         "failed_last_day": 1,
         "undelivered_last_day": 1,
-        "undelivered_by_code": [],
+        "undelivered_by_code": {},
     }
 
 

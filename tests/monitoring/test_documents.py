@@ -219,7 +219,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
         },
         "sends": {
             "ready": 3, "sending": 0, "ambiguous": 0, "failed_last_day": 0, "undelivered_last_day": 0,
-            "undelivered_by_code": [],
+            "undelivered_by_code": {},
             "reply_seconds": {"median": 2.0, "p95": pytest.approx(2.9), "count": 2},
         },
         "processes": [

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from convoq.conversations.notices import Notices, Silence
 from convoq.conversations.queries import Reading
+from convoq.conversations.resending import Resending
 from convoq.conversations.search import ConversationFilter
 from convoq.conversations.states import Owner, Status
 from convoq.conversations.timeline import Timeline
@@ -17,6 +19,7 @@ from convoq.db import Database
 from convoq.db.backup import back_up
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.handlers.answer import Sentences
+from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import NewJob, raw_job, turn_key
 from convoq.loopback.faults import error, refused, reset, too_many
 from convoq.monitoring.audit import examine
@@ -27,6 +30,7 @@ from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.scheduler.progress import SqlProgress
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, OURS, House, open_house
+from tests.query_plans.growth import ROWS
 
 LANE = turn_key("twilio", OURS, ANA)
 # A value for each field: a new one is a new way to search, and wants its own.
@@ -54,6 +58,7 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
         await _converse(house)
         await _fail(house)
         await _send_again(house)
+        await _send_again_by_hand(house)
         await _die(house)
         await _upkeep(house)
         await _operate(house.engine)
@@ -114,6 +119,13 @@ async def _send_again(house: House) -> None:
             [(newest,)] = await house.rows("SELECT max(id) FROM conversations")
             await house.change("UPDATE conversations SET owner = ? WHERE id = ?", now, newest)
             await house.settle()
+
+
+async def _send_again_by_hand(house: House) -> None:
+    """All that may have failed."""
+    for (message_id,) in await house.rows("SELECT id FROM messages WHERE direction = 'out' AND id > ?", ROWS):
+        await Resending(house.database).resend(message_id, partial(enqueue_turns, house.engine.joined))
+    await house.settle()
 
 
 async def _settle_otherwise(house: House) -> None:
