@@ -129,6 +129,7 @@ async def _handlers(
         clock=database.clock,
         wall=wall,
         sentences=Sentences(notices, round(options.notices.holding_after * 1000) or None),
+        jobs=storage.jobs,
     )
     lifecycle = Lifecycle(database)
     by_kind: dict[str, Handler] = {

@@ -38,6 +38,7 @@ from convoq.handlers.outbox import FENCED_PAUSE, Delivery, require_lease
 from convoq.jobs import ProcessAiResponse
 from convoq.logs import log
 from convoq.notes import notes_in
+from convoq.queue.base import JobAdmin, JobFilter, JobState
 from convoq.queue.service import error_text
 from convoq.settings import ConversationSettings
 from convoq.text import counted, last_line
@@ -62,8 +63,8 @@ class AnswerHandler:
     """Answers what waits, turn by turn. `persona_of` names the persona that speaks for one of our addresses, `zone_of`
     the time zone that people there mean (None: the machine's).
 
-    `backoff` says how many seconds to wait after so many failures of a message, `sentences` what
-    is said to a person who gets none.
+    `backoff` says how many seconds to wait after so many failures of a message, `sentences` what is said to a person
+    who gets none. `jobs` has the dead letters of those who were refused before it was known that everybody is.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class AnswerHandler:
         clock: Clock,
         wall: Clock,
         sentences: Sentences | None = None,
+        jobs: JobAdmin | None = None,
     ) -> None:
         self._turns = turns
         self._delivery = delivery
@@ -93,6 +95,7 @@ class AnswerHandler:
         self._wall = wall
         self._sentences = sentences
         self._holding_after = sentences.holding_after if sentences else None
+        self._jobs = jobs
         self._alarmed_at: int | None = None
 
     async def __call__(self, context: ClaimContext) -> None:
@@ -290,10 +293,21 @@ class AnswerHandler:
         if self._alarmed_at is None or timedelta(milliseconds=now - self._alarmed_at) >= ALARM_PAUSE:
             self._alarmed_at = now
             log.error("ai.refused", error=str(error))
+            await self._bring_back(str(error))
         if timedelta(milliseconds=now - turn.shown[-1].at) < REFUSAL_PATIENCE:
             return await self._postponed(turn, error.delay, str(error))
         await self._fail(turn, str(error), given_up=turn.shown, job_id=context.claim.jobs[0].id)
         return self._end(context, f"{error} (still so after 24 hours)")
+
+    async def _bring_back(self, refusal: str) -> None:
+        """Who was refused alike before it was known that everybody is stands in the dead letters: held from now on."""
+        if self._jobs is None:
+            return
+        since = self._clock.now() - REFUSAL_PATIENCE // timedelta(milliseconds=1)
+        alike = JobFilter(states=(JobState.DEAD,), kinds=(ProcessAiResponse.kind,), text=refusal, since=since)
+        with suppress(DatabaseUnavailable):
+            if count := await self._jobs.retry_dead(alike):
+                log.info("ai.refused_before", jobs=count)
 
     async def _failed(self, turn: Turn, error: BaseException, context: ClaimContext) -> None:
         """Raises what becomes of the job; returns where something waits that need not wait for this.

@@ -294,6 +294,7 @@ async def open_house(
             clock=clock,
             wall=wall,
             sentences=sentences,
+            jobs=engine,
         )
         handlers: dict[str, Handler] = {
             ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall), channels, engine.joined),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from convoq.conversations.states import Outcome
 from convoq.loopback.faults import ModelFault
 from convoq.loopback.model import LoopbackModel
 from convoq.monitoring.snapshot import AlertLimits, find_alerts, take
-from tests.handlers.house import ANA, BEN, House
+from tests.handlers.house import ANA, BEN, OUR_SMS, House
 
 CARA = "whatsapp:+15551230003"
 PEOPLE = (ANA, BEN, CARA)
@@ -37,15 +36,41 @@ async def test_a_model_that_is_gone_costs_nobody_an_answer(house: House, model: 
     assert house.sent == ["We open at 9."] * len(PEOPLE)
 
 
-async def test_a_request_that_is_refused_to_several_people_is_held(house: House, model: LoopbackModel) -> None:
+async def test_a_request_that_is_refused_to_several_people_is_held_also_of_the_first_of_them(
+    house: House, model: LoopbackModel
+) -> None:
     model.mode = ModelFault.REJECTED
     await everybody_writes(house)
     await house.live(HOUR)
-    assert [outcome for _, outcome in await house.outcomes()] == [Outcome.FAILED, None, None]
-    assert len(model.requests) < 60
+    assert [outcome for _, outcome in await house.outcomes()] == [None, None, None]
+    assert (await house.dead(), len(model.requests) < 60) == ([], True)
     model.mode = None
     await house.live(300)
-    assert [outcome for _, outcome in await house.outcomes()] == [Outcome.FAILED, *[Outcome.ANSWERED] * 2]
+    assert house.sent == ["We open at 9."] * len(PEOPLE)
+
+
+async def test_the_servers_sentence_on_a_refused_request_is_in_the_log_and_in_the_status(
+    house: House, model: LoopbackModel
+) -> None:
+    model.mode = ModelFault.REJECTED
+    with capture_logs() as logs:
+        await everybody_writes(house)
+    [logged] = [entry["error"] for entry in logs if entry["event"] == "ai.refused"]
+    [alert] = await alerts(house)
+    said = logged.partition(": ")[2]
+    assert said.startswith("HTTP 400: the request is refused (")
+    assert said in alert
+
+
+async def test_what_was_refused_to_everybody_for_a_day_does_not_come_back(house: House, model: LoopbackModel) -> None:
+    model.mode = ModelFault.REJECTED
+    for number in range(3):
+        await house.hear("hello", sender=f"+1555123000{number}", to=OUR_SMS)  # which has no window
+    await house.live(60)
+    house.clock.advance(24 * HOUR)
+    await house.live(HOUR)
+    dead = await house.dead()
+    assert [job.error.endswith("(still so after 24 hours)") for job in dead if job.error] == [True] * 3
 
 
 async def test_a_request_that_is_refused_while_others_are_answered_is_a_dead_letter(
