@@ -1,10 +1,14 @@
-"""What every test may ask for: a clock turned by hand and an open database; and how deep properties are searched."""
+"""What every test may ask for: a clock turned by hand and an open database; how deep properties are searched; and how
+the suite runs: its files side by side, the long ones first.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,11 @@ from tests.skips import NOT_TO_BE_INSTALLED
 settings.register_profile("quick", deadline=None)
 settings.register_profile("nightly", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+#: Half of the suite waits for processes and deadlines: two files a core keep it busy.
+WORKERS_PER_CORE = 2
+#: Markers of whole files, the longest first.
+LONG = ("fire", "browser", "process")
 
 
 @pytest.fixture
@@ -34,6 +43,54 @@ async def database(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Database
         await database.close()
 
 
+@pytest.fixture
+def dead_pid() -> int:
+    """Of a process that has ended."""
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+
+# --- How the suite runs
+
+
+def pytest_configure() -> None:
+    # Below nohup it is ignored, and so it would be in every process that tests start; a handler is not handed down.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """The whole suite runs side by side; what is named on the command line in this process, where --pdb and -s work."""
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None  # xdist reads it
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return WORKERS_PER_CORE * len(os.sched_getaffinity(0)) if whole else 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files begin first: none is left over when the other workers have nothing more to do."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    module = item.getparent(pytest.Module)
+    marks = {mark.name for mark in module.own_markers} if module else set()
+    return next((rank for rank, name in enumerate(LONG) if name in marks), len(LONG))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """A failing test is shown by parsing its file. CPython counts the depth of that in one place for all, so that a
+    finalizer which parses meanwhile (it logs a traceback) would make it a SystemError that ends the run.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI everything that tests need is installed: there a skipped test is a hole, not a courtesy."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -42,10 +99,3 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if skipped := [one for one in reporter.stats.get("skipped", []) if NOT_TO_BE_INSTALLED not in str(one.longrepr)]:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"CI: {len(skipped)} tests were skipped; what they need must be installed", red=True)
-
-
-@pytest.fixture
-def dead_pid() -> int:
-    """Of a process that has ended."""
-    with subprocess.Popen(["true"]) as process:
-        return process.pid

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fire.test_fire import Round, under_fire
+from tests.fire.rounds import Round, under_fire
 from tests.loop_image import KINDS, Kind, loop_image, needs_loop_devices
 
 pytestmark = [pytest.mark.fire, pytest.mark.process]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -20,14 +20,6 @@ UNMANAGED = {"NOTIFY_SOCKET": "", "SYSTEMD_EXEC_PID": ""}
 DAILY = '[[schedules]]\nname = "daily"\nkind = "shop.daily"\nevery = 86400\n'
 TICK = '[[schedules]]\nname = "tick"\nkind = "shop.tick"\nevery = 1\n'
 HANDLERS = '[handlers]\n"shop.daily" = "shop:daily"\n"shop.tick" = "shop:tick"\n'
-
-
-@pytest.fixture(autouse=True)
-def heard_here() -> Iterator[None]:
-    """A child inherits it where a signal is ignored, as this one is below nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 def hang_up(process: Process) -> None:

@@ -1,0 +1,16 @@
+"""The longest of the short forms; in a file of its own, as one worker of the suite runs a whole file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fire.rounds import Round, under_fire
+
+pytestmark = [pytest.mark.fire, pytest.mark.process]
+
+
+async def test_killed_processes_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    [kills] = await under_fire(tmp_path, Round("kills", 130))
+    assert kills.counts["SIGKILLs"] >= 60  # some 200 on two quiet cores: each costs the start of a process

@@ -1,0 +1,82 @@
+"""How the suite runs: files side by side, the long ones first, failures readable, no test skipped in CI."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SKIPPED = """
+import pytest
+def test_that_lacks_a_package(): pytest.skip("no browser")
+def test_that_lacks_a_kernel(): pytest.skip("this machine cannot: no loop device")
+"""
+WORKER = """
+import os
+def test_worker(): raise SystemError("run by " + os.environ.get("PYTEST_XDIST_WORKER", "one for all"))
+"""
+# While pytest parses this file, to show the line that failed, the garbage collector calls a finalizer that parses too:
+# in each of its runs, as it leaves the next one behind.
+PARSED_MEANWHILE = """
+import ast
+class Garbage:
+    def __init__(self): self.me = self
+    def __del__(self): Garbage(), ast.parse("(a + b) * c")
+def test_it():
+    Garbage()
+    assert "what a test says" == "anything else"
+""" + "".join(f"def f{number}(a): return [a + {number} for x in a if x and (a, x)]\n" for number in range(200))
+
+
+# On one core, as the suite starts workers for each.
+PYTEST = "import os, sys, pytest; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); sys.exit(pytest.main())"
+
+
+def run(directory: Path, *arguments: str, **environ: str) -> str:
+    """What pytest says of the tests in a directory, run by the rules of the suite."""
+    inherited = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST")}
+    rules = ("-c", ROOT / "pyproject.toml", "--rootdir", directory, "-o", "testpaths=.", "-p", "tests.conftest")
+    done = subprocess.run(
+        [sys.executable, "-c", PYTEST, *rules, *arguments],
+        cwd=directory, env=inherited | {"PYTHONPATH": str(ROOT)} | environ,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    return f"{done.stdout}exit code {done.returncode}"
+
+
+def test_the_whole_suite_runs_side_by_side_and_what_is_named_in_one_process(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"test_{name}.py").write_text(WORKER)
+    assert set(re.findall(r"SystemError: run by (.+)", run(tmp_path))) == {"gw0", "gw1"}
+    assert set(re.findall(r"SystemError: run by (.+)", run(tmp_path, "test_one.py", "test_two.py"))) == {"one for all"}
+
+
+def test_a_file_is_run_by_one_worker_and_the_long_ones_begin_first(tmp_path: Path) -> None:
+    for number, mark in enumerate(["asyncio", "process", "fire", "browser"]):
+        (tmp_path / f"test_{number}.py").write_text(
+            f"import pytest\npytestmark = pytest.mark.{mark}\nasync def test_one(): pass\nasync def test_two(): pass\n"
+        )
+    said = run(tmp_path, "--collect-only", "-q")
+    assert re.findall(r"test_(\d).py::", said) == list("22331100")
+
+
+@pytest.mark.parametrize("arguments", [[], ["."]], ids=["side by side", "in one process"])
+def test_a_skipped_test_fails_in_ci_unless_no_package_would_help(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "test_it.py").write_text(SKIPPED)
+    said = run(tmp_path, *arguments, CI="1")
+    assert "2 skipped" in said
+    assert "CI: 1 tests were skipped" in said
+    assert said.endswith("exit code 1")
+
+
+def test_a_failure_is_shown_whatever_the_garbage_collector_finds_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(PARSED_MEANWHILE)
+    said = run(tmp_path, "test_it.py")
+    assert "INTERNALERROR" not in said
+    assert 'assert "what a test says" == "anything else"' in said
+    assert "1 failed" in said
