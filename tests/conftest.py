@@ -25,8 +25,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 #: Half of the suite waits for processes and deadlines: two files a core keep it busy.
 WORKERS_PER_CORE = 2
-#: Markers of whole files, the longest first.
-LONG = ("fire", "browser", "process")
 
 
 @pytest.fixture
@@ -69,14 +67,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files begin first: none is left over when the other workers have nothing more to do."""
-    items.sort(key=_rank)
-
-
-def _rank(item: pytest.Item) -> int:
-    module = item.getparent(pytest.Module)
-    marks = {mark.name for mark in module.own_markers} if module else set()
-    return next((rank for rank, name in enumerate(LONG) if name in marks), len(LONG))
+    """The long files begin first: none is left over when the other workers have nothing more to do."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,6 +14,8 @@ from benchmarks.__main__ import main
 from benchmarks.figure import QUICK, Bar, Column, Figure, Outcome, Sample, Series, Setting
 from benchmarks.figures import FIGURES
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# A call that binds to an address with a number of its own, and not 0.
+FIXED_PORT = re.compile(r"(?:create_server|start_server|TCPSite|\.bind)\([^\n]*[\"'], ?[1-9][0-9]*\)")
 SKIPPED = """
 import pytest
 def test_that_lacks_a_package(): pytest.skip("no browser")
@@ -57,12 +59,12 @@ def test_the_whole_suite_runs_side_by_side_and_what_is_named_in_one_process(tmp_
 
 
 def test_a_file_is_run_by_one_worker_and_the_long_ones_begin_first(tmp_path: Path) -> None:
-    for number, mark in enumerate(["asyncio", "process", "fire", "browser"]):
+    for number, mark in enumerate(["process", "fire", "long", "browser"]):
         (tmp_path / f"test_{number}.py").write_text(
             f"import pytest\npytestmark = pytest.mark.{mark}\nasync def test_one(): pass\nasync def test_two(): pass\n"
         )
     said = run(tmp_path, "--collect-only", "-q")
-    assert re.findall(r"test_(\d).py::", said) == list("22331100")
+    assert re.findall(r"test_(\d).py::", said) == list("22001133")
 
 
 @pytest.mark.parametrize("arguments", [[], ["."]], ids=["side by side", "in one process"])
@@ -80,3 +82,12 @@ def test_a_failure_is_shown_whatever_the_garbage_collector_finds_meanwhile(tmp_p
     assert "INTERNALERROR" not in said
     assert 'assert "what a test says" == "anything else"' in said
     assert "1 failed" in said
+
+
+def test_no_test_takes_a_port_that_another_file_could_want_too() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {call[0]}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for call in FIXED_PORT.finditer(path.read_text())
+    ]
+    assert found == []

@@ -10,7 +10,7 @@ import pytest
 from tests.fire.rounds import Round, under_fire
 from tests.loop_image import KINDS, Kind, loop_image, needs_loop_devices
 
-pytestmark = [pytest.mark.fire, pytest.mark.process]
+pytestmark = [pytest.mark.fire, pytest.mark.process, pytest.mark.long]
 
 
 @needs_loop_devices

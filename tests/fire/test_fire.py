@@ -9,7 +9,7 @@ import pytest
 from tests.fire.clocks import faketime
 from tests.fire.rounds import Round, under_fire
 
-pytestmark = [pytest.mark.fire, pytest.mark.process]
+pytestmark = [pytest.mark.fire, pytest.mark.process, pytest.mark.long]
 
 
 async def test_stopped_workers_and_lost_answers_leave_one_reply_to_each_message(tmp_path: Path) -> None:

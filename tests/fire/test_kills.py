@@ -10,7 +10,7 @@ from tests.fire.rounds import Round, under_fire
 
 KILLS = 150  #: about as many as two cores have time for in two minutes: each costs the start of a process
 
-pytestmark = [pytest.mark.fire, pytest.mark.process]
+pytestmark = [pytest.mark.fire, pytest.mark.process, pytest.mark.long]
 
 
 async def test_killed_processes_lose_nothing_and_double_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.fire import stopping_worker
 from tests.process import crashing_worker
 from tests.process.harness import Process, Site, open_site
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 PROGRAM = (str(Path(stopping_worker.__file__)),)
 

@@ -11,7 +11,7 @@ from convoq.loopback.environment import free_port
 from tests.dev.page.phone_page import DevProcess, dev_process
 from tests.dev.page.visitor import ANA, BEN, CHLOE, SOON, Open, counted, phone, replies, settled, write
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def test_what_is_typed_is_answered_and_its_way_is_shown(open_page: Open) -> None:

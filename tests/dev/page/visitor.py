@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from playwright.async_api import Locator, Page, expect
 
-SOON = 10_000  # ms
+SOON = 30_000  # ms; nothing takes that long when all is well
 ANA, BEN, CHLOE = 1, 2, 3
 
 Open = Callable[..., Awaitable[Page]]
