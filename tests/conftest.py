@@ -57,13 +57,19 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGHUP, lambda *_: None)
 
 
-@pytest.hookimpl(optionalhook=True, tryfirst=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """The whole suite runs side by side; what is named on the command line in this process, where --pdb and -s work."""
-    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
-        return None  # xdist reads it
-    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    return WORKERS_PER_CORE * len(os.sched_getaffinity(0)) if whole else 0
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite runs side by side; what is named on the command line in this process, where -s and --pdb work.
+
+    A worker of pytest-xdist runs a file after the other, as collected: what a module shares stays in one process.
+    """
+    option = config.option
+    if hasattr(config, "workerinput") or not config.pluginmanager.has_plugin("xdist") or option.usepdb:
+        return
+    if option.numprocesses is None and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        option.numprocesses = WORKERS_PER_CORE * len(os.sched_getaffinity(0))
+    if option.numprocesses and option.dist == "no":
+        option.dist, option.loadscopereorder = "loadfile", False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -41,8 +41,9 @@ PYTEST = "import os, sys, pytest; os.sched_setaffinity(0, [min(os.sched_getaffin
 
 def run(directory: Path, *arguments: str, **environ: str) -> str:
     """What pytest says of the tests in a directory, run by the rules of the suite."""
+    (directory / "conftest.py").write_text("from tests.conftest import *\n")
     inherited = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST")}
-    rules = ("-c", ROOT / "pyproject.toml", "--rootdir", directory, "-o", "testpaths=.", "-p", "tests.conftest")
+    rules = ("-c", ROOT / "pyproject.toml", "--rootdir", directory, "-o", "testpaths=.")
     done = subprocess.run(
         [sys.executable, "-c", PYTEST, *rules, *arguments],
         cwd=directory, env=inherited | {"PYTHONPATH": str(ROOT)} | environ,
@@ -58,7 +59,7 @@ def test_the_whole_suite_runs_side_by_side_and_what_is_named_in_one_process(tmp_
     assert set(re.findall(r"SystemError: run by (.+)", run(tmp_path, "test_one.py", "test_two.py"))) == {"one for all"}
 
 
-def test_a_file_is_run_by_one_worker_and_the_long_ones_begin_first(tmp_path: Path) -> None:
+def test_long_files_begin_first(tmp_path: Path) -> None:
     for number, mark in enumerate(["process", "fire", "long", "browser"]):
         (tmp_path / f"test_{number}.py").write_text(
             f"import pytest\npytestmark = pytest.mark.{mark}\nasync def test_one(): pass\nasync def test_two(): pass\n"
