@@ -84,9 +84,7 @@ async def test_each_thing_that_is_missing_has_a_line(site: Site) -> None:
 
 
 async def test_a_port_that_is_taken_is_said_in_one_line(site: Site) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", site.port))
-        other.listen()
+    with socket.create_server(("127.0.0.1", site.port)):
         process = await site.start("serve")
         assert await process.ended() != 0
     [line] = said(process)
