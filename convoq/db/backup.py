@@ -10,13 +10,16 @@ import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from convoq.db.files import create_private, publish
 from convoq.errors import ConvoqError
 
 if TYPE_CHECKING:
     from convoq.db import Database
+
+#: They run on the original: where the copy is restored they would count as silent or killed, for a day.
+PROCESSES: Final = "processes"
 
 
 class Backup(NamedTuple):
@@ -68,9 +71,11 @@ def _copy(source: sqlite3.Connection, partial: Path) -> _Contents:
     contents = _contents(source)
     with closing(sqlite3.connect(partial, isolation_level=None)) as target:
         source.backup(target)
+        if PROCESSES in contents.rows:
+            target.execute(f"DELETE FROM {PROCESSES}")  # noqa: S608 # a constant
         # In WAL mode the first connection to the copy would create a -wal file beside it.
         target.execute("PRAGMA journal_mode = DELETE")
-    return contents
+    return contents._replace(rows={name: 0 if name == PROCESSES else count for name, count in contents.rows.items()})
 
 
 def _contents(connection: sqlite3.Connection) -> _Contents:

@@ -52,9 +52,7 @@ class Processes:
 
     async def leave(self, process_id: str) -> None:
         """This process has ended in order."""
-        await self._database.write(
-            lambda tx: tx.execute("DELETE FROM processes WHERE id = ?", (process_id,)), durable=False
-        )
+        await self._database.write(_leave, process_id, durable=False)
 
     async def seen(self) -> list[ProcessRecord]:
         """Those that run, and those of the last day that did not end in order and were not started again."""
@@ -75,6 +73,12 @@ ProcessRow = tuple[str, str, str, int, str, int, int, str]  # in the order of SE
 def _announce(tx: Transaction, row: ProcessRow, forget_before: int) -> None:
     tx.execute(ANNOUNCE, row)
     tx.execute("DELETE FROM processes WHERE seen_at < ?", (forget_before,))
+
+
+def _leave(tx: Transaction, process_id: str) -> None:
+    # First those that it has replaced: without it, they would count as killed and never started again.
+    tx.execute(FORGET_REPLACED, (process_id,))
+    tx.execute("DELETE FROM processes WHERE id = ?", (process_id,))
 
 
 def _record(row: ProcessRow, booted_at: int) -> ProcessRecord:
@@ -121,4 +125,9 @@ SEEN = """
 ANNOUNCE = """
     INSERT INTO processes (id, role, host, pid, version, started_at, seen_at, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, status = excluded.status
+"""
+FORGET_REPLACED = """
+    DELETE FROM processes AS other WHERE EXISTS (
+        SELECT 1 FROM processes AS this
+        WHERE this.id = ? AND other.role = this.role AND other.host = this.host AND other.seen_at < this.started_at)
 """

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,15 @@ def test_a_backup_says_which_processes_still_write(place: Place, capsys: pytest.
 
     assert place.run("db", "backup", "other.db", "--json") == 0
     assert [one["role"] for one in json.loads(capsys.readouterr().out)["still_writing"]] == ["serve", "work"]
+
+
+def test_where_a_backup_is_restored_no_process_of_the_original_is_missed(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(announce)
+    assert place.run("db", "backup", "copy.db") == 0
+    with closing(sqlite3.connect(place.directory / "copy.db")) as copy:
+        assert copy.execute("SELECT count(*) FROM processes").fetchone() == (0,)
 
 
 def test_a_backup_of_a_stopped_convoq_is_the_last_word(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

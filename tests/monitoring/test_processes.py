@@ -38,3 +38,14 @@ def test_a_killed_process_leaves_the_list_once_its_role_is_started_again(place: 
     place.prepare(lambda database: Processes(database).announce("work-2", "work", "fine"))
 
     assert [one.id for one in place.prepare(lambda db: Processes(db).seen()) if one.role == "work"] == ["work-2"]
+
+
+def test_a_killed_process_stays_off_the_list_when_the_one_that_replaced_it_has_ended_in_order(
+    place: Place, dead_pid: int
+) -> None:
+    place.prepare(announce)
+    place.execute("UPDATE processes SET pid = ?, seen_at = seen_at - 1000 WHERE role = 'work'", dead_pid)
+    place.prepare(lambda database: Processes(database).announce("work-2", "work", "fine"))
+    place.prepare(lambda database: Processes(database).leave("work-2"))
+
+    assert [one.id for one in place.prepare(lambda db: Processes(db).seen()) if one.role == "work"] == []
