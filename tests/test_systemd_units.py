@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,3 +147,28 @@ def test_a_recipe_that_stops_all_of_convoq_waits_for_the_worker(page: str) -> No
     text = (SYSTEMD.parent / "docs" / f"{page}.md").read_text()
     recipes = re.findall(r"systemctl (?:stop|disable --now) convoq\.target.*", text)
     assert [recipe for recipe in recipes if "stop convoq.target 'convoq-*'" not in recipe] == []
+
+
+def test_the_deployed_configuration_says_whom_the_ai_speaks_for() -> None:
+    """It ended without: each reply was that of an AI that knew nothing of the business."""
+    page = (SYSTEMD.parent / "docs" / "deploy.md").read_text()
+    written = [tomllib.loads(block) for block in re.findall(r"(?s)```toml\n(.*?)```", page)]
+    assert [each["ai"].get("prompt_file") for each in written if "ai" in each] == ["prompt.md"]
+    assert "/etc/convoq/prompt.md" in page
+
+
+def test_the_new_machine_of_a_move_enables_the_target() -> None:
+    """A target that was never enabled wants no unit: its start succeeds, and starts nothing."""
+    page = (SYSTEMD.parent / "docs" / "operations.md").read_text()
+    section = page.partition("## Moving to another machine")[2].partition("\n## ")[0]
+    assert "systemctl enable --now convoq.target" in section
+
+
+def test_a_removal_takes_away_what_the_installation_has_put_in_place() -> None:
+    install, remove = (
+        (SYSTEMD.parent / "docs" / "deploy.md").read_text().partition(f"## {heading}")[2].partition("\n## ")[0]
+        for heading in ("Install", "Remove")
+    )
+    put = re.findall(r"(?m)(?<=\s)(/etc/\S+\.conf|/usr/local/bin/convoq|/opt/convoq)(?=\s)", install)
+    assert len(put) == 4
+    assert [path for path in put if path not in remove] == []

@@ -45,7 +45,8 @@ def sqlite(version: Version) -> Finding:
     if version < OLDEST_SQLITE:
         return fail("sqlite", f"SQLite {text} is too old", "use a Python with SQLite 3.37 or newer")
     if has_wal_reset_bug(version):
-        return warn(
+        # A note: what comes with Debian 12 and Ubuntu 24.04 is like that, and convoq does not do what the bug needs.
+        return note(
             "sqlite",
             f"SQLite {text} has the WAL-reset bug, which can damage a database when a checkpoint runs beside a commit;"
             " convoq's write gate keeps its own checkpoints from that",

@@ -28,7 +28,7 @@ def test_a_full_disk_is_a_failure(place: Place, capsys: pytest.CaptureFixture[st
 def test_builds_with_the_wal_reset_bug_are_known(version: tuple[int, ...], affected: bool) -> None:
     assert has_wal_reset_bug(version) is affected
     if version >= machine.OLDEST_SQLITE:
-        assert machine.sqlite(version).level is (Level.WARN if affected else Level.OK)
+        assert machine.sqlite(version).level is (Level.NOTE if affected else Level.OK)
 
 
 def test_what_is_too_old_is_a_failure() -> None:
