@@ -25,10 +25,12 @@ from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
 from convoq.ai.messages import to_messages
 from convoq.ai.models import adapt_profile, build_model
+from convoq.ai.nested import charged_to
 from convoq.ai.persona import Persona
 from convoq.ai.prompt import frame
 from convoq.ai.reply import clean
 from convoq.ai.shown import Shown
+from convoq.ai.spending import Spending
 from convoq.ai.turn import Candidate, TurnModel
 from convoq.breaker import SHORTEST, Breaker
 from convoq.errors import ConfigError, RetryLater, Unrecoverable
@@ -106,13 +108,14 @@ class AgentResponder:
     def _turn_model(self, persona_agent: _PersonaAgent, context: ReplyContext, shown: Shown) -> TurnModel:
         return TurnModel(
             persona_agent.candidates,
-            record=lambda call: self._record(context, call),
+            spending=Spending(
+                context.allowance, lambda call: self._record(context, call), limit=self._ai.max_output_tokens
+            ),
             acts=context.acted.set,
             timeout=self._ai.timeout,
             ends_at=self._clock() + TURN_TIMEOUTS * self._ai.timeout,
             clock=self._clock,
             shown=shown,
-            allowance=context.allowance,
             conversation=context.conversation_id,
         )
 
@@ -123,17 +126,20 @@ class AgentResponder:
         try:
             # The requests end by themselves; this is for an agent's tools.
             async with asyncio.timeout(TURN_TIMEOUTS * self._ai.timeout + 1):
-                result = await persona_agent.agent.run(
-                    asked.text,
-                    message_history=to_messages(history),
-                    model=model,
-                    instructions=frame(context, shown.window),
-                    deps=None,
-                    usage_limits=UsageLimits(request_limit=None),  # the model keeps within what the message may cost
-                    # Without it an agent's system_prompt is left out as soon as there is a history.
-                    capabilities=[ReinjectSystemPrompt()] if persona_agent.own else None,
-                    infer_name=False,
-                )
+                with charged_to(model.spending):
+                    result = await persona_agent.agent.run(
+                        asked.text,
+                        message_history=to_messages(history),
+                        model=model,
+                        instructions=frame(context, shown.window),
+                        deps=None,
+                        usage_limits=UsageLimits(
+                            request_limit=None
+                        ),  # the model keeps within what the message may cost
+                        # Without it an agent's system_prompt is left out as soon as there is a history.
+                        capabilities=[ReinjectSystemPrompt()] if persona_agent.own else None,
+                        infer_name=False,
+                    )
         except TimeoutError as error:
             raise RetryLater(SHORTEST, f"persona {context.persona}: no reply in time") from error
         except AgentRunError as error:
@@ -191,7 +197,12 @@ class AgentResponder:
             built: Model[Any] = adapt_profile(infer_model(model))
         except (UserError, ImportError, ValueError) as error:
             raise ConfigError(f"{where}: its model cannot be used: {first_line(error)}") from error
-        return Candidate(label=built.model_id, model=built, breaker=Breaker(self._clock))
+        return Candidate(
+            label=built.model_id,
+            model=built,
+            breaker=Breaker(self._clock),
+            defaults=ModelSettings(max_tokens=self._ai.max_output_tokens),
+        )
 
 
 def import_agent(reference: str, where: str, base_dir: Path) -> AbstractAgent[Any, Any]:

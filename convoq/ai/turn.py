@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -13,24 +13,21 @@ from pydantic_ai.messages import (
     ModelRequest,
     ModelResponse,
     SystemPromptPart,
-    TextPart,
-    UserPromptPart,
 )
 from pydantic_ai.models import CompletedStreamedResponse, Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
-from convoq.ai.base import AccountRefused, Allowance, AllowanceSpent, AnswerRefused, ModelCall, Useless
-from convoq.ai.context import estimate_tokens
+from convoq.ai.base import AccountRefused, AllowanceSpent, AnswerRefused, Useless
 from convoq.ai.failures import ModelFailure, request_failure, response_failure
 from convoq.ai.messages import show_less
 from convoq.ai.shown import Shown
+from convoq.ai.spending import Spending
 from convoq.breaker import SEVERAL, SHORTEST, Breaker
 from convoq.errors import RetryLater, Unrecoverable
 
 MOST_USELESS: Final = 2  #: answers without use, the empty ones among them, that a candidate may give
-LEAST_TOKENS: Final = 16  #: that providers take as a limit
 LARGER: Final = 4  #: times its limit for a model that has thought up to it and said nothing
 
 
@@ -52,21 +49,20 @@ class TurnModel(WrapperModel):
     is shown half as much as often as it does not fit; an empty or unusable answer is asked for once more; then comes
     the next candidate. When none answers, raises AccountRefused if a mended account would help, Useless if one has
     answered without use, RetryLater if time may help, else Unrecoverable with what to check. Every request counts, and
-    none is made beyond `allowance`: then raises AllowanceSpent.
-    `record` gets every request, cut off ones too; `acts` is called before tools that an answer asks for are run.
+    none is made beyond what `spending` has left: then raises AllowanceSpent.
+    `spending` records every request, cut off ones too; `acts` is called before tools that an answer asks for are run.
     """
 
     def __init__(
         self,
         candidates: Sequence[Candidate],
         *,
-        record: Callable[[ModelCall], Awaitable[None]],
+        spending: Spending,
         acts: Callable[[], None],
         timeout: float,
         ends_at: float,
         clock: Callable[[], float],
         shown: Shown,
-        allowance: Allowance,
         conversation: int,
     ) -> None:
         super().__init__(candidates[0].model)
@@ -74,13 +70,11 @@ class TurnModel(WrapperModel):
         self._has_begun = False
         self._conversation = conversation
         self._candidates = candidates
-        self._record = record
+        self.spending = spending
         self._acts = acts
         self._timeout = timeout
         self._ends_at = ends_at
         self._clock = clock
-        self._requests_left = allowance.requests
-        self._tokens_left = allowance.output_tokens
         self._shown = shown  # what the run's messages begin with
         self._fitting: dict[str, Shown] = {}  # what of it a candidate has room for
 
@@ -93,7 +87,7 @@ class TurnModel(WrapperModel):
         failures: list[tuple[Candidate, ModelFailure]] = []
         # A model that just failed is asked last: the turn must not wait out its deadline while another model works.
         for candidate in sorted(self._candidates, key=lambda one: one.breaker.resting):
-            if self._is_spent:
+            if self.spending.is_spent:
                 break
             # A turn whose tools may have acted goes on: begun again, they would act again.
             wait = 0.0 if self._has_begun else candidate.breaker.admit(self._conversation)
@@ -111,14 +105,10 @@ class TurnModel(WrapperModel):
                     self._acts()
                 return answer
             failures.append((candidate, answer))
-        if self._is_spent:
+        if self.spending.is_spent:
             said = _reasons(failures) or f"model {self.answered_by}: it came to no end"
             raise AllowanceSpent(said)
         raise _final_error(failures)
-
-    @property
-    def _is_spent(self) -> bool:
-        return self._requests_left <= 0 or self._tokens_left <= 0
 
     @asynccontextmanager
     async def request_stream(
@@ -155,13 +145,13 @@ class TurnModel(WrapperModel):
             shown = show_less(messages, self._shown.turns, fitting.turns) or messages
         while self._clock() < self._ends_at:
             answer = await self._attempt(
-                candidate, shown, self._within_allowance(settings), parameters, is_trial=cut_off is not None
+                candidate, shown, self.spending.within(settings), parameters, is_trial=cut_off is not None
             )
             if isinstance(answer, ModelResponse):
                 return answer
             if answer.overflow and (less := self._show_less(candidate, messages)):
                 shown = less
-            elif answer.outcome in ("empty", "unusable") and useless + 1 < MOST_USELESS and not self._is_spent:
+            elif answer.outcome in ("empty", "unusable") and useless + 1 < MOST_USELESS and not self.spending.is_spent:
                 useless += 1
                 if answer.cut_off:
                     cut_off, settings = answer, _with_larger_limit(settings)
@@ -169,11 +159,6 @@ class TurnModel(WrapperModel):
                 # A model that takes no larger limit has said what is wrong before.
                 return cut_off if cut_off and answer.outcome == "permanent" else answer
         return ModelFailure(outcome="timeout", reason="no time was left to ask it")
-
-    def _within_allowance(self, settings: ModelSettings) -> ModelSettings:
-        if (limit := settings.get("max_tokens")) is None:
-            return settings
-        return {**settings, "max_tokens": min(limit, max(self._tokens_left, LEAST_TOKENS))}
 
     def _show_less(self, candidate: Candidate, messages: list[ModelMessage]) -> list[ModelMessage] | None:
         """Half of what the candidate was shown; None when there is nothing left to leave out."""
@@ -202,14 +187,15 @@ class TurnModel(WrapperModel):
                 response = await candidate.model.request(prepared, settings, parameters)
             failure = response_failure(response, _instructions(messages))
         except asyncio.CancelledError:
-            await self._store(candidate, messages, None, started, ModelFailure(outcome="cancelled", reason="cancelled"))
+            cut_off = ModelFailure(outcome="cancelled", reason="cancelled")
+            await self.spending.store(candidate.label, messages, None, cut_off, self._clock() - started)
             raise
         except Exception as error:  # noqa: BLE001  # whatever a model's answer breaks is a failure of that model
             failure = request_failure(error)
         if not is_trial:  # whose larger limit may be what is refused
             failure = self._judged(candidate, failure)
         failure = self._tracked(candidate, failure, had_time=limit == self._timeout)
-        await self._store(candidate, messages, response, started, failure)
+        await self.spending.store(candidate.label, messages, response, failure, self._clock() - started)
         if failure is not None:
             return failure
         assert response is not None  # noqa: S101  # a request that did not fail has a response
@@ -235,28 +221,6 @@ class TurnModel(WrapperModel):
             return failure
         retry_after = breaker.failed(self._conversation, failure, failure.retry_after)
         return replace(failure, retry_after=retry_after)
-
-    async def _store(
-        self,
-        candidate: Candidate,
-        messages: list[ModelMessage],
-        response: ModelResponse | None,
-        started: float,
-        failure: ModelFailure | None,
-    ) -> None:
-        sent, received = _tokens(messages, response, failure)
-        call = ModelCall(
-            model=candidate.label,
-            outcome=failure.outcome if failure else "ok",
-            input_tokens=sent,
-            output_tokens=received,
-            duration_ms=round((self._clock() - started) * 1000),
-            error=failure.reason if failure else None,
-        )
-        if call.is_billed:
-            self._requests_left -= 1
-            self._tokens_left -= call.output_tokens
-        await self._record(call)
 
 
 def _settings(candidate: Candidate, model_settings: ModelSettings | None) -> ModelSettings:
@@ -290,30 +254,8 @@ def _final_error(failures: Sequence[tuple[Candidate, ModelFailure]]) -> RetryLat
     return (Useless if any(failure.useless for failure in retryable) else RetryLater)(delay, reason)
 
 
-def _tokens(
-    messages: Sequence[ModelMessage], response: ModelResponse | None, failure: ModelFailure | None
-) -> tuple[int, int]:
-    if response is not None:
-        usage = response.usage
-        return usage.input_tokens or _estimate(messages), usage.output_tokens or _estimate([response])
-    # A request that was cut off is billed for what it was sent; one that was turned down is not.
-    cut_off = failure is not None and failure.outcome in ("timeout", "cancelled")
-    return (_estimate(messages) if cut_off else 0), 0
-
-
 def _instructions(messages: Sequence[ModelMessage]) -> str:
     """The system prompt, wherever Pydantic AI keeps it."""
     requests = [message for message in messages if isinstance(message, ModelRequest)]
     parts = [part.content for request in requests for part in request.parts if isinstance(part, SystemPromptPart)]
     return "\n".join([*parts, *(request.instructions or "" for request in requests[-1:])])
-
-
-def _estimate(messages: Sequence[ModelMessage]) -> int:
-    texts = [
-        part.content
-        for message in messages
-        for part in message.parts
-        if isinstance(part, UserPromptPart | TextPart) and isinstance(part.content, str)
-    ]
-    texts += [message.instructions or "" for message in messages[-1:] if isinstance(message, ModelRequest)]
-    return sum(map(estimate_tokens, texts))
