@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -20,7 +20,7 @@ from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.settings import ModelSettings
 
-from convoq.ai.base import Author, ModelCall, Reply, ReplyContext, Useless
+from convoq.ai.base import Author, ModelCall, Reply, ReplyContext, TimedOut, Useless
 from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
 from convoq.ai.messages import to_messages
@@ -33,7 +33,7 @@ from convoq.ai.shown import Shown
 from convoq.ai.spending import Spending
 from convoq.ai.turn import Candidate, TurnModel
 from convoq.breaker import SHORTEST, Breaker
-from convoq.errors import ConfigError, RetryLater, Unrecoverable
+from convoq.errors import ConfigError, Unrecoverable
 from convoq.logs import log
 from convoq.plugins import load_plugin
 from convoq.prose import end_at_sentence
@@ -126,22 +126,21 @@ class AgentResponder:
         try:
             # The requests end by themselves; this is for an agent's tools.
             async with asyncio.timeout(TURN_TIMEOUTS * self._ai.timeout + 1):
-                with charged_to(model.spending):
+                with charged_to(model.spending) if persona_agent.own else nullcontext():
                     result = await persona_agent.agent.run(
                         asked.text,
                         message_history=to_messages(history),
                         model=model,
                         instructions=frame(context, shown.window),
                         deps=None,
-                        usage_limits=UsageLimits(
-                            request_limit=None
-                        ),  # the model keeps within what the message may cost
+                        # The model keeps within what the message may cost.
+                        usage_limits=UsageLimits(request_limit=None),
                         # Without it an agent's system_prompt is left out as soon as there is a history.
                         capabilities=[ReinjectSystemPrompt()] if persona_agent.own else None,
                         infer_name=False,
                     )
         except TimeoutError as error:
-            raise RetryLater(SHORTEST, f"persona {context.persona}: no reply in time") from error
+            raise TimedOut(SHORTEST, f"persona {context.persona}: no reply in time") from error
         except AgentRunError as error:
             # An answer that its output types, tools or validators take for none, also after they said so.
             raise Useless(SHORTEST, f"persona {context.persona}: {first_line(error)}") from error

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from convoq.errors import RetryLater, Unrecoverable
 
 #: Outcomes of a ModelCall that count to no bound of a message: the provider turned the request down, never had it, or
-#: hangs, which is an outage like the others, and which the breaker keeps from being asked often.
+#: hangs, which is an outage like the others, and which is asked for at ever longer pauses (TimedOut).
 FREE: Final = frozenset({"retryable", "account", "misconfigured", "permanent", "timeout"})
 
 
@@ -101,6 +101,10 @@ class Useless(RetryLater):
     """The model has answered, and nothing of it is an answer: that costs the message an attempt."""
 
 
+class TimedOut(RetryLater):
+    """A model was asked and gave no answer in time: an outage like others, but its provider may charge for it."""
+
+
 class AllowanceSpent(Unrecoverable):
     """The answer has cost what it may, and there is none."""
 
@@ -112,9 +116,9 @@ class AnswerRefused(Unrecoverable):
 class Responder(Protocol):
     """Answers a turn.
 
-    Raises RetryLater(delay) when trying again later can help (the model is down, slow or busy), Useless when it
-    answered without use, AccountRefused(delay) when the account has to be mended first, AllowanceSpent when no further
-    request may be made, Unrecoverable when none of it helps (refused). Cancelling it ends the request to the model.
+    Raises RetryLater(delay) when trying again later can help (the model is down or busy; TimedOut: slow), Useless when
+    it answered without use, AccountRefused(delay) when the account has to be mended first, AllowanceSpent when no
+    further request may be made, Unrecoverable when none of it helps (refused). Cancelling it ends the request to the model.
     """
 
     async def warm(self) -> None:

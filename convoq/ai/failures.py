@@ -69,8 +69,9 @@ class ModelFailure:
         return self.outcome in ("account", "misconfigured")
 
     def told_to_others(self, retry_after: float) -> ModelFailure:
-        """What keeps others from asking for so many seconds: an answer without use is none of theirs."""
-        return replace(self, outcome="retryable" if self.useless else self.outcome, retry_after=retry_after)
+        """What keeps others from asking for so many seconds: neither an answer without use nor a wait is theirs."""
+        theirs = not self.useless and self.outcome != "timeout"
+        return replace(self, outcome=self.outcome if theirs else "retryable", retry_after=retry_after)
 
 
 def request_failure(error: Exception) -> ModelFailure:

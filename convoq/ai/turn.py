@@ -19,7 +19,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
-from convoq.ai.base import AccountRefused, AllowanceSpent, AnswerRefused, Useless
+from convoq.ai.base import AccountRefused, AllowanceSpent, AnswerRefused, TimedOut, Useless
 from convoq.ai.failures import ModelFailure, request_failure, response_failure
 from convoq.ai.messages import show_less
 from convoq.ai.shown import Shown
@@ -251,7 +251,9 @@ def _final_error(failures: Sequence[tuple[Candidate, ModelFailure]]) -> RetryLat
     delay = min(failure.retry_after or SHORTEST for failure in retryable)
     if held:
         return AccountRefused(delay, reason)
-    return (Useless if any(failure.useless for failure in retryable) else RetryLater)(delay, reason)
+    if any(failure.useless for failure in retryable):
+        return Useless(delay, reason)
+    return (TimedOut if "timeout" in outcomes else RetryLater)(delay, reason)
 
 
 def _instructions(messages: Sequence[ModelMessage]) -> str:

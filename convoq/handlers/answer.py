@@ -23,6 +23,7 @@ from convoq.ai.base import (
     Reply,
     ReplyContext,
     Responder,
+    TimedOut,
     Useless,
 )
 from convoq.ai.reply import clean
@@ -48,7 +49,7 @@ REMEMBERED: Final = timedelta(days=30)  # by then the number may belong to anoth
 ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all who wait
 LOOK_INTERVAL: Final = 0.5  # seconds between two looks at whether what the model writes is still wanted
 STOPPED_PAUSE: Final = 0.1  # seconds; the next claim of the lane goes on with what waits
-LONGEST_PAUSE: Final = 600.0  # seconds between two answers without use
+LONGEST_PAUSE: Final = 600.0  # seconds between two answers without use, or two waits for none
 COMMIT_PAUSE: Final = 1.0  # seconds before a commit that could not be written is tried again
 
 
@@ -179,7 +180,9 @@ class AnswerHandler:
             # The model is down, which is not this message's fault: for a while that costs no tries.
             waited = timedelta(milliseconds=self._clock.now() - turn.shown[0].at)
             if waited < OUTAGE_PATIENCE:
-                delay = max(error.delay, self._growing_pause(waited.total_seconds()))
+                # What was asked in vain may have to be paid all the same: that is done less and less.
+                longest = LONGEST_PAUSE if isinstance(error, TimedOut) else LONGEST
+                delay = max(error.delay, self._growing_pause(waited.total_seconds(), longest))
                 raise await self._postponed(turn, delay, str(error)) from error
             await self._failed(turn, error, context)
         except BaseException as error:  # noqa: BLE001 # SystemExit of a tool is this turn's failure like any other
@@ -272,9 +275,9 @@ class AnswerHandler:
             await self._say(turn, Silence.DELAYED)
         return Snooze(delay, reason)
 
-    def _growing_pause(self, waited: float) -> float:
+    def _growing_pause(self, waited: float, longest: float) -> float:
         """What fails for one message alone must not be asked for at the pace of those that succeed. Seconds."""
-        pause = min(waited / 2, LONGEST)
+        pause = min(waited / 2, longest)
         if self._holding_after is None or waited >= self._holding_after / 1000:
             return pause
         return min(pause, self._holding_after / 1000 - waited)

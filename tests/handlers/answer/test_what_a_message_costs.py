@@ -16,9 +16,10 @@ from convoq.loopback.faults import ModelFault
 from convoq.loopback.model import LoopbackModel
 from convoq.queue.base import JobFilter, JobState
 from convoq.settings import AiSettings
-from tests.handlers.house import ANA, BEN, MAX_OUTPUT_TOKENS, MAX_REQUESTS, MAX_TRIES, House
+from tests.handlers.house import ANA, BEN, MAX_OUTPUT_TOKENS, MAX_REQUESTS, MAX_TRIES, OUR_SMS, House
 
 HOUR = 3600.0
+HANGS_IN_AN_HOUR = 20
 
 
 def limits(model: LoopbackModel) -> list[int]:
@@ -165,6 +166,34 @@ async def test_a_model_that_hangs_is_an_outage_like_any_other(house: House) -> N
             house.clock.advance(60)
         assert await house.rows("SELECT outcome, requests, tries FROM messages") == [(None, 0, 0)]
         await responder.close()
+
+
+async def hanging(house: House, model: LoopbackModel, people: int) -> int:
+    """So many people write to a model that hangs for a day; how often it was asked."""
+    ai = AiSettings(model="openai:gpt-test", base_url=model.base_url, timeout=0.05)
+    responder = build_responder(ai, (), base_dir=Path(), clock=lambda: house.clock.now() / 1000)
+    house.responder.instead = responder
+    model.mode = ModelFault.HANG
+    for number in range(people):
+        await house.hear("hello", sender=f"+1555210000{number}", to=OUR_SMS)
+    await house.live(24 * HOUR)
+    await responder.close()
+    return len(model.requests)
+
+
+async def test_a_model_that_hangs_is_asked_for_one_message_a_bounded_number_of_times(
+    house: House, model: LoopbackModel
+) -> None:
+    assert await hanging(house, model, people=1) <= HANGS_IN_AN_HOUR + MAX_TRIES
+    assert await house.outcomes() == [("hello", Outcome.FAILED)]
+
+
+async def test_a_model_that_hangs_is_asked_by_one_of_several_people_at_a_time(
+    house: House, model: LoopbackModel
+) -> None:
+    people = 4
+    assert await hanging(house, model, people) <= HANGS_IN_AN_HOUR + people * MAX_TRIES
+    assert {outcome for _, outcome in await house.outcomes()} == {Outcome.FAILED}
 
 
 async def test_who_wrote_with_a_costly_message_is_answered_all_the_same(house: House, model: LoopbackModel) -> None:
