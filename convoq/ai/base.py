@@ -118,7 +118,8 @@ class Responder(Protocol):
 
     Raises RetryLater(delay) when trying again later can help (the model is down or busy; TimedOut: slow), Useless when
     it answered without use, AccountRefused(delay) when the account has to be mended first, AllowanceSpent when no
-    further request may be made, Unrecoverable when none of it helps (refused). Cancelling it ends the request to the model.
+    further request may be made, Unrecoverable when none of it helps (refused).
+    Cancelling it ends the request to the model.
     """
 
     async def warm(self) -> None:
