@@ -52,9 +52,11 @@ def dead_pid() -> int:
 
 
 def pytest_configure() -> None:
-    # Below nohup it is ignored, and so it would be in every process that tests start; a handler is not handed down.
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: None)
+    # Below nohup or in a script's background they are ignored, and so they would be in every process that tests start;
+    # a handler is not handed down.
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.hookimpl(tryfirst=True)

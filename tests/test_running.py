@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,13 @@ def test_it():
 """ + "".join(f"def f{number}(a): return [a + {number} for x in a if x and (a, x)]\n" for number in range(200))
 
 
+IGNORED_BY_CHILDREN = """
+import subprocess
+def test_it():
+    status = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True).stdout
+    [ignored] = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigIgn:")]
+    assert not ignored & 0b11, "SIGHUP is 1, SIGINT is 2"
+"""
 # On one core, as the suite starts workers for each.
 PYTEST = "import os, sys, pytest; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); sys.exit(pytest.main())"
 
@@ -83,6 +91,16 @@ def test_a_failure_is_shown_whatever_the_garbage_collector_finds_meanwhile(tmp_p
     assert "INTERNALERROR" not in said
     assert 'assert "what a test says" == "anything else"' in said
     assert "1 failed" in said
+
+
+def test_processes_of_tests_hear_the_signals_that_a_background_run_ignores(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(IGNORED_BY_CHILDREN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)}
+    try:
+        assert run(tmp_path, "test_it.py").endswith("exit code 0")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_no_test_takes_a_port_that_another_file_could_want_too() -> None:
