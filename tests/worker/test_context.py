@@ -109,7 +109,7 @@ async def test_a_handler_sees_its_lease_run_down_and_be_renewed(house: House) ->
     async with house.working(look, lease=0.6):
         await house.until_done(job_id)
     assert 0.8 < seen[0] <= 1.0
-    assert 0.3 < min(seen) < 0.7  # it is renewed after a third
+    assert 0.3 < min(seen) < 0.8  # it is renewed after a third; between two looks at it time passes
 
 
 async def test_a_lease_that_is_not_renewed_runs_out_for_its_handler(house: House) -> None:
