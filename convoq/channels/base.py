@@ -39,6 +39,7 @@ class Inbound:
     media: tuple[Media, ...] = ()
     profile_name: str | None = None
     keyword: Keyword | None = None
+    keyword_language: str | None = None  #: the language of that word; None: it is used in all
     carrier_replies: bool = True  #: the carrier answers keywords itself, so convoq must not
 
 

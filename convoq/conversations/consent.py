@@ -19,6 +19,7 @@ def opt_out(tx: Transaction, thread_id: int, now: int, *, why: str) -> list[Thre
     Returns those threads. The conversation in which the person said so is over.
     """
     (contact_id,) = tx.execute("SELECT contact_id FROM threads WHERE id = ?", (thread_id,)).fetchone()
+    again = has_opted_out(tx, contact_id)
     tx.execute("UPDATE contacts SET opted_out_at = coalesce(opted_out_at, ?) WHERE id = ?", (now, contact_id))
     found = tx.execute("SELECT id FROM conversations WHERE thread_id = ? AND status <> 'closed'", (thread_id,))
     for (conversation_id,) in found.fetchall():
@@ -29,9 +30,14 @@ def opt_out(tx: Transaction, thread_id: int, now: int, *, why: str) -> list[Thre
     ]
     for thread in threads:
         conclude_waiting(tx, thread.id, Outcome.OPTED_OUT)
-        stop_parts(tx, thread.id, OPTED_OUT, now)
+        stop_parts(tx, thread.id, OPTED_OUT, now, spare_confirmation=again)
         forget_stopped(tx, thread.id)
     return threads
+
+
+def has_opted_out(tx: Transaction, contact_id: int) -> bool:
+    (opted_out_at,) = tx.execute("SELECT opted_out_at FROM contacts WHERE id = ?", (contact_id,)).fetchone()
+    return opted_out_at is not None
 
 
 def opt_out_as_told(tx: Transaction, thread_id: int, now: int, *, attempted_at: int) -> None:

@@ -173,7 +173,9 @@ def send_first(tx: Transaction, message_id: int, now: int, token: str) -> Outbox
 def mark_sending(tx: Transaction, row: OutboxRow, now: int, token: str) -> OutboxRow | Refusal | None:
     require_token(tx, row.thread_id, token)
     conversation = rows.conversation(tx, row.conversation_id)
-    refusal = may_send(conversation, author=row.author, committed_at=row.committed_at, now=now)
+    refusal = may_send(
+        conversation, author=row.author, committed_at=row.committed_at, now=now, confirms_opt_out=row.confirms_opt_out
+    )
     if refusal is not None:
         fail_parts(tx, row, refusal.reason, refusal.code, now)
         return refusal

@@ -11,7 +11,8 @@ from convoq.channels.base import Inbound, Keyword
 from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.choosing import OVERTAKEN_AT, choose
-from convoq.conversations.consent import opt_in, opt_out
+from convoq.conversations.confirming import Confirmations, confirm_opt_out
+from convoq.conversations.consent import has_opted_out, opt_in, opt_out
 from convoq.conversations.lifecycle import open_conversation, touch
 from convoq.conversations.rules import OUTCOME_OF, may_write
 from convoq.conversations.states import Outcome
@@ -34,9 +35,11 @@ class Received:
 class Recorder:
     """Recording is right whichever worker does it, so it takes no token, and repeating it changes nothing."""
 
-    def __init__(self, database: Database, wall: Clock) -> None:
+    def __init__(self, database: Database, wall: Clock, confirmations: Confirmations | None = None) -> None:
+        """`confirmations` has what a STOP is answered with where the channel does not; without it, nothing is said."""
         self._database = database
         self._wall = wall
+        self._confirmations = confirmations
 
     async def record(self, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T]) -> T:
         """Stores what people wrote; `wake` is called in the same transaction with the threads in which a turn is due.
@@ -49,24 +52,28 @@ class Recorder:
         self, tx: Transaction, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T]
     ) -> T:
         now = self._database.clock.now()
-        return wake(tx, record(tx, messages, now, self._wall.now() - now))
+        return wake(tx, record(tx, messages, now, self._wall.now() - now, self._confirmations))
 
 
-def record(tx: Transaction, messages: Sequence[Received], now: int, wall_offset: int) -> list[Thread]:
+def record(
+    tx: Transaction, messages: Sequence[Received], now: int, wall_offset: int, confirmations: Confirmations | None
+) -> list[Thread]:
     """The threads in which something waits or pends now. `wall_offset`: ms from the queue's clock to the wall's."""
     touched: dict[int, Thread] = {}
     for received in messages:
-        for thread in _record_one(tx, received, now, wall_offset):
+        for thread in _record_one(tx, received, now, wall_offset, confirmations):
             touched[thread.id] = thread
     job_ids = {received.job_id for received in messages}
     return [
-        thread._replace(failing=_is_held_up(tx, thread.id, job_ids))
+        thread._replace(failing=thread.failing or _is_held_up(tx, thread.id, job_ids))
         for thread in touched.values()
         if rows.is_unsettled(tx, thread.id)
     ]
 
 
-def _record_one(tx: Transaction, received: Received, now: int, wall_offset: int) -> list[Thread]:
+def _record_one(
+    tx: Transaction, received: Received, now: int, wall_offset: int, confirmations: Confirmations | None
+) -> list[Thread]:
     """Stores one message; a known one changes nothing, but its thread gets its turn all the same."""
     inbound = received.inbound
     contact_id = upsert_contact(tx, inbound.channel, inbound.address, inbound.profile_name, received.accepted_at)
@@ -77,8 +84,14 @@ def _record_one(tx: Transaction, received: Received, now: int, wall_offset: int)
     conversation_id = open_conversation(tx, thread.id, received.accepted_at, now, who="contact")
     message_id = _insert_inbound(tx, thread.id, conversation_id, source, received, wall_offset)
     touched = [thread]
+    text = ""
+    if inbound.keyword is Keyword.STOP and confirmations and not inbound.carrier_replies:
+        text = "" if has_opted_out(tx, contact_id) else confirmations.text(inbound)
     if inbound.keyword is not None:
         touched += _apply_keyword(tx, thread.id, contact_id, message_id, inbound, now)
+    if text:
+        confirm_opt_out(tx, thread.id, conversation_id, source, text, now, now + wall_offset)
+        touched.append(thread._replace(failing=True))  # it waits for no turn that backs off
     _apply_gate(tx, conversation_id, message_id)
     return touched
 

@@ -124,6 +124,7 @@ class OutboxRow:
     arrived: bool  #: the channel has said so once
     resend_of: int | None  #: the part that did not arrive, of which this is the next send
     author: str
+    confirms_opt_out: bool  #: the one thing that is sent to who has opted out
     committed_at: int
     channel: str
     address: str

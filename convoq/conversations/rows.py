@@ -22,7 +22,8 @@ MESSAGE = f"SELECT {MESSAGE_COLUMNS} FROM messages AS m"
 OUTBOX = """
     SELECT o.id, o.reference, o.thread_id, o.conversation_id, o.message_id, o.part, o.body, o.state, o.revoked,
            o.attempts, o.attempted_at, o.settled_at, o.provider_id, o.error_code, o.error,
-           o.delivery, o.delivery_at, o.arrived, o.resend_of, m.author, m.at, p.channel, p.address, t.our_address
+           o.delivery, o.delivery_at, o.arrived, o.resend_of, m.author,
+           m.source LIKE 'opt_out:%', m.at, p.channel, p.address, t.our_address
     FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
     JOIN threads AS t ON t.id = o.thread_id JOIN contacts AS p ON p.id = t.contact_id
 """
@@ -89,7 +90,7 @@ def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: i
             AND (m.id <= ? OR m.direction = 'out' OR m.outcome = 'answered')
             AND (m.direction = 'in' OR m.author = 'ai' OR EXISTS (SELECT 1 FROM outbox AS o WHERE o.message_id = m.id
                                                                   AND o.state <> 'failed' AND o.state <> 'cancelled'))
-            AND m.source NOT LIKE 'notice:%'
+            AND m.source NOT LIKE 'notice:%' AND m.source NOT LIKE 'opt_out:%'
             ORDER BY m.id DESC LIMIT ?""",
         (conversation_id, through, limit),
     ).fetchall()
@@ -130,4 +131,5 @@ def to_message(row: tuple[Any, ...]) -> Message:
 
 def to_outbox_row(row: tuple[Any, ...]) -> OutboxRow:
     fields = dict(zip(OutboxRow.__slots__, row, strict=True))
-    return OutboxRow(**{**fields, "arrived": bool(fields["arrived"])})
+    words = {name: bool(fields[name]) for name in ("arrived", "confirms_opt_out")}
+    return OutboxRow(**{**fields, **words})

@@ -40,15 +40,28 @@ def may_write(conversation: Conversation, *, author: str) -> Refusal | None:
     return None
 
 
-def may_send(conversation: Conversation, *, author: str, committed_at: int, now: int) -> Refusal | None:
-    """None: it may go out. Times are ms on the queue's clock; `committed_at` is when the message was written down."""
-    if (refusal := may_write(conversation, author=author)) is not None:
+def may_send(
+    conversation: Conversation, *, author: str, committed_at: int, now: int, confirms_opt_out: bool = False
+) -> Refusal | None:
+    """None: it may go out. Times are ms on the queue's clock; `committed_at` is when the message was written down.
+
+    What confirms an opt-out is the one thing that goes out after it.
+    """
+    refusal = _may_confirm(conversation) if confirms_opt_out else may_write(conversation, author=author)
+    if refusal is not None:
         return refusal
     if conversation.contact.address.startswith("whatsapp:") and not _is_recent(conversation.last_inbound_at, now):
         return Refusal("window", "more than 24 hours since the person's last message: WhatsApp takes no free text")
     if author == "ai" and not _is_recent(committed_at, now):
         return Refusal("stale", "the answer is more than 24 hours old")
     return None
+
+
+def _may_confirm(conversation: Conversation) -> Refusal | None:
+    contact = conversation.contact
+    if contact.opted_out_at is None:
+        return Refusal("opted_in", "the person wants messages again")
+    return Refusal("blocked", "the person is blocked") if contact.blocked_at is not None else None
 
 
 def _is_recent(moment: int | None, now: int) -> bool:

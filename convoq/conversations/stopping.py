@@ -29,15 +29,16 @@ def conclude_waiting(
 
 def stop_parts(
     tx: Transaction, thread_id: int, stop: Stop, now: int, ended_by: str | None = None,
-    *, author: str | None = None, message_id: int | None = None,
+    *, author: str | None = None, message_id: int | None = None, spare_confirmation: bool = False,
 ) -> int:  # fmt: skip
     """Of the thread's parts (of one author, of one message) none is sent any more; how many were to be.
 
-    A part that is under way is revoked: looked up, and if it was not sent given up.
+    A part that is under way is revoked: looked up, and if it was not sent given up. With `spare_confirmation` what
+    confirms an opt-out is left alone.
     """
     values = {
         "state": stop.state, "code": stop.code, "reason": stop.reason, "now": now, "by": ended_by,
-        "thread": thread_id, "author": author, "message": message_id,
+        "thread": thread_id, "author": author, "message": message_id, "spare": spare_confirmation,
     }  # fmt: skip
     stopped = tx.execute(STOP_READY, values).rowcount
     return stopped + tx.execute(REVOKE_UNDER_WAY, values).rowcount
@@ -54,6 +55,7 @@ def forget_stopped(tx: Transaction, thread_id: int) -> None:
 TO_STOP = """
     thread_id = :thread AND state IN ('ready', 'sending', 'ambiguous') AND message_id = coalesce(:message, message_id)
     AND (:author IS NULL OR (SELECT author FROM messages AS m WHERE m.id = message_id) = :author)
+    AND NOT (:spare AND (SELECT source FROM messages AS m WHERE m.id = message_id) LIKE 'opt_out:%')
 """
 STOP_READY = f"""
     UPDATE outbox SET state = :state, error_code = :code, error = :reason, settled_at = :now, ended_by = :by

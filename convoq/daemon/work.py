@@ -21,6 +21,7 @@ from convoq.settings.load import Loaded
 
 if TYPE_CHECKING:
     from convoq.ai.base import Responder
+    from convoq.conversations.confirming import Confirmations
     from convoq.conversations.notices import Notices
     from convoq.conversations.turns import TurnRules
     from convoq.daemon.personas import CurrentPersonas
@@ -133,7 +134,9 @@ async def _handlers(
     )
     lifecycle = Lifecycle(database)
     by_kind: dict[str, Handler] = {
-        jobs.ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall), channels, storage.joined),
+        jobs.ReceiveMessage.kind: ReceiveHandler(
+            Recorder(database, wall, _confirmations(options, personas)), channels, storage.joined
+        ),
         jobs.ProcessAiResponse.kind: answer,
         jobs.SendMessage.kind: send_message(outbox, delivery, channels),
         jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, storage.joined),
@@ -161,6 +164,15 @@ def turn_rules(options: Options) -> TurnRules:
         max_requests=options.ai.max_requests_per_message,
         max_output_tokens=options.ai.max_output_tokens_per_message,
     )
+
+
+def _confirmations(options: Options, personas: CurrentPersonas) -> Confirmations:
+    """What a STOP is answered with where Twilio does not."""
+    from convoq.conversations.confirming import Confirmations
+    from convoq.settings.notices import sentences
+
+    texts = sentences(options.notices, "opted_out")
+    return Confirmations(texts, lambda address: personas.language_of(address) or options.notices.language)
 
 
 def _notices(options: Options, personas: CurrentPersonas) -> Notices:

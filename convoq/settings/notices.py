@@ -1,4 +1,4 @@
-"""The sentences for a person who gets no answer, built in and given, by language."""
+"""The sentences for a person who gets no answer, or wants no more of them: built in and given, by language."""
 
 from __future__ import annotations
 
@@ -34,7 +34,15 @@ FAILED: Final = {
 }
 
 
-BUILT_IN: Final = {"delayed": DELAYED, "refused": REFUSED, "failed": FAILED}
+OPTED_OUT: Final = {
+    "en": "You will get no more messages from us. Write START if you want to hear from us again.",
+    "es": "No recibirás más mensajes nuestros. Escribe START si quieres volver a recibirlos.",
+    "pt": "Não vai receber mais mensagens nossas. Escreva START se quiser voltar a recebê-las.",
+    "de": "Von uns kommen keine Nachrichten mehr. Mit START erhalten Sie wieder welche.",
+    "fr": "Vous ne recevrez plus de messages de notre part. Écrivez START pour en recevoir à nouveau.",
+}
+
+BUILT_IN: Final = {"delayed": DELAYED, "refused": REFUSED, "failed": FAILED, "opted_out": OPTED_OUT}
 
 
 def sentences(notices: NoticeSettings, reason: str) -> Mapping[str, str]:

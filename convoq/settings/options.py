@@ -261,6 +261,10 @@ class NoticeSettings(Section):
     """What is said when a message became a dead letter for another reason (an outage, a loop of tools), by language;
     "" says nothing."""
 
+    opted_out: dict[str, str] = Field(default={}, examples=[{"en": "Understood: no more messages. START undoes it."}])
+    """What confirms a STOP where Twilio does not (WhatsApp, and words other than English), once, by language; "" says
+    nothing."""
+
 
 class ScheduleSettings(Section):
     """A job of your own that is enqueued on time."""

@@ -204,3 +204,15 @@ def test_garbage_is_unrecoverable(name: str) -> None:
 )
 def test_every_message_has_a_description(fields: dict[str, str]) -> None:
     assert described(**fields).strip()
+
+
+@pytest.mark.parametrize("sender", ["+15551230001", "whatsapp:+15551230001"])
+def test_where_advanced_opt_out_reads_a_keyword_twilio_answers_it_whatever_the_channel(sender: str) -> None:
+    assert parse("BAJA", From=sender, OptOutType="STOP").carrier_replies
+
+
+@pytest.mark.parametrize(
+    ("text", "language"), [("baja", "es"), ("Sair", "pt"), ("arrêt", "fr"), ("stopp", "de"), ("STOP", None)]
+)
+def test_a_keyword_says_its_language(text: str, language: str | None) -> None:
+    assert parse(text).keyword_language == language

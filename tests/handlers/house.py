@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from convoq.ai.base import Author, ModelCall, Reply, ReplyContext, Responder
 from convoq.channels.twilio.channel import TwilioChannel
 from convoq.clock import WallClock
+from convoq.conversations.confirming import Confirmations
 from convoq.conversations.lifecycle import Lifecycle
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.recording import Recorder
@@ -261,8 +262,9 @@ async def open_house(
     timeout: float = 0.3,
     sentences: Sentences | None = None,
     max_tries: int = MAX_TRIES,
+    confirmations: Confirmations | None = None,
 ) -> AsyncIterator[House]:
-    """Without `sentences` nothing is said where there is no answer."""
+    """Without `sentences` nothing is said where there is no answer, without `confirmations` nothing after a STOP."""
     async with LoopbackTwilio(retry_delay=0.01) as twilio:
         twilio.delivery = ()
         settings = TwilioSettings(
@@ -297,7 +299,7 @@ async def open_house(
             jobs=engine,
         )
         handlers: dict[str, Handler] = {
-            ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall), channels, engine.joined),
+            ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall, confirmations), channels, engine.joined),
             ProcessAiResponse.kind: answer,
             RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, engine.joined),
             SendAgain.kind: send_again(Resending(database), engine.joined),

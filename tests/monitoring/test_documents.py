@@ -103,7 +103,7 @@ PART = OutboxRow(
     revoked=None, attempts=1, attempted_at=0,
     settled_at=1500, provider_id="SM1", error_code=None, error=f"to {ANA}", delivery="delivered", delivery_at=1500,
     arrived=True, resend_of=None,
-    author="ai", committed_at=0, channel="twilio", address=ANA, our_address=OURS,
+    author="ai", confirms_opt_out=False, committed_at=0, channel="twilio", address=ANA, our_address=OURS,
 )  # fmt: skip
 SAID = Line(
     message=Message(id=2, direction="out", author="ai", body="Hi", description="Hi", at=1500, wall_at=1500,

@@ -13,6 +13,7 @@ import pytest
 from convoq.db import Database
 from tests.clock import ManualClock
 from tests.handlers.house import TIMING, open_house
+from tests.turn.confirming import NumberedConfirmations
 from tests.turn.timeline import Timeline
 
 BATCHES = 10
@@ -25,7 +26,9 @@ async def test_every_step_of_any_timeline_keeps_the_invariants(
     database: Database, clock: ManualClock, batch: int
 ) -> None:
     """One file for all seeds of a batch, one person each."""
-    async with asyncio.timeout(600), open_house(database, clock, timing=PATIENT if batch % 2 else TIMING) as house:
+    timing = PATIENT if batch % 2 else TIMING
+    numbered = NumberedConfirmations()
+    async with asyncio.timeout(600), open_house(database, clock, timing=timing, confirmations=numbered) as house:
         for seed in range(batch * SEEDS, (batch + 1) * SEEDS):
             try:
                 await Timeline(house, seed).run()

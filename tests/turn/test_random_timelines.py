@@ -22,6 +22,7 @@ from convoq.queue.base import Claim, JobFilter, JobState
 from convoq.settings import ConversationSettings
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, House, open_house, waiting
+from tests.turn.confirming import NumberedConfirmations
 from tests.turn.timeline import block
 
 SEEDS = 60
@@ -137,6 +138,7 @@ class Timeline:
         """Nothing disturbs any more; who opted out or was blocked comes back; the workers that stopped stay dead."""
         self.calm = True
         self.house.twilio._next_faults.clear()
+        self.house.delivery._breakers.clear()  # a killed worker's is gone with it, and the probe that it had begun
         for person in (ANA, BEN):
             await self.house.database.write(block, person, None)
             await self.house.hear("START", sender=person)
@@ -150,6 +152,7 @@ class Timeline:
     async def check(self) -> None:
         house, said = self.house, " ".join(self.house.sent)
         assert await house.database.read(examine) == []
+        [(said_stop,)] = await house.rows("SELECT count(*) FROM messages WHERE body = 'STOP'")
         for text, outcome, stopped in await house.rows(BECAME):
             times = said.count(f"<{text}>")
             assert outcome is not None, f"{text} waits"
@@ -157,6 +160,9 @@ class Timeline:
                 assert times == (outcome == "answered" and not stopped), (
                     f"{text} ({outcome}) was answered {times} times"
                 )
+        confirmed = [body for body in house.sent if body.startswith("stopped")]
+        assert len(confirmed) == len(set(confirmed)), "a STOP is confirmed twice"
+        assert len(confirmed) <= said_stop, "more is confirmed than was said"
         await self.check_order()
         superseded = "SELECT count(*) FROM threads WHERE superseded > ?"
         assert await house.rows(superseded, MOST_SUPERSEDED + 1) == [(0,)]
@@ -176,7 +182,7 @@ class Timeline:
 async def test_in_any_timeline_everything_is_answered_once_and_in_order(
     database: Database, clock: ManualClock, seed: int
 ) -> None:
-    async with open_house(database, clock, timing=TIMING) as house:
+    async with open_house(database, clock, timing=TIMING, confirmations=NumberedConfirmations()) as house:
         timeline = Timeline(house, seed)
         try:
             for _ in range(STEPS):

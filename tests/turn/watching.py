@@ -199,11 +199,13 @@ class Watch:
         thread = self.now.threads[part["thread_id"]]
         name = f"part {part['body'][:12]!r}"
         require(part["source"] not in self.cancelled, f"{name} is sent though its job was cancelled")
-        require(thread["opted_out_at"] is None, f"{name} is sent to a person who has opted out")
+        # The sentence that confirms a STOP, once: nothing else, and not once the person is back.
+        confirms = part["source"].startswith("opt_out:")
+        require((thread["opted_out_at"] is not None) == confirms, f"{name} is sent to a person who has opted out or in")
         require(thread["blocked_at"] is None, f"{name} is sent to a person who is blocked")
         if part["author"] == "ai":
             require(self.now.owners[part["conversation_id"]] == "ai", f"{name} is sent after the take-over")
-        require(not self.now.stopped_after(part), f"{name} of before a STOP is sent after it")
+        require(confirms or not self.now.stopped_after(part), f"{name} of before a STOP is sent after it")
         if number not in self.revived:
             require(number not in self.settled, f"{name} is sent though it was settled")
             ahead = [other for other in before.pending(part["thread_id"]) if other["id"] < number]
@@ -256,6 +258,7 @@ class Watch:
         for part in before.pending(thread):
             now = self.now.parts[part["id"]]
             idle = now["state"] not in PENDING or now["revoked"] is not None
+            idle = idle or now["source"].startswith("opt_out:")
             require(idle or now["author"] not in authors, f"{part['body'][:12]!r} may still be sent")
 
     # --- In the end

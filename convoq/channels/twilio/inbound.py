@@ -17,13 +17,18 @@ CHANNEL: Final = "twilio"
 _QUOTED: Final = 300  # characters of one value that a description quotes
 #: Carriers obey these on SMS alone: elsewhere they are words of a conversation.
 _STOP_OF_CARRIERS: Final = frozenset({"cancel", "end", "quit", "revoke"})
-#: In Spanish, Portuguese, French and German. No carrier obeys or answers them, but who writes one means it.
-_STOP_ELSEWHERE: Final = frozenset({
-    *("baja", "darmedebaja", "darsedebaja", "desuscribir", "nomasmensajes", "detener"),
-    *("sair", "pare", "parar", "descadastrar", "cancelarinscricao"),
-    *("arret", "desabonner", "desabonnement", "desinscrire", "desinscription"),
-    *("stopp", "abmelden", "abbestellen", "austragen", "keinenachrichtenmehr"),
-})  # fmt: skip
+#: By language. No carrier obeys or answers them, but who writes one means it.
+_STOP_BY_LANGUAGE: Final = {
+    "es": ("baja", "darmedebaja", "darsedebaja", "desuscribir", "nomasmensajes", "detener"),
+    "pt": ("sair", "pare", "parar", "descadastrar", "cancelarinscricao"),
+    "fr": ("arret", "desabonner", "desabonnement", "desinscrire", "desinscription"),
+    "de": ("stopp", "abmelden", "abbestellen", "austragen", "keinenachrichtenmehr"),
+}
+_STOP_ELSEWHERE: Final = frozenset(word for words in _STOP_BY_LANGUAGE.values() for word in words)
+_LANGUAGE_OF: Final = {
+    **{word: language for language, words in _STOP_BY_LANGUAGE.items() for word in words},
+    "unsubscribe": "en",
+}
 _YES_ELSEWHERE: Final = frozenset({"alta", "iniciar", "voltar", "reprendre", "anmelden"})
 #: What whole messages mean, as _letters_and_digits leaves them.
 _KEYWORDS: Final = {
@@ -56,7 +61,8 @@ def parse_inbound(form: Sequence[tuple[str, str]]) -> Inbound:
         media=media,
         profile_name=fields.get("ProfileName", "").strip() or None,
         keyword=keyword,
-        carrier_replies=by_carrier and _letters_and_digits(text) not in _STOP_ELSEWHERE | _YES_ELSEWHERE,
+        keyword_language=_LANGUAGE_OF.get(_letters_and_digits(text)),
+        carrier_replies=_carrier_replies(fields, text, by_carrier=by_carrier),
     )
 
 
@@ -68,6 +74,12 @@ def _keyword(fields: Mapping[str, str], text: str, *, by_carrier: bool) -> Keywo
     words = (_letters_and_digits(fields.get("ButtonPayload", "")), _letters_and_digits(text))
     ordinary = frozenset() if by_carrier else _STOP_OF_CARRIERS
     return next((_KEYWORDS[word] for word in words if word in _KEYWORDS and word not in ordinary), None)
+
+
+def _carrier_replies(fields: Mapping[str, str], text: str, *, by_carrier: bool) -> bool:
+    if fields.get("OptOutType"):  # Advanced Opt-Out, which answers for each sender of its service, WhatsApp's too
+        return True
+    return by_carrier and _letters_and_digits(text) not in _STOP_ELSEWHERE | _YES_ELSEWHERE
 
 
 def _letters_and_digits(text: str) -> str:
