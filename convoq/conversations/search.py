@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
-from convoq.conversations import rows
+from convoq.conversations import rows, text_index
 from convoq.conversations.states import Owner, Status
 from convoq.db.transaction import Transaction
+
+MOST_CANDIDATES: Final = 20_000  # messages that are looked at one by one
+WALKED: Final = 2000  # conversations, newest first, in which a text that many messages hold is looked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +30,23 @@ class ConversationFilter:
 
 def find(tx: Transaction, where: ConversationFilter, limit: int, before: tuple[int, int] | None) -> list[int]:
     """Ids, latest activity first; `before` is the (last_message_at, id) of the last one on the page before."""
-    condition, values = _condition(where)
+    holding = None if where.text is None else _conversations_with(tx, where.text)
+    if where.text is not None and holding is None:
+        page = _walk(tx, where, limit, before)
+        if page is not None:
+            return page
+    return _page(tx, *_condition(where, holding), limit, before)
+
+
+def count(tx: Transaction, where: ConversationFilter) -> int:
+    holding = None if where.text is None else _conversations_with(tx, where.text)
+    condition, values = _condition(where, holding)
+    return int(tx.execute(f"SELECT count(*) FROM conversations AS c WHERE {condition}", values).fetchone()[0])
+
+
+def _page(
+    tx: Transaction, condition: str, values: dict[str, object], limit: int, before: tuple[int, int] | None
+) -> list[int]:
     if before is not None:
         condition += " AND (c.last_message_at, c.id) < (:at, :id)"
         values |= {"at": before[0], "id": before[1]}
@@ -32,12 +54,29 @@ def find(tx: Transaction, where: ConversationFilter, limit: int, before: tuple[i
     return [conversation_id for (conversation_id,) in found]
 
 
-def count(tx: Transaction, where: ConversationFilter) -> int:
-    condition, values = _condition(where)
-    return int(tx.execute(f"SELECT count(*) FROM conversations AS c WHERE {condition}", values).fetchone()[0])
+def _conversations_with(tx: Transaction, text: str) -> list[int] | None:
+    """Those with the text in a message; None when the index can't tell, or the text is in too many messages."""
+    candidates = text_index.candidates(tx, text, MOST_CANDIDATES)
+    if candidates is None:
+        return None
+    values = {"text": text, "ids": json.dumps(candidates), "through": text_index.indexed_through(tx)}
+    return [conversation_id for (conversation_id,) in tx.execute(INDEXED_WITH_TEXT, values)]
 
 
-def _condition(where: ConversationFilter) -> tuple[str, dict[str, object]]:
+def _walk(tx: Transaction, where: ConversationFilter, limit: int, before: tuple[int, int] | None) -> list[int] | None:
+    """The page, from the newest conversations alone: what is in many messages is in them. None when it is not."""
+    newest = _page(tx, *_condition(replace(where, text=None), None), WALKED, before)
+    page: list[int] = []
+    for conversation_id in newest:
+        if len(page) == limit:
+            break
+        if tx.execute(HAS_TEXT, {"id": conversation_id, "text": where.text}).fetchone() is not None:
+            page.append(conversation_id)
+    return page if len(page) == limit or len(newest) < WALKED else None
+
+
+def _condition(where: ConversationFilter, holding: Sequence[int] | None) -> tuple[str, dict[str, object]]:
+    """`holding`: where it is known which conversations hold the text."""
     clauses = ["1"]
     values: dict[str, object] = {}
     for column, wanted in (("status", where.statuses), ("owner", where.owners)):
@@ -48,7 +87,10 @@ def _condition(where: ConversationFilter) -> tuple[str, dict[str, object]]:
     if where.address is not None:
         clauses.append(f"c.thread_id IN ({THREADS_OF})")
         values["address"] = where.address
-    if where.text is not None:
+    if holding is not None:
+        clauses.append("c.id IN (SELECT value FROM json_each(:holding))")
+        values["holding"] = json.dumps(holding)
+    elif where.text is not None:
         clauses.append(f"c.id IN ({WITH_TEXT})")
         values["text"] = where.text
     if where.since is not None:
@@ -68,6 +110,14 @@ THREADS_OF = """
     SELECT t.id FROM contacts AS p JOIN threads AS t ON t.contact_id = p.id WHERE instr(p.address, :address)
 """
 WITH_TEXT = "SELECT conversation_id FROM messages WHERE instr(body, :text) OR instr(description, :text)"
+HAS_TEXT = "SELECT 1 FROM messages WHERE conversation_id = :id AND (instr(body, :text) OR instr(description, :text))"
+# What the index names is held against the message, and what it does not know yet is read.
+INDEXED_WITH_TEXT = """
+    SELECT m.conversation_id FROM json_each(:ids) AS hit CROSS JOIN messages AS m ON m.id = hit.value
+    WHERE instr(m.body, :text) OR instr(m.description, :text)
+    UNION SELECT conversation_id FROM messages
+    WHERE id > :through AND (instr(body, :text) OR instr(description, :text))
+"""
 WITH_WAITING = "SELECT conversation_id FROM messages WHERE direction = 'in' AND outcome IS NULL"
 FAILED = f"""
     SELECT conversation_id FROM outbox WHERE state = 'failed' AND error_code IS NOT 'cancelled'

@@ -97,6 +97,7 @@ async def _handlers(
     from convoq.conversations.recording import Recorder
     from convoq.conversations.repair import Repair
     from convoq.conversations.resending import Resending
+    from convoq.conversations.text_index import TextIndex
     from convoq.conversations.turns import Turns
     from convoq.handlers import upkeep
     from convoq.handlers.answer import AnswerHandler, Sentences
@@ -144,7 +145,9 @@ async def _handlers(
         jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation),
         jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation),
         jobs.WakeThreads.kind: upkeep.wake_threads(Repair(database), storage.joined),
-        jobs.Housekeeping.kind: upkeep.housekeeping(storage.jobs, database.checkpoint, options.queue),
+        jobs.Housekeeping.kind: upkeep.housekeeping(
+            storage.jobs, TextIndex(database), database.checkpoint, options.queue
+        ),
     }
     return Handlers(
         by_kind | custom,

@@ -80,7 +80,8 @@ def _copy(source: sqlite3.Connection, partial: Path) -> _Contents:
 
 def _contents(connection: sqlite3.Connection) -> _Contents:
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
-    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    # A virtual table (rootpage 0) has no rows of its own: they are in the tables behind it.
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0").fetchall()
     rows = {
         name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 # the schema's own name
         for (name,) in tables

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from convoq.db.files import is_full, uncreated
 from convoq.db.shared_file import read_error
-from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
+from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable, PlatformUnsupported
 
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 UNTRUSTED = DAMAGED | {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 # What SQLite says where it cannot create or enlarge the files beside the database, whatever the reason.
 NO_ROOM = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+NO_SEARCH = "no such module: fts5"
 HINTS = {
     sqlite3.SQLITE_BUSY: "another program holds the database: end it, or wait",
     sqlite3.SQLITE_FULL: "the disk is full: free some space",
@@ -24,7 +25,9 @@ HINTS = {
 
 
 def explain(path: Path, error: Exception) -> Exception:
-    """The error as DatabaseRefused or DatabaseUnavailable where the file, disk or a lock is at fault, else as it is."""
+    """The error as one of ours where the file, the disk, a lock or the SQLite in use is at fault, else as it is."""
+    if NO_SEARCH in str(error):
+        return PlatformUnsupported("this SQLite has no FTS5, the search in texts: use a Python whose SQLite has it")
     code = _code(error)
     if code in DAMAGED:
         return damaged(path, str(error))

@@ -7,6 +7,7 @@ from functools import partial
 
 from convoq.conversations.lifecycle import Lifecycle
 from convoq.conversations.repair import Repair
+from convoq.conversations.text_index import TextIndex
 from convoq.handlers.base import ClaimContext, Handler
 from convoq.handlers.receive import enqueue_turns
 from convoq.logs import log
@@ -14,6 +15,8 @@ from convoq.queue.base import JobAdmin, Joined
 from convoq.settings import ConversationSettings, QueueSettings
 
 BATCH = 200  # rows a transaction, so that the writer is never held long
+MOST_INDEXED = 100_000  # messages a run: it must end within its deadline, and the next one goes on
+MOST_MERGES = 1000
 MOST_WOKEN = 500  # threads a run: a repair must not flood the queue that it mends
 
 
@@ -51,19 +54,24 @@ def wake_threads(repair: Repair, queue: Joined) -> Handler:
     return handler
 
 
-def housekeeping(jobs: JobAdmin, tidy: Callable[[], Awaitable[None]], settings: QueueSettings) -> Handler:
-    """Prunes finished jobs past their retention, then has the store tidy itself up."""
+def housekeeping(
+    jobs: JobAdmin, texts: TextIndex, tidy: Callable[[], Awaitable[None]], settings: QueueSettings
+) -> Handler:
+    """Prunes finished jobs past their retention, indexes new texts, then has the store tidy itself up."""
 
     async def handler(_: ClaimContext) -> None:
         pruned = await _in_batches(lambda: jobs.prune(older_than=settings.retention, limit=BATCH))
+        indexed = await _in_batches(lambda: texts.advance(BATCH), at_most=MOST_INDEXED)
+        await _in_batches(texts.forget_erased, at_most=MOST_MERGES)
         await tidy()
-        log.info("housekeeping.done", pruned=pruned)
+        log.info("housekeeping.done", pruned=pruned, indexed=indexed)
 
     return handler
 
 
-async def _in_batches(step: Callable[[], Awaitable[int]]) -> int:
+async def _in_batches(step: Callable[[], Awaitable[int]], *, at_most: int | None = None) -> int:
+    """What all steps did; the last one is the one that did nothing, or reached `at_most`."""
     total = 0
-    while (done := await step()) > 0:
+    while (at_most is None or total < at_most) and (done := await step()) > 0:
         total += done
     return total

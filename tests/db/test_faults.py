@@ -16,7 +16,8 @@ import pytest
 from convoq.clock import BootClock, since_boot
 from convoq.db import Database
 from convoq.db import connection as db_connection
-from convoq.errors import DatabaseUnavailable
+from convoq.db.failures import explain
+from convoq.errors import DatabaseUnavailable, PlatformUnsupported
 from convoq.jobs import NewJob
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.clock import ManualClock
@@ -269,3 +270,9 @@ async def test_a_boot_with_a_wrong_date_is_not_before_the_newest_job(
     monkeypatch.setattr("convoq.clock.time.time_ns", lambda: 0)
     async with await Database.open(tmp_path / "convoq.db") as database:
         assert 0 <= database.clock.now() - record.enqueued_at < 5000
+
+
+def test_an_sqlite_without_fts5_is_named(tmp_path: Path) -> None:
+    error = explain(tmp_path, sqlite3.OperationalError("no such module: fts5"))
+    assert isinstance(error, PlatformUnsupported)
+    assert "use a Python whose SQLite has it" in str(error)

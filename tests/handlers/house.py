@@ -20,6 +20,7 @@ from convoq.conversations.recording import Recorder
 from convoq.conversations.repair import Repair
 from convoq.conversations.resending import Resending
 from convoq.conversations.settling import Settling
+from convoq.conversations.text_index import TextIndex
 from convoq.conversations.turns import TurnRules, Turns
 from convoq.db import Database
 from convoq.errors import RetryLater
@@ -307,7 +308,9 @@ async def open_house(
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing),
             ProcessExpired.kind: upkeep.process_expired(lifecycle, timing),
             WakeThreads.kind: upkeep.wake_threads(Repair(database), engine.joined),
-            Housekeeping.kind: upkeep.housekeeping(engine, database.checkpoint, QueueSettings(retention=100)),
+            Housekeeping.kind: upkeep.housekeeping(
+                engine, TextIndex(database), database.checkpoint, QueueSettings(retention=100)
+            ),
         }
         try:
             yield House(
