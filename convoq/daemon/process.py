@@ -77,7 +77,8 @@ def _run(role: Role, loaded: Loaded, reload: Reload) -> None:
         loop.set_exception_handler(_log_stray)
         _allow_many_files()
         options = loaded.options
-        stop = Stop(grace=max(options.work.drain_timeout, options.server.drain_timeout) + CLOSING_SECONDS)
+        grace = max(options.work.drain_timeout, options.server.drain_timeout) + CLOSING_SECONDS
+        stop = Stop(grace=grace, started=False)
         with signals(stop, hangup=reload.request if systemd.is_manager() else None), loop.running_role():
             await role(loaded, stop, reload)
         if stop.error is not None:

@@ -19,6 +19,7 @@ from convoq.logs import log
 from convoq.monitoring.processes import Processes
 
 AT_ONCE_TIMEOUT = 5.0
+UNSTARTED_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +35,13 @@ class SupervisionTimings:
 class Stop:
     """Two signals: the first ends the process in order, the second at once.
 
-    `grace` is how long, in seconds, an orderly end may take.
+    `grace` is how long, in seconds, an orderly end may take. One that is not `started` has nothing to end in order:
+    whatever it waits for, such as the write gate, it ends within UNSTARTED_TIMEOUT.
     """
 
-    def __init__(self, *, grace: float) -> None:
+    def __init__(self, *, grace: float, started: bool = True) -> None:
         self._grace = grace
+        self.started = started
         self.requested = asyncio.Event()
         self.at_once = asyncio.Event()
         self.error: ConvoqError | None = None  #: why it stopped by itself
@@ -49,7 +52,10 @@ class Stop:
         if again:
             self.at_once.set()
         self.requested.set()
-        asyncio.get_running_loop().call_later(AT_ONCE_TIMEOUT if again else self._grace, _end_process)
+        loop = asyncio.get_running_loop()
+        loop.call_later(AT_ONCE_TIMEOUT if again else self._grace, _end_process)
+        if not self.started:
+            loop.call_later(UNSTARTED_TIMEOUT, self._end_unstarted)
 
     def hang_up(self) -> None:
         """The terminal is closed: the end in order, also when the kernel and the shell both say so."""
@@ -59,6 +65,13 @@ class Stop:
     def fail(self, error: ConvoqError) -> None:
         self.error = self.error or error
         self.requested.set()
+
+    def _end_unstarted(self) -> None:
+        # Cancelling is no way out: a thread that waits in flock can't be cancelled, and the end would wait for it.
+        if not self.started:
+            log.info("role.stopped")
+            logs.flush()
+            os._exit(0)
 
 
 def _end_process() -> None:
@@ -97,6 +110,7 @@ async def supervised(
 ) -> AsyncIterator[None]:
     """Around a role's work: it is announced and ready inside, its watchdog is fed, its file is watched, and it
     reloads its settings when it is asked to."""
+    stop.started = True
     timings = timings or SupervisionTimings()
     announcer = _Announcer(Processes(database), role, stop, status)
     announcing = asyncio.create_task(announcer.run(timings.announce))
