@@ -223,7 +223,8 @@ def raw_job(
     if kind == ProcessAiResponse.kind:
         raise ValueError("a turn is enqueued with the message that waits for it; wake_threads looks for forgotten ones")
     if kind in BUILT_IN:
-        model = BUILT_IN[kind].model_validate(payload)
+        # A producer's misspelt field; a worker that reads one of a newer producer's ignores it.
+        model = BUILT_IN[kind].model_validate(payload, extra="forbid")
         if isinstance(model, ReceiveMessage):
             fields = dict(model.form)
             return receive_job(model, fields.get("To", ""), fields.get("From", ""), dedup_key=dedup_key)

@@ -229,7 +229,7 @@ def _wrong_payload(schedule: ScheduleSettings) -> Iterator[str]:
     try:
         json.dumps(schedule.payload, allow_nan=False)
         if schedule.kind in BUILT_IN:
-            BUILT_IN[schedule.kind].model_validate(schedule.payload)
+            BUILT_IN[schedule.kind].model_validate(schedule.payload, extra="forbid")
     except ValidationError as error:
         for fault in error.errors(include_input=False, include_url=False):
             yield printable(f"does not suit {schedule.kind}: {dotted(fault['loc'])}: {fault['msg'].lower()}")

@@ -118,6 +118,8 @@ def test_a_built_in_kind_takes_only_its_own_payload(ready: Place, capsys: pytest
     ]
 
     payload = {"our_address": "+15551230000", "address": "+15551230001", "body": "Hi"}
+    assert ready.run("enqueue", "send_message", "--payload", json.dumps(payload | {"chanel": "sms"})) == 2
+    assert "does not suit send_message: chanel: extra inputs are not permitted" in capsys.readouterr().err
     assert ready.run("enqueue", "send_message", "--payload", json.dumps(payload)) == 0
 
 

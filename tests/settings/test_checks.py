@@ -65,6 +65,10 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
             "schedules[0].payload: does not suit send_message: body: field required",
         ),
         (
+            "[[schedules]]\nname = 'n'\nkind = 'process_idle'\nevery = 1\npayload = {adress = 'x'}",
+            "schedules[0].payload: does not suit process_idle: adress: extra inputs are not permitted",
+        ),
+        (
             SCHEDULE + "every = 1\npayload = {at = 2026-01-01}",
             "schedules[0].payload: must be JSON: text, finite numbers, true and false, lists and tables",
         ),
