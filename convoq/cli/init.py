@@ -121,7 +121,8 @@ def problem_with(setting: str, answer: str) -> str | None:
         if setting == "ai.model":
             _check_model(ai)
     except ConfigError as error:
-        return str(error).splitlines()[0]
+        # Where it was set does not help the person who has just typed it.
+        return str(error).splitlines()[0].removeprefix("flag: ").removeprefix(f"{setting}: ")
     return None
 
 

@@ -99,7 +99,9 @@ class Missing:
         if self.setting not in SETTINGS:
             return f"Set {self.setting[0]} in the environment of convoq work"
         section, option = self.setting
-        return f"Set {option} in [{section}] of convoq.toml, or {env_name(self.setting)}"
+        remedy = f"Set {option} in [{section}] of convoq.toml, or {env_name(self.setting)}"
+        # The file from which the units of docs/deploy.md load it.
+        return f"{remedy}; for a unit /etc/credstore/convoq.{credential_name(self.setting)}" if self.secret else remedy
 
     @property
     def secret(self) -> bool:

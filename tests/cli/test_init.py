@@ -163,7 +163,7 @@ def test_every_question_has_its_place_in_the_example(question: Question) -> None
 
 def test_an_answer_is_judged_as_the_file_will_be() -> None:
     assert problem_with("server.public_url", "https://bot.example.com") is None
-    assert "https" in (problem_with("server.public_url", "http://bot.example.com") or "")
+    assert problem_with("server.public_url", "http//bot.example.com") == "must start with https:// and a host"
 
 
 def test_it_creates_the_database_beside_the_new_file(bare: Place, capsys: pytest.CaptureFixture[str]) -> None:

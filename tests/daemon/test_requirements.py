@@ -141,7 +141,8 @@ def test_require_raises_a_line_for_each() -> None:
             Missing(("twilio", "auth_token"), "webhooks are signed with it", "in the console"),
             True,
             "twilio.auth_token is not set: webhooks are signed with it; in the console. "
-            "Set auth_token in [twilio] of convoq.toml, or CONVOQ_TWILIO__AUTH_TOKEN",
+            "Set auth_token in [twilio] of convoq.toml, or CONVOQ_TWILIO__AUTH_TOKEN; "
+            "for a unit /etc/credstore/convoq.twilio__auth_token",
         ),
         (
             Missing(("ai", "model"), "the model"),
