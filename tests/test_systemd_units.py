@@ -172,3 +172,10 @@ def test_a_removal_takes_away_what_the_installation_has_put_in_place() -> None:
     put = re.findall(r"(?m)(?<=\s)(/etc/\S+\.conf|/usr/local/bin/convoq|/opt/convoq)(?=\s)", install)
     assert len(put) == 4
     assert [path for path in put if path not in remove] == []
+
+
+def test_no_unit_that_watches_convoq_is_stopped_with_it() -> None:
+    """The recipes stop and restart convoq-*; starting the target again would not start a timer of that name."""
+    page = (SYSTEMD.parent / "docs" / "operations.md").read_text()
+    watching = re.findall(r"(?m)^# /etc/systemd/system/(\S+)$", page)
+    assert watching == ["watch-convoq.service", "watch-convoq.timer"]
