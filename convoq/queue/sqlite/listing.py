@@ -46,6 +46,8 @@ CANCELLABLE = f"j.state = 'ready' AND NOT {RUNNING}"
 DISCARDABLE = "j.state <> 'ready'"
 # Whatever the claim of its lane goes back with, it does not wait either.
 MOVABLE = f"j.state = 'ready' AND ({SCHEDULED} OR l.receipt IS NOT NULL)"
+FROM_ID = "SELECT id, enqueued_at FROM jobs WHERE id >= ? ORDER BY id LIMIT 1"
+CLOCK_LAG_MS = 600_000  # between the moment that a job is dated and its commit: far longer than any waits
 # The lane waits for what the job at its front has been put back with.
 END_WAIT_OF_FRONT = """
     UPDATE lanes SET due_at = min(due_at, :now), reason = NULL
@@ -73,7 +75,7 @@ def stats(tx: Transaction, now: int) -> Stats:
 
 def find(tx: Transaction, where: JobFilter, now: int, limit: int, before: str | None) -> list[JobRecord]:
     """Newest first."""
-    condition, values = _condition(where)
+    condition, values = _bounded(tx, where)
     if before is not None:
         condition += " AND j.id < :before"
         values["before"] = _number(before)
@@ -84,7 +86,7 @@ def find(tx: Transaction, where: JobFilter, now: int, limit: int, before: str | 
 
 
 def count(tx: Transaction, where: JobFilter, now: int) -> int:
-    condition, values = _condition(where)
+    condition, values = _bounded(tx, where)
     lanes = "" if where.standings is None else "LEFT JOIN lanes AS l ON l.id = j.lane_id"
     found = tx.execute(f"SELECT count(*) FROM jobs AS j {lanes} WHERE {condition}", {**values, "now": now})
     return int(found.fetchone()[0])
@@ -167,7 +169,7 @@ class _Chosen(NamedTuple):
 
 
 def _choose(tx: Transaction, where: JobFilter, also: str, limit: int, now: int = 0) -> list[_Chosen]:
-    condition, values = _condition(where)
+    condition, values = _bounded(tx, where)
     rows = tx.execute(
         f"""SELECT j.id, j.kind, j.payload, j.error, j.lane, j.lane_id, j.priority
             FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id
@@ -178,6 +180,30 @@ def _choose(tx: Transaction, where: JobFilter, also: str, limit: int, now: int =
         _Chosen(EndedJob(id=str(job_id), kind=kind, payload=payload, error=error), *lane)
         for job_id, kind, payload, error, *lane in rows
     ]
+
+
+def _bounded(tx: Transaction, where: JobFilter) -> tuple[str, dict[str, object]]:
+    """The condition, and where the walk through the many may begin; few are found by an index of their own."""
+    condition, values = _condition(where)
+    if where.since is not None and where.ids is None and not _index_terms(where.states or tuple(JobState)):
+        condition += " AND j.id >= :first"
+        values["first"] = _first_id(tx, where.since - CLOCK_LAG_MS)
+    return condition, values
+
+
+def _first_id(tx: Transaction, since: int) -> int:
+    """Of the jobs enqueued then or later: ids are in the order of time, but for who waited long at the write gate."""
+    low, high = tx.execute("SELECT (SELECT min(id) FROM jobs), (SELECT max(id) FROM jobs) + 1").fetchone()
+    if low is None:
+        return 0
+    while low < high:
+        middle = (low + high) // 2
+        found = tx.execute(FROM_ID, (middle,)).fetchone()
+        if found is None or found[1] >= since:
+            high = middle
+        else:
+            low = found[0] + 1
+    return int(low)
 
 
 def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:
