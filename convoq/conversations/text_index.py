@@ -10,6 +10,7 @@ from convoq.db.transaction import Transaction
 TRIGRAM: Final = 3
 MOST_TRIGRAMS: Final = 32  # of a long text that are asked for; the message itself decides
 MERGED_PAGES: Final = 200  # a transaction
+MERGED_BESIDE: Final = 40  # pages with each step of the index: as many as keep up with what is added
 LAST_CHARACTER: Final = "\U0010ffff"
 
 
@@ -34,6 +35,7 @@ def advance(tx: Transaction, limit: int) -> int:
     if number:
         tx.execute("INSERT INTO message_texts (rowid, text) " + NEXT_TEXTS, (through, last))
         tx.execute("UPDATE text_search SET indexed_through = ?", (last,))
+        tx.execute(MERGE, (MERGED_BESIDE,))
     return int(number)
 
 
@@ -49,7 +51,7 @@ def forget_erased(tx: Transaction) -> int:
     # Negative: begin to merge all segments into one, which leaves out what was deleted. Positive: go on with it.
     pages = -MERGED_PAGES if state == FRESHLY_ERASED else MERGED_PAGES
     before = _changes(tx)
-    tx.execute("INSERT INTO message_texts (message_texts, rank) VALUES ('merge', ?)", (pages,))
+    tx.execute(MERGE, (pages,))
     done = _changes(tx) - before < 2  # as SQLite documents it: a merge that found nothing to do
     tx.execute("UPDATE text_search SET holds_erased = ?", (0 if done else MERGING,))
     return 1
@@ -84,6 +86,7 @@ def _changes(tx: Transaction) -> int:
     return int(tx.execute("SELECT total_changes()").fetchone()[0])
 
 
+MERGE = "INSERT INTO message_texts (message_texts, rank) VALUES ('merge', ?)"
 NEXT = "SELECT max(id), count(*) FROM (SELECT id FROM messages WHERE id > ? ORDER BY id LIMIT ?)"
 NEXT_TEXTS = "SELECT id, text FROM searchable_texts WHERE id > ? AND id <= ?"
 BEGINNING = "SELECT DISTINCT doc FROM message_trigrams WHERE term >= ? AND term < ? LIMIT ?"

@@ -5,6 +5,8 @@
 CREATE VIRTUAL TABLE message_texts USING fts5(
     text, tokenize='trigram case_sensitive 1', content='', detail=none, columnsize=0
 );
+-- Merged by whoever fills it, a little each time: by itself it would do much at once, while all writers wait.
+INSERT INTO message_texts (message_texts, rank) VALUES ('automerge', 0);
 CREATE VIRTUAL TABLE message_trigrams USING fts5vocab(message_texts, instance);
 CREATE TABLE text_search (
     one INTEGER PRIMARY KEY CHECK (one = 1),
