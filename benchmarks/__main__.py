@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     size = QUICK if args.quick else Size()
     if args.rounds is not None:
         size = replace(size, rounds=args.rounds, idle_rounds=args.rounds)
+    if args.messages is not None:
+        size = replace(size, stored_messages=args.messages)
     started, load = time.monotonic(), machine.load()
     try:
         measured = [_measure(figure, size, args.directory) for figure in figures]
@@ -49,8 +51,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", type=_name, help="what to measure (see --list)")
     parser.add_argument("--list", action="store_true", help="list the figures")
     parser.add_argument(
-        "--rounds", type=_rounds, metavar="N", help="rounds of each figure (default: 5; idle, memory: 3)"
+        "--rounds", type=_number, metavar="N", help="rounds of each figure (default: 5; idle, memory: 3)"
     )
+    parser.add_argument("--messages", type=_number, metavar="N", help="messages in the large file (default: 1000000)")
     parser.add_argument(
         "--quick", action="store_true", help="tiny sizes: shows that it works, the numbers mean nothing"
     )
@@ -76,9 +79,9 @@ def _name(text: str) -> str:
     return text
 
 
-def _rounds(text: str) -> int:
+def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rounds (1 or more)")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
     return int(text)
 
 

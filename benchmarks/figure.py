@@ -34,6 +34,7 @@ class Size:
     idle_seconds: float = 20.0
     turns: int = 30  #: answered before the memory is read
     starts: int = 5  #: a round
+    stored_messages: int = 1_000_000  #: in the large file
 
 
 QUICK = Size(
@@ -53,6 +54,7 @@ QUICK = Size(
     idle_seconds=0.3,
     turns=3,
     starts=1,
+    stored_messages=2_000,
 )
 
 
