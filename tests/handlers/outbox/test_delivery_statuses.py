@@ -34,6 +34,11 @@ async def test_a_delivery_status_is_written_down(house: House) -> None:
     [
         (["sent", "delivered", "read"], "read"),
         (["read", "delivered", "sent"], "read"),
+        (["read", "failed"], "read"),
+        (["read", "undelivered"], "read"),
+        (["failed", "read"], "read"),
+        (["word-that-twilio-added-since"], "word-that-twilio-added-since"),
+        (["word-that-twilio-added-since", "sent"], "sent"),
         (["delivered", "queued"], "delivered"),
         (["undelivered", "sent"], "undelivered"),
         (["failed", "delivered"], "failed"),
