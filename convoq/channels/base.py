@@ -124,7 +124,10 @@ class Channel(Protocol):
         ...
 
     async def find(self, message: Outbound, *, age: Callable[[], float]) -> list[Sent]:
-        """Messages at the channel with the same addresses and body, created in the last `age()` seconds, oldest first.
+        """Messages at the channel with the same addresses, created in the last `age()` seconds, that may be this one.
+
+        Those with the same text come first, oldest first, then those whose text it may have been before the channel
+        changed it, the likest first.
 
         Judged by the channel's clock, not ours. Some slack is added. `age` is called when the answer has come: this
         process, or the whole machine, may have stood still since it asked.

@@ -69,7 +69,7 @@ class Outbox:
         A Refusal when the rules forbid it at that moment: then the message's parts from this one on have failed. None
         when the row is not ready any more: a status has proven an earlier send meanwhile.
         """
-        return await self._database.write(mark_sending, row, self._database.clock.now(), token)
+        return await self._database.write(mark_sending, row, self._database.clock.now(), self._wall.now(), token)
 
     async def mark_sent(self, row: OutboxRow, provider_id: str, *, reconciled: bool = False) -> None:
         """The channel has it. True whatever has become of the turn, so no token."""
@@ -136,7 +136,7 @@ def announce(tx: Transaction, announcement: Announcement, now: int, wall_now: in
         wall_now,
     )
     touch(tx, conversation_id, now)
-    return Announced(thread.id, token, send_first(tx, message_id, now, token) if free else None)
+    return Announced(thread.id, token, send_first(tx, message_id, now, wall_now, token) if free else None)
 
 
 def add_outgoing(
@@ -164,13 +164,13 @@ def add_outgoing(
     return int(row[0])
 
 
-def send_first(tx: Transaction, message_id: int, now: int, token: str) -> OutboxRow | Refusal | None:
+def send_first(tx: Transaction, message_id: int, now: int, wall_now: int, token: str) -> OutboxRow | Refusal | None:
     """The message's first part as one that is being sent, for who has just written it and nothing else pends."""
     found = tx.execute(f"{rows.OUTBOX} WHERE o.message_id = ? AND o.part = 0", (message_id,)).fetchone()
-    return mark_sending(tx, rows.to_outbox_row(found), now, token)
+    return mark_sending(tx, rows.to_outbox_row(found), now, wall_now, token)
 
 
-def mark_sending(tx: Transaction, row: OutboxRow, now: int, token: str) -> OutboxRow | Refusal | None:
+def mark_sending(tx: Transaction, row: OutboxRow, now: int, wall_now: int, token: str) -> OutboxRow | Refusal | None:
     require_token(tx, row.thread_id, token)
     conversation = rows.conversation(tx, row.conversation_id)
     refusal = may_send(
@@ -180,11 +180,13 @@ def mark_sending(tx: Transaction, row: OutboxRow, now: int, token: str) -> Outbo
         fail_parts(tx, row, refusal.reason, refusal.code, now)
         return refusal
     begun = tx.execute(
-        """UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?
+        """UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?, attempted_wall = ?
            WHERE id = ? AND state = 'ready' RETURNING attempts""",
-        (now, row.id),
+        (now, wall_now, row.id),
     ).fetchone()
-    return None if begun is None else replace(row, state="sending", attempts=begun[0], attempted_at=now)
+    if begun is None:
+        return None
+    return replace(row, state="sending", attempts=begun[0], attempted_at=now, attempted_wall=wall_now)
 
 
 def mark_sent(tx: Transaction, row: OutboxRow, provider_id: str, reconciled: bool, now: int) -> None:

@@ -115,6 +115,7 @@ class OutboxRow:
     revoked: str | None  #: why it must not be sent again, once it has been looked up
     attempts: int
     attempted_at: int | None
+    attempted_wall: int | None  #: the same moment by the wall clock
     settled_at: int | None
     provider_id: str | None
     error_code: str | None

@@ -21,7 +21,7 @@ MESSAGE_COLUMNS = """
 MESSAGE = f"SELECT {MESSAGE_COLUMNS} FROM messages AS m"
 OUTBOX = """
     SELECT o.id, o.reference, o.thread_id, o.conversation_id, o.message_id, o.part, o.body, o.state, o.revoked,
-           o.attempts, o.attempted_at, o.settled_at, o.provider_id, o.error_code, o.error,
+           o.attempts, o.attempted_at, o.attempted_wall, o.settled_at, o.provider_id, o.error_code, o.error,
            o.delivery, o.delivery_at, o.arrived, o.resend_of, m.author,
            m.source LIKE 'opt_out:%', m.at, p.channel, p.address, t.our_address
     FROM outbox AS o JOIN messages AS m ON m.id = o.message_id

@@ -270,7 +270,8 @@ def notify(
     message_id = add_notice(tx, conversation, silence, notices, now, wall_now)
     if message_id is None:
         return None
-    return cast(OutboxRow, send_first(tx, message_id, now, turn.token))  # the rules were asked in this transaction
+    # The rules were asked in this transaction.
+    return cast(OutboxRow, send_first(tx, message_id, now, wall_now, turn.token))
 
 
 def give_back(tx: Transaction, turn: Turn, until: int | None) -> None:
@@ -325,7 +326,8 @@ def _commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int
     )
     _save_draft(tx, turn, answer, "committed")
     tx.execute("UPDATE threads SET superseded = 0 WHERE id = ?", (turn.thread_id,))
-    return cast(OutboxRow, send_first(tx, message_id, now, turn.token))  # the rules were asked in this transaction
+    # The rules were asked in this transaction.
+    return cast(OutboxRow, send_first(tx, message_id, now, wall_now, turn.token))
 
 
 def _save_draft(tx: Transaction, turn: Turn, answer: Answer, state: str) -> None:

@@ -116,7 +116,7 @@ async def _handlers(
     channels = await stack.enter_async_context(open_channels(options, wall))
     outbox = Outbox(database, wall)
     delivery = Delivery(
-        outbox, channels, database.clock,
+        outbox, channels, database.clock, wall,
         reconcile_after=options.twilio.reconcile_after, request_timeout=options.twilio.timeout,
     )  # fmt: skip
     answer = AnswerHandler(

@@ -8,7 +8,7 @@ from functools import partial
 
 from convoq.breaker import SEVERAL, Breaker
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed
-from convoq.clock import OUTAGE_PATIENCE, Clock
+from convoq.clock import EARLIEST, OUTAGE_PATIENCE, Clock
 from convoq.conversations.outbox import Announcement, Outbox
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.resending import Resending
@@ -42,6 +42,7 @@ class Delivery:
         outbox: Outbox,
         channels: Mapping[str, Channel],
         clock: Clock,
+        wall: Clock,
         *,
         reconcile_after: float,
         request_timeout: float,
@@ -49,6 +50,7 @@ class Delivery:
         self._outbox = outbox
         self._channels = channels
         self._clock = clock
+        self._wall = wall
         self._reconcile_after = reconcile_after
         self._request_timeout = request_timeout
         self._breakers: dict[tuple[str, str | None], Breaker[SendFailed]] = {}
@@ -175,13 +177,10 @@ class Delivery:
     async def _reconcile(self, channel: Channel, row: OutboxRow, token: str) -> None:
         """Finds out whether a part with an unknown outcome was sent: adopts it, or makes it ready to be sent again."""
 
-        def age() -> float:
-            return (self._clock.now() - (row.attempted_at or 0)) / 1000
-
-        if (wait := self._unknowable(row) - age()) > 0:
+        if (wait := self._unknowable(row) - self._age(row)) > 0:
             raise Snooze(wait, "waiting to ask whether it was sent")
         try:
-            found = await channel.find(_outbound(row), age=age)
+            found = await channel.find(_outbound(row), age=lambda: max(self._age(row), self._wall_age(row)))
         except SendFailed as error:
             reason = f"cannot ask whether it was sent: {error}"
             wait = self._tracked(row, error)
@@ -196,6 +195,14 @@ class Delivery:
             await self._outbox.mark_sent(row, adopted, reconciled=True)
         else:
             await self._outbox.mark_ready(row, token)
+
+    def _age(self, row: OutboxRow) -> float:
+        return (self._clock.now() - (row.attempted_at or 0)) / 1000
+
+    def _wall_age(self, row: OutboxRow) -> float:
+        """Seconds since the attempt by the wall clock, which is set after a pause that the queue's has not counted."""
+        at = row.attempted_wall
+        return (self._wall.now() - at) / 1000 if at is not None and at >= EARLIEST else 0.0
 
     def _unknowable(self, row: OutboxRow) -> float:
         """Seconds from the attempt on in which the channel may still come to have the part."""

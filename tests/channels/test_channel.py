@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from convoq.channels.base import Channel, Failure, Outbound, SendFailed
-from convoq.channels.twilio.channel import TwilioChannel
+from convoq.channels.base import Channel, Failure, Outbound, SendFailed, Sent
+from convoq.channels.twilio.channel import TwilioChannel, likeness
 from convoq.clock import WallClock
 from convoq.errors import ConfigError
 from convoq.loopback.faults import TwilioFault, error, garbage, hang, refused, reset, slow, too_many
@@ -272,6 +272,34 @@ async def test_finding_forgives_trimmed_edges(channel: TwilioChannel) -> None:
     sent = await channel.send(HELLO)
     padded = Outbound(reference="m-1", our_address=ME, address=ANA, body=f"{HELLO.body} \n")
     assert await channel.find(padded, age=lambda: 10) == [sent]
+
+
+@pytest.mark.parametrize(
+    ("ours", "twilios"),
+    [
+        ("It’s “open” – come in…", 'It\'s "open" - come in...'),
+        ("Your café is at https://example.com/a/very/long/path ok", "Your cafe is at https://twl.io/x ok so"),
+        ("a text that is redacted at Twilio", ""),
+    ],
+)
+async def test_finding_knows_a_text_that_twilio_has_rewritten(
+    channel: TwilioChannel, loopback: LoopbackTwilio, ours: str, twilios: str
+) -> None:
+    message = Outbound(reference="m-1", our_address=ME, address=ANA, body=ours)
+    sent = await channel.send(message)
+    loopback.messages[-1].body = twilios
+    assert (sent in await channel.find(message, age=lambda: 10)) == (likeness(twilios, ours) > 0)
+    assert likeness(twilios, ours) > 0
+
+
+async def test_finding_prefers_the_same_text_to_a_rewritten_one(
+    channel: TwilioChannel, loopback: LoopbackTwilio
+) -> None:
+    message = Outbound(reference="m-1", our_address=ME, address=ANA, body="We are open until six today")
+    rewritten = recorded(loopback, "We are open until seven today", age=1)
+    loopback.messages.append(rewritten)
+    same = await channel.send(message)
+    assert await channel.find(message, age=lambda: 10) == [same, Sent(rewritten.sid)]
 
 
 @pytest.mark.parametrize(("age", "found"), [(0, True), (9, True), (14, False), (3600, False)])

@@ -284,7 +284,9 @@ async def open_house(
         )
         turns, lifecycle = Turns(database, wall, rules), Lifecycle(database)
         channels, outbox, responder = {channel.name: channel}, Outbox(database, wall), ScriptedResponder()
-        delivery = Delivery(outbox, channels, clock, reconcile_after=RECONCILE_AFTER, request_timeout=REQUEST_TIMEOUT)
+        delivery = Delivery(
+            outbox, channels, clock, wall, reconcile_after=RECONCILE_AFTER, request_timeout=REQUEST_TIMEOUT
+        )
         answer = AnswerHandler(
             turns=turns,
             delivery=delivery,

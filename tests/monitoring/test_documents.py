@@ -100,7 +100,7 @@ ASKED = Line(
 )  # fmt: skip
 PART = OutboxRow(
     id=5, reference="r", thread_id=1, conversation_id=3, message_id=2, part=0, body="Hi", state="sent",
-    revoked=None, attempts=1, attempted_at=0,
+    revoked=None, attempts=1, attempted_at=0, attempted_wall=0,
     settled_at=1500, provider_id="SM1", error_code=None, error=f"to {ANA}", delivery="delivered", delivery_at=1500,
     arrived=True, resend_of=None,
     author="ai", confirms_opt_out=False, committed_at=0, channel="twilio", address=ANA, our_address=OURS,

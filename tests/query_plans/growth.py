@@ -13,7 +13,7 @@ TABLES = {
     "messages": "i, i, i, 'in', 'contact', 'twilio:' || i, '' || -i, 'hi', 'hi', '[]', i, i, 'answered', NULL, NULL"
     ", 1, 0, 0, NULL, 0, 0",
     "outbox": "i, 'r' || i, i, i, i, 0, 'hi', 'sent', NULL, 1, i, i, 'SM' || i, 0, NULL, NULL, NULL, 'delivered', 3, i"
-    ", NULL, 1",
+    ", NULL, 1, i",
     "drafts": "i, i, i, 'committed', 'hi', 'm', i",
     "model_calls": "i, i, i, 'm', 'ok', 1, 1, 1, NULL, i",
     "transitions": "i, i, i, 'contact', 'opened', NULL, 'ai', NULL, 'active'",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -24,6 +25,7 @@ _SID: Final = re.compile(r"(?:SM|MM)[0-9a-f]{32}", re.ASCII)
 _PAGE_SIZE: Final = 50
 _MAX_PAGES: Final = 10  # of one person's conversation since a send a moment ago: more is not worth a stalled lane
 _SLACK_MS: Final = 2000  # Twilio's dates have whole seconds, and not all its servers one clock
+_LEAST_ALIKE: Final = 0.6  # of the words: smart encoding and a shortened link leave more, another text has fewer
 _TRIAL_PREFIX: Final = "Sent from your Twilio trial account - "
 
 
@@ -71,22 +73,23 @@ class TwilioChannel:
         return Sent(created.sid)
 
     async def find(self, message: Outbound, *, age: Callable[[], float]) -> list[Sent]:
-        """Messages at Twilio with these addresses and this text, created in the last `age()` seconds, oldest first.
+        """Messages at Twilio with these addresses, created in the last `age()` seconds, that may be this one.
 
-        Judged by Twilio's clock, with two seconds of slack. One that failed since is among them: it was taken, and
-        its own status says what became of it. Raises SendFailed when Twilio cannot be asked.
+        The text chooses among several: Twilio may have rewritten ours. Only one that has nothing in common with it is
+        another program's. Judged by Twilio's clock, with two seconds of slack. One that failed since is among them:
+        it was taken, and its own status says what became of it. Raises SendFailed when Twilio cannot be asked.
         """
         query = {"to": message.address, "from_": message.our_address, "page_size": _PAGE_SIZE}
         answer = await self._rest.ask(self._rest.client.messages.page_with_http_info_async(**query))
         # Now, not before: the answer's date is later than our question, by as long as this machine was suspended.
         since = self._twilio_now(answer.headers) - round(age() * 1000) - _SLACK_MS
-        found: list[tuple[datetime, Sent]] = []
+        found: list[tuple[float, datetime, Sent]] = []
         async for record in self._records(answer.data, since):
-            same = _comparable(record.body or "") == _comparable(message.body)
-            if same and record.direction == "outbound-api" and _ms(record.date_created) >= since:
-                found.append((record.date_created, Sent(record.sid)))
+            alike = likeness(record.body or "", message.body)
+            if alike and record.direction == "outbound-api" and _ms(record.date_created) >= since:
+                found.append((-alike, record.date_created, Sent(record.sid)))
         found.reverse()  # the list comes newest first; the sort keeps that order within one second
-        return [sent for _, sent in sorted(found, key=lambda pair: pair[0])]
+        return [sent for _, _, sent in sorted(found, key=lambda one: one[:2])]
 
     async def close(self) -> None:
         await self._rest.close()
@@ -133,6 +136,25 @@ def _messages_on(page: Any) -> list[Any]:
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise SendFailed(Failure.AMBIGUOUS, f"Twilio's list could not be read: {error_text(error)}") from error
     raise SendFailed(Failure.AMBIGUOUS, "Twilio's list could not be read: a message without a date")
+
+
+def likeness(body: str, ours: str) -> float:
+    """1.0: the same text. Less: what Twilio may have made of ours. 0.0: another text."""
+    body, ours = _comparable(body), _comparable(ours)
+    if body == ours:
+        return 1.0
+    if not body:  # redacted
+        return _LEAST_ALIKE
+    theirs, words = _words(body), _words(ours)
+    alike = len(theirs & words) / max(len(theirs), len(words), 1)
+    return alike * 0.99 if alike >= _LEAST_ALIKE else 0.0
+
+
+def _words(text: str) -> set[str]:
+    """Without what Twilio replaces: quotation marks, dashes, accents that GSM-7 has not, links."""
+    text = unicodedata.normalize("NFKD", re.sub(r"https?://\S+", " ", text))
+    plain = "".join(char for char in text if not unicodedata.combining(char))
+    return set(re.findall(r"\w+", plain.casefold()))
 
 
 def _comparable(body: str) -> str:

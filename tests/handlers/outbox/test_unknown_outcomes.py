@@ -12,7 +12,8 @@ from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.turns import Uncommitted
 from convoq.handlers.base import ClaimContext
 from convoq.loopback.faults import TwilioFault, error, garbage, hang, reset, slow
-from tests.handlers.house import RECONCILE_AFTER, REQUEST_TIMEOUT, House
+from tests.clock import ManualClock
+from tests.handlers.house import ANA, OURS, RECONCILE_AFTER, REQUEST_TIMEOUT, House
 
 ACCEPTED = [
     reset(accepted=True),
@@ -219,3 +220,70 @@ async def test_what_was_sent_is_found_however_long_the_machine_stood_still_while
     await house.hear("a")
     await house.settle()
     assert house.sent == ["re: a"]
+
+
+async def test_what_was_sent_before_a_pause_that_the_boot_clock_has_not_counted_is_found(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = ManualClock(house.clock.now())
+    for owner in (house.delivery, house.outbox, house.turns):
+        monkeypatch.setattr(owner, "_wall", wall)
+    monkeypatch.setattr(house.twilio, "_clock", wall)
+    house.twilio.fail_next(reset(accepted=True))
+    await house.hear("a")
+    await house.step()
+    wall.advance(3600)  # the hypervisor had stopped the machine
+    await house.settle()
+    assert house.sent == ["re: a"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("sid"), RecursionError(), OverflowError()])
+async def test_an_unexpected_error_after_twilio_has_taken_it_never_sends_again(
+    house: House, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    send = house.channel.send
+
+    async def then_fail(message: Outbound) -> Sent:
+        monkeypatch.setattr(house.channel, "send", send)
+        await send(message)
+        raise error
+
+    monkeypatch.setattr(house.channel, "send", then_fail)
+    await house.hear("hello")
+    await house.settle()
+    assert (house.sent, await house.outbox_states()) == (["re: hello"], ["sent"])
+
+
+async def test_a_store_that_fails_once_twilio_has_taken_it_never_sends_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark_sent = house.outbox.mark_sent
+
+    async def fail(*_: object, **__: object) -> None:
+        monkeypatch.setattr(house.outbox, "mark_sent", mark_sent)
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(house.outbox, "mark_sent", fail)
+    await house.hear("hello")
+    await house.settle()
+    assert (house.sent, await house.outbox_states()) == (["re: hello"], ["sent"])
+
+
+async def test_a_lost_send_whose_text_twilio_has_rewritten_is_found(house: House) -> None:
+    house.responder.script = ["It’s “open” – come in"]
+    house.twilio.fail_next(reset(accepted=True))
+    await house.hear("hello")
+    await house.step()
+    house.twilio.messages[0].body = 'It\'s "open" - come in'
+    await house.settle()
+    assert (len(house.twilio.messages), await house.outbox_states()) == (1, ["sent"])
+
+
+async def test_what_another_program_has_sent_is_not_taken_for_a_lost_answer(house: House) -> None:
+    house.twilio.fail_next(reset(accepted=False))
+    await house.hear("hello")
+    await house.step()
+    other = Outbound(reference="other", our_address=OURS, address=ANA, body="Your parcel comes on Monday")
+    await house.channel.send(other)
+    await house.settle()
+    assert house.sent == [other.body, "re: hello"]
