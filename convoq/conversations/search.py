@@ -12,7 +12,7 @@ from convoq.conversations.states import Owner, Status
 from convoq.db.transaction import Transaction
 
 MOST_CANDIDATES: Final = 20_000  # messages that are looked at one by one
-WALKED: Final = 2000  # conversations, newest first, in which a text that many messages hold is looked for
+WALKED: Final = 2000  # conversations, newest first, in which what many messages hold is looked for: an eighth, then all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +32,10 @@ def find(tx: Transaction, where: ConversationFilter, limit: int, before: tuple[i
     """Ids, latest activity first; `before` is the (last_message_at, id) of the last one on the page before."""
     holding = None if where.text is None else _conversations_with(tx, where.text)
     if where.text is not None and holding is None:
-        page = _walk(tx, where, limit, before)
-        if page is not None:
-            return page
+        for walked in (WALKED // 8, WALKED):
+            page = _walk(tx, where, limit, before, walked)
+            if page is not None:
+                return page
     return _page(tx, *_condition(where, holding), limit, before)
 
 
@@ -63,16 +64,18 @@ def _conversations_with(tx: Transaction, text: str) -> list[int] | None:
     return [conversation_id for (conversation_id,) in tx.execute(INDEXED_WITH_TEXT, values)]
 
 
-def _walk(tx: Transaction, where: ConversationFilter, limit: int, before: tuple[int, int] | None) -> list[int] | None:
+def _walk(
+    tx: Transaction, where: ConversationFilter, limit: int, before: tuple[int, int] | None, walked: int
+) -> list[int] | None:
     """The page, from the newest conversations alone: what is in many messages is in them. None when it is not."""
-    newest = _page(tx, *_condition(replace(where, text=None), None), WALKED, before)
+    newest = _page(tx, *_condition(replace(where, text=None), None), walked, before)
     page: list[int] = []
     for conversation_id in newest:
         if len(page) == limit:
             break
         if tx.execute(HAS_TEXT, {"id": conversation_id, "text": where.text}).fetchone() is not None:
             page.append(conversation_id)
-    return page if len(page) == limit or len(newest) < WALKED else None
+    return page if len(page) == limit or len(newest) < walked else None
 
 
 def _condition(where: ConversationFilter, holding: Sequence[int] | None) -> tuple[str, dict[str, object]]:
