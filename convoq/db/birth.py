@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from enum import Enum
 from pathlib import Path
+from time import monotonic, sleep
 from typing import NamedTuple
 
 from convoq.db import migrations
@@ -24,11 +25,14 @@ from convoq.db.files import (
     shared_memory_of,
     uncreated,
 )
-from convoq.errors import ConvoqError, DatabaseRefused
+from convoq.db.locks import LockTable, describe_process
+from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
 
 # Half of SQLite's default: a message touches random pages of small indexes, and each goes to the log whole.
 PAGE_BYTES = 2048
 GATE = "gate"
+LONGEST_BIRTH = 5.0  # seconds that a process which makes the file or its run directory is waited for
+BIRTH_POLL = 0.01  # seconds
 
 
 class OpenMode(Enum):
@@ -158,10 +162,33 @@ def _create_run_directory(place: Place) -> None:
 
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """One process of convoq at a time makes something there."""
+    """One process of convoq at a time makes something there. Raises DatabaseUnavailable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, directory)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, directory: Path) -> None:
+    """To make a file takes milliseconds: who holds the lock for seconds stands still, and no signal is heard here."""
+    ends_at = monotonic() + LONGEST_BIRTH
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if monotonic() > ends_at:
+                raise DatabaseUnavailable(_held(descriptor, directory)) from None
+            sleep(BIRTH_POLL)
+        else:
+            return
+
+
+def _held(descriptor: int, directory: Path) -> str:
+    holders = LockTable().holders(os.fstat(descriptor))
+    holder = describe_process(holders[0]) if holders else "another process"
+    return (
+        f"{directory}: {holder} has been about to create the database there for {LONGEST_BIRTH:g} s: "
+        "a stopped one must go on (kill -CONT) or be ended"
+    )

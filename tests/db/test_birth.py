@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import signal
@@ -14,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from convoq.db import Database, OpenMode
+from convoq.db import Database, OpenMode, birth
 from convoq.db.migrations import known
-from convoq.errors import ConvoqError, DatabaseRefused
+from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
 from tests.clock import ManualClock
 from tests.db.notes import HOLDER, ROOT, killed, notes_in, put
 
@@ -195,6 +196,22 @@ async def test_a_birth_that_is_killed_at_any_step_is_taken_up_by_the_next_start(
         assert code == -signal.SIGKILL
     else:
         raise AssertionError("it never came to its end")
+
+
+async def test_behind_a_process_that_stands_still_while_it_creates_the_file_a_start_ends_and_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(birth, "LONGEST_BIRTH", 0.2)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        async with asyncio.timeout(20):
+            with pytest.raises(DatabaseUnavailable, match=rf"process {os.getpid()} \(.* create the database") as caught:
+                await Database.open(tmp_path / "convoq.db", mode=OpenMode.ROLE)
+    finally:
+        os.close(descriptor)
+    assert caught.value.exit_code == 75
+    assert contents(tmp_path) == {}
 
 
 async def test_what_root_creates_belongs_to_the_owner_of_the_directory(tmp_path: Path) -> None:
