@@ -4,7 +4,6 @@ import { fill as fillText } from "/static/compose.js";
 
 const stream = new EventSource("/events");
 stream.addEventListener("state", (event) => show(JSON.parse(event.data)));
-stream.addEventListener("open", () => connected(true));
 stream.addEventListener("error", () => connected(false));
 addEventListener("pagehide", () => stream.close());
 addEventListener("submit", submit);
@@ -23,6 +22,8 @@ function connected(yes) {
 function show(state) {
   // The page may be older than the run that it is connected to.
   for (const input of document.querySelectorAll("input[name=token]")) input.value = state.token;
+  // Not as soon as the stream is open: a form that was sent before this would bear the older run's token.
+  if (document.body.dataset.connected !== "yes") connected(true);
   for (const [name, value] of Object.entries(state.counters)) showCounter(name, value);
   for (const [name, value] of Object.entries(state.faults)) showFault(name, value);
   for (const [name, text] of Object.entries(state.facts)) say(name, text);
