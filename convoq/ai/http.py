@@ -17,7 +17,11 @@ CONNECT_TIMEOUT: Final = 5.0
 
 # A long reply is a few kilobytes; what is larger by far is not one.
 LARGEST_ANSWER_BYTES: Final = 2 * 1024 * 1024
-LIMITS: Final = httpx2.Limits(max_connections=256, max_keepalive_connections=32)
+
+# As many as a worker's concurrency can be. What the pool does not keep costs the next turn a TLS handshake, and idle
+# connections end by themselves.
+MOST_CONNECTIONS: Final = 256
+LIMITS: Final = httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS)
 
 
 def open_client(timeout: float) -> httpx2.AsyncClient:
