@@ -44,12 +44,13 @@ async def test_a_role_that_starts_behind_a_stopped_process_names_it_and_starts_w
 async def test_a_role_that_has_not_started_behind_a_stopped_process_ends_at_once_at_sigterm(
     site: Site, role: str
 ) -> None:
-    await frozen(site.database)
+    holder = await frozen(site.database)
     process = await site.start(role)
     await said_held(site, process)
     process.terminate()
     assert await process.ended() == 0
     assert [event["event"] for event in process.events] == ["database.gate_held", "role.stopped"]
+    await continued(holder)
 
 
 async def test_a_running_serve_behind_a_stopped_process_answers_503_and_names_it(site: Site) -> None:
