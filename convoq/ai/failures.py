@@ -74,6 +74,9 @@ class ModelFailure:
         return replace(self, outcome=self.outcome if theirs else "retryable", retry_after=retry_after)
 
 
+CANCELLED: Final = ModelFailure(outcome="cancelled", reason="cancelled")  #: what came of a request that was cut off
+
+
 def request_failure(error: Exception) -> ModelFailure:
     """The failure that an exception out of a model's request stands for."""
     # Some SDKs wrap it.

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, Final
 
 from pydantic_ai import Agent
@@ -19,12 +19,11 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import RunContext
 
-from convoq.ai.failures import ModelFailure, request_failure
+from convoq.ai.failures import CANCELLED, ModelFailure, request_failure
 from convoq.ai.spending import Spending
 from convoq.ai.turn import TurnModel
 
 _SPENDING: Final[ContextVar[Spending | None]] = ContextVar("convoq_spending", default=None)
-CUT_OFF: Final = ModelFailure(outcome="cancelled", reason="cancelled")
 
 
 @contextmanager
@@ -38,11 +37,10 @@ def charged_to(spending: Spending) -> Iterator[None]:
         _SPENDING.reset(token)
 
 
+@cache
 def _count_runs() -> None:
-    """Every run of every agent goes through Agent.iter, and nothing but the class is common to the users' agents."""
+    """Once: every run of every agent goes through Agent.iter, and only the class is common to the users' agents."""
     original: Any = Agent.iter
-    if hasattr(original, "__convoq__"):
-        return
 
     @wraps(original)
     def counted(
@@ -53,8 +51,7 @@ def _count_runs() -> None:
         result: AbstractAsyncContextManager[Any] = original(agent, *args, capabilities=capabilities, **options)
         return result
 
-    counted.__convoq__ = True  # type: ignore[attr-defined]
-    Agent.iter = counted  # type: ignore[method-assign,assignment]
+    Agent.iter = counted  # type: ignore[method-assign,assignment]  # its overloads can't be repeated by a wrapper
 
 
 class _Counting(AbstractCapability[Any]):
@@ -115,7 +112,7 @@ class _CountedModel(WrapperModel):
             try:
                 yield answers
             except asyncio.CancelledError:
-                failure = CUT_OFF
+                failure = CANCELLED
                 raise
             except Exception as error:
                 failure = request_failure(error)

@@ -20,7 +20,7 @@ from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
 from convoq.ai.base import AccountRefused, AllowanceSpent, AnswerRefused, TimedOut, Useless
-from convoq.ai.failures import ModelFailure, request_failure, response_failure
+from convoq.ai.failures import CANCELLED, ModelFailure, request_failure, response_failure
 from convoq.ai.messages import show_less
 from convoq.ai.shown import Shown
 from convoq.ai.spending import Spending
@@ -187,8 +187,7 @@ class TurnModel(WrapperModel):
                 response = await candidate.model.request(prepared, settings, parameters)
             failure = response_failure(response, _instructions(messages))
         except asyncio.CancelledError:
-            cut_off = ModelFailure(outcome="cancelled", reason="cancelled")
-            await self.spending.store(candidate.label, messages, None, cut_off, self._clock() - started)
+            await self.spending.store(candidate.label, messages, None, CANCELLED, self._clock() - started)
             raise
         except Exception as error:  # noqa: BLE001  # whatever a model's answer breaks is a failure of that model
             failure = request_failure(error)
