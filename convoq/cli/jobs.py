@@ -245,11 +245,10 @@ async def _useless(jobs: JobAdmin, database: Database, where: JobFilter) -> dict
     """Why, by job, its retry would say and send nothing."""
     from convoq.conversations.queries import Reading
 
-    reading, useless, last = Reading(database), {}, None
+    useless: dict[str, str] = {}
+    reading, last = Reading(database), None
     while page := await jobs.list(where, limit=BATCH, before=last):
-        for record in page:
-            if why := await reading.why_retry_is_useless(record.id, record.kind, record.payload):
-                useless[record.id] = why
+        useless |= await reading.useless_retries([(record.id, record.kind, record.payload) for record in page])
         last = page[-1].id
     return useless
 

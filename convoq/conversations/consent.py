@@ -7,7 +7,7 @@ from typing import Final
 from convoq.conversations.lifecycle import move
 from convoq.conversations.states import CloseReason, Outcome, Status
 from convoq.conversations.stopping import Stop, conclude_waiting, forget_stopped, stop_parts
-from convoq.conversations.threads import Thread
+from convoq.conversations.threads import Thread, contact_of
 from convoq.db.transaction import Transaction
 
 OPTED_OUT: Final = Stop("failed", "opted_out", "the person has opted out")
@@ -18,7 +18,7 @@ def opt_out(tx: Transaction, thread_id: int, now: int, *, why: str) -> list[Thre
 
     Returns those threads. The conversation in which the person said so is over.
     """
-    (contact_id,) = tx.execute("SELECT contact_id FROM threads WHERE id = ?", (thread_id,)).fetchone()
+    contact_id = contact_of(tx, thread_id)
     again = has_opted_out(tx, contact_id)
     tx.execute("UPDATE contacts SET opted_out_at = coalesce(opted_out_at, ?) WHERE id = ?", (now, contact_id))
     found = tx.execute("SELECT id FROM conversations WHERE thread_id = ? AND status <> 'closed'", (thread_id,))

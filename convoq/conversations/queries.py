@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from convoq.conversations import rows, search
 from convoq.conversations.records import Conversation, Message, OutboxRow
 from convoq.conversations.resending import DEAD_ENDS
-from convoq.conversations.retrying import why_retry_is_useless
+from convoq.conversations.retrying import useless_retries
 from convoq.conversations.search import ConversationFilter
 from convoq.conversations.states import Status
 from convoq.db import Database
@@ -162,9 +162,9 @@ class Reading:
         """What came after a message, oldest first. Ids grow in the order of the commits, so nothing is passed over."""
         return await self._database.read(lambda tx: _lines(tx, message_id, conversation_id, limit, newest=False))
 
-    async def why_retry_is_useless(self, job_id: str, kind: str, payload: str) -> str | None:
-        """Why the retry of this job would answer and send nothing; None where it may."""
-        return await self._database.read(why_retry_is_useless, job_id, kind, payload)
+    async def useless_retries(self, jobs: Sequence[tuple[str, str, str]]) -> dict[str, str]:
+        """Of jobs (id, kind, payload) those whose retry would answer and send nothing, and why."""
+        return await self._database.read(useless_retries, jobs)
 
     async def newest_parts(self, limit: int = 200) -> list[OutboxRow]:
         """The parts that were written last, oldest first: those whose state may still change."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from convoq.conversations import rows
 from convoq.conversations.consent import has_come_back_since
 from convoq.conversations.records import OutboxRow
 from convoq.conversations.rules import Refusal, may_send
-from convoq.conversations.threads import Thread
+from convoq.conversations.threads import Thread, get_thread
 from convoq.db import Database
 from convoq.db.transaction import Transaction
 
@@ -50,7 +50,7 @@ def send_again(tx: Transaction, part_id: int, now: int, wake: Wake) -> OutboxRow
         tx.execute("UPDATE outbox SET error = ? WHERE id = ?", (f"not sent again: {refusal.reason}", row.id))
         return refusal
     follower = follow(tx, row)
-    wake(tx, [thread_of(tx, row.thread_id)])
+    wake(tx, [_thread_of(tx, row)])
     return follower
 
 
@@ -94,8 +94,8 @@ FOLLOW = """
 """
 
 
-def thread_of(tx: Transaction, thread_id: int) -> Thread:
-    return Thread(*tx.execute("SELECT id, lane FROM threads WHERE id = ?", (thread_id,)).fetchone())
+def _thread_of(tx: Transaction, row: OutboxRow) -> Thread:
+    return cast(Thread, get_thread(tx, row.thread_id))  # which every part refers to
 
 
 class Action(enum.StrEnum):
@@ -120,7 +120,7 @@ def resend(tx: Transaction, message_id: int, now: int, wake: Wake) -> list[Resen
     resent = [_resend(tx, part, now) for part in parts if part.id not in followed]
     if any(one.action is not Action.NOTHING for one in resent):
         # At once, also where a turn of the thread backs off.
-        wake(tx, [thread_of(tx, parts[0].thread_id)._replace(failing=True)])
+        wake(tx, [_thread_of(tx, parts[0])._replace(failing=True)])
     return resent or None
 
 

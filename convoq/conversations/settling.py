@@ -13,7 +13,7 @@ from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing
 from convoq.conversations.states import Outcome
 from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
-from convoq.conversations.threads import Thread, find_thread, join_thread, take_token, upsert_contact
+from convoq.conversations.threads import Thread, find_thread, get_thread, join_thread, take_token, upsert_contact
 from convoq.db.transaction import Transaction
 from convoq.jobs import NewJob, Payload, ProcessAiResponse, SendAgain, SendMessage, turn_job
 from convoq.queue.base import EndedJob, Ending
@@ -103,10 +103,7 @@ def _end_backoff(tx: Transaction, thread_id: int) -> None:
 
 def _thread_of(tx: Transaction, job: EndedJob) -> Thread | None:
     payload = _payload(ProcessAiResponse, job)
-    if payload is None:
-        return None
-    found = tx.execute("SELECT id, lane FROM threads WHERE id = ?", (payload.thread,)).fetchone()
-    return None if found is None else Thread(*found)
+    return None if payload is None else get_thread(tx, payload.thread)
 
 
 def _payload(model: type[P], job: EndedJob) -> P | None:

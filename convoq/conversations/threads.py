@@ -39,6 +39,16 @@ def find_thread(tx: Transaction, channel: str, our_address: str, address: str) -
     return None if found is None else Thread(*found)
 
 
+def get_thread(tx: Transaction, thread_id: int) -> Thread | None:
+    found = tx.execute("SELECT id, lane FROM threads WHERE id = ?", (thread_id,)).fetchone()
+    return None if found is None else Thread(*found)
+
+
+def contact_of(tx: Transaction, thread_id: int) -> int:
+    (contact_id,) = tx.execute("SELECT contact_id FROM threads WHERE id = ?", (thread_id,)).fetchone()
+    return int(contact_id)
+
+
 def take_token(tx: Transaction, thread_id: int) -> str:
     """A new one: whatever holds the one before may not write any more."""
     token = secrets.token_hex(8)
