@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from convoq.channels.base import Inbound
+from convoq.conversations import rows
 from convoq.conversations.outbox import add_outgoing
 from convoq.db.transaction import Transaction
-
-SOURCE: Final = "opt_out:"  #: what the source of each begins with; that of the message that it confirms follows
 
 
 class Confirmations:
@@ -29,4 +27,4 @@ def confirm_opt_out(
     tx: Transaction, thread_id: int, conversation_id: int, source: str, text: str, now: int, wall_now: int
 ) -> None:
     """Ready to be sent: the one thing that still is. Only for the message that has opted the person out."""
-    add_outgoing(tx, thread_id, conversation_id, "system", f"{SOURCE}{source}", text, [text], now, wall_now)
+    add_outgoing(tx, thread_id, conversation_id, "system", f"{rows.OPT_OUT}{source}", text, [text], now, wall_now)

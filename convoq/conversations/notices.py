@@ -13,8 +13,6 @@ from convoq.conversations.records import Conversation
 from convoq.conversations.rules import may_send
 from convoq.db.transaction import Transaction
 
-SOURCE: Final = "notice:"  #: what the source of each begins with
-
 
 class Silence(enum.StrEnum):
     """Why there is no answer."""
@@ -50,9 +48,9 @@ def add_notice(
         return None
     last = _last_source(tx, conversation.id)
     # "delayed" may be followed by "failed"; after any other sentence of a silence none comes.
-    if last.startswith((*(f"{SOURCE}{final}:" for final in FINAL), f"{SOURCE}{silence}:")):
+    if last.startswith((*(f"{rows.NOTICE}{final}:" for final in FINAL), f"{rows.NOTICE}{silence}:")):
         return None
-    source = f"{SOURCE}{silence}:{secrets.token_hex(8)}"
+    source = f"{rows.NOTICE}{silence}:{secrets.token_hex(8)}"
     return add_outgoing(tx, conversation.thread_id, conversation.id, "ai", source, text, [text], now, wall_now)
 
 

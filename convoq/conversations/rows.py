@@ -8,6 +8,9 @@ from convoq.conversations.records import Contact, Conversation, Message, OutboxR
 from convoq.conversations.states import CloseReason, Outcome, Owner, Status
 from convoq.db.transaction import Transaction
 
+NOTICE = "notice:"  #: what the source of each sentence begins with that breaks a silence
+OPT_OUT = "opt_out:"  #: the same of each that confirms an opt-out; that of the message that it confirms follows
+
 CONVERSATION = """
     SELECT c.id, c.thread_id, t.our_address, t.lane, c.owner, c.status, c.closed_reason, c.opened_at,
            c.last_message_at, t.last_inbound_at, c.closed_at,
@@ -19,11 +22,11 @@ MESSAGE_COLUMNS = """
     m.tries, m.failures, m.retry_at, m.ended_by, m.requests, m.output_tokens
 """
 MESSAGE = f"SELECT {MESSAGE_COLUMNS} FROM messages AS m"
-OUTBOX = """
+OUTBOX = f"""
     SELECT o.id, o.reference, o.thread_id, o.conversation_id, o.message_id, o.part, o.body, o.state, o.revoked,
            o.attempts, o.attempted_at, o.attempted_wall, o.settled_at, o.provider_id, o.error_code, o.error,
            o.delivery, o.delivery_at, o.arrived, o.resend_of, m.author,
-           m.source LIKE 'opt_out:%', m.at, p.channel, p.address, t.our_address
+           m.source LIKE '{OPT_OUT}%', m.at, p.channel, p.address, t.our_address
     FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
     JOIN threads AS t ON t.id = o.thread_id JOIN contacts AS p ON p.id = t.contact_id
 """
@@ -90,7 +93,7 @@ def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: i
             AND (m.id <= ? OR m.direction = 'out' OR m.outcome = 'answered')
             AND (m.direction = 'in' OR m.author = 'ai' OR EXISTS (SELECT 1 FROM outbox AS o WHERE o.message_id = m.id
                                                                   AND o.state <> 'failed' AND o.state <> 'cancelled'))
-            AND m.source NOT LIKE 'notice:%' AND m.source NOT LIKE 'opt_out:%'
+            AND m.source NOT LIKE '{NOTICE}%' AND m.source NOT LIKE '{OPT_OUT}%'
             ORDER BY m.id DESC LIMIT ?""",
         (conversation_id, through, limit),
     ).fetchall()

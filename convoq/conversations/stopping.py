@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from convoq.conversations import rows
 from convoq.conversations.states import Outcome
 from convoq.db.transaction import Transaction
 
@@ -52,10 +53,10 @@ def forget_stopped(tx: Transaction, thread_id: int) -> None:
     )
 
 
-TO_STOP = """
+TO_STOP = f"""
     thread_id = :thread AND state IN ('ready', 'sending', 'ambiguous') AND message_id = coalesce(:message, message_id)
     AND (:author IS NULL OR (SELECT author FROM messages AS m WHERE m.id = message_id) = :author)
-    AND NOT (:spare AND (SELECT source FROM messages AS m WHERE m.id = message_id) LIKE 'opt_out:%')
+    AND NOT (:spare AND (SELECT source FROM messages AS m WHERE m.id = message_id) LIKE '{rows.OPT_OUT}%')
 """
 STOP_READY = f"""
     UPDATE outbox SET state = :state, error_code = :code, error = :reason, settled_at = :now, ended_by = :by

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from convoq.conversations import rows
 from convoq.db import Database
 from convoq.db.transaction import Transaction
 
@@ -115,7 +116,7 @@ ANSWERS = """
     FROM messages AS m LEFT JOIN outbox AS o ON o.message_id = m.answered_by
     WHERE m.direction = 'in' GROUP BY m.id ORDER BY m.id
 """
-UNPROMPTED = """
+UNPROMPTED = f"""
     SELECT o.reference FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
-    WHERE m.author <> 'ai' OR m.source LIKE 'notice:%'
+    WHERE m.author <> 'ai' OR m.source LIKE '{rows.NOTICE}%'
 """
