@@ -25,7 +25,7 @@ from convoq.db.files import (
     shared_memory_of,
     uncreated,
 )
-from convoq.db.locks import LockTable, describe_process
+from convoq.db.locks import holder_of
 from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
 
 # Half of SQLite's default: a message touches random pages of small indexes, and each goes to the log whole.
@@ -186,8 +186,7 @@ def _lock(descriptor: int, directory: Path) -> None:
 
 
 def _held(descriptor: int, directory: Path) -> str:
-    holders = LockTable().holders(os.fstat(descriptor))
-    holder = describe_process(holders[0]) if holders else "another process"
+    holder = holder_of(descriptor) or "another process"
     return (
         f"{directory}: {holder} has been about to create the database there for {LONGEST_BIRTH:g} s: "
         "a stopped one must go on (kill -CONT) or be ended"

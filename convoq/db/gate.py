@@ -11,7 +11,7 @@ from typing import Final
 
 from convoq.db.descriptors import close_private, duplicate_private, open_private
 from convoq.db.files import FileId, uncreated
-from convoq.db.locks import LockTable, describe_process
+from convoq.db.locks import holder_of
 from convoq.db.long_waits import LongWaits
 from convoq.errors import DatabaseUnavailable
 from convoq.logs import log
@@ -85,8 +85,7 @@ class Gate:
 
     def _holder(self) -> str | None:
         """None: this process, at another gate of its own, or one that the kernel does not show."""
-        pids = [pid for pid in LockTable().holders(os.fstat(self._descriptor)) if pid != os.getpid()]
-        return describe_process(pids[0]) if pids else None
+        return holder_of(self._descriptor, besides=os.getpid())
 
     def _say_held(self, seconds: float) -> None:
         log.warning(

@@ -36,6 +36,12 @@ class LockTable:
         return self._holders.get(place, [])
 
 
+def holder_of(descriptor: int, *, besides: int | None = None) -> str | None:
+    """A process that holds a lock on the open file, but for one; None where the kernel shows none."""
+    pids = [pid for pid in LockTable().holders(os.fstat(descriptor)) if pid != besides]
+    return describe_process(pids[0]) if pids else None
+
+
 def describe_process(pid: int) -> str:
     """Its number, its command and, where that is so, that it is stopped: `process 4711 (convoq work, stopped)`."""
     try:
