@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from convoq.channels.twilio.errors import hint
 from convoq.cli.terminal.output import colored, print_json
 from convoq.cli.terminal.table import lines, terminal_width
 from convoq.monitoring.documents import status_document
@@ -149,6 +148,8 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
 
 
 def _conversations(snapshot: Snapshot) -> Iterator[str]:
+    from convoq.channels.twilio.errors import hint
+
     overview = snapshot.overview
     yield colored("bold", "Conversations")
     yield f"  {_tally(overview.statuses, ('active', 'idle', 'closed'))}"

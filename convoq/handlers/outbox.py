@@ -26,7 +26,7 @@ LONGEST_PAUSE = 60.0
 ACCOUNT_PAUSE = 60.0  # seconds between two tries while our account is refused
 LEAST_LEASE = 1 / 3  # of it must be left: who takes the token later may find the next worker at work
 FENCED_PAUSE = 1.0  # seconds; to begin again at once would fence the other worker in turn, without end
-UNANSWERED = 3  # people in a row whose sends got no answer: one that is slow alone stops nobody
+UNANSWERED = 3  # threads in a row whose sends got no answer: a slow one alone holds up no other
 LATE_SHARE = 0.5  # of reconcile_after: a process stopped this long before its request must not send any more
 
 
@@ -274,7 +274,8 @@ def record_delivery_status(outbox: Outbox, channels: Mapping[str, Channel], queu
         payload = RecordDeliveryStatus.model_validate_json(job.payload)
         status = channel_of(channels, payload.channel).parse_status(payload.form, payload.reference)
         known = await outbox.record_delivery(status, again)
-        queue.wake()
+        if status.again_after is not None:
+            queue.wake()
         if not known:
             log.info("delivery.unknown", provider_id=status.provider_id)
         elif status.failed:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convoq.channels.twilio.errors import PERSONAL, hint
 from convoq.jobs import ReceiveMessage
 from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
 from convoq.queue.base import KindStats
@@ -128,6 +127,7 @@ class Alert:
 
 
 def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
+    from convoq.channels.twilio.errors import PERSONAL, hint
     from convoq.db.log_readers import END_READER, HELD_BY
 
     for role in limits.roles:
@@ -135,7 +135,7 @@ def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
     for refusal in snapshot.overview.refusals:
         yield Alert(detail=f"model {refusal.model} refuses whatever it is asked", remedy=refusal.error)
     for code, parts in snapshot.overview.undelivered_by_code:
-        if code not in PERSONAL:  # what one phone does not take is no reason to wake somebody
+        if code not in PERSONAL:  # such a code says nothing of the channel
             detail = f"{counted(parts, 'message')} not delivered in the last 24 hours (code {code})"
             yield Alert(detail=detail, remedy=f"{hint(code)} Then: convoq conversations list --failed")
     if snapshot.oldest_wait > limits.max_wait:
