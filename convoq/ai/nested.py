@@ -79,8 +79,7 @@ class _CountedModel(WrapperModel):
         model_settings: ModelSettings | None,
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
-        async with self._counted(messages) as answers:
-            settings = self._spending.within(model_settings)
+        async with self._counted(messages, model_settings) as (settings, answers):
             answers.append(await self.wrapped.request(messages, settings, model_request_parameters))
         return answers[0]
 
@@ -92,9 +91,8 @@ class _CountedModel(WrapperModel):
         model_request_parameters: ModelRequestParameters,
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
-        settings = self._spending.within(model_settings)
         async with (
-            self._counted(messages) as answers,
+            self._counted(messages, model_settings) as (settings, answers),
             self.wrapped.request_stream(messages, settings, model_request_parameters, run_context) as stream,
         ):
             try:
@@ -103,14 +101,16 @@ class _CountedModel(WrapperModel):
                 answers.append(stream.get())
 
     @asynccontextmanager
-    async def _counted(self, messages: list[ModelMessage]) -> AsyncGenerator[list[ModelResponse]]:
+    async def _counted(
+        self, messages: list[ModelMessage], model_settings: ModelSettings | None
+    ) -> AsyncGenerator[tuple[ModelSettings, list[ModelResponse]]]:
         """Records the request with the answer that the caller adds, or with what it ended by."""
         started = time.monotonic()
         answers: list[ModelResponse] = []
         failure: ModelFailure | None = None
-        with self._spending.reserved():
+        with self._spending.reserved(model_settings) as settings:
             try:
-                yield answers
+                yield settings, answers
             except asyncio.CancelledError:
                 failure = CANCELLED
                 raise

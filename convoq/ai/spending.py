@@ -29,6 +29,7 @@ class Spending:
         self._record = record
         self._limit = limit
         self._under_way = 0
+        self._promised = 0  # tokens, to what is under way
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -36,20 +37,22 @@ class Spending:
         return self._requests_left <= 0 or self._tokens_left <= 0
 
     @contextmanager
-    def reserved(self) -> Iterator[None]:
-        """A request of several at the same time. Raises AllowanceSpent where there may be no further one."""
+    def reserved(self, settings: ModelSettings | None) -> Iterator[ModelSettings]:
+        """Around a request, beside others at the same time: its settings, with a limit that is not above what is left.
+
+        To be stored before this ends. Raises AllowanceSpent where there may be no further one.
+        """
         if self.is_spent or self._requests_left <= self._under_way:
             raise AllowanceSpent("an agent of its own has asked for all that the answer may cost")
+        limit = (settings or {}).get("max_tokens") or self._limit
+        granted = min(limit, max(self._tokens_left - self._promised, LEAST_TOKENS))
         self._under_way += 1
+        self._promised += granted
         try:
-            yield
+            yield {**(settings or {}), "max_tokens": granted}
         finally:
             self._under_way -= 1
-
-    def within(self, settings: ModelSettings | None) -> ModelSettings:
-        """The settings, with a limit that is not above what is left."""
-        limit = (settings or {}).get("max_tokens") or self._limit
-        return {**(settings or {}), "max_tokens": min(limit, max(self._tokens_left, LEAST_TOKENS))}
+            self._promised -= granted
 
     async def store(
         self,

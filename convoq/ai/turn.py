@@ -144,9 +144,9 @@ class TurnModel(WrapperModel):
         if fitting := self._fitting.get(candidate.label):
             shown = show_less(messages, self._shown.turns, fitting.turns) or messages
         while self._clock() < self._ends_at:
-            answer = await self._attempt(
-                candidate, shown, self.spending.within(settings), parameters, is_trial=cut_off is not None
-            )
+            # Beside those that tools have handed this model to.
+            with self.spending.reserved(settings) as granted:
+                answer = await self._attempt(candidate, shown, granted, parameters, is_trial=cut_off is not None)
             if isinstance(answer, ModelResponse):
                 return answer
             if answer.overflow and (less := self._show_less(candidate, messages)):

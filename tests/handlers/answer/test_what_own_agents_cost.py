@@ -11,6 +11,7 @@ import pytest
 
 from convoq.ai import build_responder
 from convoq.ai.responder import PersonaResponder
+from convoq.ai.spending import LEAST_TOKENS
 from convoq.conversations.states import Outcome
 from convoq.loopback.dialects import ChatMessage, ToolCall
 from convoq.loopback.model import LoopbackModel
@@ -85,6 +86,22 @@ async def research(ctx: RunContext[None], topic: str) -> str:
         await Agent().run(f"{topic} {number}", model=ctx.model)
     return "done"
 """
+ASKS_THE_SAME_MODEL_AT_ONCE = """
+from pydantic_ai import RunContext
+
+@agent.tool
+async def research(ctx: RunContext[None], topic: str) -> str:
+    asked = (Agent().run(f"{topic} {number}", model=ctx.model) for number in range(50))
+    await asyncio.gather(*asked, return_exceptions=True)
+    return "done"
+"""
+ASKS_FOR_MUCH_AT_ONCE = """
+@agent.tool_plain
+async def research(topic: str) -> str:
+    much = ModelSettings(max_tokens=64_000)
+    await asyncio.gather(*(helper.run(f"{topic} {number}", model_settings=much) for number in range(3)))
+    return "done"
+"""
 
 Install = Callable[[str], PersonaResponder]
 
@@ -132,9 +149,12 @@ async def _forget_module(tmp_path: Path) -> AsyncIterator[None]:
     "code",
     [
         ASKS_ONE_AFTER_THE_OTHER, ASKS_ALL_AT_ONCE, ASKS_FROM_A_THREAD, ASKS_AS_A_STREAM, SWALLOWS_ERRORS,
-        ASKS_WITH_THE_SAME_MODEL,
+        ASKS_WITH_THE_SAME_MODEL, ASKS_THE_SAME_MODEL_AT_ONCE,
     ],
-    ids=["in turn", "at once", "from a thread", "as a stream", "swallowing errors", "with the same model"],
+    ids=[
+        "in turn", "at once", "from a thread", "as a stream", "swallowing errors", "with the same model",
+        "the same model at once",
+    ],
 )  # fmt: skip
 async def test_the_requests_of_agents_inside_a_tool_count(
     house: House, install: Install, model: LoopbackModel, code: str
@@ -174,6 +194,18 @@ async def test_no_agents_own_limit_on_tokens_is_above_what_a_message_may_cost(
     await house.hear("hello")
     await house.settle()
     assert limits(model) == [MAX_OUTPUT_TOKENS]
+
+
+async def test_agents_asked_at_once_share_the_tokens_that_are_left(
+    house: House, install: Install, model: LoopbackModel
+) -> None:
+    model.reply = lambda messages: "We open at 9." if messages[-1].text.startswith("done") else rule(messages)
+    install(ASKS_FOR_MUCH_AT_ONCE)
+    await house.hear("hello")
+    await house.settle()
+    at_once = limits(model)[1:4]
+    assert max(at_once) > LEAST_TOKENS
+    assert sum(at_once) <= MAX_OUTPUT_TOKENS + 2 * LEAST_TOKENS
 
 
 TAKES_A_NUMBER = """
