@@ -26,6 +26,8 @@ _PAGE_SIZE: Final = 50
 _MAX_PAGES: Final = 10  # of one person's conversation since a send a moment ago: more is not worth a stalled lane
 _SLACK_MS: Final = 2000  # Twilio's dates have whole seconds, and not all its servers one clock
 _LEAST_ALIKE: Final = 0.6  # of the words: smart encoding and a shortened link leave more, another text has fewer
+_LINK: Final = re.compile(r"https?://\S+|\b(?:[a-z0-9-]+\.)+[a-z]{2,}/\S*", re.ASCII | re.IGNORECASE)
+_LIGATURES: Final = str.maketrans({"œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE"})
 _TRIAL_PREFIX: Final = "Sent from your Twilio trial account - "
 
 
@@ -85,7 +87,7 @@ class TwilioChannel:
         since = self._twilio_now(answer.headers) - round(age() * 1000) - _SLACK_MS
         found: list[tuple[float, datetime, Sent]] = []
         async for record in self._records(answer.data, since):
-            alike = likeness(record.body or "", message.body)
+            alike = _likeness(record.body or "", message.body)
             if alike and record.direction == "outbound-api" and _ms(record.date_created) >= since:
                 found.append((-alike, record.date_created, Sent(record.sid)))
         found.reverse()  # the list comes newest first; the sort keeps that order within one second
@@ -138,7 +140,7 @@ def _messages_on(page: Any) -> list[Any]:
     raise SendFailed(Failure.AMBIGUOUS, "Twilio's list could not be read: a message without a date")
 
 
-def likeness(body: str, ours: str) -> float:
+def _likeness(body: str, ours: str) -> float:
     """1.0: the same text. Less: what Twilio may have made of ours. 0.0: another text."""
     body, ours = _comparable(body), _comparable(ours)
     if body == ours:
@@ -146,13 +148,15 @@ def likeness(body: str, ours: str) -> float:
     if not body:  # redacted
         return _LEAST_ALIKE
     theirs, words = _words(body), _words(ours)
+    if not theirs and not words and _LINK.search(body) and _LINK.search(ours):
+        return _LEAST_ALIKE  # a link alone, which may have been shortened
     alike = len(theirs & words) / max(len(theirs), len(words), 1)
     return alike * 0.99 if alike >= _LEAST_ALIKE else 0.0
 
 
 def _words(text: str) -> set[str]:
-    """Without what Twilio replaces: quotation marks, dashes, accents that GSM-7 has not, links."""
-    text = unicodedata.normalize("NFKD", re.sub(r"https?://\S+", " ", text))
+    """Without what Twilio replaces: quotation marks, dashes, accents and ligatures that GSM-7 has not, links."""
+    text = unicodedata.normalize("NFKD", _LINK.sub(" ", text).translate(_LIGATURES))
     plain = "".join(char for char in text if not unicodedata.combining(char))
     return set(re.findall(r"\w+", plain.casefold()))
 
