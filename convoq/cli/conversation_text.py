@@ -9,6 +9,7 @@ from convoq.cli.terminal.output import colored
 from convoq.cli.terminal.table import print_table
 from convoq.conversations.queries import Line, Summary, Transcript, Transition, delivery_of
 from convoq.conversations.records import Conversation, Message, OutboxRow
+from convoq.conversations.resending import first_send
 from convoq.conversations.states import Outcome
 from convoq.monitoring.transcripts import is_unanswered
 from convoq.queue.base import JobRecord, JobState
@@ -131,9 +132,7 @@ def _unanswered(message: Message, job: JobRecord | None) -> str:
 
 
 def _part(part: OutboxRow, parts: Sequence[OutboxRow]) -> str:
-    first = part
-    while first.resend_of is not None:
-        first = next(earlier for earlier in parts if earlier.id == first.resend_of)
+    first = first_send(part, parts)
     several = sum(one.resend_of is None for one in parts) > 1
     name = f"part {first.part + 1}" if several else ""
     name += f"{' ' if several else ''}sent again" if part is not first else ""

@@ -60,8 +60,8 @@ def _tell(message: int, resent: list[Resent], *, quiet: bool) -> int:
         if quiet:
             return 1
         raise ConvoqError(f"#{message} is not sent again: {why}")
-    for number, one in enumerate(resent, start=1):
-        name = f"#{message}" + (f" part {number}" if len(resent) > 1 else "")
+    for one in resent:
+        name = f"#{message}" + (f" part {one.number}" if len(resent) > 1 else "")
         if not quiet:
             say(f"{name}: {reasons.get(one.action) or f'not sent again: {one.reason}'}")
     return 0

@@ -63,6 +63,10 @@ class Outbox:
         """
         return await self._database.write(announce, announcement, self._database.clock.now(), self._wall.now())
 
+    async def divide(self, row: OutboxRow, bodies: Sequence[str], token: str) -> None:
+        """A part that is ready and does not fit into one message of the channel's becomes several, in its place."""
+        await self._database.write(divide, row, bodies, token)
+
     async def mark_sending(self, row: OutboxRow, token: str) -> OutboxRow | Refusal | None:
         """Commits that a send is about to be tried, before it is; the row as it is now.
 
@@ -156,12 +160,29 @@ def add_outgoing(
            VALUES (?, ?, 'out', ?, ?, ?, ?, ?, ?) RETURNING id""",
         (thread_id, conversation_id, author, source, text, text, now, wall_now),
     ).fetchone()
+    message_id = int(row[0])
+    _add_parts(tx, thread_id, conversation_id, message_id, parts)
+    return message_id
+
+
+def _add_parts(
+    tx: Transaction, thread_id: int, conversation_id: int, message_id: int, bodies: Sequence[str], first: int = 0
+) -> None:
     tx.executemany(
         """INSERT INTO outbox (reference, thread_id, conversation_id, message_id, part, body, state)
            VALUES (?, ?, ?, ?, ?, ?, 'ready')""",
-        [(secrets.token_hex(8), thread_id, conversation_id, row[0], number, part) for number, part in enumerate(parts)],
+        [
+            (secrets.token_hex(8), thread_id, conversation_id, message_id, part, body)
+            for part, body in enumerate(bodies, start=first)
+        ],
     )
-    return int(row[0])
+
+
+def divide(tx: Transaction, row: OutboxRow, bodies: Sequence[str], token: str) -> None:
+    require_token(tx, row.thread_id, token)
+    unsent = "DELETE FROM outbox WHERE id = ? AND state = 'ready' AND attempts = 0"
+    if tx.execute(unsent, (row.id,)).rowcount:
+        _add_parts(tx, row.thread_id, row.conversation_id, row.message_id, bodies, row.part)
 
 
 def send_first(tx: Transaction, message_id: int, now: int, wall_now: int, token: str) -> OutboxRow | Refusal | None:
@@ -177,7 +198,7 @@ def mark_sending(tx: Transaction, row: OutboxRow, now: int, wall_now: int, token
         conversation, author=row.author, committed_at=row.committed_at, now=now, confirms_opt_out=row.confirms_opt_out
     )
     if refusal is not None:
-        fail_parts(tx, row, refusal.reason, refusal.code, now)
+        fail_parts(tx, row, refusal.reason, refusal.code, now, state=refusal.state)
         return refusal
     begun = tx.execute(
         """UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?, attempted_wall = ?
@@ -223,12 +244,14 @@ def mark_failed(tx: Transaction, row: OutboxRow, because: str, code: str | None,
     fail_parts(tx, row, because, code, now)
 
 
-def fail_parts(tx: Transaction, row: OutboxRow, because: str, code: str | None, now: int) -> None:
+def fail_parts(
+    tx: Transaction, row: OutboxRow, because: str, code: str | None, now: int, *, state: str = "failed"
+) -> None:
     """This part and the message's later ones will never be sent."""
     tx.execute(
-        """UPDATE outbox SET state = 'failed', error = ?, error_code = ?, settled_at = ?
+        """UPDATE outbox SET state = ?, error = ?, error_code = ?, settled_at = ?
            WHERE message_id = ? AND part >= ? AND state IN ('ready', 'sending', 'ambiguous')""",
-        (because, code, now, row.message_id, row.part),
+        (state, because, code, now, row.message_id, row.part),
     )
 
 
@@ -264,15 +287,23 @@ def record_delivery(tx: Transaction, status: DeliveryStatus, again: Again, now: 
 
 
 def _note_arrival(tx: Transaction, part_id: int, now: int) -> None:
-    """Whatever else is said of it: what has arrived is not sent again, if that has not begun."""
+    """Whatever else is said of it: what has arrived is not sent again, and no later send of it counts any more."""
     tx.execute("UPDATE outbox SET arrived = 1, error = NULL WHERE id = ?", (part_id,))
-    tx.execute(
-        """UPDATE outbox SET state = 'cancelled', error_code = 'arrived', error = 'the first one has arrived after all',
-               settled_at = ? WHERE resend_of = ? AND state = 'ready'""",
-        (now, part_id),
-    )
+    tx.execute(ARRIVED_BEFORE, {"part": part_id, "now": now})
 
 
+# One that is under way is looked up, and given up where it was not sent.
+ARRIVED_BEFORE = """
+    WITH RECURSIVE later (id) AS (
+        SELECT id FROM outbox WHERE resend_of = :part
+        UNION ALL SELECT o.id FROM outbox AS o JOIN later ON o.resend_of = later.id)
+    UPDATE outbox SET arrived = 1,
+        state = iif(state = 'ready', 'cancelled', state), settled_at = iif(state = 'ready', :now, settled_at),
+        error_code = iif(state = 'ready', 'arrived', error_code),
+        error = iif(state = 'ready', 'the first one has arrived after all', error),
+        revoked = iif(state IN ('sending', 'ambiguous'), coalesce(revoked, 'cancelled'), revoked)
+    WHERE id IN (SELECT id FROM later)
+"""
 PROVEN = "UPDATE outbox SET state = 'sent', provider_id = ?, settled_at = ?, reconciled = ? WHERE id = ?"
 FORWARD = """
     UPDATE outbox SET delivery = ?, delivery_rank = ?, delivery_at = ?, error_code = coalesce(?, error_code)

@@ -66,8 +66,10 @@ def is_followed(tx: Transaction, part_id: int) -> bool:
 def may_send_again(tx: Transaction, row: OutboxRow, now: int) -> Refusal | None:
     """The rules of any message, and that nothing has happened since that ends what was said before."""
     conversation = rows.conversation(tx, row.conversation_id)
-    refusal = may_send(conversation, author=row.author, committed_at=row.committed_at, now=now)
-    if refusal is not None:
+    refusal = may_send(
+        conversation, author=row.author, committed_at=row.committed_at, now=now, confirms_opt_out=row.confirms_opt_out
+    )
+    if refusal is not None or row.confirms_opt_out:
         return refusal
     if has_come_back_since(tx, row.thread_id, row.committed_at):
         return OPTED_OUT_SINCE
@@ -110,6 +112,14 @@ class Resent(NamedTuple):
     part: OutboxRow
     action: Action
     reason: str | None = None
+    number: int = 1  #: of the part in its message, whichever send of it this is
+
+
+def first_send(part: OutboxRow, parts: Sequence[OutboxRow]) -> OutboxRow:
+    """Of the message's parts the one that this repeats, or itself."""
+    while part.resend_of is not None:
+        part = next(earlier for earlier in parts if earlier.id == part.resend_of)
+    return part
 
 
 def resend(tx: Transaction, message_id: int, now: int, wake: Wake) -> list[Resent] | None:
@@ -117,7 +127,12 @@ def resend(tx: Transaction, message_id: int, now: int, wake: Wake) -> list[Resen
     found = tx.execute(f"{rows.OUTBOX} WHERE o.message_id = ? ORDER BY o.id", (message_id,)).fetchall()
     parts = [rows.to_outbox_row(row) for row in found]
     followed = {part.resend_of for part in parts}
-    resent = [_resend(tx, part, now) for part in parts if part.id not in followed]
+    resent = [
+        _resend(tx, part, now)._replace(number=first_send(part, parts).part + 1)
+        for part in parts
+        if part.id not in followed
+    ]
+    resent.sort(key=lambda one: one.number)
     if any(one.action is not Action.NOTHING for one in resent):
         # At once, also where a turn of the thread backs off.
         wake(tx, [_thread_of(tx, parts[0])._replace(failing=True)])
@@ -139,7 +154,7 @@ def _resend(tx: Transaction, row: OutboxRow, now: int) -> Resent:
 def _why_not(tx: Transaction, row: OutboxRow, now: int) -> str | None:
     if row.state in ("ready", "sending"):
         return "it is on its way"
-    if row.state == "sent" and row.arrived:
+    if row.arrived:
         return "it has arrived"
     if row.state == "sent" and row.delivery not in DEAD_ENDS:
         return f"it is at the channel, which says {row.delivery or 'nothing yet'}"

@@ -17,6 +17,7 @@ class Refusal(NamedTuple):
 
     code: str  #: stands in the part's error_code
     reason: str
+    state: str = "failed"  #: of the part: cancelled where nothing is wrong
 
 
 #: What becomes of a message that no AI may answer, by the refusal's code.
@@ -60,7 +61,7 @@ def may_send(
 def _may_confirm(conversation: Conversation) -> Refusal | None:
     contact = conversation.contact
     if contact.opted_out_at is None:
-        return Refusal("opted_in", "the person wants messages again")
+        return Refusal("opted_in", "the person wants messages again", state="cancelled")
     return Refusal("blocked", "the person is blocked") if contact.blocked_at is not None else None
 
 

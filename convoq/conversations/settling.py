@@ -202,7 +202,7 @@ GIVE_UP_REVOKED = """
 # A STOP is for ever, but for the one message that an operator asks for by name once the person is back.
 TAKE_BACK_STOPPED = """
     UPDATE outbox SET ended_by = ?
-    WHERE message_id = ? AND state <> 'sent'
+    WHERE message_id = ? AND state <> 'sent' AND NOT arrived
         AND (error_code IN ('opted_out', 'cancelled', 'buried') OR revoked IS NOT NULL)
         AND (SELECT p.opted_out_at FROM threads AS t JOIN contacts AS p ON p.id = t.contact_id
              WHERE t.id = outbox.thread_id) IS NULL
@@ -242,7 +242,7 @@ def _revive_parts(tx: Transaction, job_id: str) -> None:
         """UPDATE outbox SET error = NULL, error_code = NULL, settled_at = NULL, revoked = NULL, ended_by = NULL,
                state = CASE WHEN state NOT IN ('failed', 'cancelled') THEN state
                        WHEN attempts = 0 THEN 'ready' ELSE 'ambiguous' END
-           WHERE ended_by = ? AND state <> 'sent'""",
+           WHERE ended_by = ? AND state <> 'sent' AND NOT arrived""",
         (job_id,),
     )
 

@@ -113,6 +113,10 @@ class Delivery:
         return self._breakers[key]
 
     async def _send(self, row: OutboxRow, conversation: Conversation, token: str) -> None:
+        if row.attempts == 0 and len(bodies := channel_of(self._channels, row.channel).split(row.body)) > 1:
+            # Written down whole by who knows no channel: an operator who cancelled it before it began.
+            await self._outbox.divide(row, bodies, token)
+            return
         sending = await self._outbox.mark_sending(row, token)
         if isinstance(sending, Refusal):
             log.warning("reply.refused", conversation_id=conversation.id, code=sending.code, reason=sending.reason)

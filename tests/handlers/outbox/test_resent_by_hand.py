@@ -6,7 +6,8 @@ from functools import partial
 
 import pytest
 
-from convoq.conversations.resending import Action, Resending
+from convoq.conversations.queries import Reading
+from convoq.conversations.resending import Action, Resending, Resent
 from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import SendAgain
 from convoq.loopback.faults import refused, reset, too_many
@@ -16,11 +17,15 @@ from tests.handlers.house import ANA_SMS, OUR_SMS, House
 SEND, LOOK_UP, NOTHING = (Action.SEND, None), (Action.LOOK_UP, None), Action.NOTHING
 
 
-async def resend(house: House, message_id: int | None = None) -> list[tuple[Action, str | None]] | None:
+async def resend_parts(house: House, message_id: int | None = None) -> list[Resent] | None:
     """Of the newest message of ours, unless another is named."""
     if message_id is None:
         [(message_id,)] = await house.rows("SELECT max(id) FROM messages WHERE direction = 'out'")
-    resent = await Resending(house.database).resend(message_id or 0, partial(enqueue_turns, house.engine.joined))
+    return await Resending(house.database).resend(message_id or 0, partial(enqueue_turns, house.engine.joined))
+
+
+async def resend(house: House, message_id: int | None = None) -> list[tuple[Action, str | None]] | None:
+    resent = await resend_parts(house, message_id)
     return None if resent is None else [(one.action, one.reason) for one in resent]
 
 
@@ -149,3 +154,91 @@ async def test_a_retry_of_its_dead_job_sends_it_no_second_time(house: House) -> 
     await house.engine.retry_dead(JobFilter(ids=(job_id,)))
     await house.settle()
     assert house.sent == ["your table is ready"]
+
+
+async def test_a_long_one_that_was_cancelled_before_it_began_is_sent_in_parts(house: House) -> None:
+    text = " ".join(f"sentence {number}." for number in range(300))
+    job_id = await house.send(text, to=ANA_SMS, sender=OUR_SMS)
+    await house.engine.cancel(JobFilter(ids=(job_id,)))
+    assert await resend(house) == [SEND]
+    await house.settle()
+    assert len(house.sent) > 1
+    assert "".join(house.sent) == text
+
+
+async def test_each_is_told_by_the_number_of_the_part_that_it_repeats(house: House) -> None:
+    house.responder.script = [" ".join(f"sentence {number}." for number in range(300))]
+    await house.hear("hello")
+    await house.settle()
+    for message in list(house.twilio.messages):
+        await house.report(message.sid, "undelivered", code=30007)
+    await house.step()
+    await house.change("UPDATE outbox SET delivery = 'delivered', arrived = 1 WHERE part = 1")
+    for _ in range(3):
+        resent = await resend_parts(house) or []
+        await house.settle()
+        for message in list(house.twilio.messages):
+            await house.report(message.sid, "undelivered", code=30007)
+        await house.step()
+    assert [one.number for one in resent] == list(range(1, len(resent) + 1))
+    assert [one.number for one in resent if one.action is NOTHING] == [2]
+
+
+ARRIVED = [(NOTHING, "it has arrived")]
+
+
+async def test_what_has_arrived_before_its_second_send_began_is_not_sent_again(house: House) -> None:
+    await undelivered(house)
+    first = house.twilio.messages[-1].sid
+    await resend(house)
+    await house.report(first, "delivered")
+    [claim] = [claim for claim in await house.claim(100) if claim.kind == "record_delivery_status"]
+    await house.handle(claim)
+    assert await resend(house) == ARRIVED
+    await house.settle()
+    assert house.sent == ["re: hello"]
+
+
+async def test_what_has_arrived_after_its_second_send_failed_too_is_not_sent_a_third_time(house: House) -> None:
+    await undelivered(house)
+    first = house.twilio.messages[-1].sid
+    await resend(house)
+    await house.settle()
+    await house.report(house.twilio.messages[-1].sid, "undelivered", code=30007)
+    await house.report(first, "delivered")
+    await house.step()
+    assert await resend(house) == ARRIVED
+    assert (await Reading(house.database).overview(since=0, refused_since=0)).undelivered_by_code == ()
+    await house.settle()
+    assert house.sent == ["re: hello"] * 2
+
+
+async def test_what_arrives_while_its_second_send_is_looked_up_is_not_sent_again(house: House) -> None:
+    await undelivered(house)
+    first = house.twilio.messages[-1].sid
+    house.twilio.fail_next(reset(accepted=False))
+    await resend(house)
+    await house.step()
+    assert await house.outbox_states() == ["sent", "ambiguous"]
+    await house.report(first, "delivered")
+    await house.settle()
+    assert await house.outbox_states() == ["sent", "cancelled"]
+    assert await resend(house) == ARRIVED
+    assert house.sent == ["re: hello"]
+
+
+async def test_what_an_operator_cancelled_and_has_arrived_meanwhile_is_not_revived_by_a_retry(house: House) -> None:
+    await undelivered(house)
+    first = house.twilio.messages[-1].sid
+    house.twilio.fail_next(too_many())
+    await resend(house)
+    await house.step()
+    turn = JobFilter(kinds=("process_ai_response",), states=(JobState.READY,))
+    [job] = await house.engine.list(turn)
+    await house.engine.cancel(JobFilter(ids=(job.id,)))
+    assert await house.outbox_states() == ["sent", "cancelled"]
+    await house.report(first, "delivered")
+    await house.step()
+    await house.engine.retry_dead(JobFilter(ids=(job.id,)))
+    await house.settle()
+    assert house.sent == ["re: hello"]
