@@ -27,7 +27,7 @@ def _why_useless(tx: Transaction, job_id: str, kind: str, payload: str) -> str |
     if thread is None:
         return None
     if has_opted_out(tx, contact_of(tx, thread.id)):
-        return OPTED_OUT
+        return None if tx.execute(CONFIRMS, {"thread": thread.id, "job": job_id}).fetchone() else OPTED_OUT
     if kind == ProcessAiResponse.kind and not (rows.is_unsettled(tx, thread.id) or _revives(tx, job_id)):
         return NOTHING_LEFT
     return None
@@ -49,7 +49,13 @@ def _revives(tx: Transaction, job_id: str) -> bool:
     return tx.execute(REVIVED, {"job": job_id}).fetchone() is not None
 
 
+# What confirms the opt-out is the one thing that still goes out: it pends, or has ended with the job.
+CONFIRMS: Final = f"""
+    SELECT 1 FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
+    WHERE o.thread_id = :thread AND m.source LIKE '{rows.OPT_OUT}%' AND ({rows.PENDS} OR o.ended_by = :job)
+        AND o.state <> 'sent' AND NOT o.arrived
+"""
 REVIVED: Final = """
     SELECT 1 FROM messages WHERE ended_by = :job AND outcome IN ('failed', 'cancelled')
-    UNION ALL SELECT 1 FROM outbox WHERE ended_by = :job AND state <> 'sent' LIMIT 1
+    UNION ALL SELECT 1 FROM outbox WHERE ended_by = :job AND state <> 'sent' AND NOT arrived LIMIT 1
 """

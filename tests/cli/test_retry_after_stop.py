@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from convoq.channels.twilio.inbound import parse_inbound
 from convoq.clock import WallClock
+from convoq.conversations.confirming import Confirmations
 from convoq.conversations.recording import Received, Recorder
 from convoq.db import Database
+from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import NewJob, ReceiveMessage, message_job, turn_job
-from tests.cli.scenes import ANA, OURS, Place, bury, inbound_job
+from convoq.queue.opening import open_queue
+from tests.cli.scenes import ANA, OURS, Place, bury, fail_turn, inbound_job
 
 
 def states(place: Place) -> list[str]:
@@ -23,10 +28,20 @@ async def stopped_with(database: Database, buried_job: NewJob) -> None:
     await hear(database, "STOP", 2)
 
 
-async def hear(database: Database, text: str, sid: int) -> None:
+async def hear(database: Database, text: str, sid: int, confirmations: Confirmations | None = None) -> None:
     form = ReceiveMessage.model_validate_json(inbound_job(text, sid).payload).form
     received = Received(parse_inbound(form), str(sid), database.clock.now())
-    await Recorder(database, WallClock()).record([received], lambda *_: None)
+    async with open_queue(database) as queue:
+        wake = partial(enqueue_turns, queue.joined)
+        await Recorder(database, WallClock(), confirmations).record(
+            [received], wake if confirmations else lambda *_: None
+        )
+
+
+async def stopped_unconfirmed(database: Database) -> None:
+    """The turn that was to confirm a STOP is a dead letter."""
+    await hear(database, "STOP", 1, Confirmations({"en": "You will hear nothing more."}, lambda _: "en"))
+    await fail_turn(database, "TimeoutError: no answer")
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "bulk"])
@@ -56,3 +71,11 @@ def test_a_turn_of_which_a_stop_has_left_nothing_is_not_retried_and_the_command_
     assert place.run("jobs", "retry", "1") == 1
     assert states(place) == ["dead"]
     assert "nothing of it is left to be answered or sent" in capsys.readouterr().err
+
+
+def test_a_turn_that_was_to_confirm_the_stop_is_retried(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(stopped_unconfirmed)
+    assert states(place) == ["dead"]
+    assert place.run("jobs", "retry", "1") == 0
+    assert capsys.readouterr().out == "1 job retried\n"
+    assert list(place.execute("SELECT state FROM outbox")) == [("ready",)]

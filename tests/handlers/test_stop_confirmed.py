@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
 from convoq.conversations.confirming import Confirmations
+from convoq.conversations.resending import Resending
 from convoq.db import Database
+from convoq.handlers.receive import enqueue_turns
 from convoq.loopback.faults import refused, reset, too_many
 from convoq.settings.notices import OPTED_OUT, sentences
 from convoq.settings.options import NoticeSettings
@@ -94,6 +97,41 @@ async def test_who_is_back_before_it_went_out_is_told_nothing_of_it(house: House
     await house.hear_at_once("START")
     await house.settle()
     assert house.sent == ["re: START"]
+    assert await house.outbox_states() == ["cancelled", "sent"]
+
+
+async def fails_at_the_carrier(house: House, code: int) -> None:
+    await house.report(house.twilio.messages[-1].sid, "undelivered", code=code)
+    await house.step()
+
+
+async def test_one_that_was_not_delivered_is_sent_again_where_its_cause_may_pass(house: House) -> None:
+    await say(house, "STOP")
+    await fails_at_the_carrier(house, 30008)
+    await house.settle()
+    assert house.sent == [EN, EN]
+
+
+async def resend(house: House) -> list[str | None]:
+    [(message_id,)] = await house.rows("SELECT message_id FROM outbox")
+    wake = partial(enqueue_turns, house.engine.joined)
+    return [one.reason for one in await Resending(house.database).resend(message_id, wake) or []]
+
+
+async def test_one_that_was_not_delivered_may_be_sent_again_by_hand(house: House) -> None:
+    await say(house, "STOP")
+    await fails_at_the_carrier(house, 30007)
+    assert await resend(house) == [None]
+    await house.settle()
+    assert house.sent == [EN, EN]
+
+
+async def test_who_is_back_is_not_sent_it_by_hand(house: House) -> None:
+    await house.hear_at_once("STOP")
+    await house.live(1)
+    await fails_at_the_carrier(house, 30007)
+    await house.hear_at_once("START")
+    assert await resend(house) == ["the person wants messages again"]
 
 
 async def test_it_is_the_only_thing_that_goes_out(house: House) -> None:
