@@ -20,7 +20,7 @@ from convoq.db.backup import back_up
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.handlers.answer import Sentences
 from convoq.handlers.receive import enqueue_turns
-from convoq.jobs import NewJob, raw_job, turn_key
+from convoq.jobs import NewJob, raw_job, turn_job, turn_key
 from convoq.loopback.faults import error, refused, reset, too_many
 from convoq.monitoring.audit import examine
 from convoq.monitoring.processes import Processes
@@ -122,7 +122,8 @@ async def _send_again(house: House) -> None:
 
 
 async def _send_again_by_hand(house: House) -> None:
-    """All that may have failed."""
+    """All that may have failed, and what is to be divided."""
+    await house.engine.cancel(JobFilter(ids=(await house.send("long " * 400),)))
     for (message_id,) in await house.rows("SELECT id FROM messages WHERE direction = 'out' AND id > ?", ROWS):
         await Resending(house.database).resend(message_id, partial(enqueue_turns, house.engine.joined))
     await house.settle()
@@ -232,6 +233,9 @@ async def _read(house: House) -> None:
     await reading.get(1)
     await reading.transcript(1)
     await reading.transcript(1, before=3)
+    [(thread,)] = await house.rows("SELECT max(id) FROM threads")  # of who has opted out
+    turn = turn_job(thread, LANE)
+    assert await reading.useless_retries([("1", turn.kind, turn.payload)])
     for conversation_id in (None, 1):
         await reading.newest_lines(5, conversation_id=conversation_id)
         await reading.lines_after(0, conversation_id=conversation_id)

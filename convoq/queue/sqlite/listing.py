@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -47,6 +49,8 @@ DISCARDABLE = "j.state <> 'ready'"
 # Whatever the claim of its lane goes back with, it does not wait either.
 MOVABLE = f"j.state = 'ready' AND ({SCHEDULED} OR l.receipt IS NOT NULL)"
 FROM_ID = "SELECT id, enqueued_at FROM jobs WHERE id >= ? ORDER BY id LIMIT 1"
+LONGEST_PATTERN = 10_000  # characters: SQLite takes 50,000 bytes, and a bracket may stand around each
+WILDCARD = re.compile(r"[*?\[]")
 CLOCK_LAG_MS = 600_000  # between the moment that a job is dated and its commit: far longer than any waits
 # The lane waits for what the job at its front has been put back with.
 END_WAIT_OF_FRONT = """
@@ -79,17 +83,17 @@ def find(tx: Transaction, where: JobFilter, now: int, limit: int, before: str | 
     if before is not None:
         condition += " AND j.id < :before"
         values["before"] = _number(before)
-    rows = tx.execute(
-        f"{RECORDS} WHERE {condition} ORDER BY j.id DESC LIMIT :limit", {**values, "now": now, "limit": limit}
-    )
-    return [_record(row) for row in rows]
+    records = f"{RECORDS} WHERE {condition} ORDER BY j.id DESC LIMIT :limit"
+    with _mapped(tx, where):
+        return [_record(row) for row in tx.execute(records, {**values, "now": now, "limit": limit})]
 
 
 def count(tx: Transaction, where: JobFilter, now: int) -> int:
     condition, values = _bounded(tx, where)
     lanes = "" if where.standings is None else "LEFT JOIN lanes AS l ON l.id = j.lane_id"
-    found = tx.execute(f"SELECT count(*) FROM jobs AS j {lanes} WHERE {condition}", {**values, "now": now})
-    return int(found.fetchone()[0])
+    with _mapped(tx, where):
+        found = tx.execute(f"SELECT count(*) FROM jobs AS j {lanes} WHERE {condition}", {**values, "now": now})
+        return int(found.fetchone()[0])
 
 
 def busy(tx: Transaction, ordering_keys: Sequence[str]) -> set[str]:
@@ -234,9 +238,30 @@ def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:
         clauses.append("j.waiting_key = :waiting_key AND j.state = 'ready'")
         values["waiting_key"] = where.waiting_key
     if where.text is not None:
-        clauses.append("(instr(j.payload, :text) OR instr(coalesce(j.error, ''), :text))")
-        values["text"] = where.text
+        contains, values["text"] = _containing(where.text)
+        clauses.append(f"({contains.format('j.payload')} OR {contains.format('j.error')})")
     return " AND ".join(clauses), values
+
+
+def _containing(text: str) -> tuple[str, str]:
+    """A condition on a column, and what it is compared with. GLOB is twice as fast as instr()."""
+    if len(text) > LONGEST_PATTERN:
+        return "coalesce(instr({}, :text), 0)", text
+    as_it_stands = WILDCARD.sub(r"[\g<0>]", text)
+    return "coalesce({} GLOB :text, 0)", f"*{as_it_stands}*"
+
+
+@contextmanager
+def _mapped(tx: Transaction, where: JobFilter) -> Iterator[None]:
+    """A text is looked for in every payload: without the file in memory, most of the time goes to reading its pages."""
+    if where.text is None:
+        yield
+        return
+    tx.execute(f"PRAGMA mmap_size = {1 << 40}")
+    try:
+        yield
+    finally:
+        tx.execute("PRAGMA mmap_size = 0")
 
 
 def _index_terms(states: Sequence[JobState]) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from convoq.jobs import PEOPLE
@@ -132,6 +135,15 @@ async def test_every_given_condition_of_a_filter_holds(engine: Engine, where: Jo
     names = await mixed(engine)
     assert {names[each.id] for each in await engine.list(where)} == expected
     assert await engine.count(where) == len(expected)
+
+
+@pytest.mark.parametrize("text", ["*", "?", "[a]", "]", "^[", "é*", "\\", "long " * 20_000])
+async def test_a_text_is_found_as_it_stands_whatever_its_characters_mean_elsewhere(engine: Engine, text: str) -> None:
+    payload = json.dumps({"text": text}, ensure_ascii=False)
+    found, _ = await put(engine, replace(job(1), payload=payload), job(2))
+    as_it_stands = payload[len('{"text": "') : -len('"}')]
+    assert [each.id for each in await engine.list(JobFilter(text=as_it_stands))] == [found]
+    assert await engine.count(JobFilter(text=f"{as_it_stands}!")) == 0
 
 
 async def test_a_filter_of_ids_finds_just_them(engine: Engine) -> None:
