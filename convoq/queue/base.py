@@ -23,6 +23,12 @@ class Enqueued(NamedTuple):
     joined: bool = False  #: the job is one of the same waiting key, which waits
 
 
+class Capability(enum.Flag):
+    """What not every engine offers. Whoever needs it asks for it; docs/engines.md has who offers what."""
+
+    SHARED_COMMIT = enum.auto()  #: it shares the store's database: the store's transactions hold its work too (Joined)
+
+
 class Enqueuer(Protocol):
     """All that a producer may do with the queue."""
 
@@ -194,6 +200,9 @@ class Queue(Protocol):
     Leases and delays are seconds. Every verb that takes a claim raises LeaseLost, and changes nothing, when the
     receipt is no longer the lane's.
     """
+
+    @property
+    def capabilities(self) -> Capability: ...
 
     async def enqueue(self, jobs: Sequence[NewJob], *, max_attempts: int) -> list[Enqueued]:
         """All of `jobs` are durable when this returns, or none is. One result per job, in order.

@@ -117,7 +117,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.opened.append(self.start(which))
 
     def start(self, which: int) -> Opened:
-        opened = self.run(ENGINES[self.engine_name](Path(self.directory.name), self.clock))
+        opened = self.run(ENGINES[self.engine_name].open(Path(self.directory.name), self.clock))
         self.run(opened.engine.register(self.name(which)))
         return opened
 

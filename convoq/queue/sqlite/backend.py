@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 from convoq.db import Database
 from convoq.db.transaction import Transaction
@@ -19,6 +20,7 @@ from convoq.errors import DatabaseUnavailable
 from convoq.jobs import PRIORITIES, NewJob
 from convoq.logs import log
 from convoq.queue.base import (
+    Capability,
     Claim,
     EndedJob,
     Ending,
@@ -40,6 +42,8 @@ NET_INTERVAL = 0.5  # seconds between two looks for work whose wake-up was lost
 
 class SqliteQueue:
     """The contract of queue.base on one SQLite file, for any number of processes of one machine."""
+
+    capabilities: Final = Capability.SHARED_COMMIT
 
     def __init__(self, database: Database, settle: Settle = settle_nothing) -> None:
         self._database = database

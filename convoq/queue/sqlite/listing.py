@@ -246,9 +246,9 @@ def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:
 def _containing(text: str) -> tuple[str, str]:
     """A condition on a column, and what it is compared with. GLOB is twice as fast as instr()."""
     if len(text) > LONGEST_PATTERN:
-        return "coalesce(instr({}, :text), 0)", text
+        return "instr({}, :text)", text
     as_it_stands = WILDCARD.sub(r"[\g<0>]", text)
-    return "coalesce({} GLOB :text, 0)", f"*{as_it_stands}*"
+    return "{} GLOB :text", f"*{as_it_stands}*"
 
 
 @contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from convoq.errors import LeaseLost
-from convoq.queue.base import JobFilter, JobState, Standing
+from convoq.queue.base import JobFilter, Standing
 from tests.clock import ManualClock
-from tests.queue.conftest import Engine, Opened
+from tests.queue.conftest import Engine
 from tests.queue.contract.steps import attempts, everything, job, numbers, put, record, take, take_one
 
 
@@ -130,14 +130,3 @@ async def test_what_failed_may_be_put_aside_with_its_attempt(engine: Engine, clo
     claim = await take_one(engine)
     await engine.nack(claim, delay=60.0, charged=claim.jobs, error="no", aside=True)
     assert [(each.attempt, each.error) for each in await everything(engine)] == [(1, "no")]
-
-
-async def test_the_file_is_consistent_with_it(store: Opened) -> None:
-    from convoq.queue.sqlite.audit import inconsistencies, reachable_lanes
-
-    await put(store.engine, job(1, key="a"), job(2, key="b"))
-    for claim in await take(store.engine):
-        await store.engine.nack(claim, delay=60.0, aside=True)
-    assert list(await store.database.read(lambda tx: list(inconsistencies(tx)))) == []
-    assert await store.database.read(reachable_lanes) == {"a", "b"}
-    assert {each.state for each in await everything(store.engine)} == {JobState.READY}

@@ -8,7 +8,7 @@ import pytest
 
 from convoq.db.transaction import Transaction
 from convoq.jobs import NewJob
-from convoq.queue.base import JobState
+from convoq.queue.base import Capability, JobState
 from tests.clock import ManualClock
 from tests.queue.conftest import Opened, OpenEngine
 from tests.queue.contract.steps import (
@@ -21,6 +21,8 @@ from tests.queue.contract.steps import (
     take,
     take_one,
 )
+
+pytestmark = pytest.mark.needs(Capability.SHARED_COMMIT)
 
 
 def turn(n: int = 0, *, key: str = "a", kind: str = "turn") -> NewJob:
