@@ -183,8 +183,8 @@ class AiSettings(Section):
     said nothing is asked once more, with four times as many."""
 
     max_requests_per_message: int = Field(default=6, ge=1)
-    """The most requests to models that a message may cost, over all attempts, tools and fallbacks. Those do not count
-    that a provider turned down. Then it is a dead letter."""
+    """The most requests to models that a message may cost, over all attempts, fallbacks and agents in tools; what a
+    tool asks without an agent is not seen. Those do not count that a provider turned down. Then it is a dead letter."""
 
     max_output_tokens_per_message: int = Field(default=10_000, ge=16)
     """The most tokens that models may write for a message, over all attempts."""
