@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from convoq.db.transaction import Transaction
+from convoq.queue.rules import DEDUP_RETENTION_MS
 
-RETENTION_MS = 30 * 86_400_000
 PRUNED_OF = 10  # how many times the batch is looked through: a tenth of the table is then too old at most
 
 _SLOTS = 2**63
@@ -23,7 +23,7 @@ def claim(tx: Transaction, keys: Sequence[tuple[int, str]], now: int) -> dict[in
     originals: dict[int, int] = {}
     for slot, rest, job_id, _ in rows:
         owner, its_rest, its_time = tx.execute(OWNER, (slot,)).fetchone()
-        if its_time < now - RETENTION_MS:
+        if its_time < now - DEDUP_RETENTION_MS:
             tx.execute(TAKE_OVER, (rest, job_id, now, slot))
         # Two keys that share a slot but not the rest are two keys: better kept twice than lost once.
         elif owner != job_id and its_rest == rest:
@@ -35,13 +35,13 @@ def find(tx: Transaction, key: str, now: int) -> int | None:
     """The id of the job that has the key."""
     slot, rest = _halves(blake2b(key.encode(), digest_size=16).digest())
     row = tx.execute(OWNER, (slot,)).fetchone()
-    return row[0] if row is not None and row[1] == rest and row[2] >= now - RETENTION_MS else None
+    return row[0] if row is not None and row[1] == rest and row[2] >= now - DEDUP_RETENTION_MS else None
 
 
 def prune(tx: Transaction, now: int, limit: int) -> None:
     """Forgets keys that are too old, in a stretch of the table that chance picks: its order is not that of time."""
     start = secrets.randbelow(2 * _SLOTS) - _SLOTS
-    tx.execute(PRUNE, (start, limit * PRUNED_OF, now - RETENTION_MS))
+    tx.execute(PRUNE, (start, limit * PRUNED_OF, now - DEDUP_RETENTION_MS))
 
 
 TAKE = "INSERT INTO dedup (slot, rest, job_id, enqueued_at) VALUES (?, ?, ?, ?) ON CONFLICT (slot) DO NOTHING"

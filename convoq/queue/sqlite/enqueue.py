@@ -16,6 +16,7 @@ from convoq.db.transaction import Transaction
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import RESERVED, NewJob
 from convoq.queue.base import Enqueued
+from convoq.queue.rules import require_unicode
 from convoq.queue.sqlite import dedup
 
 
@@ -93,7 +94,7 @@ class EnqueueBatcher:
     def enqueue(self, jobs: Sequence[NewJob], max_attempts: int) -> asyncio.Future[list[Enqueued]]:
         """One result for each job, once all of them are on disk. Raises ValueError for text that is not Unicode."""
         for job in jobs:
-            _require_unicode(job)
+            require_unicode(job)
         call = _Call(jobs, max_attempts, self._loop.create_future())
         self._waiting.append(call)
         if not self._submitted:
@@ -163,13 +164,6 @@ JOIN_LANE = """
 
 def _start_by(job: NewJob, now: int) -> int | None:
     return None if job.start_within is None else now + round(job.start_within * 1000)
-
-
-def _require_unicode(job: NewJob) -> None:
-    for text in (job.kind, job.payload, job.ordering_key, job.dedup_key, job.waiting_key):
-        # Whether it is ASCII costs nothing to ask; only a lone surrogate fails to encode.
-        if text is not None and not text.isascii():
-            text.encode()
 
 
 def _settle(calls: list[_Call], results: list[list[Enqueued]] | Exception) -> None:

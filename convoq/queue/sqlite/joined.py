@@ -9,10 +9,9 @@ from convoq.db.transaction import Transaction
 from convoq.errors import LeaseLost
 from convoq.jobs import NewJob
 from convoq.queue.base import Claim
+from convoq.queue.rules import SEARCHED_OF_LANE
 from convoq.queue.sqlite import lanes
 from convoq.queue.sqlite.enqueue import CHARGED, JobInserter
-
-SEARCHED = 100  # of a lane's last jobs: one more wake-up costs less than to look through a long lane
 
 
 class SqliteJoined:
@@ -26,7 +25,7 @@ class SqliteJoined:
     def enqueue(self, tx: Transaction, job: NewJob) -> bool:
         if job.dedup_key is not None or job.max_attempts is None:
             raise ValueError(f"{job.kind}: a job of the store's has max_attempts and no dedup key")
-        if tx.execute(WAITING_ALREADY, (job.ordering_key, SEARCHED, job.kind)).fetchone() is not None:
+        if tx.execute(WAITING_ALREADY, (job.ordering_key, SEARCHED_OF_LANE, job.kind)).fetchone() is not None:
             return False
         self._inserter.insert(tx, [(job, job.max_attempts)])
         return True

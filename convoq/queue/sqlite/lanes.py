@@ -10,11 +10,8 @@ from convoq.db.transaction import Transaction
 from convoq.errors import LeaseLost
 from convoq.jobs import INTAKE, INTAKE_KIND, PEOPLE, PRIORITIES, RESERVED
 from convoq.queue.base import Claim, EndedJob, Job
+from convoq.queue.rules import ALONE_FROM_ATTEMPT, CRASHES_FADE_MS, LARGEST_CLAIM
 from convoq.queue.sqlite.enqueue import JOIN_LANE
-
-LARGEST_CLAIM = 32  # jobs of a kind that is run together; the rest of a longer burst comes with the next claim
-ALONE_FROM_ATTEMPT = 3  # a job that failed this often is claimed without its neighbours
-CRASHES_FADE = 600_000  # ms after the last one, from which on a lane is as good as any other
 
 
 class Holder(NamedTuple):
@@ -57,7 +54,7 @@ def _order(room: Room) -> list[tuple[int, int]]:
 def _claim_class(tx: Transaction, priority: int, most: int, now: int, holder: Holder) -> list[Claim]:
     if most <= 0:
         return []
-    due = tx.execute(DUE_LANES, (now - CRASHES_FADE, priority, now, most)).fetchall()
+    due = tx.execute(DUE_LANES, (now - CRASHES_FADE_MS, priority, now, most)).fetchall()
     claims = [_claim_lane(tx, lane_id, lane, priority, crashes, now, holder) for lane_id, lane, crashes in due]
     return [claim for claim in claims if claim is not None]
 
@@ -179,7 +176,7 @@ def holders(tx: Transaction) -> set[str]:
 
 
 def free_lanes_of(tx: Transaction, workers: Sequence[str], now: int) -> int:
-    since = now - CRASHES_FADE
+    since = now - CRASHES_FADE_MS
     return sum(
         tx.execute(FREE_LANES_OF_WORKER, {"now": now, "since": since, "worker": name}).rowcount for name in workers
     )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from convoq.db.transaction import Transaction
 from convoq.jobs import RESERVED
 from convoq.queue.base import EndedJob, JobFilter, JobRecord, JobState, KindStats, Stats
+from convoq.queue.rules import CLOCK_LAG_MS
 from convoq.queue.sqlite import lanes
 from convoq.queue.sqlite.enqueue import CHARGED, JOIN_LANE
 
@@ -51,7 +52,6 @@ MOVABLE = f"j.state = 'ready' AND ({SCHEDULED} OR l.receipt IS NOT NULL)"
 FROM_ID = "SELECT id, enqueued_at FROM jobs WHERE id >= ? ORDER BY id LIMIT 1"
 LONGEST_PATTERN = 10_000  # characters: SQLite takes 50,000 bytes, and a bracket may stand around each
 WILDCARD = re.compile(r"[*?\[]")
-CLOCK_LAG_MS = 600_000  # between the moment that a job is dated and its commit: far longer than any waits
 # The lane waits for what the job at its front has been put back with.
 END_WAIT_OF_FRONT = """
     UPDATE lanes SET due_at = min(due_at, :now), reason = NULL

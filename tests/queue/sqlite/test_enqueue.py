@@ -10,7 +10,8 @@ import pytest
 from convoq.db import Database
 from convoq.errors import DatabaseUnavailable
 from convoq.jobs import NewJob
-from convoq.queue.sqlite.dedup import RETENTION_MS, prune
+from convoq.queue.rules import DEDUP_RETENTION_MS
+from convoq.queue.sqlite.dedup import prune
 from convoq.queue.sqlite.enqueue import EnqueueBatcher, JobInserter
 
 
@@ -59,7 +60,7 @@ async def test_keys_older_than_their_retention_are_forgotten_and_no_others(datab
     await batcher.enqueue([NewJob(kind="k", payload="{}", dedup_key=f"key {n}") for n in range(100)], 5)
     now = database.clock.now()
     old = "UPDATE dedup SET enqueued_at = ? WHERE job_id <= 40"
-    await database.write(lambda connection: connection.execute(old, (now - RETENTION_MS - 1,)).rowcount)
+    await database.write(lambda connection: connection.execute(old, (now - DEDUP_RETENTION_MS - 1,)).rowcount)
     for _ in range(200):  # each looks at a stretch that chance picks
         await database.write(lambda connection: prune(connection, now, 5))
     left = await database.read(lambda c: c.execute("SELECT min(job_id), count(*) FROM dedup").fetchone())
