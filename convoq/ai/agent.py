@@ -1,11 +1,11 @@
-"""The responder that asks a model: a Pydantic AI agent per persona, also the user's own."""
+"""The responder that asks a model: directly, or through an agent of the user's own."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pydantic_ai
 from pydantic import SecretStr
-from pydantic_ai import Agent, UsageLimits
+from pydantic_ai import UsageLimits
 from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.capabilities import ReinjectSystemPrompt
 from pydantic_ai.exceptions import AgentRunError, UserError
@@ -23,7 +23,7 @@ from pydantic_ai.settings import ModelSettings
 from convoq.ai.base import Author, ModelCall, Reply, ReplyContext, TimedOut, Useless
 from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
-from convoq.ai.messages import to_messages
+from convoq.ai.messages import to_messages, to_request
 from convoq.ai.models import adapt_profile, build_model
 from convoq.ai.nested import charged_to
 from convoq.ai.persona import Persona
@@ -45,12 +45,12 @@ TURN_TIMEOUTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class _PersonaAgent:
+class _Speaker:
     """A persona ready to answer."""
 
-    agent: AbstractAgent[Any, Any]
+    prompt: str
+    agent: AbstractAgent[Any, Any] | None  #: the user's own, with a prompt and a loop of its own
     candidates: tuple[Candidate, ...]
-    own: bool  #: the user's own agent
 
 
 class AgentResponder:
@@ -76,23 +76,23 @@ class AgentResponder:
         self._client = open_client(ai.timeout)
         self._built: dict[tuple[str, str | None, SecretStr | None], Candidate] = {}
         self._fallback = self._candidate(fallback) if fallback else None
-        self._persona_agents = {persona.name: self._persona_agent(persona, base_dir) for persona in personas}
+        self._speakers = {persona.name: self._speaker(persona, base_dir) for persona in personas}
         self._records: set[asyncio.Task[None]] = set()
         self._models = AsyncExitStack()
 
     async def warm(self) -> None:
         """Takes charge of the connections that some models open for themselves, so that close() ends them."""
-        by_id = {id(one.model): one.model for agent in self._persona_agents.values() for one in agent.candidates}
+        by_id = {id(one.model): one.model for speaker in self._speakers.values() for one in speaker.candidates}
         for model in by_id.values():
             await self._models.enter_async_context(model)
 
     async def reply(self, context: ReplyContext) -> Reply:
-        persona_agent = self._persona_agents[context.persona]
+        speaker = self._speakers[context.persona]
         shown = Shown.of(context, self._ai.history_tokens)
         if not any(line.author is Author.CONTACT for line in shown.window.pending):
             raise Unrecoverable("there is no message to answer")
-        model = self._turn_model(persona_agent, context, shown)
-        text, finish_reason = await self._run(persona_agent, model, context, shown)
+        model = self._turn_model(speaker, context, shown)
+        text, finish_reason = await self._ask(speaker, model, context, shown)
         text = clean(text)
         if not text:
             # Of an agent's own making: a model's empty answer was asked for once more before.
@@ -105,9 +105,9 @@ class AgentResponder:
         await self._models.aclose()
         await self._client.aclose()
 
-    def _turn_model(self, persona_agent: _PersonaAgent, context: ReplyContext, shown: Shown) -> TurnModel:
+    def _turn_model(self, speaker: _Speaker, context: ReplyContext, shown: Shown) -> TurnModel:
         return TurnModel(
-            persona_agent.candidates,
+            speaker.candidates,
             spending=Spending(
                 context.allowance, lambda call: self._record(context, call), limit=self._ai.max_output_tokens
             ),
@@ -117,28 +117,22 @@ class AgentResponder:
             clock=self._clock,
             shown=shown,
             conversation=context.conversation_id,
+            is_agents=speaker.agent is not None,
         )
 
-    async def _run(
-        self, persona_agent: _PersonaAgent, model: TurnModel, context: ReplyContext, shown: Shown
+    async def _ask(
+        self, speaker: _Speaker, model: TurnModel, context: ReplyContext, shown: Shown
     ) -> tuple[str, str | None]:
-        *history, asked = shown.turns
+        """The answer, and why it ends."""
+        rules = frame(context, shown.window)
         try:
             # The requests end by themselves; this is for an agent's tools.
             async with asyncio.timeout(TURN_TIMEOUTS * self._ai.timeout + 1):
-                with charged_to(model.spending) if persona_agent.own else nullcontext():
-                    result = await persona_agent.agent.run(
-                        asked.text,
-                        message_history=to_messages(history),
-                        model=model,
-                        instructions=frame(context, shown.window),
-                        deps=None,
-                        # The model keeps within what the message may cost.
-                        usage_limits=UsageLimits(request_limit=None),
-                        # Without it an agent's system_prompt is left out as soon as there is a history.
-                        capabilities=[ReinjectSystemPrompt()] if persona_agent.own else None,
-                        infer_name=False,
-                    )
+                if speaker.agent is not None:
+                    return await _run(speaker.agent, model, shown, rules)
+                messages, parameters = to_request(shown.turns, [speaker.prompt, rules])
+                response = await model.request(messages, None, parameters)
+                return response.text or "", response.finish_reason
         except TimeoutError as error:
             raise TimedOut(SHORTEST, f"persona {context.persona}: no reply in time") from error
         except AgentRunError as error:
@@ -146,10 +140,6 @@ class AgentResponder:
             raise Useless(SHORTEST, f"persona {context.persona}: {first_line(error)}") from error
         except UserError as error:
             raise Unrecoverable(f"persona {context.persona}: {first_line(error)}") from error
-        if not isinstance(result.output, str):
-            kind = type(result.output).__name__
-            raise Unrecoverable(f"persona {context.persona}: its agent answered with a {kind}; a reply is a str")
-        return result.output, result.response.finish_reason
 
     async def _record(self, context: ReplyContext, call: ModelCall) -> None:
         if call.outcome != "ok":
@@ -166,18 +156,17 @@ class AgentResponder:
         task.add_done_callback(self._records.discard)
         await asyncio.shield(task)
 
-    def _persona_agent(self, persona: Persona, base_dir: Path) -> _PersonaAgent:
+    def _speaker(self, persona: Persona, base_dir: Path) -> _Speaker:
         first = self._candidate(persona.endpoint) if persona.endpoint else None
         if persona.agent is None:
-            agent: AbstractAgent[Any, Any] = Agent(instructions=persona.prompt, name=persona.name)
-            return _PersonaAgent(agent, _in_order(first, self._fallback), own=False)
+            return _Speaker(persona.prompt, None, _in_order(first, self._fallback))
         where = f'personas.{persona.name}.agent "{persona.agent}"'
         agent = import_agent(persona.agent, where, base_dir)
         if agent.model is not None:
             first = self._own_candidate(agent.model, where)
         if first is None:
             raise ConfigError(f"{where}: it has no model; give it one or set ai.model")
-        return _PersonaAgent(agent, _in_order(first, self._fallback), own=True)
+        return _Speaker(persona.prompt, agent, _in_order(first, self._fallback))
 
     def _candidate(self, endpoint: Endpoint) -> Candidate:
         # One for all personas of a model: they share what is known of its failures.
@@ -218,6 +207,28 @@ def import_agent(reference: str, where: str, base_dir: Path) -> AbstractAgent[An
     if isinstance(deps_type, type) and not isinstance(None, deps_type):
         raise ConfigError(f"{where}: its deps_type is {deps_type.__name__}; convoq runs agents without deps")
     return agent
+
+
+async def _run(
+    agent: AbstractAgent[Any, Any], model: TurnModel, shown: Shown, instructions: str
+) -> tuple[str, str | None]:
+    *history, asked = shown.turns
+    with charged_to(model.spending):
+        result = await agent.run(
+            asked.text,
+            message_history=to_messages(history),
+            model=model,
+            instructions=instructions,
+            deps=None,
+            # The model keeps within what the message may cost.
+            usage_limits=UsageLimits(request_limit=None),
+            # Without it an agent's system_prompt is left out as soon as there is a history.
+            capabilities=[ReinjectSystemPrompt()],
+            infer_name=False,
+        )
+    if not isinstance(result.output, str):
+        raise UserError(f"its agent answered with a {type(result.output).__name__}; a reply is a str")
+    return result.output, result.response.finish_reason
 
 
 async def _write(context: ReplyContext, call: ModelCall) -> None:

@@ -20,7 +20,7 @@ from pydantic_ai.exceptions import (
     ModelTimeoutError,
     UserError,
 )
-from pydantic_ai.messages import FilePart, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.messages import ModelResponse, TextPart
 
 from convoq.ai.reply import clean, quotes_instructions
 from convoq.ai.wire.errors import Unreadable, sentence
@@ -141,17 +141,24 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def response_failure(response: ModelResponse, instructions: str = "") -> ModelFailure | None:
-    """Why an answer is no use although the request went well; None when it is one."""
+def response_failure(response: ModelResponse, instructions: str, *, is_agents: bool) -> ModelFailure | None:
+    """Why an answer is no use although the request went well; None when it is one.
+
+    `is_agents`: an agent asked, so it may be a step towards an answer.
+    """
     if response.finish_reason == "content_filter":
         return ModelFailure(outcome="refused", reason="it refused to answer")
-    if response.state == "suspended" or any(isinstance(part, ToolCallPart | FilePart) for part in response.parts):
+    if is_agents and (response.state == "suspended" or response.files or response.tool_calls):
         return None
+    if response.state == "suspended":
+        return ModelFailure(outcome="unusable", reason="it paused for a tool, and was given none")
     text = clean("".join(part.content for part in response.parts if isinstance(part, TextPart)))
     if quotes_instructions(text, instructions):
         return ModelFailure(outcome="unusable", reason="it printed its instructions instead of an answer")
     if text:
         return None
+    if response.tool_calls:
+        return ModelFailure(outcome="unusable", reason="it called a tool, and was given none")
     if response.finish_reason == "length":
         return ModelFailure(
             outcome="empty",

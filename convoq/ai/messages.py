@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, SystemPromptPart, TextPart, UserPromptPart
+from pydantic_ai.messages import (
+    InstructionPart,
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    SystemPromptPart,
+    TextPart,
+    UserPromptPart,
+)
+from pydantic_ai.models import ModelRequestParameters
 
 from convoq.ai.prompt import PromptTurn
 
@@ -17,6 +26,16 @@ def to_messages(turns: Sequence[PromptTurn]) -> list[ModelMessage]:
         else ModelResponse(parts=[TextPart(turn.text)])
         for turn in turns
     ]
+
+
+def to_request(
+    turns: Sequence[PromptTurn], instructions: Sequence[str]
+) -> tuple[list[ModelMessage], ModelRequestParameters]:
+    """What a model without tools is asked for the last of the turns: as an agent with these instructions would ask."""
+    *history, asked = turns
+    request = ModelRequest(parts=[UserPromptPart(asked.text)], instructions="\n\n".join(instructions))
+    parameters = ModelRequestParameters(instruction_parts=[InstructionPart(text) for text in instructions])
+    return [*to_messages(history), request], parameters
 
 
 def show_less(

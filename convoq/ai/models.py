@@ -56,23 +56,29 @@ def _openai(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
+    from convoq.ai.verbatim import VerbatimClient
+
     # Without one the SDK would send the environment's OPENAI_API_KEY wherever base_url leads.
     key = _key(endpoint) or (NO_KEY if endpoint.base_url else None)
-    provider = OpenAIProvider(base_url=endpoint.base_url, api_key=key, http_client=client)
-    return OpenAIChatModel(endpoint.name, provider=provider)
+    sdk = VerbatimClient(base_url=endpoint.base_url, api_key=key, http_client=client, max_retries=0)
+    return OpenAIChatModel(endpoint.name, provider=OpenAIProvider(openai_client=sdk))
 
 
 def _compatible(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
+    from convoq.ai.verbatim import VerbatimClient
+
     assert endpoint.base_url is not None  # noqa: S101  # what makes an endpoint of this kind
     # Every server of this dialect knows max_tokens; many ignore max_completion_tokens without a word.
     profile = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False)
-    provider = OpenAICompatibleProvider(
-        COMPATIBLE, base_url=endpoint.base_url, api_key=_key(endpoint) or NO_KEY, http_client=client
+    sdk = VerbatimClient(
+        base_url=endpoint.base_url, api_key=_key(endpoint) or NO_KEY, http_client=client, max_retries=0
     )
-    return OpenAIChatModel(endpoint.name, provider=provider, profile=profile)
+    return OpenAIChatModel(
+        endpoint.name, provider=OpenAICompatibleProvider(COMPATIBLE, openai_client=sdk), profile=profile
+    )
 
 
 def _anthropic(endpoint: Endpoint, client: httpx2.AsyncClient) -> Model[Any]:

@@ -43,14 +43,15 @@ class Candidate:
 
 
 class TurnModel(WrapperModel):
-    """One turn's model for an agent: answers with the first candidate that does.
+    """One turn's model, also for an agent: answers with the first candidate that does.
 
     Each request has `timeout` seconds, and none outlasts `ends_at` (seconds on `clock`). Of what is `shown`, a model
     is shown half as much as often as it does not fit; an empty or unusable answer is asked for once more; then comes
     the next candidate. When none answers, raises AccountRefused if a mended account would help, Useless if one has
     answered without use, RetryLater if time may help, else Unrecoverable with what to check. Every request counts, and
     none is made beyond what `spending` has left: then raises AllowanceSpent.
-    `spending` records every request, cut off ones too; `acts` is called before tools that an answer asks for are run.
+    `spending` records every request, cut off ones too. `is_agents`: what it says may be a step of an agent's run;
+    `acts` is called before tools that an answer asks for are run.
     """
 
     def __init__(
@@ -64,11 +65,13 @@ class TurnModel(WrapperModel):
         clock: Callable[[], float],
         shown: Shown,
         conversation: int,
+        is_agents: bool,
     ) -> None:
         super().__init__(candidates[0].model)
         self.answered_by: str = candidates[0].label
         self._has_begun = False
         self._conversation = conversation
+        self._is_agents = is_agents
         self._candidates = candidates
         self.spending = spending
         self._acts = acts
@@ -101,7 +104,7 @@ class TurnModel(WrapperModel):
             if isinstance(answer, ModelResponse):
                 self.answered_by = candidate.label
                 self._has_begun = True
-                if answer.tool_calls:
+                if answer.tool_calls and self._is_agents:
                     self._acts()
                 return answer
             failures.append((candidate, answer))
@@ -185,7 +188,7 @@ class TurnModel(WrapperModel):
             async with asyncio.timeout(limit):
                 prepared = candidate.model.prepare_messages(messages, parameters)
                 response = await candidate.model.request(prepared, settings, parameters)
-            failure = response_failure(response, _instructions(messages))
+            failure = response_failure(response, _instructions(messages), is_agents=self._is_agents)
         except asyncio.CancelledError:
             await self.spending.store(candidate.label, messages, None, CANCELLED, self._clock() - started)
             raise
@@ -224,9 +227,12 @@ class TurnModel(WrapperModel):
 
 def _settings(candidate: Candidate, model_settings: ModelSettings | None) -> ModelSettings:
     settings = merge_model_settings(candidate.defaults, model_settings) or ModelSettings()
-    # When and whom to ask again is decided here and in the queue, never a second time inside an SDK.
-    if "max_retries" not in candidate.model.unsupported_settings:
-        settings = merge_model_settings(settings, ModelSettings(max_retries=0)) or settings
+    # When and whom to ask again is decided here and in the queue, never a second time inside an SDK. Said to one that
+    # tries once as it is, it is made anew for the request.
+    if getattr(getattr(candidate.model, "client", None), "max_retries", None) == 0:
+        settings.pop("max_retries", None)
+    elif "max_retries" not in candidate.model.unsupported_settings:
+        settings = {**settings, "max_retries": 0}
     return settings
 
 

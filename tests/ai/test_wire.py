@@ -307,6 +307,24 @@ async def test_a_tool_is_called_by_an_answer_that_lacks_what_nobody_needs(
     assert sys.modules[module].asked == ["oars"]
 
 
+CALL: Final = {"id": "a", "type": "function"} | STOCK
+WORDS_AND_CALL: Final = {
+    "openai": changed(OPENAI, {"content": "We open at 9.", "tool_calls": [CALL]}, *MESSAGE),
+    "anthropic": ANTHROPIC
+    | {"content": [*ANTHROPIC["content"], {"type": "tool_use", "id": "a", "name": "stock", "input": {}}]},
+}
+
+
+@pytest.mark.parametrize("name", [name for names in NAMES.values() for name in names])
+async def test_words_beside_a_call_of_a_tool_that_was_not_given_are_the_answer(
+    build: Build, raw: RawModel, conversation: Conversation, name: str
+) -> None:
+    raw.bodies = [json.dumps(WORDS_AND_CALL["anthropic" if name in NAMES["anthropic"] else "openai"]).encode()]
+    context = conversation.context("oars?")
+    assert (await build(model=name, base_url=raw.base_url).reply(context)).text == "We open at 9."
+    assert not context.acted.is_set(), "a newer message is answered with this one"
+
+
 FIELDS: Final = (
     "choices message content text type error code usage delta tool_calls function name index stop_reason"
     " content_block message_start content_block_delta message_delta message_stop"
