@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Final
+from types import ModuleType
+from typing import Final, cast
 
 # aiohttp reads the machine's certificate authorities while it is imported, a third of all that a start takes and
 # without Python's lock. The scheduler does without it.
@@ -20,6 +22,10 @@ PLUGINS: Final = "PYDANTIC_DISABLE_PLUGINS"
 WITH_PLUGINS: Final = frozenset({"work"})
 
 
+# structlog imports these where they are installed, for output that is not ours: rich alone takes 40 ms and 5 MB.
+OPTIONAL_OF_STRUCTLOG: Final = ("better_exceptions", "rich", "twisted")
+
+
 @contextmanager
 def starting(role: str) -> Iterator[None]:
     """Around a whole role's process, before anything heavy is imported; `started` says when it is ready."""
@@ -27,6 +33,7 @@ def starting(role: str) -> Iterator[None]:
     without_plugins = role not in WITH_PLUGINS and PLUGINS not in os.environ
     if without_plugins:
         os.environ[PLUGINS] = "__all__"
+    _import_structlog()
     if role in IMPORTED_BESIDE:
         # Both threads need it, and its modules need each other: that is for one thread alone.
         import_module("asyncio")
@@ -45,6 +52,19 @@ def started() -> None:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+def _import_structlog() -> None:
+    """Without what is optional. That can be imported afterwards, by code of the user's own."""
+    modules = cast(dict[str, ModuleType | None], sys.modules)
+    # None: Python takes the module for one that is not installed.
+    hidden = {name: None for name in OPTIONAL_OF_STRUCTLOG if name not in modules}
+    modules.update(hidden)
+    try:
+        import_module("structlog")
+    finally:
+        for name in hidden:
+            del modules[name]
 
 
 def _import(module: str) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from convoq.daemon.startup import started, starting
+from convoq.daemon.startup import OPTIONAL_OF_STRUCTLOG, started, starting
 from tests.process.harness import Process, Site
 
 WORKERS = {"convoq.ai", "convoq.channels.twilio.channel", "convoq.conversations", "convoq.handlers", "convoq.worker"}
@@ -85,6 +89,26 @@ async def test_plugins_of_pydantic_are_loaded_by_the_worker_alone(role: str, loa
     process = await begun(site, role, "-X", "importtime", "-m", "convoq")
 
     assert ("its_library" in imported(process)) == loaded
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("role", FOREIGN)
+async def test_what_the_log_could_do_without_is_not_imported(role: str, site: Site) -> None:
+    for name in OPTIONAL_OF_STRUCTLOG:
+        (site.directory / f"{name}.py").write_text(f"open('{name}.loaded', 'x').close()")
+    site.settings["PYTHONPATH"] = str(site.directory)
+
+    await begun(site, role, "-m", "convoq")
+
+    assert list(site.directory.glob("*.loaded")) == []
+
+
+def test_what_the_log_could_do_without_can_be_imported_by_others(tmp_path: Path) -> None:
+    (tmp_path / "rich.py").write_text("NAME = 'somebody needs it'")
+    code = "from convoq.daemon.startup import starting\nwith starting('schedule'):\n    import rich\nprint(rich.NAME)"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    assert ended.stdout == "somebody needs it\n"
 
 
 @pytest.fixture
