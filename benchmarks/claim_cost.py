@@ -112,7 +112,7 @@ async def _open(path: Path, counts: Mapping[str, int], more: int, stack: AsyncEx
     now = database.clock.now()
     # Straight into the tables: through the queue, a million jobs would take minutes.
     await database.write(lambda connection: _fill(connection, counts, now), durable=False)
-    await database.checkpoint()
+    await database.tidy()
     return _Queue(backend, more)
 
 

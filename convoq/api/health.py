@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.errors import DatabaseRefused, DatabaseUnavailable
 from convoq.logs import log
 
@@ -40,7 +40,7 @@ class StorageReadiness:
     The reasons name no path: /readyz may be public.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Store) -> None:
         self._database = database
 
     def accepts(self) -> bool:

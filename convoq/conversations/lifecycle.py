@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from convoq.conversations.states import CloseReason, Owner, Status, check_transition
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
 
@@ -16,7 +16,7 @@ class Lifecycle:
     A conversation is not silent while a message in its thread waits or a part of ours is to be sent.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Store) -> None:
         self._database = database
 
     async def mark_idle(self, *, silent_for: float, limit: int) -> int:

@@ -15,7 +15,7 @@ from convoq.conversations.lifecycle import open_conversation, touch
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.rules import Refusal, may_send
 from convoq.conversations.threads import join_thread, require_token, take_token, upsert_contact
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
 
@@ -48,7 +48,7 @@ class Outbox:
     What takes a token raises Fenced, and writes nothing, once another turn of the thread has begun.
     """
 
-    def __init__(self, database: Database, wall: Clock) -> None:
+    def __init__(self, database: Store, wall: Clock) -> None:
         self._database = database
         self._wall = wall
 

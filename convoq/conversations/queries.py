@@ -13,7 +13,7 @@ from convoq.conversations.resending import DEAD_ENDS
 from convoq.conversations.retrying import useless_retries
 from convoq.conversations.search import ConversationFilter
 from convoq.conversations.states import Status
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
 REPLY_SAMPLE = 200  # replies that their times are taken from
@@ -129,17 +129,17 @@ class Overview:
 class Reading:
     """Each method reads one consistent snapshot and changes nothing."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Store) -> None:
         self._database = database
 
     async def find(
         self, where: ConversationFilter, *, limit: int = 50, before: tuple[int, int] | None = None
     ) -> list[Summary]:
         """Latest activity first; `before` is the (last_message_at, id) of the last one on the page before."""
-        return await self._database.read(_summaries, where, limit, before)
+        return await self._database.read(_summaries, where, limit, before, self._database.has_text_index)
 
     async def count(self, where: ConversationFilter) -> int:
-        return await self._database.read(search.count, where)
+        return await self._database.read(search.count, where, self._database.has_text_index)
 
     async def get(self, conversation_id: int) -> Conversation | None:
         return await self._database.read(lambda tx: _get(tx, conversation_id))
@@ -185,8 +185,10 @@ def _weakness(word: str) -> int:
     return order.index(word) if word in order else len(order)
 
 
-def _summaries(tx: Transaction, where: ConversationFilter, limit: int, before: tuple[int, int] | None) -> list[Summary]:
-    conversations = (_get(tx, conversation_id) for conversation_id in search.find(tx, where, limit, before))
+def _summaries(
+    tx: Transaction, where: ConversationFilter, limit: int, before: tuple[int, int] | None, indexed: bool
+) -> list[Summary]:
+    conversations = (_get(tx, conversation_id) for conversation_id in search.find(tx, where, limit, before, indexed))
     return [_summary(tx, conversation) for conversation in conversations if conversation is not None]
 
 

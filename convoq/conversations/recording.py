@@ -17,7 +17,7 @@ from convoq.conversations.lifecycle import open_conversation, touch
 from convoq.conversations.rules import OUTCOME_OF, may_write
 from convoq.conversations.states import Outcome
 from convoq.conversations.threads import Thread, join_thread, upsert_contact
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Received:
 class Recorder:
     """Recording is right whichever worker does it, so it takes no token, and repeating it changes nothing."""
 
-    def __init__(self, database: Database, wall: Clock, confirmations: Confirmations | None = None) -> None:
+    def __init__(self, database: Store, wall: Clock, confirmations: Confirmations | None = None) -> None:
         """`confirmations` has what a STOP is answered with where the channel does not; without it, nothing is said."""
         self._database = database
         self._wall = wall

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from convoq.conversations.threads import Thread
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
 OVERDUE: Final = timedelta(minutes=2)  #: beyond what a turn said that it would take, and what a queue may take
@@ -16,7 +16,7 @@ OVERDUE: Final = timedelta(minutes=2)  #: beyond what a turn said that it would 
 class Repair:
     """Safe to repeat: a turn that finds nothing to do ends."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Store) -> None:
         self._database = database
 
     async def wake_overdue(self, wake: Callable[[Transaction, Sequence[Thread]], int], *, limit: int) -> int:

@@ -12,7 +12,7 @@ from convoq.conversations.consent import has_come_back_since
 from convoq.conversations.records import OutboxRow
 from convoq.conversations.rules import Refusal, may_send
 from convoq.conversations.threads import Thread, get_thread
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
 Wake = Callable[[Transaction, Sequence[Thread]], object]
@@ -25,7 +25,7 @@ MOVED_ON: Final = Refusal("not_owner", "a person has taken the conversation over
 class Resending:
     """Each method is one transaction, fsynced; `wake` is called in it with the thread in which a part is to be sent."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Store) -> None:
         self._database = database
 
     async def send_again(self, part_id: int, wake: Wake) -> OutboxRow | Refusal | None:

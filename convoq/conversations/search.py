@@ -28,9 +28,14 @@ class ConversationFilter:
     failed: bool = False  #: a message was never answered, or a part of ours not sent or not delivered
 
 
-def find(tx: Transaction, where: ConversationFilter, limit: int, before: tuple[int, int] | None) -> list[int]:
-    """Ids, latest activity first; `before` is the (last_message_at, id) of the last one on the page before."""
-    holding = None if where.text is None else _conversations_with(tx, where.text)
+def find(
+    tx: Transaction, where: ConversationFilter, limit: int, before: tuple[int, int] | None, indexed: bool
+) -> list[int]:
+    """Ids, latest activity first; `before` is the (last_message_at, id) of the last one on the page before.
+
+    `indexed`: the database has the index of texts.
+    """
+    holding = _conversations_with(tx, where.text) if indexed and where.text is not None else None
     if where.text is not None and holding is None:
         for walked in (WALKED // 8, WALKED):
             page = _walk(tx, where, limit, before, walked)
@@ -39,8 +44,8 @@ def find(tx: Transaction, where: ConversationFilter, limit: int, before: tuple[i
     return _page(tx, *_condition(where, holding), limit, before)
 
 
-def count(tx: Transaction, where: ConversationFilter) -> int:
-    holding = None if where.text is None else _conversations_with(tx, where.text)
+def count(tx: Transaction, where: ConversationFilter, indexed: bool) -> int:
+    holding = _conversations_with(tx, where.text) if indexed and where.text is not None else None
     condition, values = _condition(where, holding)
     return int(tx.execute(f"SELECT count(*) FROM conversations AS c WHERE {condition}", values).fetchone()[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
 TRIGRAM: Final = 3
@@ -15,18 +15,20 @@ LAST_CHARACTER: Final = "\U0010ffff"
 
 
 class TextIndex:
-    """Each method is one short transaction: safe to repeat, to leave and to lose."""
+    """Each method is one short transaction: safe to repeat, to leave and to lose. Without an index they do nothing."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Store) -> None:
         self._database = database
 
     async def advance(self, limit: int) -> int:
         """Indexes the next messages, at most `limit`; how many."""
+        if not self._database.has_text_index:
+            return 0
         return await self._database.write(advance, limit, durable=False)
 
     async def forget_erased(self) -> int:
         """One step of the merge after which the index holds nothing of texts that are gone; 0: there was none left."""
-        return await self._database.write(forget_erased)
+        return await self._database.write(forget_erased) if self._database.has_text_index else 0
 
 
 def advance(tx: Transaction, limit: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convoq.conversations import rows
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
 
@@ -59,7 +59,7 @@ class AnswerRecord:
 class Timeline:
     """Reads only; each method is one snapshot."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Store) -> None:
         self._database = database
 
     async def thread(self, lane: str, *, limit: int) -> tuple[list[RecordedMessage], list[OutboundPart]]:

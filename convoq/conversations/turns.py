@@ -23,7 +23,7 @@ from convoq.conversations.rules import OUTCOME_OF, may_send
 from convoq.conversations.states import Outcome
 from convoq.conversations.stopping import conclude_waiting
 from convoq.conversations.threads import require_token, take_token
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.errors import DatabaseUnavailable, Fenced
 
@@ -99,7 +99,7 @@ class Turns:
     turn does not count, once another turn of the thread has begun. Only the commit is fsynced: all else may be taken
     back by a power cut, and is done again then."""
 
-    def __init__(self, database: Database, wall: Clock, rules: TurnRules) -> None:
+    def __init__(self, database: Store, wall: Clock, rules: TurnRules) -> None:
         self._database = database
         self._wall = wall
         self._rules = rules

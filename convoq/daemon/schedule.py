@@ -9,7 +9,7 @@ from convoq.clock import WallClock
 from convoq.daemon.process import open_storage
 from convoq.daemon.reload import Reload
 from convoq.daemon.supervision import Stop, supervised
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.queue.service import QueueService
 from convoq.scheduler.entries import ScheduleEntry, entries_from
 from convoq.scheduler.progress import SqlProgress
@@ -37,7 +37,7 @@ async def _replace(scheduler: Scheduler, entries: tuple[ScheduleEntry, ...]) -> 
     scheduler.replace(entries)
 
 
-def build_scheduler(options: Options, database: Database, queue: QueueService) -> Scheduler:
+def build_scheduler(options: Options, database: Store, queue: QueueService) -> Scheduler:
     return Scheduler(
         queue,
         entries_from(options.schedules),

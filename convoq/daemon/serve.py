@@ -8,7 +8,7 @@ from convoq import systemd
 from convoq.daemon.process import open_storage
 from convoq.daemon.reload import Reload
 from convoq.daemon.supervision import Stop, supervised
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.queue.service import QueueService
 from convoq.settings import Options
 from convoq.settings.load import Loaded
@@ -33,7 +33,7 @@ async def serve(loaded: Loaded, stop: Stop, reload: Reload) -> None:
             await server.stop()
 
 
-async def start_server(options: Options, database: Database, queue: QueueService) -> RunningServer:
+async def start_server(options: Options, database: Store, queue: QueueService) -> RunningServer:
     from convoq.api.app import create_app
     from convoq.api.health import StorageReadiness
     from convoq.api.server import serve as listen

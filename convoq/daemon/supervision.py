@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from convoq import logs, systemd
 from convoq.daemon.reload import Reload
 from convoq.daemon.startup import started
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.errors import ConvoqError, DatabaseUnavailable
 from convoq.logs import log
 from convoq.monitoring.processes import Processes
@@ -99,7 +99,7 @@ def signals(stop: Stop, *, hangup: Callable[[], None] | None = None) -> Iterator
 
 @asynccontextmanager
 async def supervised(
-    database: Database,
+    database: Store,
     role: str,
     stop: Stop,
     status: Callable[[], str],
@@ -123,7 +123,7 @@ async def supervised(
     started()
     if reload is not None:
         tasks.append(asyncio.create_task(reload.run()))
-    log.info("role.started", role=role, database=str(database.path.absolute()), **details)
+    log.info("role.started", role=role, database=database.location, **details)
     try:
         yield
     finally:
@@ -165,7 +165,7 @@ class _Announcer:
         await self._processes.leave(self._id)
 
 
-async def _watch(database: Database, stop: Stop, status: Callable[[], str], interval: float) -> None:
+async def _watch(database: Store, stop: Stop, status: Callable[[], str], interval: float) -> None:
     """The watchdog is fed only after the loop ran and the database answered a read."""
     interval = min(interval, systemd.watchdog_interval() or interval)
     while True:

@@ -145,9 +145,7 @@ async def _handlers(
         jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation),
         jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation),
         jobs.WakeThreads.kind: upkeep.wake_threads(Repair(database), storage.joined),
-        jobs.Housekeeping.kind: upkeep.housekeeping(
-            storage.jobs, TextIndex(database), database.checkpoint, options.queue
-        ),
+        jobs.Housekeeping.kind: upkeep.housekeeping(storage.jobs, TextIndex(database), database.tidy, options.queue),
     }
     return Handlers(
         by_kind | custom,

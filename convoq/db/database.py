@@ -37,10 +37,13 @@ class Database:
     inside a transaction and a cancelled caller leaves nothing half done: its unit ran whole or not at all.
     """
 
+    has_text_index = True
+
     def __init__(
         self, place: Place, clock: Clock, space: FreeSpace, *, mode: OpenMode, gate_timeout: float | None
     ) -> None:
         self.path = place.path
+        self.location = str(place.path)
         self.run_directory = place.run_directory  #: the gate, the workers' liveness locks and their sockets
         self.clock = clock  #: the queue's clock
         self._space = space
@@ -145,7 +148,7 @@ class Database:
             [version] = await self._reader.run(lambda reader: reader.execute("PRAGMA data_version").fetchone())
         return int(version)
 
-    async def checkpoint(self) -> None:
+    async def tidy(self) -> None:
         """Moves the log into the database and truncates it, unless a reader is in it just now.
 
         Who keeps a large log from that is said in the log of this process.

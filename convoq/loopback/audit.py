@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 from convoq.conversations.timeline import Timeline
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.jobs import ReceiveMessage
 from convoq.loopback.messages import TwilioMessage
 from convoq.queue.base import JobAdmin, JobFilter, JobRecord, JobState
@@ -118,7 +118,7 @@ def _disordered(
             latest[promise.address] = max(own)
 
 
-async def read_record(database: Database, jobs: JobAdmin) -> DatabaseRecord:
+async def read_record(database: Store, jobs: JobAdmin) -> DatabaseRecord:
     """The database's side as it stands now.
 
     The jobs are read first: a message that is recorded meanwhile is then seen twice, and one that was accepted before

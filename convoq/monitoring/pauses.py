@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from convoq.db import Database
+    from convoq.db.store import Store
     from convoq.db.transaction import Transaction
 
 PAUSES: Final = "SELECT name, paused_at, reason FROM schedule_pauses ORDER BY name"
@@ -21,7 +21,7 @@ class Pause:
     reason: str | None  #: in the words of who paused it
 
 
-async def read_pauses(database: Database) -> list[Pause]:
+async def read_pauses(database: Store) -> list[Pause]:
     """All of them, by name."""
     return await database.read(pauses)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from convoq import __version__
 from convoq.clock import since_boot
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.monitoring.roles import SILENT_AFTER_SECONDS
 
@@ -41,7 +41,7 @@ class ProcessRecord:
 class Processes:
     """The table that every process writes itself into."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Store) -> None:
         self._database = database
 
     async def announce(self, process_id: str, role: str, status: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from convoq.monitoring.pauses import pauses
 
 if TYPE_CHECKING:
-    from convoq.db import Database
+    from convoq.db.store import Store
     from convoq.db.transaction import Transaction
 
 LAST: Final = "SELECT spec, last_slot FROM schedules WHERE name = ?"
@@ -50,7 +50,7 @@ class Progress(Protocol):
 class SqlProgress:
     """The progress in convoq's database, shared by every scheduler on it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Store) -> None:
         self._database = database
 
     async def look(self) -> Look:

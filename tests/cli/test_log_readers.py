@@ -92,7 +92,7 @@ def test_the_doctor_names_the_process_that_holds_the_log(
 def test_the_log_of_housekeeping_names_the_process_that_holds_the_log(held: tuple[Place, int]) -> None:
     place, pid = held
     with capture_logs() as logged:
-        place.prepare(lambda database: database.checkpoint())
+        place.prepare(lambda database: database.tidy())
     [event] = [event for event in logged if event["event"] == "database.log_held"]
     assert event["bytes"] > LARGE_LOG
     assert [holder.partition(" (")[0] for holder in event["holders"]] == [f"process {pid}"]

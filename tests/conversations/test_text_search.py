@@ -96,7 +96,7 @@ def scanned(tx: Transaction, text: str) -> list[int]:
 
 
 def found(tx: Transaction, text: str) -> list[int]:
-    return search.find(tx, ConversationFilter(text=text), 1000, None)
+    return search.find(tx, ConversationFilter(text=text), 1000, None, True)
 
 
 def holds(tx: Transaction, text: bytes) -> bool:
@@ -134,8 +134,8 @@ async def test_it_finds_what_a_look_at_all_texts_finds(
             wanted = wanted[start : start + chance.randint(1, 8)] or "a"
             assert (wanted, found(tx, wanted)) == (wanted, scanned(tx, wanted))
             where = ConversationFilter(text=wanted)
-            assert search.count(tx, where) == len(scanned(tx, wanted))
-            assert search.find(tx, where, 2, None) == scanned(tx, wanted)[:2]
+            assert search.count(tx, where, True) == len(scanned(tx, wanted))
+            assert search.find(tx, where, 2, None, True) == scanned(tx, wanted)[:2]
 
     await database.write(people)
     for number in range(5):
@@ -156,7 +156,7 @@ async def test_a_rare_text_costs_what_it_finds(database: Database, text: str) ->
     await TextIndex(database).advance(ROWS)
 
     def find(tx: Transaction) -> object:
-        return search.find(tx, ConversationFilter(text=text), 50, None)
+        return search.find(tx, ConversationFilter(text=text), 50, None, True)
 
     assert await database.read(find) == [77]
     assert await database.read(lambda tx: steps_of(tx, find)) < ROWS
@@ -169,7 +169,7 @@ async def test_a_common_text_is_found_in_the_newest_conversations(
     await database.write(grow)
 
     def find(tx: Transaction) -> object:
-        return search.find(tx, ConversationFilter(text="hi"), 5, None)
+        return search.find(tx, ConversationFilter(text="hi"), 5, None, True)
 
     assert await database.read(find) == [ROWS, ROWS - 1, ROWS - 2, ROWS - 3, ROWS - 4]
 

@@ -191,7 +191,7 @@ async def main(path, name, count):
         for number in range(int(count)):
             await database.write(put(f"{name}{number}"), durable=number % 2 == 0)
             if number % 50 == 0:
-                await database.checkpoint()
+                await database.tidy()
 
 asyncio.run(main(*sys.argv[1:]))
 """

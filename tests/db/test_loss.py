@@ -152,7 +152,7 @@ async def test_a_backup_that_is_copied_over_the_file_is_noticed_and_both_are_lef
 async def test_a_log_that_sqlite_ends_and_begins_anew_is_no_loss(notes: Database) -> None:
     for text in ("a", "b"):
         await notes.write(put(text))
-        await notes.checkpoint()
+        await notes.tidy()
         await notes.check()
     # The connection is replaced, as after a failed write; the reader still holds the log.
     connection = notes._writer._connection

@@ -367,7 +367,7 @@ async def test_what_waits_when_it_is_closed_is_committed(notes: Database) -> Non
 
 async def test_a_closed_database_says_so(notes: Database) -> None:
     await notes.close()
-    uses = [notes.write(put("late")), notes_in(notes), notes.changes(), notes.checkpoint(), notes.check()]
+    uses = [notes.write(put("late")), notes_in(notes), notes.changes(), notes.tidy(), notes.check()]
     for result in await asyncio.gather(*uses, return_exceptions=True):
         assert isinstance(result, DatabaseUnavailable)
         assert str(result) == f"{notes.path}: is closed"
@@ -396,7 +396,7 @@ async def test_checkpoint_empties_the_log(notes: Database) -> None:
     await notes.write(put("a"))
     log = notes.path.with_name("convoq.db-wal")
     assert log.stat().st_size > 0
-    await notes.checkpoint()
+    await notes.tidy()
     assert log.stat().st_size == 0
 
 
@@ -406,7 +406,7 @@ async def test_checkpoint_beside_an_old_reader_keeps_what_it_reads(notes: Databa
         outsider.execute("BEGIN")
         outsider.execute("SELECT * FROM notes").fetchall()
         await notes.write(put("b"))
-        await notes.checkpoint()
+        await notes.tidy()
         assert outsider.execute("SELECT text FROM notes").fetchall() == [("a",)]
     outsider.close()
     assert await notes_in(notes) == ["a", "b"]

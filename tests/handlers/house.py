@@ -311,7 +311,7 @@ async def open_house(
             ProcessExpired.kind: upkeep.process_expired(lifecycle, timing),
             WakeThreads.kind: upkeep.wake_threads(Repair(database), engine.joined),
             Housekeeping.kind: upkeep.housekeeping(
-                engine, TextIndex(database), database.checkpoint, QueueSettings(retention=100)
+                engine, TextIndex(database), database.tidy, QueueSettings(retention=100)
             ),
         }
         try:

@@ -29,7 +29,7 @@ async def steps(database: Database, read: Callable[[Transaction], object]) -> in
 
 @pytest.mark.parametrize("where", RARE.values(), ids=RARE)
 async def test_what_is_rare_costs_what_it_finds(database: Database, where: ConversationFilter) -> None:
-    assert await steps(database, lambda tx: search.find(tx, where, 50, None)) < ROWS
+    assert await steps(database, lambda tx: search.find(tx, where, 50, None, True)) < ROWS
 
 
 async def test_the_conversations_of_a_person_cost_what_they_are(database: Database) -> None:
@@ -38,8 +38,8 @@ async def test_the_conversations_of_a_person_cost_what_they_are(database: Databa
 
 async def test_a_part_of_an_address_is_looked_for_among_people_alone(database: Database) -> None:
     where = ConversationFilter(address="6661000001")
-    assert await steps(database, lambda tx: search.find(tx, where, 50, None)) < 10 * ROWS
+    assert await steps(database, lambda tx: search.find(tx, where, 50, None, True)) < 10 * ROWS
 
 
 async def test_a_page_of_all_reads_no_thread_and_no_person(database: Database) -> None:
-    assert await steps(database, lambda tx: search.find(tx, ConversationFilter(), 50, None)) < 20 * ROWS
+    assert await steps(database, lambda tx: search.find(tx, ConversationFilter(), 50, None, True)) < 20 * ROWS

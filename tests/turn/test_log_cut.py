@@ -54,7 +54,7 @@ async def test_every_commit_boundary_is_a_state_that_goes_on_to_its_end(tmp_path
     path = tmp_path / "played" / "convoq.db"
     sent: list[tuple[int, TwilioMessage]] = []
     async with await Database.open(path, clock=clock) as database:
-        await database.checkpoint()
+        await database.tidy()
         original = path.read_bytes()
         async with open_house(database, clock) as house:
             house.twilio._clock = clock

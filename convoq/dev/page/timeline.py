@@ -8,7 +8,7 @@ from typing import Final
 
 from convoq.channels.twilio.inbound import parse_inbound
 from convoq.conversations.timeline import OutboundPart, RecordedMessage, Timeline
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.jobs import ProcessAiResponse, ReceiveMessage
 from convoq.loopback.people import Phone
 from convoq.notes import notes_in
@@ -45,7 +45,7 @@ class Thread:
     outbound: list[OutboundPart] = field(default_factory=list)
 
 
-async def read_thread(database: Database, jobs: JobAdmin, phone: Phone) -> Thread:
+async def read_thread(database: Store, jobs: JobAdmin, phone: Phone) -> Thread:
     """The jobs first: what is recorded meanwhile is then told as recorded."""
     where = JobFilter(ordering_key=phone.receive_lane, kinds=(ReceiveMessage.kind,))
     inbound = {step.sid: step for step in map(_inbound_step, reversed(await jobs.list(where, limit=LIMIT)))}
