@@ -1,4 +1,4 @@
-"""The two clocks: the queue's, which never jumps, and the wall's, which calendars look at."""
+"""The clocks: the queue's, which never jumps, and the wall's, which calendars look at."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from convoq.errors import PlatformUnsupported
 
@@ -17,6 +17,9 @@ BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 EARLIEST: Final = 1_735_689_600_000  # 2025-01-01: a clock that tells an earlier time is wrong
 SAVED_CLOCK_AGE: Final = 7_200_000  # fake-hwclock saves the time once an hour, and a boot begins with what was saved
 UNNOTICED_SHIFT: Final = 60_000  # what wall clocks drift in a boot
+COMPARE_EVERY: Final = 60_000
+LONGEST_DRIFT: Final = 10_000  # that is caught up with little by little
+SLEW_DIVISOR: Final = 100
 
 
 class Clock(Protocol):
@@ -45,6 +48,50 @@ class BootClock:
 
     def now(self) -> int:
         return self.anchor + since_boot()
+
+
+class Comparison(NamedTuple):
+    """This machine's time and an engine's, held against each other. In ms."""
+
+    at: int  #: since boot
+    offset: int  #: from there to what the clock showed
+    behind: int  #: and from that to the engine's time
+
+
+class EngineClock:
+    """The queue's clock where an engine keeps the time for all machines: all show the same, to a few ms.
+
+    Between two comparisons it goes on with this machine's time since boot. A difference is caught up with by 1 % of the
+    time that passes, so that it never goes back; one that no drift explains is taken over at once.
+    """
+
+    def __init__(self) -> None:
+        self._last: Comparison | None = None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is to be compared with the engine's again."""
+        return self._last is None or since_boot() - self._last.at >= COMPARE_EVERY
+
+    def now(self) -> int:
+        local = since_boot()
+        return local + self._offset(local)
+
+    def compare(self, engine: int, *, asked: int, answered: int) -> None:
+        """`engine` is the time that it told between these two of this machine (ms since boot)."""
+        offset, wanted = self._offset(answered), engine - (asked + answered) // 2
+        behind = wanted - offset
+        if self._last is None or abs(behind) > LONGEST_DRIFT:
+            offset, behind = wanted, 0
+        elif abs(behind) <= (answered - asked) // 2:
+            behind = 0  # the way there and back explains it
+        self._last = Comparison(answered, offset, behind)
+
+    def _offset(self, local: int) -> int:
+        if self._last is None:
+            return 0
+        caught_up = max(0, local - self._last.at) // SLEW_DIVISOR
+        return self._last.offset + max(-caught_up, min(caught_up, self._last.behind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The two clocks."""
+"""The clocks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from convoq.clock import BootClock, WallClock, boot_id, since_boot
+from convoq import clock as clock_module
+from convoq.clock import BootClock, EngineClock, WallClock, boot_id, since_boot
 from convoq.errors import PlatformUnsupported
 
 
@@ -80,3 +81,63 @@ def test_a_system_without_proc_is_told_in_one_sentence(monkeypatch: pytest.Monke
     monkeypatch.setattr("convoq.clock.BOOT_ID", tmp_path / "boot_id")
     with pytest.raises(PlatformUnsupported, match=r"boot_id: No such file or directory: .* run convoq on Linux"):
         boot_id()
+
+
+@pytest.fixture
+def booted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The ms since boot, as the engine's clock sees them."""
+    moment = [1_000_000]
+    monkeypatch.setattr(clock_module, "since_boot", lambda: moment[0])
+    return moment
+
+
+def compared(clock: EngineClock, engine: int, booted: list[int], way: int = 0) -> None:
+    clock.compare(engine, asked=booted[0] - way, answered=booted[0])
+
+
+def test_an_engines_clock_tells_the_engines_time(booted: list[int]) -> None:
+    clock = EngineClock()
+    compared(clock, 5_000_000, booted, way=200)
+    assert clock.now() == 5_000_100  # it told its time half of the way ago
+    booted[0] += 30_000
+    assert clock.now() == 5_030_100
+
+
+def test_an_engines_clock_is_stale_before_it_is_compared_and_a_minute_later(booted: list[int]) -> None:
+    clock = EngineClock()
+    stale = [clock.is_stale]
+    compared(clock, 5_000_000, booted)
+    stale.append(clock.is_stale)
+    booted[0] += 60_000
+    assert [*stale, clock.is_stale] == [True, False, True]
+
+
+@pytest.mark.parametrize("drift", [-3_000, 3_000])
+def test_an_engines_clock_catches_up_with_drift_by_a_hundredth_and_never_goes_back(
+    drift: int, booted: list[int]
+) -> None:
+    clock = EngineClock()
+    compared(clock, 5_000_000, booted)
+    compared(clock, 5_000_000 + drift, booted)
+    assert clock.now() == 5_000_000
+    booted[0] += 10_000
+    assert clock.now() - 5_010_000 == drift // 30
+    booted[0] += 600_000
+    assert clock.now() - 5_610_000 == drift
+
+
+def test_what_the_way_to_the_engine_explains_moves_no_clock(booted: list[int]) -> None:
+    clock = EngineClock()
+    compared(clock, 5_000_000, booted)
+    booted[0] += 1000
+    compared(clock, 5_000_000, booted, way=4_000)
+    booted[0] += 1000
+    assert clock.now() == 5_002_000
+
+
+@pytest.mark.parametrize("jump", [-3_600_000, 3_600_000])
+def test_an_engine_whose_time_was_set_is_followed_at_once(jump: int, booted: list[int]) -> None:
+    clock = EngineClock()
+    compared(clock, 5_000_000, booted)
+    compared(clock, 5_000_000 + jump, booted)
+    assert clock.now() == 5_000_000 + jump

@@ -17,8 +17,14 @@ class Migration(NamedTuple):
 
 
 def known() -> list[Migration]:
-    """Every migration this version of convoq has, in order."""
-    files = (file for file in resources.files("convoq").joinpath("migrations").iterdir() if file.name.endswith(".sql"))
+    """Every migration this version of convoq has for SQLite, in order."""
+    return read_migrations("sqlite")
+
+
+def read_migrations(engine: str) -> list[Migration]:
+    """Those of one database, in order. A number means the same on all, but not every one has each."""
+    folder = resources.files("convoq").joinpath("migrations", engine)
+    files = (file for file in folder.iterdir() if file.name.endswith(".sql"))
     ordered = sorted(files, key=lambda file: file.name)
     return [Migration(int(file.name.split("_")[0]), file.name, file.read_text(encoding="utf-8")) for file in ordered]
 

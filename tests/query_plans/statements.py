@@ -93,6 +93,8 @@ def built() -> Iterator[tuple[str, re.Pattern[str]]]:
 
 def _modules() -> Iterator[tuple[Path, ast.Module]]:
     for path in sorted(ROOT.rglob("*.py")):
+        if "postgres" in path.parts:
+            continue  # what SQLite never sees
         yield path, ast.parse(path.read_text("utf-8"))
 
 

@@ -1,0 +1,42 @@
+"""What a server must be to keep convoq's promises: asked at each start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import psycopg
+
+from convoq.errors import DatabaseRefused
+
+OLDEST_SERVER: Final = 140_000
+
+ASKED: Final = """
+    SELECT current_setting('server_version_num')::bigint, current_setting('server_version'),
+           current_setting('server_encoding'), pg_is_in_recovery(), current_setting('default_transaction_read_only'),
+           current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')
+"""
+
+
+def check(location: str, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    """Raises DatabaseRefused with everything that is wrong with the server, in one line."""
+    [told] = connection.execute(ASKED).fetchall()
+    found = list(problems(*told))
+    if found:
+        raise DatabaseRefused(f"{location}: {'; '.join(found)}")
+
+
+def problems(
+    number: int, version: str, encoding: str, standby: bool, read_only: str, fsync: str, page_writes: str, commit: str
+) -> Iterator[str]:
+    if number < OLDEST_SERVER:
+        yield f"is PostgreSQL {version}: convoq needs 14 or newer"
+    if encoding != "UTF8":
+        yield f"its encoding is {encoding}: create the database with ENCODING 'UTF8' TEMPLATE template0"
+    if standby:
+        yield "is a standby, which only reads: point database.url at the primary (target_session_attrs=read-write)"
+    elif read_only == "on":
+        yield "only reads: switch default_transaction_read_only off"
+    for name, value in (("fsync", fsync), ("full_page_writes", page_writes), ("synchronous_commit", commit)):
+        if value == "off":
+            yield f"{name} is off, so that a power cut takes what was accepted: switch it on"
