@@ -30,15 +30,16 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from convoq.cli.session import load_settings, open_joined, run_async
+    from convoq.cli.session import load_settings, open_follow_ups, run_async
     from convoq.conversations.resending import Resending
     from convoq.handlers.receive import enqueue_turns
     from convoq.monitoring.documents import resent_document
 
     async def main(options: Options) -> int:
-        async with open_joined(options) as (database, queue):
-            resent = await Resending(database).resend(args.id, partial(enqueue_turns, queue))
-            queue.wake()
+        async with open_follow_ups(options) as (database, begin):
+            follow_ups = begin()
+            resent = await Resending(database).resend(args.id, partial(enqueue_turns, follow_ups))
+            await follow_ups.send()
         if resent is None:
             raise ConvoqError(f"there is no message {args.id} of ours: convoq conversations show has their numbers")
         if args.json:

@@ -14,7 +14,8 @@ from convoq.errors import ConvoqError, DatabaseRefused
 
 if TYPE_CHECKING:
     from convoq.db import Database, OpenMode
-    from convoq.queue.base import JobAdmin, Joined
+    from convoq.queue.base import JobAdmin
+    from convoq.queue.following import BeginFollowUps
     from convoq.queue.service import QueueService
     from convoq.settings import Options
     from convoq.settings.load import Loaded
@@ -82,12 +83,12 @@ async def open_queue(options: Options) -> AsyncIterator[tuple[Database, QueueSer
 
 
 @asynccontextmanager
-async def open_joined(options: Options) -> AsyncIterator[tuple[Database, Joined]]:
-    """The same with what enqueues inside the store's own transactions."""
+async def open_follow_ups(options: Options) -> AsyncIterator[tuple[Database, BeginFollowUps]]:
+    """The same with what follows in its queue from the store's own transactions."""
     from convoq.queue import opening
 
     async with open_existing(options) as database, opening.open_queue(database) as opened:
-        yield database, opened.joined
+        yield database, opened.follow_ups
 
 
 @asynccontextmanager

@@ -41,12 +41,15 @@ class Recorder:
         self._wall = wall
         self._confirmations = confirmations
 
-    async def record(self, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T]) -> T:
+    async def record(
+        self, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T], *, durable: bool = False
+    ) -> T:
         """Stores what people wrote; `wake` is called in the same transaction with the threads in which a turn is due.
 
-        Not fsynced: the job that carried a message comes back with everything else that a power cut takes.
+        Not fsynced unless it has to be `durable`: where `wake` acks the job that carried a message, that comes back
+        with everything else that a power cut takes.
         """
-        return await self._database.write(self._record, messages, wake, durable=False)
+        return await self._database.write(self._record, messages, wake, durable=durable)
 
     def _record(
         self, tx: Transaction, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T]

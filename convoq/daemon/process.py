@@ -20,7 +20,8 @@ from convoq.db import Database
 from convoq.errors import ConvoqError
 from convoq.logs import log
 from convoq.monitoring.roles import Role as RoleName
-from convoq.queue.base import JobAdmin, Joined, Settle, settle_nothing
+from convoq.queue.base import JobAdmin, Settle, settle_nothing
+from convoq.queue.following import BeginFollowUps
 from convoq.queue.opening import open_queue
 from convoq.queue.service import QueueService
 from convoq.settings import Options
@@ -38,7 +39,7 @@ class Storage(NamedTuple):
     database: Database
     queue: QueueService
     jobs: JobAdmin
-    joined: Joined
+    follow_ups: BeginFollowUps
 
 
 def run_role(
@@ -100,7 +101,7 @@ async def open_storage(
     async with database:
         settle = settle_nothing if settling is None else settling(database.clock, WallClock())
         async with open_queue(database, settle) as opened:
-            yield Storage(database, QueueService(opened.queue, options.queue), opened.jobs, opened.joined)
+            yield Storage(database, QueueService(opened.queue, options.queue), opened.jobs, opened.follow_ups)
 
 
 def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

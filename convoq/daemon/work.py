@@ -136,15 +136,15 @@ async def _handlers(
     lifecycle = Lifecycle(database)
     by_kind: dict[str, Handler] = {
         jobs.ReceiveMessage.kind: ReceiveHandler(
-            Recorder(database, wall, _confirmations(options, personas)), channels, storage.joined
+            Recorder(database, wall, _confirmations(options, personas)), channels, storage.follow_ups
         ),
         jobs.ProcessAiResponse.kind: answer,
         jobs.SendMessage.kind: send_message(outbox, delivery, channels),
-        jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, storage.joined),
-        jobs.SendAgain.kind: send_again(Resending(database), storage.joined),
+        jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, storage.follow_ups),
+        jobs.SendAgain.kind: send_again(Resending(database), storage.follow_ups),
         jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation),
         jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation),
-        jobs.WakeThreads.kind: upkeep.wake_threads(Repair(database), storage.joined),
+        jobs.WakeThreads.kind: upkeep.wake_threads(Repair(database), storage.follow_ups),
         jobs.Housekeeping.kind: upkeep.housekeeping(storage.jobs, TextIndex(database), database.tidy, options.queue),
     }
     return Handlers(

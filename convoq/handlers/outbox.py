@@ -19,7 +19,8 @@ from convoq.handlers.base import ClaimContext, Handler, channel_of, each
 from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import MOST_ATTEMPTS, RecordDeliveryStatus, SendAgain, SendMessage
 from convoq.logs import log
-from convoq.queue.base import Job, Joined
+from convoq.queue.base import Job
+from convoq.queue.following import BeginFollowUps
 
 SHORTEST_PAUSE = 1.0  # seconds between two tries; it grows with the time that the message has waited
 LONGEST_PAUSE = 60.0
@@ -268,18 +269,20 @@ def send_message(outbox: Outbox, delivery: Delivery, channels: Mapping[str, Chan
     return send
 
 
-def record_delivery_status(outbox: Outbox, channels: Mapping[str, Channel], queue: Joined) -> Handler:
+def record_delivery_status(outbox: Outbox, channels: Mapping[str, Channel], begin: BeginFollowUps) -> Handler:
     """The handler of record_delivery_status: what has failed for what may pass is to be sent once more."""
 
-    def again(tx: Transaction, part: int, delay: float) -> None:
-        queue.enqueue(tx, SendAgain(part=part).job(delay=delay, max_attempts=MOST_ATTEMPTS))
-
     async def record(job: Job) -> None:
+        follow_ups = begin()
+
+        def again(tx: Transaction, part: int, delay: float) -> None:
+            follow_ups.enqueue(tx, SendAgain(part=part).job(delay=delay, max_attempts=MOST_ATTEMPTS))
+
         payload = RecordDeliveryStatus.model_validate_json(job.payload)
         status = channel_of(channels, payload.channel).parse_status(payload.form, payload.reference)
         known = await outbox.record_delivery(status, again)
         if status.again_after is not None:
-            queue.wake()
+            await follow_ups.send()
         if not known:
             log.info("delivery.unknown", provider_id=status.provider_id)
         elif status.failed:
@@ -288,13 +291,14 @@ def record_delivery_status(outbox: Outbox, channels: Mapping[str, Channel], queu
     return each(record)
 
 
-def send_again(resending: Resending, queue: Joined) -> Handler:
+def send_again(resending: Resending, begin: BeginFollowUps) -> Handler:
     """The handler of send_again: the part is ready once more, for the thread's turn to deliver."""
 
     async def again(job: Job) -> None:
         part = SendAgain.model_validate_json(job.payload).part
-        result = await resending.send_again(part, partial(enqueue_turns, queue))
-        queue.wake()
+        follow_ups = begin()
+        result = await resending.send_again(part, partial(enqueue_turns, follow_ups))
+        await follow_ups.send()
         if isinstance(result, Refusal):
             log.warning("send.not_repeated", part_id=part, code=result.code, reason=result.reason)
         elif result is not None:

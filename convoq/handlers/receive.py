@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from convoq.channels.base import Channel
 from convoq.conversations.recording import Received, Recorder
 from convoq.conversations.threads import Thread
 from convoq.db.transaction import Transaction
 from convoq.handlers.base import ClaimContext, channel_of
-from convoq.jobs import ReceiveMessage, turn_job
-from convoq.queue.base import Joined
+from convoq.jobs import NewJob, ReceiveMessage, turn_job
+from convoq.queue.following import BeginFollowUps
 
 
 class ReceiveHandler:
-    """Records all messages of a claim, enqueues the turns and acks, in one transaction."""
+    """Records all messages of a claim, enqueues the turns and acks, in one transaction.
 
-    def __init__(self, recorder: Recorder, channels: Mapping[str, Channel], queue: Joined) -> None:
+    With a queue elsewhere the record is on disk before a turn is enqueued, and the job is acked when both are done.
+    """
+
+    def __init__(self, recorder: Recorder, channels: Mapping[str, Channel], begin: BeginFollowUps) -> None:
         self._recorder = recorder
         self._channels = channels
-        self._queue = queue
+        self._begin = begin
 
     async def __call__(self, context: ClaimContext) -> None:
         received = self._read(context)
+        follow_ups = self._begin()
 
         def wake(tx: Transaction, threads: Sequence[Thread]) -> bool:
-            enqueue_turns(self._queue, tx, threads)
-            return self._queue.ack(tx, context.claim, forget=False)
+            enqueue_turns(follow_ups, tx, threads)
+            return follow_ups.ack(tx, context.claim, forget=False)
 
-        acked = await self._recorder.record(received, wake)
-        self._queue.wake()
+        acked = await self._recorder.record(received, wake, durable=not follow_ups.is_shared)
+        await follow_ups.send()
         if acked:
             context.acknowledged()
 
@@ -44,7 +49,15 @@ class ReceiveHandler:
         return received
 
 
-def enqueue_turns(queue: Joined, tx: Transaction, threads: Sequence[Thread]) -> int:
+class TurnQueue(Protocol):
+    """What a transaction of the store's enqueues turns with."""
+
+    def enqueue(self, tx: Transaction, job: NewJob) -> bool: ...
+
+    def kick(self, tx: Transaction, ordering_key: str) -> None: ...
+
+
+def enqueue_turns(queue: TurnQueue, tx: Transaction, threads: Sequence[Thread]) -> int:
     """One for each that has none; at once where a turn backs off that what came since need not wait for.
 
     How many had none.

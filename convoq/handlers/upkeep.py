@@ -11,7 +11,8 @@ from convoq.conversations.text_index import TextIndex
 from convoq.handlers.base import ClaimContext, Handler
 from convoq.handlers.receive import enqueue_turns
 from convoq.logs import log
-from convoq.queue.base import JobAdmin, Joined
+from convoq.queue.base import JobAdmin
+from convoq.queue.following import BeginFollowUps
 from convoq.settings import ConversationSettings, QueueSettings
 
 BATCH = 200  # rows a transaction, so that the writer is never held long
@@ -42,13 +43,13 @@ def process_expired(lifecycle: Lifecycle, timing: ConversationSettings) -> Handl
     return handler
 
 
-def wake_threads(repair: Repair, queue: Joined) -> Handler:
+def wake_threads(repair: Repair, begin: BeginFollowUps) -> Handler:
     """Gives a turn to each thread in which something has waited for a while that no job comes for."""
 
     async def handler(_: ClaimContext) -> None:
-        woken = await repair.wake_overdue(partial(enqueue_turns, queue), limit=MOST_WOKEN)
-        if woken:
-            queue.wake()
+        follow_ups = begin()
+        await repair.wake_overdue(partial(enqueue_turns, follow_ups), limit=MOST_WOKEN)
+        if woken := await follow_ups.send():
             log.warning("threads.woken", count=woken)
 
     return handler

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 from convoq.db import Database
-from convoq.queue.base import JobAdmin, Joined, Queue, Settle, settle_nothing
+from convoq.queue.base import JobAdmin, Queue, Settle, settle_nothing
+from convoq.queue.following import BeginFollowUps, SharedFollowUps
 from convoq.queue.sqlite.backend import SqliteQueue
 
 
@@ -16,7 +18,7 @@ class OpenQueue(NamedTuple):
 
     queue: Queue  #: for producers and workers, behind a QueueService
     jobs: JobAdmin  #: for operators
-    joined: Joined  #: for the store's own transactions
+    follow_ups: BeginFollowUps  #: for what follows from the store's own transactions
 
 
 @asynccontextmanager
@@ -27,6 +29,6 @@ async def open_queue(database: Database, settle: Settle = settle_nothing) -> Asy
     """
     engine = SqliteQueue(database, settle)
     try:
-        yield OpenQueue(engine, engine, engine.joined)
+        yield OpenQueue(engine, engine, partial(SharedFollowUps, engine.joined))
     finally:
         await engine.close()

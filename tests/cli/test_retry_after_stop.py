@@ -32,10 +32,12 @@ async def hear(database: Database, text: str, sid: int, confirmations: Confirmat
     form = ReceiveMessage.model_validate_json(inbound_job(text, sid).payload).form
     received = Received(parse_inbound(form), str(sid), database.clock.now())
     async with open_queue(database) as queue:
-        wake = partial(enqueue_turns, queue.joined)
+        follow_ups = queue.follow_ups()
+        wake = partial(enqueue_turns, follow_ups)
         await Recorder(database, WallClock(), confirmations).record(
             [received], wake if confirmations else lambda *_: None
         )
+        await follow_ups.send()
 
 
 async def stopped_unconfirmed(database: Database) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 from pydantic import SecretStr
@@ -45,6 +46,7 @@ from convoq.jobs import (
 )
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.queue.base import Claim, JobFilter, JobRecord, JobState
+from convoq.queue.following import SharedFollowUps
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
@@ -301,15 +303,16 @@ async def open_house(
             sentences=sentences,
             jobs=engine,
         )
+        begin = partial(SharedFollowUps, engine.joined)
         handlers: dict[str, Handler] = {
-            ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall, confirmations), channels, engine.joined),
+            ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall, confirmations), channels, begin),
             ProcessAiResponse.kind: answer,
-            RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, engine.joined),
-            SendAgain.kind: send_again(Resending(database), engine.joined),
+            RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, begin),
+            SendAgain.kind: send_again(Resending(database), begin),
             SendMessage.kind: send_message(outbox, delivery, channels),
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing),
             ProcessExpired.kind: upkeep.process_expired(lifecycle, timing),
-            WakeThreads.kind: upkeep.wake_threads(Repair(database), engine.joined),
+            WakeThreads.kind: upkeep.wake_threads(Repair(database), begin),
             Housekeeping.kind: upkeep.housekeeping(
                 engine, TextIndex(database), database.tidy, QueueSettings(retention=100)
             ),

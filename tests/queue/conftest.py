@@ -9,6 +9,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +20,7 @@ from convoq.db import Database
 from convoq.db.transaction import Transaction
 from convoq.jobs import NewJob
 from convoq.queue.base import Capability, EndedJob, Ending, JobAdmin, Joined, Queue
+from convoq.queue.following import BeginFollowUps, SharedFollowUps
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.clock import ManualClock
 
@@ -46,6 +48,7 @@ class Opened:
     engine: Engine
     database: Database
     settler: Settler
+    follow_ups: BeginFollowUps
     shared: Joined | None = None  #: with Capability.SHARED_COMMIT
     closed: bool = False
 
@@ -66,7 +69,7 @@ async def open_sqlite(directory: Path, clock: Clock) -> Opened:
     database = await Database.open(directory / "convoq.db", clock=clock)
     settler = Settler()
     engine = SqliteQueue(database, settler)
-    return Opened(engine, database, settler, engine.joined)
+    return Opened(engine, database, settler, partial(SharedFollowUps, engine.joined), engine.joined)
 
 
 class TestedEngine(NamedTuple):
@@ -94,7 +97,14 @@ class OpenEngine(Protocol):
 
 
 @pytest.fixture
-async def open_engine(engine_name: str, tmp_path: Path, clock: ManualClock) -> AsyncIterator[OpenEngine]:
+def engine_server(engine_name: str) -> None:
+    """What the engine needs to run, if anything."""
+
+
+@pytest.fixture
+async def open_engine(
+    engine_name: str, engine_server: None, tmp_path: Path, clock: ManualClock
+) -> AsyncIterator[OpenEngine]:
     manual, opened = clock, list[Opened]()
 
     async def open_one(clock: Clock | None = None) -> Opened:

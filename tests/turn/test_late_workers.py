@@ -194,9 +194,11 @@ def swallow_fenced(patch: pytest.MonkeyPatch, *, again: bool) -> None:
 
 def enqueue_before_record(patch: pytest.MonkeyPatch) -> None:
     async def take_in(handler: ReceiveHandler, context: ClaimContext) -> None:
+        follow_ups = handler._begin()
+
         def enqueue(tx: Transaction, _: object) -> None:
             for thread, lane in tx.execute("SELECT id, lane FROM threads").fetchall():
-                handler._queue.enqueue(tx, turn_job(thread, lane))
+                follow_ups.enqueue(tx, turn_job(thread, lane))
 
         await handler._recorder.record([], enqueue)
         await handler._recorder.record(handler._read(context), lambda *_: None)

@@ -10,7 +10,7 @@ import pytest
 from convoq.errors import LeaseLost
 from convoq.jobs import NORMAL, NewJob
 from convoq.queue.base import Claim, JobFilter, JobRecord
-from tests.queue.conftest import Engine
+from tests.queue.conftest import Engine, Opened
 
 LEASE = 30.0
 TOGETHER = frozenset({"reply", "send", "receive_message"})  #: kinds of which these steps claim many at a time
@@ -44,6 +44,27 @@ def job(
 async def put(engine: Engine, *jobs: NewJob) -> list[str]:
     """Enqueues and returns the ids."""
     return [result.job_id for result in await engine.enqueue(jobs, max_attempts=5)]
+
+
+def turn(n: int = 0, *, key: str = "a", kind: str = "turn") -> NewJob:
+    """As the store enqueues it."""
+    return job(n, kind=kind, key=key, max_attempts=9)
+
+
+async def follow(store: Opened, *jobs: NewJob) -> list[int]:
+    """Enqueues them from transactions of the store's; how many each of these has added."""
+    added = []
+    for new in jobs:
+        follow_ups = store.follow_ups()
+        await store.database.write(follow_ups.enqueue, new)
+        added.append(await follow_ups.send())
+    return added
+
+
+async def kick(store: Opened, ordering_key: str) -> None:
+    follow_ups = store.follow_ups()
+    await store.database.write(follow_ups.kick, ordering_key)
+    await follow_ups.send()
 
 
 async def take(engine: Engine, limit: int = 100, *, lease: float = LEASE, worker: str = "w") -> list[Claim]:
