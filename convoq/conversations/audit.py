@@ -23,11 +23,12 @@ def sent_without_id(tx: Transaction) -> int:
     return int(number)
 
 
+# The unary plus keeps SQLite from beginning with all threads.
 UNANSWERED = """
-    SELECT t.lane, count(*) FROM messages AS m CROSS JOIN threads AS t ON t.id = m.thread_id
+    SELECT t.lane, count(*) FROM messages AS m JOIN threads AS t ON t.id = +m.thread_id
     WHERE m.direction = 'in' AND m.outcome IS NULL GROUP BY t.lane
 """
 UNSENT = """
-    SELECT t.lane, count(*) FROM outbox AS o CROSS JOIN threads AS t ON t.id = o.thread_id
+    SELECT t.lane, count(*) FROM outbox AS o JOIN threads AS t ON t.id = +o.thread_id
     WHERE o.state IN ('ready', 'sending', 'ambiguous') GROUP BY t.lane
 """

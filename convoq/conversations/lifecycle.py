@@ -118,7 +118,10 @@ def move(
 
 def touch(tx: Transaction, conversation_id: int, at: int) -> None:
     """Something was said: the conversation's silence begins anew."""
-    tx.execute("UPDATE conversations SET last_message_at = max(last_message_at, ?) WHERE id = ?", (at, conversation_id))
+    tx.execute(
+        "UPDATE conversations SET last_message_at = :at WHERE id = :conversation AND last_message_at < :at",
+        {"at": at, "conversation": conversation_id},
+    )
 
 
 def log_transition(

@@ -223,7 +223,7 @@ def mark_ready(tx: Transaction, row: OutboxRow, because: str | None, now: int, t
     # Revoked meanwhile, it must not be sent any more.
     tx.execute(
         """UPDATE outbox SET error = coalesce(?, error), error_code = coalesce(revoked, error_code),
-               settled_at = iif(revoked IS NULL, settled_at, ?),
+               settled_at = CASE WHEN revoked IS NULL THEN settled_at ELSE ? END,
                state = CASE WHEN revoked IS NULL THEN 'ready' WHEN revoked = 'cancelled' THEN 'cancelled'
                        ELSE 'failed' END
            WHERE id = ? AND state IN ('sending', 'ambiguous') AND attempts = ?""",
@@ -298,10 +298,11 @@ ARRIVED_BEFORE = """
         SELECT id FROM outbox WHERE resend_of = :part
         UNION ALL SELECT o.id FROM outbox AS o JOIN later ON o.resend_of = later.id)
     UPDATE outbox SET arrived = 1,
-        state = iif(state = 'ready', 'cancelled', state), settled_at = iif(state = 'ready', :now, settled_at),
-        error_code = iif(state = 'ready', 'arrived', error_code),
-        error = iif(state = 'ready', 'the first one has arrived after all', error),
-        revoked = iif(state IN ('sending', 'ambiguous'), coalesce(revoked, 'cancelled'), revoked)
+        state = CASE state WHEN 'ready' THEN 'cancelled' ELSE state END,
+        settled_at = CASE state WHEN 'ready' THEN :now ELSE settled_at END,
+        error_code = CASE state WHEN 'ready' THEN 'arrived' ELSE error_code END,
+        error = CASE state WHEN 'ready' THEN 'the first one has arrived after all' ELSE error END,
+        revoked = CASE WHEN state IN ('sending', 'ambiguous') THEN coalesce(revoked, 'cancelled') ELSE revoked END
     WHERE id IN (SELECT id FROM later)
 """
 PROVEN = "UPDATE outbox SET state = 'sent', provider_id = ?, settled_at = ?, reconciled = ? WHERE id = ?"

@@ -287,8 +287,8 @@ def _named(record: type[SavedDraft | Transition | Call], row: Iterable[Any]) -> 
 def _of_person(tx: Transaction, address: str, our_address: str | None, limit: int) -> list[Conversation]:
     # +c.id: from the address to its few conversations, not through all of them from the newest.
     found = tx.execute(
-        f"{rows.CONVERSATION} WHERE p.address = ?1 AND t.our_address = coalesce(?2, t.our_address)"
-        " ORDER BY +c.id DESC LIMIT ?3",
+        f"{rows.CONVERSATION} WHERE p.address = ? AND t.our_address = coalesce(?, t.our_address)"
+        " ORDER BY +c.id DESC LIMIT ?",
         (address, our_address, limit),
     )
     return [rows.to_conversation(row) for row in found]
@@ -323,7 +323,7 @@ def _overview(tx: Transaction, since: int, refused_since: int) -> Overview:
             Undelivered(*found) for found in tx.execute(BY_CODE, {"since": since, "again": rows.TO_BE_SENT_AGAIN})
         ),
         refusals=tuple(ModelRefusal(*found) for found in tx.execute(REFUSALS, (refused_since,))),
-        reply_times=tuple(seconds for (seconds,) in tx.execute(REPLY_TIMES, (REPLY_SAMPLE,))),
+        reply_times=tuple(ms / 1000 for (ms,) in tx.execute(REPLY_TIMES, (REPLY_SAMPLE,))),
     )
 
 
@@ -333,7 +333,7 @@ REFUSALS = """
     SELECT model, error FROM (
         SELECT model, outcome, error, at, row_number() OVER (PARTITION BY model ORDER BY id DESC) AS age
         FROM model_calls WHERE id > (SELECT max(id) FROM model_calls) - 200
-    ) WHERE age = 1 AND outcome IN ('account', 'misconfigured') AND at >= ?
+    ) AS newest WHERE age = 1 AND outcome IN ('account', 'misconfigured') AND at >= ?
 """
 PENDING = "SELECT state, count(*) FROM outbox WHERE state IN ('ready', 'sending', 'ambiguous') GROUP BY state"
 UNDELIVERED = f"SELECT count(*) FROM outbox AS o WHERE {rows.UNDELIVERED} AND o.delivery_at >= ?"
@@ -342,14 +342,15 @@ BY_CODE = f"""
     SELECT error_code, count(*) AS parts FROM (
         SELECT error_code FROM outbox WHERE state = 'failed' AND settled_at >= :since
         UNION ALL SELECT o.error_code FROM outbox AS o
-        WHERE {rows.UNDELIVERED} AND o.delivery_at >= :since AND o.error IS NOT :again)
-    WHERE error_code GLOB '[0-9]*' GROUP BY error_code ORDER BY parts DESC, error_code
+        WHERE {rows.UNDELIVERED} AND o.delivery_at >= :since AND coalesce(o.error, '') <> :again
+    ) AS failed
+    WHERE substr(error_code, 1, 1) BETWEEN '0' AND '9' GROUP BY error_code ORDER BY parts DESC, error_code
 """
 # The source of a reply names the last message of its turn.
 REPLY_TIMES = """
-    SELECT (o.settled_at - asked.at) / 1000.0
+    SELECT o.settled_at - asked.at
     FROM (SELECT message_id, settled_at FROM outbox WHERE part = 0 AND state = 'sent' ORDER BY id DESC LIMIT ?) AS o
     JOIN messages AS m ON m.id = o.message_id AND m.author = 'ai' AND m.source LIKE 'turn:%'
     JOIN messages AS asked
-    ON asked.id = CAST(substr(m.source, 6 + instr(substr(m.source, 6), ':')) AS INTEGER)
+    ON asked.id = CAST(substr(m.source, 6 + instr(substr(m.source, 6), ':')) AS BIGINT)
 """

@@ -120,9 +120,11 @@ def _insert_inbound(
 
 # Drafts that gave way to what has ended since, unanswered, are no reason to answer this one without what follows it.
 JOIN_WHAT_WAITS = f"""
-    UPDATE threads SET last_inbound_at = max(coalesce(last_inbound_at, 0), :at), superseded = iif(
-        EXISTS (SELECT 1 FROM messages AS m WHERE m.thread_id = :thread AND m.id <> :message AND {rows.WAITS}),
-        superseded, 0)
+    UPDATE threads SET
+        last_inbound_at = CASE WHEN last_inbound_at > :at THEN last_inbound_at ELSE :at END,
+        superseded = CASE WHEN EXISTS (
+            SELECT 1 FROM messages AS m WHERE m.thread_id = :thread AND m.id <> :message AND {rows.WAITS})
+            THEN superseded ELSE 0 END
     WHERE id = :thread
 """
 

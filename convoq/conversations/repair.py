@@ -36,11 +36,12 @@ def find_overdue(tx: Transaction, now: int, limit: int) -> list[Thread]:
     return found
 
 
-# From the few that wait or pend: their indexes hold no others.
+# From the few that wait or pend: their indexes hold no others. (The unary plus keeps SQLite from beginning with all
+# threads.)
 OVERDUE_THREADS = """
     SELECT t.id, t.lane FROM
         (SELECT thread_id FROM messages WHERE direction = 'in' AND outcome IS NULL
          GROUP BY thread_id HAVING min(at) <= :since
          UNION SELECT thread_id FROM outbox WHERE state IN ('ready', 'sending', 'ambiguous')) AS overdue
-    CROSS JOIN threads AS t ON t.id = overdue.thread_id WHERE t.wake_at <= :since LIMIT :limit
+    JOIN threads AS t ON t.id = +overdue.thread_id WHERE t.wake_at <= :since LIMIT :limit
 """

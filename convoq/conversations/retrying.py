@@ -53,9 +53,9 @@ def _revives(tx: Transaction, job_id: str) -> bool:
 CONFIRMS: Final = f"""
     SELECT 1 FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
     WHERE o.thread_id = :thread AND m.source LIKE '{rows.OPT_OUT}%' AND ({rows.PENDS} OR o.ended_by = :job)
-        AND o.state <> 'sent' AND NOT o.arrived
+        AND o.state <> 'sent' AND o.arrived = 0
 """
 REVIVED: Final = """
     SELECT 1 FROM messages WHERE ended_by = :job AND outcome IN ('failed', 'cancelled')
-    UNION ALL SELECT 1 FROM outbox WHERE ended_by = :job AND state <> 'sent' AND NOT arrived LIMIT 1
+    UNION ALL SELECT 1 FROM outbox WHERE ended_by = :job AND state <> 'sent' AND arrived = 0 LIMIT 1
 """

@@ -85,7 +85,7 @@ def _walk(
 
 def _condition(where: ConversationFilter, holding: Sequence[int] | None) -> tuple[str, dict[str, object]]:
     """`holding`: where it is known which conversations hold the text."""
-    clauses = ["1"]
+    clauses = ["true"]
     values: dict[str, object] = {}
     for column, wanted in (("status", where.statuses), ("owner", where.owners)):
         if wanted is not None:
@@ -115,10 +115,12 @@ def _condition(where: ConversationFilter, holding: Sequence[int] | None) -> tupl
 CHOSEN = "SELECT c.id FROM conversations AS c"
 NEWEST = "ORDER BY c.last_message_at DESC, c.id DESC LIMIT :limit"
 THREADS_OF = """
-    SELECT t.id FROM contacts AS p JOIN threads AS t ON t.contact_id = p.id WHERE instr(p.address, :address)
+    SELECT t.id FROM contacts AS p JOIN threads AS t ON t.contact_id = p.id WHERE instr(p.address, :address) > 0
 """
-WITH_TEXT = "SELECT conversation_id FROM messages WHERE instr(body, :text) OR instr(description, :text)"
-HAS_TEXT = "SELECT 1 FROM messages WHERE conversation_id = :id AND (instr(body, :text) OR instr(description, :text))"
+WITH_TEXT = "SELECT conversation_id FROM messages WHERE instr(body, :text) > 0 OR instr(description, :text) > 0"
+HAS_TEXT = """
+    SELECT 1 FROM messages WHERE conversation_id = :id AND (instr(body, :text) > 0 OR instr(description, :text) > 0)
+"""
 # What the index names is held against the message, and what it does not know yet is read.
 INDEXED_WITH_TEXT = """
     SELECT m.conversation_id FROM json_each(:ids) AS hit CROSS JOIN messages AS m ON m.id = hit.value
@@ -128,7 +130,7 @@ INDEXED_WITH_TEXT = """
 """
 WITH_WAITING = "SELECT conversation_id FROM messages WHERE direction = 'in' AND outcome IS NULL"
 FAILED = f"""
-    SELECT conversation_id FROM outbox WHERE state = 'failed' AND error_code IS NOT 'cancelled'
+    SELECT conversation_id FROM outbox WHERE state = 'failed' AND coalesce(error_code, '') <> 'cancelled'
     UNION SELECT o.conversation_id FROM outbox AS o WHERE {rows.UNDELIVERED}
     UNION SELECT conversation_id FROM messages WHERE outcome = 'failed'
 """

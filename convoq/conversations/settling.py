@@ -194,7 +194,7 @@ def _cancel_message(tx: Transaction, thread_id: int, message_id: int, job: Ended
 BEGUN = "SELECT 1 FROM outbox WHERE message_id = ? AND (attempts > 0 OR state = 'ready')"  # or is about to
 GIVE_UP_REVOKED = """
     UPDATE outbox SET state = 'failed', error_code = revoked, error = 'whether it was sent could not be found out',
-        settled_at = :now, ended_by = iif(revoked = 'opted_out', NULL, :by)
+        settled_at = :now, ended_by = CASE revoked WHEN 'opted_out' THEN NULL ELSE :by END
     WHERE thread_id = :thread AND state IN ('ready', 'sending', 'ambiguous') AND revoked IS NOT NULL
 """
 
@@ -202,7 +202,7 @@ GIVE_UP_REVOKED = """
 # A STOP is for ever, but for the one message that an operator asks for by name once the person is back.
 TAKE_BACK_STOPPED = """
     UPDATE outbox SET ended_by = ?
-    WHERE message_id = ? AND state <> 'sent' AND NOT arrived
+    WHERE message_id = ? AND state <> 'sent' AND arrived = 0
         AND (error_code IN ('opted_out', 'cancelled', 'buried') OR revoked IS NOT NULL)
         AND (SELECT p.opted_out_at FROM threads AS t JOIN contacts AS p ON p.id = t.contact_id
              WHERE t.id = outbox.thread_id) IS NULL
@@ -212,12 +212,13 @@ TAKE_BACK_STOPPED = """
 def _discard(tx: Transaction, job_id: str) -> None:
     """What had failed with the job has been given up by an operator, and no retry can revive it any more."""
     tx.execute(
-        """UPDATE messages SET outcome = iif(outcome = 'failed', 'cancelled', outcome), ended_by = NULL
+        """UPDATE messages SET outcome = CASE outcome WHEN 'failed' THEN 'cancelled' ELSE outcome END, ended_by = NULL
            WHERE ended_by = ?""",
         (job_id,),
     )
     tx.execute(
-        "UPDATE outbox SET state = iif(state = 'failed', 'cancelled', state), ended_by = NULL WHERE ended_by = ?",
+        """UPDATE outbox SET state = CASE state WHEN 'failed' THEN 'cancelled' ELSE state END, ended_by = NULL
+           WHERE ended_by = ?""",
         (job_id,),
     )
 
@@ -242,7 +243,7 @@ def _revive_parts(tx: Transaction, job_id: str) -> None:
         """UPDATE outbox SET error = NULL, error_code = NULL, settled_at = NULL, revoked = NULL, ended_by = NULL,
                state = CASE WHEN state NOT IN ('failed', 'cancelled') THEN state
                        WHEN attempts = 0 THEN 'ready' ELSE 'ambiguous' END
-           WHERE ended_by = ? AND state <> 'sent' AND NOT arrived""",
+           WHERE ended_by = ? AND state <> 'sent' AND arrived = 0""",
         (job_id,),
     )
 

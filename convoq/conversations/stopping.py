@@ -56,7 +56,7 @@ def forget_stopped(tx: Transaction, thread_id: int) -> None:
 TO_STOP = f"""
     thread_id = :thread AND state IN ('ready', 'sending', 'ambiguous') AND message_id = coalesce(:message, message_id)
     AND (:author IS NULL OR (SELECT author FROM messages AS m WHERE m.id = message_id) = :author)
-    AND NOT (:spare AND (SELECT source FROM messages AS m WHERE m.id = message_id) LIKE '{rows.OPT_OUT}%')
+    AND NOT (:spare = 1 AND (SELECT source FROM messages AS m WHERE m.id = message_id) LIKE '{rows.OPT_OUT}%')
 """
 STOP_READY = f"""
     UPDATE outbox SET state = :state, error_code = :code, error = :reason, settled_at = :now, ended_by = :by
@@ -64,7 +64,7 @@ STOP_READY = f"""
 """
 # What a STOP has revoked stays so, whatever an operator cancels and retries since.
 REVOKE_UNDER_WAY = f"""
-    UPDATE outbox SET revoked = iif(revoked IS 'opted_out', revoked, :code),
-        ended_by = iif(revoked IS 'opted_out', NULL, :by)
+    UPDATE outbox SET revoked = CASE revoked WHEN 'opted_out' THEN revoked ELSE :code END,
+        ended_by = CASE revoked WHEN 'opted_out' THEN NULL ELSE :by END
     WHERE {TO_STOP} AND state <> 'ready'
 """

@@ -70,6 +70,8 @@ def upsert_contact(tx: Transaction, channel: str, address: str, name: str | None
 UPSERT_CONTACT = """
     INSERT INTO contacts (channel, address, name, first_seen_at, last_seen_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (channel, address) DO UPDATE
-    SET name = coalesce(excluded.name, name), last_seen_at = max(last_seen_at, excluded.last_seen_at)
+    SET name = coalesce(excluded.name, contacts.name),
+        last_seen_at = CASE WHEN excluded.last_seen_at > contacts.last_seen_at
+            THEN excluded.last_seen_at ELSE contacts.last_seen_at END
     RETURNING id
 """

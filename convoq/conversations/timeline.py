@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,12 +87,15 @@ def _to_part(row: Sequence[Any]) -> OutboundPart:
 
 
 def read_answers(tx: Transaction) -> tuple[list[AnswerRecord], frozenset[str]]:
+    parts: defaultdict[int, list[str]] = defaultdict(list)
+    for message_id, reference in tx.execute(REFERENCES):
+        parts[message_id].append(reference)
     answers = [
         AnswerRecord(
-            source=source, job_id=job_id, outcome=outcome, references=tuple((references or "").split()),
+            source=source, job_id=job_id, outcome=outcome, references=tuple(parts.get(answered_by, ())),
             unsettled=unsettled, sent=sent, reconciled=reconciled,
         )
-        for source, job_id, outcome, references, unsettled, sent, reconciled in tx.execute(ANSWERS)
+        for source, job_id, outcome, answered_by, unsettled, sent, reconciled in tx.execute(ANSWERS)
     ]  # fmt: skip
     return answers, frozenset(reference for (reference,) in tx.execute(UNPROMPTED))
 
@@ -110,12 +114,13 @@ PARTS = """
     WHERE t.lane = ? ORDER BY o.id DESC LIMIT ?
 """
 ANSWERS = """
-    SELECT m.source, m.job_id, m.outcome, group_concat(o.reference, ' '),
-           coalesce(sum(o.state IN ('ready', 'sending', 'ambiguous')), 0), coalesce(sum(o.state = 'sent'), 0),
-           coalesce(sum(o.state = 'sent' AND o.reconciled), 0)
+    SELECT m.source, m.job_id, m.outcome, m.answered_by,
+           count(*) FILTER (WHERE o.state IN ('ready', 'sending', 'ambiguous')),
+           count(*) FILTER (WHERE o.state = 'sent'), count(*) FILTER (WHERE o.state = 'sent' AND o.reconciled = 1)
     FROM messages AS m LEFT JOIN outbox AS o ON o.message_id = m.answered_by
     WHERE m.direction = 'in' GROUP BY m.id ORDER BY m.id
 """
+REFERENCES = "SELECT message_id, reference FROM outbox ORDER BY id"
 UNPROMPTED = f"""
     SELECT o.reference FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
     WHERE m.author <> 'ai' OR m.source LIKE '{rows.NOTICE}%'

@@ -228,7 +228,9 @@ def _pause(first: Message, newest: Message, rules: TurnRules, now: int) -> Pause
 
 def _begin(tx: Transaction, turn: Turn, now: int) -> Turn:
     tx.executemany(
-        "UPDATE messages SET tries = tries + 1, retry_at = max(retry_at, 0) WHERE id = ?",  # RUN_NOW is met
+        # RUN_NOW is met.
+        """UPDATE messages SET tries = tries + 1, retry_at = CASE WHEN retry_at < 0 THEN 0 ELSE retry_at END
+           WHERE id = ?""",
         [(message.id,) for message in turn.shown],
     )
     _set_wake(tx, turn.thread_id, now)
@@ -287,7 +289,8 @@ def fail(
 ) -> int | None:  # fmt: skip
     require_token(tx, turn.thread_id, turn.token)
     tx.executemany(
-        """UPDATE messages SET failures = failures + 1, reason = ?, retry_at = iif(retry_at = ?, 0, ?), ended_by = ?
+        """UPDATE messages SET failures = failures + 1, reason = ?,
+               retry_at = CASE WHEN retry_at = ? THEN 0 ELSE ? END, ended_by = ?
            WHERE id = ? AND outcome IS NULL""",
         [(reason, RUN_NOW, retry_at, job_id if message.id in given_up else None, message.id) for message in turn.shown],
     )
@@ -339,7 +342,7 @@ def _save_draft(tx: Transaction, turn: Turn, answer: Answer, state: str) -> None
 
 def uncount(tx: Transaction, turn: Turn) -> None:
     tx.executemany(
-        "UPDATE messages SET tries = max(tries - 1, 0) WHERE id = ?", [(message.id,) for message in turn.shown]
+        "UPDATE messages SET tries = tries - 1 WHERE id = ? AND tries > 0", [(message.id,) for message in turn.shown]
     )
 
 
