@@ -33,6 +33,10 @@ class Size:
     idle_rounds: int = 3
     idle_seconds: float = 20.0
     turns: int = 30  #: answered before the memory is read
+    timed_turns: int = 200  #: a round
+    drained_turns: int = 1_000  #: a round
+    turns_in_flight: int = 1_000
+    model_seconds: float = 5.0  #: what a slow model takes
     starts: int = 5  #: a round
     stored_messages: int = 1_000_000  #: in the large file
 
@@ -53,6 +57,10 @@ QUICK = Size(
     idle_rounds=1,
     idle_seconds=0.3,
     turns=3,
+    timed_turns=5,
+    drained_turns=20,
+    turns_in_flight=20,
+    model_seconds=0.2,
     starts=1,
     stored_messages=2_000,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
@@ -10,10 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.stats import percentile
 from convoq.handlers.custom import JobContext
 
-NOTES = "BENCHMARK_NOTES"  #: the file that a drain's notes are written to after its last job
+NOTES = "BENCHMARK_NOTES"  #: the file that notes are written to after the last job
 BELL = "BENCHMARK_BELL"  #: the socket that hears when a job was started
+LOOK_INTERVAL = 0.005  #: seconds between two looks at the loop
 
 
 class Drain:
@@ -38,14 +41,13 @@ class Drain:
 
     def _write(self) -> None:
         more = max(1, self._count - 1)  # than the first, which the clock starts with
-        notes = {
-            "per_second": more / (self._last - self._first),
-            "cpu_us": (_cpu_seconds() - self._cpu) / more * 1e6,
-            "disordered": self._disordered,
-        }
-        path = Path(os.environ[NOTES])
-        path.with_suffix(".new").write_text(json.dumps(notes))
-        path.with_suffix(".new").rename(path)
+        _write_notes(
+            {
+                "per_second": more / (self._last - self._first),
+                "cpu_us": (_cpu_seconds() - self._cpu) / more * 1e6,
+                "disordered": self._disordered,
+            }
+        )
 
 
 class TakeNotes:
@@ -64,6 +66,25 @@ async def ring_bell(_job: JobContext) -> None:
     # A socket a job, closed with it: one of the module's own would also be open in every process that imports it.
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
         bell.sendto(str(started).encode(), os.environ[BELL])
+
+
+async def watch_loop(job: JobContext) -> None:
+    """A handler that notes how late the worker's loop wakes it, from `after` seconds on for `seconds`."""
+    await asyncio.sleep(job.payload["after"])
+    due = time.perf_counter()
+    ends_at = due + job.payload["seconds"]
+    late: list[float] = []
+    while due < ends_at:
+        due += LOOK_INTERVAL
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        late.append(time.perf_counter() - due)  # each look that was due counts, also those that a late one holds up
+    _write_notes({"loop_lag_p99_ms": percentile(late, 0.99) * 1000, "loop_lag_max_ms": max(late) * 1000})
+
+
+def _write_notes(notes: dict[str, float]) -> None:
+    path = Path(os.environ[NOTES])
+    path.with_suffix(".new").write_text(json.dumps(notes))
+    path.with_suffix(".new").rename(path)
 
 
 def _cpu_seconds() -> float:

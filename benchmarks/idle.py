@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,7 +12,7 @@ from typing import Final
 from benchmarks.child import BenchmarkFailed
 from benchmarks.figure import Bar, Column, Figure, Metrics, Outcome, Sample, Series, Setting, Size
 from benchmarks.rounds import fdatasync_ms, scratch
-from benchmarks.site import Role, Site
+from benchmarks.site import Role, Site, answering
 from convoq.channels.twilio.webhooks import inbound_url
 from convoq.loopback.model import LoopbackModel
 from convoq.loopback.twilio import LoopbackTwilio
@@ -68,7 +67,7 @@ FIGURES: Final = (
     Figure(
         "memory",
         "Memory",
-        "Resident memory of each role after turns that went all the way: webhook, agent, model over HTTP, send.",
+        "Resident memory of each role after turns that went all the way: webhook, model over HTTP, send.",
         memory,
     ),
 )
@@ -93,23 +92,11 @@ async def _roles(site: Site) -> AsyncIterator[dict[str, Role]]:
 
 async def _memory_after_turns(directory: Path, turns: int) -> Metrics:
     async with LoopbackTwilio() as twilio, LoopbackModel() as model:
-        site = Site(directory, _answering(twilio, model))
+        site = Site(directory, answering(twilio, model))
         async with _roles(site) as roles:
             for number in range(turns):
                 await _turn(twilio, site, number)
             return {name: role.rss_mb for name, role in roles.items()}
-
-
-def _answering(twilio: LoopbackTwilio, model: LoopbackModel) -> dict[str, dict[str, object]]:
-    return {
-        "twilio": {
-            "account_sid": twilio.account_sid,
-            "auth_token": twilio.auth_token,
-            "api_base_url": twilio.url,
-        },
-        "ai": {"model": "openai:gpt-5-mini", "base_url": model.base_url, "api_key": secrets.token_hex(8)},
-        "conversation": {"quiet_window": 0.0},
-    }
 
 
 async def _turn(twilio: LoopbackTwilio, site: Site, number: int) -> None:

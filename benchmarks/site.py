@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,7 +16,9 @@ from typing import Any
 from benchmarks.child import BenchmarkFailed, environment
 from benchmarks.messages import ACCOUNT_SID, AUTH_TOKEN
 from convoq.loopback.environment import free_port
+from convoq.loopback.model import LoopbackModel
 from convoq.loopback.process import RoleProcess, StartFailed, convoq
+from convoq.loopback.twilio import LoopbackTwilio
 
 LONGEST_STOP = 60.0
 
@@ -82,6 +85,15 @@ def command() -> Sequence[str]:
     """convoq as its users start it."""
     script = Path(sys.executable).with_name("convoq")
     return (str(script),) if script.exists() else convoq()
+
+
+def answering(twilio: LoopbackTwilio, model: LoopbackModel) -> dict[str, dict[str, Any]]:
+    """The settings of a site that answers people at once, with a model over HTTP."""
+    return {
+        "twilio": {"account_sid": twilio.account_sid, "auth_token": twilio.auth_token, "api_base_url": twilio.url},
+        "ai": {"model": "openai:gpt-5-mini", "base_url": model.base_url, "api_key": secrets.token_hex(8)},
+        "conversation": {"quiet_window": 0.0},
+    }
 
 
 def _defaults(site: Site) -> dict[str, Mapping[str, Any]]:
