@@ -20,6 +20,7 @@ from tests.servers.postgres import migrated_postgres_url as migrated_postgres_ur
 from tests.servers.postgres import postgres_server as postgres_server
 from tests.servers.postgres import postgres_url as postgres_url
 from tests.servers.postgres import shared_postgres_url as shared_postgres_url
+from tests.servers.redis import redis_server as redis_server
 from tests.skips import NOT_TO_BE_INSTALLED
 
 # HYPOTHESIS_PROFILE=nightly searches far deeper; a shared machine's pauses must never fail a property.

@@ -6,6 +6,7 @@ A test that not every engine can pass names what it needs, and runs on those tha
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +16,18 @@ from typing import Any, NamedTuple, Protocol
 
 import pytest
 
-from convoq.clock import Clock
+from convoq.clock import Clock, WallClock
 from convoq.db import Database
 from convoq.db.transaction import Transaction
 from convoq.jobs import NewJob
 from convoq.queue.base import Capability, EndedJob, Ending, JobAdmin, Joined, Queue
-from convoq.queue.following import BeginFollowUps, SharedFollowUps
+from convoq.queue.following import BeginFollowUps, LaterFollowUps, SharedFollowUps
+from convoq.queue.redis.backend import RedisQueue
+from convoq.queue.redis.connection import Server
+from convoq.queue.redis.presence import PresenceTimings
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.clock import ManualClock
+from tests.servers.redis import RedisServer
 
 
 class Engine(Queue, JobAdmin, Protocol):
@@ -79,7 +84,38 @@ class TestedEngine(NamedTuple):
     capabilities: Capability
 
 
-ENGINES = {"sqlite": TestedEngine(open_sqlite, SqliteQueue.capabilities)}
+#: What a killed or closed process leaves is judged by one look: no test waits until it is certain.
+AT_ONCE = PresenceTimings(absence=0.0, settling=0.0)
+
+
+async def open_redis(directory: Path, clock: Clock) -> Opened:
+    """Beside a store of its own; the directory's name keeps the queues of two tests apart."""
+    database = await Database.open(directory / "convoq.db", clock=clock)
+    settler = Settler()
+    by_hand = None if isinstance(clock, WallClock) else clock
+    server = Server(os.environ[REDIS_URL])
+    engine = RedisQueue(server, database, settler, prefix=str(directory), clock=by_hand, timings=AT_ONCE)
+    return Opened(engine, database, settler, partial(LaterFollowUps, engine))
+
+
+ENGINES = {
+    "sqlite": TestedEngine(open_sqlite, SqliteQueue.capabilities),
+    "redis": TestedEngine(open_redis, RedisQueue.capabilities),
+}
+REDIS_URL = "CONVOQ_TEST_REDIS"  #: where the test's server is, also for its child processes
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(REDIS_URL, redis_server.url)
+    return redis_server.url
+
+
+@pytest.fixture
+def engine_server(engine_name: str, request: pytest.FixtureRequest) -> None:
+    """What the engine needs to run, if anything."""
+    if engine_name == "redis":
+        request.getfixturevalue("redis_url")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -94,11 +130,6 @@ class OpenEngine(Protocol):
     async def __call__(self, clock: Clock | None = None) -> Opened:
         """One more engine on the test's own queue, as another process would open it."""
         ...
-
-
-@pytest.fixture
-def engine_server(engine_name: str) -> None:
-    """What the engine needs to run, if anything."""
 
 
 @pytest.fixture
