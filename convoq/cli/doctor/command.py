@@ -7,13 +7,17 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convoq.cli.doctor.units import UNIT_DIRECTORIES, doctor_command
 from convoq.cli.terminal.output import colored, print_json
 from convoq.monitoring.documents import doctor_document
 from convoq.monitoring.findings import Finding, Level, note
 from convoq.text import counted, harmless
+
+if TYPE_CHECKING:
+    from convoq.cli.doctor.services import Asked
+    from convoq.settings.load import Loaded
 
 COLORS = {Level.OK: "green", Level.NOTE: "dim", Level.WARN: "yellow", Level.FAIL: "red"}
 
@@ -59,8 +63,8 @@ async def _run(args: argparse.Namespace) -> int:
 async def examine(
     config: Path | None, *, offline: bool, unit_directories: Sequence[Path] = UNIT_DIRECTORIES
 ) -> AsyncIterator[Finding]:
-    """Every check in turn; one that cannot be made for lack of settings is said to be left out."""
-    from convoq.cli.doctor import database, machine, services, settings
+    """Every check, in the same order; one that cannot be made for lack of settings is said to be left out."""
+    from convoq.cli.doctor import machine, services, settings
 
     loaded, findings = settings.examine(config)
     for finding in findings:
@@ -70,6 +74,17 @@ async def examine(
     if loaded is None:
         yield note("other checks", "left out until the settings can be read")
         return
+    async with services.asking(loaded, offline=offline) as asked:
+        async for finding in _inside(loaded, asked, offline=offline, unit_directories=unit_directories):
+            yield finding
+
+
+async def _inside(
+    loaded: Loaded, asked: Sequence[Asked], *, offline: bool, unit_directories: Sequence[Path]
+) -> AsyncIterator[Finding]:
+    """What this machine and its database tell, and then what was asked outside meanwhile."""
+    from convoq.cli.doctor import database, machine, services, settings
+
     for finding in machine.disk(loaded.options):
         yield finding
     seen: set[str] = set()
@@ -83,7 +98,7 @@ async def examine(
     for finding in settings.prompts(loaded):
         yield finding
     secrets = [missing for missing in chain(*unmet.values()) if settings.is_secret(missing)]
-    async for finding in services.examine(loaded, secrets, offline=offline, as_unit=as_unit):
+    async for finding in services.found(asked, secrets, offline=offline, as_unit=as_unit):
         yield finding
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from convoq.settings import AiSettings, Options
     from convoq.settings.load import Loaded
 
-MODEL_TIMEOUT_SECONDS: Final = 60.0
+MODEL_TIMEOUT_SECONDS: Final = 6.0
+UP_TIMEOUT_SECONDS: Final = 1.0
 MOST_REQUESTS: Final = 2  # the second for an answer without use
 
 
@@ -36,7 +37,7 @@ async def check_model(loaded: Loaded) -> Finding:
             return note("model", f"{ai.model}: not asked: {error.unmet.headline} for this command")
         raise
     except TimeoutError:
-        return fail("model", f"{ai.model}: no answer within {MODEL_TIMEOUT_SECONDS:g} s", "look at ai.base_url")
+        return await _silent(ai)
     except (RetryLater, Unrecoverable) as error:
         return fail("model", f"{ai.model}: {error}", "look at ai.model, ai.api_key and ai.base_url")
 
@@ -57,6 +58,35 @@ async def _weighed(answered: str, ai: AiSettings, loaded: Loaded) -> Finding:
     return warn("model", detail, fix)
 
 
+async def _silent(ai: AiSettings) -> Finding:
+    """A small machine may take longer for a model's first word than a command can wait."""
+    from convoq.ai.endpoints import main_endpoint
+
+    endpoint = main_endpoint(ai)
+    silence = f"{ai.model}: no answer within {MODEL_TIMEOUT_SECONDS:g} s"
+    if endpoint is not None and endpoint.base_url is not None and await _is_up(endpoint.base_url):
+        fix = f"ask again: it may have been loaded by then. An answer may take ai.timeout, {ai.timeout:g} s"
+        return warn("model", f"{silence}, though its server is up", fix)
+    return fail("model", silence, "look at ai.base_url")
+
+
+async def _is_up(base_url: str) -> bool:
+    """Whether the server answers at all, whatever it says."""
+    import httpx2
+
+    from convoq.ai.http import open_client
+    from convoq.ai.wire.errors import Unreadable
+
+    async with open_client(UP_TIMEOUT_SECONDS) as client:
+        try:
+            await client.get(f"{base_url.rstrip('/')}/models")
+        except Unreadable:
+            return True
+        except httpx2.HTTPError:
+            return False
+    return True
+
+
 async def _ask(ai: AiSettings, base_dir: Path) -> str:
     """Asks for one word through the parts that the worker uses; in words, how that went."""
     from convoq.ai import build_responder
@@ -68,11 +98,11 @@ async def _ask(ai: AiSettings, base_dir: Path) -> str:
 
     responder = build_responder(ai, (), base_dir=base_dir)
     try:
+        await responder.warm()  # imports, no network
+        begun = time.monotonic()
         async with asyncio.timeout(MODEL_TIMEOUT_SECONDS):
-            await responder.warm()
-            begun = time.monotonic()
             reply = await responder.reply(_context(ai, record))
-            took = time.monotonic() - begun
+        took = time.monotonic() - begun
     finally:
         await responder.close()
     tokens = f"{sum(call.input_tokens for call in calls)} tokens in, {sum(call.output_tokens for call in calls)} out"

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from convoq.settings.load import Loaded
 
 FRAME_TOKENS: Final = 500  #: about what convoq tells every model of how the conversation works
-_TIMEOUT: Final = 5.0  # seconds
+_TIMEOUT: Final = 2.0  # seconds; the server has just answered
 
 
 async def context_of(base_url: str, model: str) -> int | None:

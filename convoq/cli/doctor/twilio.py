@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from convoq.channels.twilio.webhooks import STATUS_PATH, console_url
 from convoq.cli.doctor.guard import guarded
+from convoq.cli.doctor.web import WEB_TIMEOUT_SECONDS
 from convoq.errors import ConvoqError
 from convoq.monitoring.findings import Finding, Level, fail, note, ok, warn
 
@@ -16,21 +17,22 @@ if TYPE_CHECKING:
     from convoq.settings import Options
 
 
-async def examine(options: Options) -> AsyncIterator[Finding]:
+async def examine(options: Options) -> list[Finding]:
+    """The account first, then what it has on record of each of our numbers: two rounds of requests at most."""
     from convoq.channels.twilio.account import TwilioAccount
     from convoq.clock import WallClock
 
+    timeout = min(options.twilio.timeout, WEB_TIMEOUT_SECONDS)
     try:
-        account = await TwilioAccount.open(options.twilio, clock=WallClock())
+        settings = options.twilio.model_copy(update={"timeout": timeout})
+        account = await TwilioAccount.open(settings, clock=WallClock())
     except ConvoqError as error:
-        yield fail("Twilio", str(error))
-        return
+        return [fail("Twilio", str(error))]
     try:
         credentials = await guarded("Twilio", _credentials(account))
-        yield credentials
         if credentials.level is Level.OK and options.server.public_url:
-            async for finding in _numbers(account, options):
-                yield finding
+            return [credentials, *await _numbers(account, options)]
+        return [credentials]
     finally:
         await account.close()
 
@@ -42,23 +44,24 @@ async def _credentials(account: TwilioAccount) -> Finding:
     return fail("Twilio", check.detail, "look at twilio.account_sid and the token or key, and at the account")
 
 
-async def _numbers(account: TwilioAccount, options: Options) -> AsyncIterator[Finding]:
+async def _numbers(account: TwilioAccount, options: Options) -> list[Finding]:
     wanted = console_url(options.server.public_url or "")
     addresses = [number.address for number in options.numbers]
-    for address in addresses:
-        if address.startswith("+"):
-            yield await guarded(address, _number(account, address, wanted, bool(options.twilio.messaging_service_sid)))
+    ours = [address for address in addresses if address.startswith("+")]
+    in_service = bool(options.twilio.messaging_service_sid)
+    found = await asyncio.gather(*(guarded(one, _number(account, one, wanted, in_service)) for one in ours))
     others = [address for address in addresses if not address.startswith("+")]
     if others or not addresses:
-        yield note(
-            "webhook",
-            f"Twilio does not tell what is set for {', '.join(others) or 'numbers that are not in [[numbers]]'}",
-            f"there, as the webhook for incoming messages (POST): {wanted}",
+        found.append(
+            note(
+                "webhook",
+                f"Twilio does not tell what is set for {', '.join(others) or 'numbers that are not in [[numbers]]'}",
+                f"there, as the webhook for incoming messages (POST): {wanted}",
+            )
         )
-    yield note(
-        "status URL",
-        f"{options.server.public_url}{STATUS_PATH} is given to Twilio with each message: leave it empty in the console",
-    )
+    url = f"{options.server.public_url}{STATUS_PATH}"
+    found.append(note("status URL", f"{url} is given to Twilio with each message: leave it empty in the console"))
+    return found
 
 
 async def _number(account: TwilioAccount, address: str, wanted: str, in_service: bool) -> Finding:

@@ -20,7 +20,7 @@ from convoq.outbound import CA_FILE, check_environment, proxy_for, tls_context
 if TYPE_CHECKING:
     from convoq.settings import Options
 
-WEB_TIMEOUT_SECONDS: Final = 10.0
+WEB_TIMEOUT_SECONDS: Final = 4.0  # as long as Twilio waits for us
 
 
 async def check_port(host: str, port: int) -> Finding:

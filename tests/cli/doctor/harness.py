@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from convoq.cli.doctor import services
 from convoq.loopback.environment import free_port
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN
+from convoq.monitoring.findings import Finding
+from convoq.settings.load import load
 from tests.cli.scenes import Place
 
 NUMBER = "+15551230000"
@@ -46,3 +52,41 @@ persona = "default"
 [[personas]]
 name = "default"
 """
+
+
+async def examined(place: Place, *, offline: bool = False) -> dict[str, Finding]:
+    """What was found outside, by name and in its order."""
+    async with services.asking(load(place.config, environ={}), offline=offline) as asked:
+        return {finding.name: finding async for finding in services.found(asked, offline=offline)}
+
+
+class Silence:
+    """A server that accepts every connection and answers none."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.asked: list[bytes] = []  #: the first line of each request
+        self.wanted = 0
+        self.is_asked = asyncio.Event()  #: by as many as `wanted`
+
+    async def hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if line := await reader.readline():
+                self.asked.append(line.strip())
+                if len(self.asked) >= self.wanted:
+                    self.is_asked.set()
+            await reader.read()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def silence(wanted: int = 1) -> AsyncIterator[Silence]:
+    silent = Silence()
+    silent.wanted = wanted
+    server = await asyncio.start_server(silent.hear, "127.0.0.1", 0)
+    silent.port = server.sockets[0].getsockname()[1]
+    try:
+        yield silent
+    finally:
+        server.close()

@@ -17,7 +17,6 @@ from convoq.api.app import create_app
 from convoq.api.server import serve
 from convoq.channels.twilio.account import WebhookUrls
 from convoq.channels.twilio.webhooks import webhooks
-from convoq.cli.doctor import services
 from convoq.cli.doctor import twilio as twilio_checks
 from convoq.cli.doctor.guard import guarded
 from convoq.loopback.environment import free_port
@@ -26,8 +25,7 @@ from convoq.loopback.model import LoopbackModel
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.monitoring.findings import Finding, Level
 from convoq.settings import ServerSettings, TwilioSettings
-from convoq.settings.load import load
-from tests.cli.doctor.harness import NUMBER, findings, whole
+from tests.cli.doctor.harness import NUMBER, examined, findings, whole
 from tests.cli.scenes import Place
 
 URLS = ("port", "proxy", "public URL")
@@ -96,11 +94,6 @@ async def webhook_server(port: int, *, token: str = AUTH_TOKEN, public_url: str 
         yield url
     finally:
         await server.stop()
-
-
-async def examined(place: Place) -> dict[str, Finding]:
-    loaded = load(place.config, environ={})
-    return {finding.name: finding async for finding in services.examine(loaded, offline=False)}
 
 
 async def test_all_is_well_outside(bare: Place) -> None:
@@ -311,5 +304,4 @@ async def test_one_line_says_which_way_twilio_and_the_model_are_asked(
 
 
 async def way(place: Place) -> Finding:
-    loaded = load(place.config, environ={})
-    return {finding.name: finding async for finding in services.examine(loaded, offline=True)}["proxy"]
+    return (await examined(place, offline=True))["proxy"]
