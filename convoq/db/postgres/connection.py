@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from convoq.db.postgres.transaction import adapters
 from convoq.errors import DatabaseUnavailable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+AsyncConnection = psycopg.AsyncConnection[tuple[Any, ...]]
 Job = Callable[["Slot"], None]
 
 #: What the URL does not say otherwise. A machine that vanishes without a word is noticed in about ten seconds.
@@ -29,15 +31,42 @@ DEFAULTS: Final = {
 }
 
 
-def connect(url: str, password: str | None, *, prepare: bool = True) -> Connection:
-    """In autocommit mode. Without `prepare` no statement outlives its transaction, as a transaction pooler needs it."""
-    given: dict[str, Any] = {**DEFAULTS, **({"password": password} if password else {}), **conninfo_to_dict(url)}
-    return psycopg.connect(
-        make_conninfo("", **given, client_encoding="utf8"),
-        autocommit=True,
-        prepare_threshold=5 if prepare else None,
-        context=adapters(),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Where the database is, and how it is connected to: always in autocommit mode."""
+
+    url: str
+    password: str | None = None
+    pooled: bool = False  #: through a transaction pooler: no statement may outlive its transaction
+    direct_url: str | None = None  #: around the pooler, for what has to keep its session
+
+    @property
+    def location(self) -> str:
+        return location_of(self.url)
+
+    def connect(self) -> Connection:
+        return psycopg.connect(
+            self._parameters(self.url), autocommit=True, prepare_threshold=self._prepare_threshold, context=adapters()
+        )
+
+    async def connect_async(self) -> AsyncConnection:
+        return await psycopg.AsyncConnection.connect(
+            self._parameters(self.url), autocommit=True, prepare_threshold=self._prepare_threshold, context=adapters()
+        )
+
+    async def connect_directly(self) -> AsyncConnection:
+        """To keep a session: what it listens to, and the locks that are its own."""
+        url = self.direct_url or self.url
+        return await psycopg.AsyncConnection.connect(self._parameters(url), autocommit=True, context=adapters())
+
+    @property
+    def _prepare_threshold(self) -> int | None:
+        return None if self.pooled else 5
+
+    def _parameters(self, url: str) -> str:
+        password = {"password": self.password} if self.password else {}
+        given: dict[str, Any] = {**DEFAULTS, **password, **conninfo_to_dict(url)}
+        return make_conninfo("", **given, client_encoding="utf8")
 
 
 def location_of(url: str) -> str:

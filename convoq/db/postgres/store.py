@@ -15,7 +15,7 @@ from psycopg import errors
 from convoq.clock import Clock, EngineClock, since_boot
 from convoq.db.birth import OpenMode
 from convoq.db.postgres import migrations, requirements
-from convoq.db.postgres.connection import Connection, Pool, Slot, connect, location_of
+from convoq.db.postgres.connection import Connection, Pool, Server, Slot
 from convoq.db.postgres.failures import CONFLICTS, first_line, is_environmental, refused, unavailable
 from convoq.db.postgres.transaction import PostgresTransaction
 from convoq.db.transaction import Transaction
@@ -47,12 +47,13 @@ class PostgresDatabase:
 
     has_text_index = False  #: FTS5 is SQLite's
 
-    def __init__(self, url: str, password: str | None, clock: Clock | None, *, pool: int, pooled: bool) -> None:
-        self.location = location_of(url)
+    def __init__(self, server: Server, clock: Clock | None, *, pool: int) -> None:
+        self.server = server
+        self.location = server.location
         self._engine_clock = EngineClock()
         self.clock: Clock = clock or self._engine_clock  #: the queue's clock
         self._keeps_time = clock is None
-        self._pool = Pool(pool, partial(connect, url, password, prepare=not pooled))
+        self._pool = Pool(pool, server.connect)
         self._is_full = False
         self.found_schema = 0  #: what the database had before it was migrated; 0: it was created
 
@@ -74,7 +75,7 @@ class PostgresDatabase:
         DatabaseUnavailable when it cannot be used just now, ConvoqError when EXISTING finds none or one that is to be
         migrated first.
         """
-        database = cls(url, password, clock, pool=pool, pooled=pooled)
+        database = cls(Server(url=url, password=password, pooled=pooled), clock, pool=pool)
         try:
             await database._run(partial(database._set_up, mode))
         except BaseException:
