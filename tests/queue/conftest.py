@@ -18,16 +18,19 @@ import pytest
 
 from convoq.clock import Clock, WallClock
 from convoq.db import Database
+from convoq.db.postgres.store import PostgresDatabase
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.jobs import NewJob
 from convoq.queue.base import Capability, EndedJob, Ending, JobAdmin, Joined, Queue
 from convoq.queue.following import BeginFollowUps, LaterFollowUps, SharedFollowUps
+from convoq.queue.postgres.backend import PostgresQueue, PostgresTimings
 from convoq.queue.redis.backend import RedisQueue
 from convoq.queue.redis.connection import Server
 from convoq.queue.redis.presence import PresenceTimings
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.clock import ManualClock
-from tests.servers.redis import RedisServer
+from tests.servers.postgres import empty_database
 
 
 class Engine(Queue, JobAdmin, Protocol):
@@ -51,7 +54,7 @@ class Opened:
     """An engine, a store beside it, and what becomes of the effects of its jobs."""
 
     engine: Engine
-    database: Database
+    database: Store
     settler: Settler
     follow_ups: BeginFollowUps
     shared: Joined | None = None  #: with Capability.SHARED_COMMIT
@@ -98,24 +101,38 @@ async def open_redis(directory: Path, clock: Clock) -> Opened:
     return Opened(engine, database, settler, partial(LaterFollowUps, engine))
 
 
+async def open_postgres(directory: Path, clock: Clock) -> Opened:
+    """On the one database that the tests of this process have one after the other."""
+    by_hand = None if isinstance(clock, WallClock) else clock
+    database = await PostgresDatabase.open(os.environ[POSTGRES_URL], clock=by_hand, pool=2)
+    settler = Settler()
+    engine = PostgresQueue(database, settler, timings=PostgresTimings(death=0.0))
+    return Opened(engine, database, settler, partial(SharedFollowUps, engine.joined), engine.joined)
+
+
 ENGINES = {
     "sqlite": TestedEngine(open_sqlite, SqliteQueue.capabilities),
     "redis": TestedEngine(open_redis, RedisQueue.capabilities),
+    "postgresql": TestedEngine(open_postgres, PostgresQueue.capabilities),
 }
-REDIS_URL = "CONVOQ_TEST_REDIS"  #: where the test's server is, also for its child processes
+# Where the test's server is, also for its child processes.
+REDIS_URL = "CONVOQ_TEST_REDIS"
+POSTGRES_URL = "CONVOQ_TEST_POSTGRES"
 
 
 @pytest.fixture
-def redis_url(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv(REDIS_URL, redis_server.url)
-    return redis_server.url
-
-
-@pytest.fixture
-def engine_server(engine_name: str, request: pytest.FixtureRequest) -> None:
+def engine_server(engine_name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the engine needs to run, if anything."""
     if engine_name == "redis":
-        request.getfixturevalue("redis_url")
+        monkeypatch.setenv(REDIS_URL, request.getfixturevalue("redis_server").url)
+    elif engine_name == "postgresql":
+        monkeypatch.setenv(POSTGRES_URL, request.getfixturevalue("migrated_postgres_url"))
+
+
+def empty(engine_name: str) -> None:
+    """For whoever begins anew within one test."""
+    if engine_name == "postgresql":
+        empty_database(os.environ[POSTGRES_URL])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -29,7 +29,7 @@ from convoq.errors import LeaseLost
 from convoq.jobs import INTAKE, INTAKE_KIND, NORMAL, PEOPLE, UPKEEP, NewJob
 from convoq.queue.base import Claim, Enqueued, JobFilter, JobState, KindStats
 from tests.clock import ManualClock
-from tests.queue.conftest import ENGINES, Engine, Opened
+from tests.queue.conftest import ENGINES, Engine, Opened, empty
 from tests.queue.contract.steps import follow, kick
 from tests.queue.model import ALONE, Model
 
@@ -114,6 +114,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
+        empty(self.engine_name)
         for which in range(WORKERS):
             self.opened.append(self.start(which))
 

@@ -164,7 +164,13 @@ def shared_postgres_url(postgres_server: PostgresServer) -> str:
 @pytest.fixture
 def migrated_postgres_url(shared_postgres_url: str) -> str:
     """Of a database with convoq's tables and not one row. Emptied, which takes a tenth of making one anew."""
-    with psycopg.connect(shared_postgres_url, autocommit=True) as connection:
+    empty_database(shared_postgres_url)
+    return shared_postgres_url
+
+
+def empty_database(url: str) -> None:
+    """Of all rows, and of whoever is still connected to it."""
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(END_OTHERS)
         tables = [name for (name,) in connection.execute(TABLES)]
         sequences = [name for (name,) in connection.execute("SELECT sequencename FROM pg_sequences")]
@@ -173,7 +179,6 @@ def migrated_postgres_url(shared_postgres_url: str) -> str:
         with connection.transaction():
             connection.execute("SET LOCAL session_replication_role = replica")  # in any order of references
             connection.execute("; ".join(statements).encode())
-    return shared_postgres_url
 
 
 def _free_port() -> int:
