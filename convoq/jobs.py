@@ -98,6 +98,8 @@ class ReceiveMessage(Payload):
     kind: ClassVar[str] = "receive_message"
     channel: str = "twilio"
     form: tuple[tuple[str, str], ...]
+    written_at: int | None = None  #: wall ms, where it was found on the channel's list instead of coming by itself
+    answered: bool = False  #: from elsewhere, as that list shows
 
 
 class ProcessAiResponse(Payload):
@@ -151,6 +153,12 @@ class WakeThreads(Payload):
     kind: ClassVar[str] = "wake_threads"
 
 
+class CatchUp(Payload):
+    """Look on the channels' lists for messages whose webhook never reached us."""
+
+    kind: ClassVar[str] = "catch_up"
+
+
 class Housekeeping(Payload):
     """Prune what is past its retention and keep the database file tidy."""
 
@@ -161,7 +169,7 @@ BUILT_IN: Final[dict[str, type[Payload]]] = {
     model.kind: model
     for model in (
         *(ReceiveMessage, ProcessAiResponse, SendMessage, RecordDeliveryStatus, SendAgain),
-        *(ProcessIdle, ProcessExpired, WakeThreads, Housekeeping),
+        *(ProcessIdle, ProcessExpired, WakeThreads, CatchUp, Housekeeping),
     )
 }
 

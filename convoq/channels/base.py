@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -96,6 +96,16 @@ class SendFailed(ConvoqError):
         self.delay = delay  #: seconds the channel asked us to wait, if it said so
 
 
+class Listed(NamedTuple):
+    """A message that stands on the channel's list."""
+
+    provider_id: str
+    address: str  #: the person's
+    at: int  #: wall ms, by the channel's clock
+    form: tuple[tuple[str, str], ...] = ()  #: of one that a person wrote: what its webhook would have said, as far as
+    #: the list knows
+
+
 class Channel(Protocol):
     """A way to people. Implementations hold one connection pool and close it."""
 
@@ -133,6 +143,24 @@ class Channel(Protocol):
         process, or the whole machine, may have stood still since it asked.
 
         Raises SendFailed when the channel cannot be asked.
+        """
+        ...
+
+    def list_received(self, our_address: str, since: int) -> AsyncIterator[Listed]:
+        """What people have written to this address since then (wall ms), each message once, newest first.
+
+        Raises SendFailed when the channel cannot be asked.
+        """
+        ...
+
+    async def list_sent(self, our_address: str, address: str, since: int) -> list[Listed]:
+        """What programs have sent to this person since then (wall ms), this one or another. Raises SendFailed."""
+        ...
+
+    async def receive(self, listed: Listed, *, answered: bool) -> NewJob:
+        """The job that the message's webhook would have made: enqueued beside that one, it is its duplicate.
+
+        Raises SendFailed when the channel cannot be asked for it.
         """
         ...
 

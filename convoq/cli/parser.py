@@ -45,6 +45,7 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
         Command("conversations", "conversations", "list, show and follow conversations"),
         Command("enqueue", "enqueue", "put a job into the queue"),
         Command("schedules", "schedules", "what runs when"),
+        Command("catch-up", "catch_up", "fetch messages whose webhook never came"),
         Command("db", "database", "migrate, check and back up the database"),
         Command("version", "version", "print the version"),
     ),

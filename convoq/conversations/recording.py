@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from convoq.channels.base import Inbound, Keyword
 from convoq.clock import Clock
 from convoq.conversations import rows
+from convoq.conversations.catching_up import note_addresses
 from convoq.conversations.choosing import OVERTAKEN_AT, choose
 from convoq.conversations.confirming import Confirmations, confirm_opt_out
 from convoq.conversations.consent import has_opted_out, opt_in, opt_out
@@ -30,6 +31,8 @@ class Received:
     inbound: Inbound
     job_id: str
     accepted_at: int
+    written_at: int | None = None  #: wall ms, of one that was found on the channel's list
+    answered: bool = False  #: from elsewhere, as that list shows
 
 
 class Recorder:
@@ -63,6 +66,8 @@ def record(
 ) -> list[Thread]:
     """The threads in which something waits or pends now. `wall_offset`: ms from the queue's clock to the wall's."""
     touched: dict[int, Thread] = {}
+    messages = [_as_written(received, wall_offset) for received in messages]
+    note_addresses(tx, [received.inbound for received in messages if received.written_at is None], now + wall_offset)
     for received in messages:
         for thread in _record_one(tx, received, now, wall_offset, confirmations):
             touched[thread.id] = thread
@@ -72,6 +77,13 @@ def record(
         for thread in touched.values()
         if rows.is_unsettled(tx, thread.id)
     ]
+
+
+def _as_written(received: Received, wall_offset: int) -> Received:
+    """What comes late was accepted, as far as anybody cares, when it was written."""
+    if received.written_at is None:
+        return received
+    return replace(received, accepted_at=min(received.accepted_at, received.written_at - wall_offset))
 
 
 def _record_one(
@@ -95,6 +107,8 @@ def _record_one(
     if text:
         confirm_opt_out(tx, thread.id, conversation_id, source, text, now, now + wall_offset)
         touched.append(thread._replace(failing=True))  # it waits for no turn that backs off
+    if received.answered:
+        _set_outcome(tx, message_id, Outcome.ELSEWHERE)
     _apply_gate(tx, conversation_id, message_id)
     return touched
 

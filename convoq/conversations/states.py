@@ -42,6 +42,7 @@ class Outcome(enum.StrEnum):
     BLOCKED = "blocked"  #: its author is blocked
     HUMAN = "human"  #: a person owns the conversation
     WINDOW = "window"  #: more than 24 hours passed: WhatsApp takes no free text any more
+    ELSEWHERE = "elsewhere"  #: answered from elsewhere: from another program, or before a restore
     FAILED = "failed"  #: no answer could be made; its job is in the dead letters
     CANCELLED = "cancelled"  #: an operator has cancelled or discarded its job
 

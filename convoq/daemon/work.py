@@ -92,6 +92,7 @@ async def _handlers(
     """Every kind's handler, with what it needs; closed by the stack."""
     from convoq import jobs
     from convoq.channels.opening import open_channels
+    from convoq.conversations.catching_up import CatchUp
     from convoq.conversations.lifecycle import Lifecycle
     from convoq.conversations.outbox import Outbox
     from convoq.conversations.recording import Recorder
@@ -102,6 +103,7 @@ async def _handlers(
     from convoq.handlers import upkeep
     from convoq.handlers.answer import AnswerHandler, Sentences
     from convoq.handlers.base import Handlers
+    from convoq.handlers.catch_up import CatchingUp, catch_up
     from convoq.handlers.custom import load_custom
     from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
     from convoq.handlers.receive import ReceiveHandler
@@ -145,6 +147,9 @@ async def _handlers(
         jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation),
         jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation),
         jobs.WakeThreads.kind: upkeep.wake_threads(Repair(database), storage.follow_ups),
+        jobs.CatchUp.kind: catch_up(
+            CatchingUp(CatchUp(database), channels if options.twilio.catch_up else {}, queue.enqueue, wall)
+        ),
         jobs.Housekeeping.kind: upkeep.housekeeping(storage.jobs, TextIndex(database), database.tidy, options.queue),
     }
     return Handlers(

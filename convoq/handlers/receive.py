@@ -44,7 +44,8 @@ class ReceiveHandler:
             context.running = (job,)  # one that holds no message takes no neighbour with it
             payload = ReceiveMessage.model_validate_json(job.payload)
             channel = channel_of(self._channels, payload.channel)
-            received.append(Received(channel.parse_inbound(payload.form), job.id, job.enqueued_at))
+            inbound = channel.parse_inbound(payload.form)
+            received.append(Received(inbound, job.id, job.enqueued_at, payload.written_at, payload.answered))
         context.running = context.claim.jobs
         return received
 

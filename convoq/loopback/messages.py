@@ -23,7 +23,7 @@ class TwilioMessage:
     reference: str | None = None  #: our own id, from the status callback's URL
     messaging_service_sid: str | None = None
     validity_period: int | None = None
-    num_media: int = 0
+    media: Sequence[tuple[str, str]] = ()  #: (URL, content type)
     answers: list[int] = field(default_factory=list)  #: HTTP statuses that its status callbacks got
 
 

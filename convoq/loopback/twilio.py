@@ -8,6 +8,7 @@ import secrets
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from email.utils import formatdate
 from types import TracebackType
 from typing import Any, Final
@@ -89,6 +90,7 @@ class LoopbackTwilio(WebhookSender):
         app.router.add_post(f"{_API}/{{account}}/Messages.json", self._create)
         app.router.add_get(f"{_API}/{{account}}/Messages.json", self._list)
         app.router.add_get(f"{_API}/{{account}}/Messages/{{sid}}.json", self._fetch)
+        app.router.add_get(f"{_API}/{{account}}/Messages/{{sid}}/Media.json", self._list_media)
         app.router.add_get(f"{_API}/{{account}}/IncomingPhoneNumbers.json", self._list_numbers)
         app.router.add_get(f"{_API}/{{account}}.json", self._fetch_account)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -254,7 +256,9 @@ class LoopbackTwilio(WebhookSender):
         found = [
             message
             for message in reversed(records)
-            if query.get("To", message.to) == message.to and query.get("From", message.from_) == message.from_
+            if query.get("To", message.to) == message.to
+            and query.get("From", message.from_) == message.from_
+            and message.created >= _ms(query.get("DateSent>"))
         ]
         size = int(query.get("PageSize", "50"))
         page = int(query.get("Page", "0"))
@@ -281,6 +285,15 @@ class LoopbackTwilio(WebhookSender):
                 return web.json_response(self._shown(message))
         return _error(404, 20404, f"The requested resource {request.path} was not found")
 
+    async def _list_media(self, request: web.Request) -> web.Response:
+        found = [message for message in self.received if message.sid == request.match_info["sid"]]
+        media = [
+            {"sid": url.rpartition("/")[2], "content_type": content_type, "uri": f"{url.removeprefix(self.url)}.json"}
+            for message in found
+            for url, content_type in message.media
+        ]
+        return web.json_response({"media_list": media, "page": 0, "page_size": 50, "next_page_uri": None})
+
     async def _fetch_account(self, request: web.Request) -> web.Response:
         shown = {"sid": self.account_sid, "friendly_name": "Loopback", "status": self.account_status, "type": "Full"}
         return web.json_response({**shown, "uri": request.path})
@@ -306,7 +319,7 @@ class LoopbackTwilio(WebhookSender):
             "status": message.status,
             "direction": message.direction,
             "num_segments": "1",
-            "num_media": str(message.num_media),
+            "num_media": str(len(message.media)),
             "date_created": formatdate(message.created // 1000).replace("-0000", "+0000"),
             "date_updated": formatdate(message.created // 1000).replace("-0000", "+0000"),
             "date_sent": None,
@@ -334,6 +347,10 @@ class LoopbackTwilio(WebhookSender):
         self._changed.set()
         for listener in list(self._listeners):
             listener(event, message)
+
+
+def _ms(date: str | None) -> int:
+    return round(datetime.fromisoformat(date).timestamp() * 1000) if date else 0
 
 
 def _error(status: int, code: int | None, message: str, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -69,7 +69,7 @@ class WebhookSender:
         sid = sid or self.new_sid("MM" if media else "SM")
         form = self.inbound_form(from_=from_, to=to, body=body, sid=sid, media=media, extra=extra)
         if all(message.sid != sid for message in self.received):
-            self._receive(form, len(media))
+            self._receive(form, media)
         signature = sign(token or self.auth_token, signed_url or webhook_url, form)
         return await self._post_until_taken(
             webhook_url, form, "forged" + signature[6:] if forged else signature, retries=retries, budget=budget
@@ -117,7 +117,7 @@ class WebhookSender:
             form["ErrorCode"] = str(error_code)
         return [*form.items(), ("ApiVersion", "2010-04-01")]
 
-    def _receive(self, form: Sequence[tuple[str, str]], num_media: int) -> None:
+    def _receive(self, form: Sequence[tuple[str, str]], media: Sequence[tuple[str, str]]) -> None:
         fields = dict(form)
         message = TwilioMessage(
             sid=fields["MessageSid"],
@@ -127,7 +127,7 @@ class WebhookSender:
             created=self._clock.now(),
             direction="inbound",
             status="received",
-            num_media=num_media,
+            media=media,
         )
         self.received.append(message)
         self._changed.set()

@@ -99,6 +99,10 @@ class TwilioSettings(Section):
     """Seconds to wait after a send with an unknown outcome before Twilio is asked whether it went out. After a send
     whose worker died, twilio.timeout comes on top: its request may still be under way."""
 
+    catch_up: bool = True
+    """Every ten minutes, ask Twilio for messages of the last day whose webhook never came (a server that was down, a
+    lost tunnel), and answer them. False where another program answers some of the messages to your numbers."""
+
     @property
     def signing_tokens(self) -> tuple[str, ...]:
         """Every auth token that a webhook may be signed with. Without one no webhook can be verified."""

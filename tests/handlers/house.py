@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from convoq.ai.base import Author, ModelCall, Reply, ReplyContext, Responder
 from convoq.channels.twilio.channel import TwilioChannel
 from convoq.clock import WallClock
+from convoq.conversations.catching_up import CatchUp
 from convoq.conversations.confirming import Confirmations
 from convoq.conversations.lifecycle import Lifecycle
 from convoq.conversations.outbox import Outbox
@@ -28,9 +29,11 @@ from convoq.errors import RetryLater
 from convoq.handlers import upkeep
 from convoq.handlers.answer import AnswerHandler, Sentences
 from convoq.handlers.base import ClaimContext, Handler, Handlers
+from convoq.handlers.catch_up import CatchingUp, catch_up
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
 from convoq.handlers.receive import ReceiveHandler
 from convoq.handlers.run import Run
+from convoq.jobs import CatchUp as CatchUpJob
 from convoq.jobs import (
     Housekeeping,
     ProcessAiResponse,
@@ -214,7 +217,9 @@ class House:
 
     async def upkeep(self, kind: str) -> None:
         """One run of an upkeep job."""
-        model = {model.kind: model for model in (ProcessIdle, ProcessExpired, WakeThreads, Housekeeping)}[kind]
+        model = {model.kind: model for model in (ProcessIdle, ProcessExpired, WakeThreads, CatchUpJob, Housekeeping)}[
+            kind
+        ]
         await self.queue.enqueue(model().job())
         await self.step()
 
@@ -313,6 +318,7 @@ async def open_house(
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing),
             ProcessExpired.kind: upkeep.process_expired(lifecycle, timing),
             WakeThreads.kind: upkeep.wake_threads(Repair(database), begin),
+            CatchUpJob.kind: catch_up(CatchingUp(CatchUp(database), channels, queue.enqueue, wall)),
             Housekeeping.kind: upkeep.housekeeping(
                 engine, TextIndex(database), database.tidy, QueueSettings(retention=100)
             ),

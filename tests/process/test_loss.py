@@ -44,6 +44,7 @@ async def test_what_was_acknowledged_before_the_log_was_removed_is_answered_late
     roles = [await site.serve(), await site.start("schedule")]
     for number in range(3):
         assert (await site.say(f"hello {number}", sender=f"whatsapp:+1555123{number:04d}")).status == 200
+    await site.until(lambda: "role.started" in roles[1].output, "the scheduler has the file open, too")
     site.database.with_name("convoq.db-wal").unlink()
     assert [await role.ended() for role in roles] == [78, 78]
     await site.start("work")

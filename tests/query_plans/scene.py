@@ -201,7 +201,7 @@ async def _join(house: House) -> None:
 async def _upkeep(house: House) -> None:
     await house.upkeep("process_idle")
     house.clock.advance(10 * 86_400)
-    for kind in ("process_idle", "process_expired", "wake_threads", "housekeeping"):
+    for kind in ("process_idle", "process_expired", "wake_threads", "catch_up", "housekeeping"):
         await house.upkeep(kind)
     await house.hear("me again")
     await house.settle()

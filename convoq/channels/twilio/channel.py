@@ -9,12 +9,14 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from convoq.channels.base import DeliveryStatus, Failure, Inbound, Outbound, SendFailed, Sent
+from convoq.channels.base import DeliveryStatus, Failure, Inbound, Listed, Outbound, SendFailed, Sent
 from convoq.channels.markdown import PLAIN, Markup, render
 from convoq.channels.twilio import inbound, split, status
-from convoq.channels.twilio.rest import TwilioRest, error_text
+from convoq.channels.twilio.lists import MessageLists, messages_on, ms
+from convoq.channels.twilio.rest import TwilioRest
 from convoq.channels.twilio.webhooks import status_url
 from convoq.clock import Clock
+from convoq.jobs import NewJob
 from convoq.logs import log
 from convoq.settings import TwilioSettings
 
@@ -38,6 +40,7 @@ class TwilioChannel:
 
     def __init__(self, rest: TwilioRest, settings: TwilioSettings, *, public_url: str | None, clock: Clock) -> None:
         self._rest = rest
+        self._lists = MessageLists(rest, settings.api_base_url)
         self._settings = settings
         self._public_url = public_url
         self._clock = clock
@@ -88,10 +91,19 @@ class TwilioChannel:
         found: list[tuple[float, datetime, Sent]] = []
         async for record in self._records(answer.data, since):
             alike = _likeness(record.body or "", message.body)
-            if alike and record.direction == "outbound-api" and _ms(record.date_created) >= since:
+            if alike and record.direction == "outbound-api" and ms(record.date_created) >= since:
                 found.append((-alike, record.date_created, Sent(record.sid)))
         found.reverse()  # the list comes newest first; the sort keeps that order within one second
         return [sent for _, _, sent in sorted(found, key=lambda one: one[:2])]
+
+    def list_received(self, our_address: str, since: int) -> AsyncIterator[Listed]:
+        return self._lists.received(our_address, since)
+
+    async def list_sent(self, our_address: str, address: str, since: int) -> list[Listed]:
+        return await self._lists.sent(our_address, address, since)
+
+    async def receive(self, listed: Listed, *, answered: bool) -> NewJob:
+        return await self._lists.receive(listed, answered=answered)
 
     async def close(self) -> None:
         await self._rest.close()
@@ -114,30 +126,19 @@ class TwilioChannel:
         """Twilio's wall clock in ms, from its answer; ours when the answer does not say."""
         date = next((value for name, value in headers.items() if name.lower() == "date"), "")
         try:
-            return _ms(parsedate_to_datetime(date))
+            return ms(parsedate_to_datetime(date))
         except (ValueError, OverflowError):
             return self._clock.now()
 
     async def _records(self, page: Any, since: int) -> AsyncIterator[Any]:
         """The messages of this page and the next ones, newest first, until a whole page is older."""
         for _ in range(_MAX_PAGES):
-            records = _messages_on(page)
+            records = messages_on(page)
             for record in records:
                 yield record
-            if not page.next_page_url or all(_ms(record.date_created) < since for record in records):
+            if not page.next_page_url or all(ms(record.date_created) < since for record in records):
                 return
             page = await self._rest.ask(page.next_page_async())
-
-
-def _messages_on(page: Any) -> list[Any]:
-    """A page's messages. Raises SendFailed when it is not a list of messages."""
-    try:
-        records = list(page)
-        if all(isinstance(record.date_created, datetime) for record in records):
-            return records
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        raise SendFailed(Failure.AMBIGUOUS, f"Twilio's list could not be read: {error_text(error)}") from error
-    raise SendFailed(Failure.AMBIGUOUS, "Twilio's list could not be read: a message without a date")
 
 
 def _likeness(body: str, ours: str) -> float:
@@ -164,7 +165,3 @@ def _words(text: str) -> set[str]:
 def _comparable(body: str) -> str:
     """The text as we sent it: Twilio may trim its edges, and a trial account puts a sentence in front."""
     return body.removeprefix(_TRIAL_PREFIX).strip()
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, quote
@@ -108,10 +108,13 @@ class TwilioWebhook:
 
 
 def _inbound_job(fields: Pairs, form: dict[str, str], _raw_path: str) -> NewJob:
+    return inbound_job(ReceiveMessage(channel=CHANNEL, form=tuple(fields)), form)
+
+
+def inbound_job(payload: ReceiveMessage, form: Mapping[str, str]) -> NewJob:
+    """The job of one message, however we hear of it: a second one is its duplicate."""
     dedup_key = f"twilio:inbound:{form['AccountSid']}:{form['MessageSid']}"
-    return receive_job(
-        ReceiveMessage(channel=CHANNEL, form=tuple(fields)), form["To"], form["From"], dedup_key=dedup_key
-    )
+    return receive_job(payload, form["To"], form["From"], dedup_key=dedup_key)
 
 
 def _status_job(fields: Pairs, form: dict[str, str], raw_path: str) -> NewJob:
