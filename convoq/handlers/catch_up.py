@@ -62,15 +62,15 @@ class CatchingUp:
         by_person: dict[str, list[Listed]] = {}
         for one in missing:
             by_person.setdefault(one.address, []).append(one)
-        answered = 0
+        found = Found(listed)
         for person, messages in by_person.items():
             alive()
-            answered += await self._take(channel, address, person, messages)
-        if self._enqueue is not None:
+            found = found.and_also(await self._take(channel, address, person, messages))
+        if self._enqueue is not None and since <= address.since:  # else what lies between is still to be looked for
             await self._store.caught_up(address, now - SETTLING_MS)
-        if missing:
-            log.warning("messages.missed", our_address=address.address, count=len(missing), answered=answered)
-        return Found(listed, len(missing), answered)
+        if found.missing:
+            log.warning("messages.missed", our_address=address.address, count=found.missing, answered=found.answered)
+        return found
 
     async def _missing(
         self, channel: Channel, address: OurAddress, since: int, *, until: int
@@ -83,15 +83,23 @@ class CatchingUp:
             unknown |= await self._store.unknown(address.channel, ids)
         return [one for one in reversed(listed) if one.provider_id in unknown], len(listed)
 
-    async def _take(self, channel: Channel, address: OurAddress, person: str, messages: Sequence[Listed]) -> int:
-        """How many were answered from elsewhere: they are put on record, and nobody answers them again."""
+    async def _take(self, channel: Channel, address: OurAddress, person: str, messages: Sequence[Listed]) -> Found:
+        """Those that were answered from elsewhere are put on record, and nobody answers them again."""
         sent = await channel.list_sent(address.address, person, messages[0].at)
         foreign = await self._store.foreign(address.channel, address.address, person, [one.provider_id for one in sent])
         answered_at = max((one.at for one in sent if one.provider_id in foreign), default=0)
-        if self._enqueue is not None:
-            for one in messages:
-                await self._enqueue(await channel.receive(one, answered=one.at <= answered_at))
-        return sum(one.at <= answered_at for one in messages)
+        missing = answered = 0
+        for one in messages:
+            if await self._is_new(channel, one, answered=one.at <= answered_at):
+                missing += 1
+                answered += one.at <= answered_at
+        return Found(0, missing, answered)
+
+    async def _is_new(self, channel: Channel, one: Listed, *, answered: bool) -> bool:
+        """What has come by itself and is not on record waits to be recorded, or is a dead letter of its own."""
+        if self._enqueue is None:
+            return True
+        return not (await self._enqueue(await channel.receive(one, answered=answered))).duplicate
 
 
 def _since(address: OurAddress, now: int) -> int:

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from convoq.channels.twilio.webhooks import inbound_job
 from convoq.clock import WallClock
 from convoq.conversations.catching_up import CatchUp
 from convoq.conversations.states import Outcome
 from convoq.db import Database
 from convoq.handlers.catch_up import CatchingUp, Found
 from convoq.jobs import CatchUp as CatchUpJob
+from convoq.jobs import ReceiveMessage
 from convoq.loopback.faults import TwilioFault, too_many
 from convoq.loopback.messages import TwilioMessage
 from convoq.queue.base import JobFilter, JobState
@@ -135,6 +137,21 @@ async def test_a_last_look_by_a_clock_that_was_ahead_hides_nothing(house: House)
     missed(house, "are you open?")
     await catch_up(house)
     assert house.sent == ["re: are you open?"]
+
+
+async def test_a_shorter_look_by_hand_does_not_hide_what_lies_before_it(house: House) -> None:
+    missed(house, "are you open?", ago=5 * HOUR)
+    assert await looking(house).look(HOUR) == Found()
+    await catch_up(house)
+    assert house.sent == ["re: are you open?"]
+
+
+async def test_what_waits_to_be_recorded_is_not_missing(house: House) -> None:
+    message = missed(house, "are you open?")
+    form = house.twilio.inbound_form(from_=BEN, to=OURS, body="are you open?", sid=message.sid)
+    payload = ReceiveMessage(form=tuple(form))
+    await house.queue.enqueue(inbound_job(payload, dict(form)))
+    assert await looking(house).look() == Found(listed=1)
 
 
 async def test_what_was_written_before_the_address_was_ours_is_not_for_us(house: House) -> None:
