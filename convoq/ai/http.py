@@ -9,19 +9,15 @@ from typing import Final
 
 import httpx2
 
+from convoq.ai.transport import AiohttpTransport
 from convoq.ai.wire.errors import Unreadable
 from convoq.ai.wire.repair import dialect_of, repair
-from convoq.outbound import Proxy, check_environment, proxy_for, tls_context
+from convoq.outbound import check_environment
 
 CONNECT_TIMEOUT: Final = 5.0
 
 # A long reply is a few kilobytes; what is larger by far is not one.
 LARGEST_ANSWER_BYTES: Final = 2 * 1024 * 1024
-
-# As many as a worker's concurrency can be. What the pool does not keep costs the next turn a TLS handshake, and idle
-# connections end by themselves.
-MOST_CONNECTIONS: Final = 256
-LIMITS: Final = httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS)
 
 
 def open_client(timeout: float) -> httpx2.AsyncClient:
@@ -34,32 +30,11 @@ def open_client(timeout: float) -> httpx2.AsyncClient:
     check_environment()
     return httpx2.AsyncClient(
         timeout=httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT),
-        transport=_Transport(),
+        transport=AiohttpTransport(),
         # Unasked for, a compressed answer is refused: a few bytes of it could unfold into gigabytes.
         headers={"Accept-Encoding": "identity"},
         event_hooks={"response": [_limit_body, _repair_body]},
     )
-
-
-class _Transport(httpx2.AsyncBaseTransport):
-    """Sends each request the way that its address takes; httpx2's own reading of the environment knows no loopback."""
-
-    def __init__(self) -> None:
-        self._by_proxy: dict[Proxy | None, httpx2.AsyncHTTPTransport] = {}
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        proxy = proxy_for(str(request.url))
-        if proxy not in self._by_proxy:
-            self._by_proxy[proxy] = httpx2.AsyncHTTPTransport(
-                verify=tls_context(),
-                limits=LIMITS,
-                proxy=httpx2.Proxy(proxy.url, headers=list(proxy.headers)) if proxy else None,
-            )
-        return await self._by_proxy[proxy].handle_async_request(request)
-
-    async def aclose(self) -> None:
-        for transport in self._by_proxy.values():
-            await transport.aclose()
 
 
 async def _limit_body(response: httpx2.Response) -> None:

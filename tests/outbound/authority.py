@@ -82,10 +82,10 @@ async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port:
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        its_writer.close()  # first: the end of the test cancels what is awaited here
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
-        its_writer.close()
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
