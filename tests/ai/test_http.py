@@ -14,6 +14,7 @@ from tests.outbound.conftest import HOST
 from tests.outbound.proxy import proxy_server
 
 AT_ONCE = 64
+ROUNDS = 10  # of the loop, in which our side hears that the other has closed
 
 
 async def test_as_many_connections_are_kept_as_requests_were_made_at_once() -> None:
@@ -61,6 +62,8 @@ async def test_a_connection_that_the_server_has_closed_meanwhile_is_not_used_aga
             closed.clear()
             assert (await client.post(url, json={})).text == "{}"
             await closed.wait()
+            for _ in range(ROUNDS):
+                await asyncio.sleep(0)
 
 
 async def test_a_proxy_that_refuses_is_an_error_that_the_sdks_know(monkeypatch: pytest.MonkeyPatch) -> None:
