@@ -1,4 +1,4 @@
--- oldest code: 13
+-- oldest code: 14
 -- The queue on PostgreSQL. Times are integer milliseconds.
 --
 -- A verb is a function, so that it is one round trip, and each takes the time as its first argument: NULL for the
