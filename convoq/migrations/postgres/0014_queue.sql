@@ -406,12 +406,16 @@ BEGIN
                 p_limit := p_limit - CASE WHEN class > 0 THEN cardinality(good) ELSE 0 END;
                 p_background := p_background - CASE WHEN class > 1 THEN cardinality(good) ELSE 0 END;
             END IF;
-            UPDATE lanes AS l SET priority = (
-                SELECT j.priority FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready' ORDER BY j.id LIMIT 1)
-            WHERE l.id = ANY (misplaced);
-            PERFORM queue_drop_empty(empty) WHERE empty IS NOT NULL;
             EXIT WHEN empty IS NULL AND misplaced IS NULL;
-            seen := seen || empty;
+            IF misplaced IS NOT NULL THEN
+                UPDATE lanes AS l SET priority = (
+                    SELECT j.priority FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready' ORDER BY j.id LIMIT 1)
+                WHERE l.id = ANY (misplaced);
+            END IF;
+            IF empty IS NOT NULL THEN
+                PERFORM queue_drop_empty(empty);
+                seen := seen || empty;
+            END IF;
         END LOOP;
     END LOOP;
 END $$;
@@ -434,25 +438,6 @@ BEGIN
 END $$;
 
 -- Ending a claim ------------------------------------------------------------------------------------------------------
-
--- Holds the lane of a claim; NULL: the claim is lost. In a transaction of the queue's own (p_alone) also so that it may
--- be deleted, if that can be had at once.
-CREATE FUNCTION queue_hold(p_lane text, p_receipt text, p_alone boolean, OUT lane_id bigint, OUT urgency smallint,
-    OUT droppable boolean)
-LANGUAGE plpgsql AS $$
-BEGIN
-    IF p_alone THEN
-        SELECT l.id, l.priority INTO lane_id, urgency FROM lanes AS l
-        WHERE l.lane = p_lane AND l.receipt = p_receipt FOR UPDATE SKIP LOCKED;
-        droppable := FOUND;
-    ELSE
-        droppable := false;
-    END IF;
-    IF NOT droppable THEN
-        SELECT l.id, l.priority INTO lane_id, urgency FROM lanes AS l
-        WHERE l.lane = p_lane AND l.receipt = p_receipt FOR NO KEY UPDATE;
-    END IF;
-END $$;
 
 -- Ends the claim of a lane, which is due then: now if it was kicked meanwhile. An empty one goes. Whether it stands.
 CREATE FUNCTION queue_free(p_now bigint, p_lane_id bigint, p_droppable boolean, p_due bigint, p_reason text,
@@ -495,9 +480,13 @@ BEGIN
             ORDER BY l.lane FOR NO KEY UPDATE OF l) AS x;
     END IF;
     -- By finished_at, not by state: a plan that was made when all were few must not choose the index of the ready ones.
-    DELETE FROM jobs AS j WHERE j.id = ANY (p_forgotten) AND j.finished_at IS NULL AND j.receipt = ANY (held);
-    UPDATE jobs AS j SET state = 'done', finished_at = now_ms
-    WHERE j.id = ANY (p_done) AND j.finished_at IS NULL AND j.receipt = ANY (held);
+    IF p_forgotten <> '{}' THEN
+        DELETE FROM jobs AS j WHERE j.id = ANY (p_forgotten) AND j.finished_at IS NULL AND j.receipt = ANY (held);
+    END IF;
+    IF p_done <> '{}' THEN
+        UPDATE jobs AS j SET state = 'done', finished_at = now_ms
+        WHERE j.id = ANY (p_done) AND j.finished_at IS NULL AND j.receipt = ANY (held);
+    END IF;
     RETURN QUERY
     DELETE FROM lanes AS l USING unnest(p_lanes, p_receipts) AS u (lane, receipt)
     WHERE l.lane = u.lane AND l.receipt = u.receipt AND l.id = ANY (droppable)
@@ -513,29 +502,41 @@ END $$;
 
 -- The claim's jobs are done, and it goes on with those behind them: a row for each, or one without an id when the lane
 -- is free now. No row: the claim is lost. `has_more` without an id: the lane stands.
-CREATE FUNCTION queue_advance(p_now bigint, p_lane text, p_receipt text, p_priority smallint, p_done bigint[],
-    p_forgotten bigint[], p_together text[])
+CREATE FUNCTION queue_advance(p_now bigint, p_lane text, p_receipt text, p_priority smallint, p_jobs bigint[],
+    p_forget boolean, p_together text[])
 RETURNS TABLE (id bigint, kind text, payload text, attempt integer, max_attempts integer, enqueued_at bigint,
     late boolean, begun boolean, has_more boolean)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     now_ms bigint := queue_now(p_now);
-    held record;
+    its_lane bigint;
+    urgency smallint;
+    droppable boolean;
     goes_on boolean := false;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    SELECT * INTO held FROM queue_hold(p_lane, p_receipt, true);
-    IF held.lane_id IS NULL THEN
-        RETURN;
+    -- Also so that it may be deleted, if that can be had at once.
+    SELECT l.id, l.priority INTO its_lane, urgency FROM lanes AS l
+    WHERE l.lane = p_lane AND l.receipt = p_receipt FOR UPDATE SKIP LOCKED;
+    droppable := FOUND;
+    IF NOT droppable THEN
+        SELECT l.id, l.priority INTO its_lane, urgency FROM lanes AS l
+        WHERE l.lane = p_lane AND l.receipt = p_receipt FOR NO KEY UPDATE;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
     END IF;
-    DELETE FROM jobs AS j WHERE j.id = ANY (p_forgotten) AND j.finished_at IS NULL AND j.receipt = p_receipt;
-    UPDATE jobs AS j SET state = 'done', finished_at = now_ms
-    WHERE j.id = ANY (p_done) AND j.finished_at IS NULL AND j.receipt = p_receipt;
+    IF p_forget THEN
+        DELETE FROM jobs AS j WHERE j.id = ANY (p_jobs) AND j.finished_at IS NULL AND j.receipt = p_receipt;
+    ELSE
+        UPDATE jobs AS j SET state = 'done', finished_at = now_ms
+        WHERE j.id = ANY (p_jobs) AND j.finished_at IS NULL AND j.receipt = p_receipt;
+    END IF;
     -- A lane that has become more urgent is not run on in a slot of the class that it had: it is claimed anew.
-    IF held.urgency = p_priority THEN
+    IF urgency = p_priority THEN
         RETURN QUERY
-        WITH front AS MATERIALIZED (SELECT * FROM queue_front(held.lane_id, p_together, now_ms)),
+        WITH front AS MATERIALIZED (SELECT * FROM queue_front(its_lane, p_together, now_ms)),
         charged AS (
             UPDATE jobs AS j SET attempt = f.attempt, receipt = p_receipt,
                 claimed_at = CASE WHEN NOT f.late THEN now_ms END
@@ -545,7 +546,7 @@ BEGIN
     END IF;
     IF NOT goes_on THEN
         RETURN QUERY SELECT NULL::bigint, NULL, NULL, NULL::integer, NULL::integer, NULL::bigint, NULL::boolean,
-            NULL::boolean, queue_free(now_ms, held.lane_id, held.droppable, now_ms, NULL, false);
+            NULL::boolean, queue_free(now_ms, its_lane, droppable, now_ms, NULL, false);
     END IF;
 END $$;
 
@@ -555,12 +556,21 @@ CREATE FUNCTION queue_nack(p_now bigint, p_lane text, p_receipt text, p_delay bi
 LANGUAGE plpgsql AS $$
 DECLARE
     now_ms bigint := queue_now(p_now);
-    held record;
+    its_lane bigint;
+    urgency smallint;
+    droppable boolean;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    SELECT * INTO held FROM queue_hold(p_lane, p_receipt, true);
-    IF held.lane_id IS NULL THEN
-        RETURN NULL;
+    -- Also so that it may be deleted, if that can be had at once.
+    SELECT l.id, l.priority INTO its_lane, urgency FROM lanes AS l
+    WHERE l.lane = p_lane AND l.receipt = p_receipt FOR UPDATE SKIP LOCKED;
+    droppable := FOUND;
+    IF NOT droppable THEN
+        SELECT l.id, l.priority INTO its_lane, urgency FROM lanes AS l
+        WHERE l.lane = p_lane AND l.receipt = p_receipt FOR NO KEY UPDATE;
+        IF NOT FOUND THEN
+            RETURN NULL;
+        END IF;
     END IF;
     UPDATE jobs AS j SET attempt = j.attempt - 1,
         claimed_at = CASE WHEN j.id <> ALL (p_unbegun) THEN j.claimed_at END
@@ -569,14 +579,14 @@ BEGIN
         UPDATE jobs AS j SET error = p_error WHERE j.id = ANY (p_charged);
     END IF;
     IF p_aside IS NULL THEN
-        RETURN queue_free(now_ms, held.lane_id, held.droppable, now_ms + p_delay, p_reason, p_unrun);
+        RETURN queue_free(now_ms, its_lane, droppable, now_ms + p_delay, p_reason, p_unrun);
     END IF;
     INSERT INTO lanes AS l (lane, aside_of, priority, due_at, reason)
-    VALUES (p_aside, p_lane, held.urgency, now_ms + p_delay, p_reason)
+    VALUES (p_aside, p_lane, urgency, now_ms + p_delay, p_reason)
     ON CONFLICT (lane) DO UPDATE SET due_at = least(l.due_at, excluded.due_at);
     UPDATE jobs AS j SET lane_id = (SELECT l.id FROM lanes AS l WHERE l.lane = p_aside)
-    WHERE j.lane_id = held.lane_id AND j.state = 'ready' AND j.receipt = p_receipt;
-    PERFORM queue_free(now_ms, held.lane_id, held.droppable, now_ms, NULL, false);
+    WHERE j.lane_id = its_lane AND j.state = 'ready' AND j.receipt = p_receipt;
+    PERFORM queue_free(now_ms, its_lane, droppable, now_ms, NULL, false);
     RETURN true;
 END $$;
 
@@ -588,11 +598,11 @@ CREATE FUNCTION queue_end(p_now bigint, p_lane text, p_receipt text, p_jobs bigi
 LANGUAGE plpgsql AS $$
 DECLARE
     now_ms bigint := queue_now(p_now);
-    held record;
+    its_lane bigint;
     ended bigint[];
 BEGIN
-    SELECT * INTO held FROM queue_hold(p_lane, p_receipt, false);
-    IF held.lane_id IS NULL THEN
+    SELECT l.id INTO its_lane FROM lanes AS l WHERE l.lane = p_lane AND l.receipt = p_receipt FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
         RETURN NULL;
     END IF;
     IF p_state = 'forgotten' THEN
@@ -605,8 +615,8 @@ BEGIN
         SELECT array_agg(f.id) INTO ended FROM finished AS f;
     END IF;
     IF p_whole OR NOT EXISTS (
-        SELECT 1 FROM jobs AS j WHERE j.lane_id = held.lane_id AND j.state = 'ready' AND j.receipt = p_receipt) THEN
-        PERFORM queue_free(now_ms, held.lane_id, held.droppable, now_ms, NULL, false);
+        SELECT 1 FROM jobs AS j WHERE j.lane_id = its_lane AND j.state = 'ready' AND j.receipt = p_receipt) THEN
+        PERFORM queue_free(now_ms, its_lane, false, now_ms, NULL, false);
     END IF;
     RETURN coalesce(ended, '{}');
 END $$;
@@ -799,4 +809,22 @@ BEGIN
     DELETE FROM jobs AS j USING old WHERE j.id = old.id AND j.finished_at IS NOT NULL AND j.state <> 'dead';
     GET DIAGNOSTICS deleted = ROW_COUNT;
     RETURN deleted;
+END $$;
+
+-- Plans are made once a connection, and while the tables are small: sequential scans and all that goes with them would be
+-- chosen for good, and a plan made anew for each call costs more than the call.
+DO $$
+DECLARE
+    verb regprocedure;
+BEGIN
+    FOR verb IN
+        SELECT p.oid FROM pg_proc AS p
+        WHERE p.pronamespace = current_schema()::regnamespace AND p.proname IN ('queue_enqueue', 'queue_claim',
+            'queue_extend', 'queue_ack', 'queue_advance', 'queue_nack', 'queue_end', 'queue_join', 'queue_retry',
+            'queue_hold_lanes_of', 'queue_cancel', 'queue_run_now', 'queue_recover', 'queue_dead_workers',
+            'queue_next_due', 'queue_first_id', 'queue_prune')
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan SET enable_seqscan = off '
+            'SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off', verb);
+    END LOOP;
 END $$;

@@ -98,16 +98,18 @@ class PostgresQueue:
             call = EnqueueCall(self._now(), self._lanes)
             self._enqueues.post(call)
         results = await call.add(jobs, max_attempts)
-        self._wake_soon(self._enqueues)
+        self._wake_soon()
         return results
 
-    def _wake_soon(self, channel: Channel | None = None) -> None:
+    def _wake_soon(self) -> None:
         """Wakes the workers once for all the jobs that this turn of the event loop has made due."""
         if self._waking is None:
-            self._waking = asyncio.get_running_loop().call_soon(self._wake, channel or self._verbs)
+            self._waking = asyncio.get_running_loop().call_soon(self._wake)
 
-    def _wake(self, channel: Channel) -> None:
+    def _wake(self) -> None:
         self._waking = None
+        # A producer that is in a hurry does not wait for it; others need no second connection.
+        channel = self._verbs if self._verbs.is_open or self._enqueues.last_waiting else self._enqueues
         if not isinstance(channel.last_waiting, Notify):
             channel.post(Notify(WAKE))
 
@@ -157,11 +159,9 @@ class PostgresQueue:
     async def advance(
         self, claim: Claim, *, forget: bool = False, together: frozenset[str] = frozenset()
     ) -> Claim | None:
-        ids = [int(job.id) for job in claim.jobs]
-        done, forgotten = ([], ids) if forget else (ids, [])
+        held = (stored_key(claim.lane), claim.receipt, claim.priority, [int(job.id) for job in claim.jobs])
         kinds = [stored_key(kind) for kind in together]
-        held = (stored_key(claim.lane), claim.receipt, claim.priority)
-        rows = await self._ask(lanes.ADVANCE, self._now(), *held, done, forgotten, kinds)
+        rows = await self._ask(lanes.ADVANCE, self._now(), *held, forget, kinds)
         if not rows:
             raise LeaseLost
         if rows[0][0] is not None:
@@ -266,7 +266,7 @@ class PostgresQueue:
     async def close(self) -> None:
         if self._waking is not None:
             self._waking.cancel()
-            self._wake(self._verbs)  # a producer that ends right after its enqueue still tells the workers
+            self._wake()  # a producer that ends right after its enqueue still tells the workers
         await self._enqueues.close()
         await self._verbs.close()
         if self._liveness is not None:

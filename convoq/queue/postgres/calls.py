@@ -19,10 +19,15 @@ MOST_ACKS: Final = 128
 
 
 class Call(Protocol):
-    """One statement, in a transaction of its own."""
+    """One statement."""
 
     @property
     def sql(self) -> str: ...
+
+    @property
+    def shares(self) -> bool:
+        """Whether its transaction may be that of the calls beside it."""
+        ...
 
     def values(self) -> Sequence[object]:
         """From here on nothing is added to it."""
@@ -43,6 +48,8 @@ class Call(Protocol):
 
 class Query:
     """One caller's statement; `done` has its rows."""
+
+    shares: Final = True
 
     def __init__(self, sql: str, *values: object) -> None:
         self.sql = sql
@@ -82,6 +89,7 @@ class EnqueueCall:
         SELECT ids, duplicates, joined FROM queue_enqueue(%s, %s, %s, %s, %s::smallint[], %s, %s::integer[], %s::uuid[],
             %s::text[], %s::text[], %s::bigint[])
     """
+    shares: Final = False  # its commit is flushed, and others do not wait for that
 
     def __init__(self, now: int | None, lanes: Iterator[str], *callers: _Enqueue) -> None:
         self._now = now
@@ -151,6 +159,7 @@ class AckCall:
     """The acks of many claims."""
 
     sql: Final = "SELECT receipt, stands FROM queue_ack(%s, %s, %s, %s::bigint[], %s::bigint[])"
+    shares: Final = True
 
     def __init__(self, now: int | None, *acks: _Ack) -> None:
         self._now = now
@@ -206,6 +215,7 @@ class Notify:
     """
 
     sql: Final = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')"
+    shares: Final = False
 
     def __init__(self, channel: str) -> None:
         self._channel = channel

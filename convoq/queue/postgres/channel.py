@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from convoq.queue.postgres.calls import Call, Row
 
 Connect = Callable[[], Awaitable[AsyncConnection]]
 
+MOST_TOGETHER: Final = 64  # calls in one transaction
 MOST_CONFLICTS: Final = 5  # with other transactions, before a call fails
 
 
@@ -29,6 +30,10 @@ class Channel:
         self._connection: AsyncConnection | None = None
         self._waiting: deque[Call] = deque()
         self._running: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
 
     @property
     def last_waiting(self) -> Call | None:
@@ -51,33 +56,45 @@ class Channel:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(0)  # whoever was woken by the last call joins the next one
-                call = self._waiting.popleft()
-                if call.is_wanted():
-                    await self._settle(call)
+                await asyncio.sleep(0)  # whoever was woken by the last calls joins the next ones
+                calls = self._take()
+                if calls:
+                    await self._settle(calls)
         finally:
             self._running = None
 
-    async def _settle(self, call: Call) -> None:
+    def _take(self) -> list[Call]:
+        """Those that share a transaction, so that what waits costs one way to the server and one commit."""
+        calls: list[Call] = []
+        while self._waiting and len(calls) < MOST_TOGETHER and (not calls or self._waiting[0].shares):
+            call = self._waiting.popleft()
+            if call.is_wanted():
+                calls.append(call)
+            if not call.shares:
+                break
+        return calls
+
+    async def _settle(self, calls: Sequence[Call]) -> None:
         try:
-            call.settle(await self._execute(call))
+            results = await self._execute(calls)
+            for call, rows in zip(calls, results, strict=True):
+                call.settle(rows)
         except psycopg.Error as error:
-            parts = call.parts()
+            parts = [part for call in calls for part in call.parts()]
             if is_environmental(error) or len(parts) == 1:
-                call.fail(unavailable(self._location, error))
+                _fail(calls, unavailable(self._location, error))
                 return
             for part in parts:
-                await self._settle(part)
+                await self._settle((part,))
         except Exception as error:  # noqa: BLE001 # whoever waits hears of it
-            call.fail(error)
+            _fail(calls, error)
 
-    async def _execute(self, call: Call) -> list[Row]:
+    async def _execute(self, calls: Sequence[Call]) -> list[list[Row]]:
         conflicts = 0
         while True:
             connection = await self._connected()
             try:
-                cursor = await connection.execute(call.sql, call.values())
-                return await cursor.fetchall()
+                return await _run_together(connection, calls)
             except CONFLICTS:
                 conflicts += 1
                 if conflicts == MOST_CONFLICTS:
@@ -90,6 +107,20 @@ class Channel:
         if self._connection is None:
             self._connection = await self._connect()
         return self._connection
+
+
+async def _run_together(connection: AsyncConnection, calls: Sequence[Call]) -> list[list[Row]]:
+    if len(calls) == 1:
+        cursor = await connection.execute(calls[0].sql, calls[0].values())
+        return [await cursor.fetchall()]
+    async with connection.pipeline():
+        cursors = [await connection.execute(call.sql, call.values()) for call in calls]
+    return [await cursor.fetchall() for cursor in cursors]
+
+
+def _fail(calls: Sequence[Call], error: Exception) -> None:
+    for call in calls:
+        call.fail(error)
 
 
 def _has_ended(connection: psycopg.BaseConnection[Any]) -> bool:

@@ -16,7 +16,7 @@ from convoq.queue.postgres.text import read_key, stored_key, stored_text
 CLAIM: Final = """
     SELECT * FROM queue_claim(%s, %s, %s, %s = 1, %s::integer, %s::integer, %s::integer, %s::smallint, %s::text[])
 """
-ADVANCE: Final = "SELECT * FROM queue_advance(%s, %s, %s, %s::smallint, %s::bigint[], %s::bigint[], %s::text[])"
+ADVANCE: Final = "SELECT * FROM queue_advance(%s, %s, %s, %s::smallint, %s::bigint[], %s = 1, %s::text[])"
 NACK: Final = """
     SELECT queue_nack(%s, %s, %s, %s, %s::bigint[], %s::bigint[], %s::bigint[], %s::text, %s::text, %s::text, %s = 1)
 """
