@@ -39,7 +39,7 @@ class Client:
             gate_timeout=GATE_TIMEOUT_SECONDS,
         )
         self._stack.push_async_callback(database.close)
-        self._queue = (await self._stack.enter_async_context(open_queue(database))).queue
+        self._queue = (await self._stack.enter_async_context(open_queue(database, options))).queue
         self._max_attempts = options.queue.max_attempts
         return self
 

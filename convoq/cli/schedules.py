@@ -219,7 +219,7 @@ def run_entry(args: argparse.Namespace) -> int:
 
     async def main(options: Options) -> Enqueued:
         entry = _named(args.name, entries_from(options.schedules))
-        async with open_existing(options) as database, opening.open_queue(database) as opened:
+        async with open_existing(options) as database, opening.open_queue(database, options) as opened:
             if not database.accepts():
                 raise DatabaseUnavailable("the disk is nearly full: free some space first")
             enqueued = await QueueService(opened.queue, options.queue).enqueue(entry.job_now())

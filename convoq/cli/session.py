@@ -78,7 +78,7 @@ async def open_queue(options: Options) -> AsyncIterator[tuple[Database, QueueSer
     from convoq.queue import opening
     from convoq.queue.service import QueueService
 
-    async with open_existing(options) as database, opening.open_queue(database) as opened:
+    async with open_existing(options) as database, opening.open_queue(database, options) as opened:
         yield database, QueueService(opened.queue, options.queue)
 
 
@@ -87,7 +87,7 @@ async def open_follow_ups(options: Options) -> AsyncIterator[tuple[Database, Beg
     """The same with what follows in its queue from the store's own transactions."""
     from convoq.queue import opening
 
-    async with open_existing(options) as database, opening.open_queue(database) as opened:
+    async with open_existing(options) as database, opening.open_queue(database, options) as opened:
         yield database, opened.follow_ups
 
 
@@ -100,7 +100,7 @@ async def open_jobs(options: Options) -> AsyncIterator[tuple[Database, JobAdmin]
 
     async with (
         open_existing(options) as database,
-        opening.open_queue(database, Settling(database.clock, WallClock())) as opened,
+        opening.open_queue(database, options, Settling(database.clock, WallClock())) as opened,
     ):
         yield database, opened.jobs
 

@@ -25,6 +25,7 @@ from convoq.loopback.switches import Switches
 from convoq.loopback.waiting import until
 from convoq.queue.base import JobFilter, JobRecord, JobState
 from convoq.queue.opening import open_queue
+from convoq.settings import Options
 
 STATE_TIMEOUT_SECONDS: Final = 15.0  # for any one state to come about
 
@@ -54,7 +55,7 @@ class Site:
             await self._stack.enter_async_context(self.switches)
             path = self._directory / "convoq.db"
             self.database = await self._stack.enter_async_context(await Database.open(path))
-            self.jobs = (await self._stack.enter_async_context(open_queue(self.database))).jobs
+            self.jobs = (await self._stack.enter_async_context(open_queue(self.database, Options()))).jobs
             environ = self._settings(path)
             commands = {
                 "serve": convoq("serve"), "schedule": convoq("schedule"), "work": faulty_worker(self.switches.url),

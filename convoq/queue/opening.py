@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from convoq.db import Database
 from convoq.db.store import Store
+from convoq.errors import ConfigError
 from convoq.queue.base import JobAdmin, Queue, Settle, settle_nothing
-from convoq.queue.following import BeginFollowUps, SharedFollowUps
+from convoq.queue.following import BeginFollowUps, LaterFollowUps, SharedFollowUps
 from convoq.queue.sqlite.backend import SqliteQueue
+from convoq.settings import Options
 
 if TYPE_CHECKING:
     from convoq.queue.postgres.backend import PostgresQueue
@@ -26,26 +28,43 @@ class OpenQueue(NamedTuple):
 
 
 @asynccontextmanager
-async def open_queue(database: Store, settle: Settle = settle_nothing) -> AsyncIterator[OpenQueue]:
+async def open_queue(store: Store, options: Options, settle: Settle = settle_nothing) -> AsyncIterator[OpenQueue]:
     """The queue of this store, until the end of the block; what was enqueued has woken the workers by then.
 
-    `settle` is told of jobs that are buried, cancelled, discarded or retried, and says which are due instead.
+    `settle` is told of jobs that are buried, cancelled, discarded or retried, and says which are due instead. Raises
+    DatabaseRefused for an engine that must not be used, DatabaseUnavailable for one that does not answer.
     """
-    engine = _beside(database, settle)
+    if options.queue.engine == "redis":
+        async with _open_redis(store, options, settle) as opened:
+            yield opened
+        return
+    engine = _beside(store, settle)
     try:
         yield OpenQueue(engine, engine, partial(SharedFollowUps, engine.joined))
     finally:
         await engine.close()
 
 
-def _beside(database: Store, settle: Settle) -> SqliteQueue | PostgresQueue:
+def _beside(store: Store, settle: Settle) -> SqliteQueue | PostgresQueue:
     """The queue that shares the store's database."""
-    if isinstance(database, Database):
-        return SqliteQueue(database, settle)
+    if isinstance(store, Database):
+        return SqliteQueue(store, settle)
     # Here, because their driver is an extra.
     from convoq.db.postgres.store import PostgresDatabase
     from convoq.queue.postgres.backend import PostgresQueue
 
-    if not isinstance(database, PostgresDatabase):
-        raise TypeError(f"no queue is known to share {database.location}")
-    return PostgresQueue(database, settle)
+    if not isinstance(store, PostgresDatabase):
+        raise TypeError(f"no queue is known to share {store.location}")
+    return PostgresQueue(store, settle)
+
+
+@asynccontextmanager
+async def _open_redis(store: Store, options: Options, settle: Settle) -> AsyncIterator[OpenQueue]:
+    try:
+        from convoq.queue.redis.opening import open_redis  # an extra: who keeps all in one file does not have it
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise ConfigError('queue.engine is "redis", which needs its client: pip install "convoq[redis]"') from None
+    async with open_redis(store, settle, options.redis) as engine:
+        yield OpenQueue(engine, engine, partial(LaterFollowUps, engine))

@@ -20,7 +20,14 @@ from convoq.outbound import is_loopback
 from convoq.plugins import REFERENCE
 from convoq.settings.notices import BUILT_IN as BUILT_IN_SENTENCES
 from convoq.settings.notices import LONGEST_SENTENCE, sentences
-from convoq.settings.options import DEFAULT_PERSONA, NumberSettings, Options, PersonaSettings, ScheduleSettings
+from convoq.settings.options import (
+    DEFAULT_PERSONA,
+    NumberSettings,
+    Options,
+    PersonaSettings,
+    RedisSettings,
+    ScheduleSettings,
+)
 from convoq.settings.problems import dotted, nearest, quoted
 from convoq.settings.prompts import read_prompt
 from convoq.settings.schema import KeyPath
@@ -43,6 +50,7 @@ def violations(options: Options) -> Iterator[Violation]:
     """Everything that is wrong with options whose types are right."""
     yield from _texts(options, ())
     yield from _addresses_of_services(options)
+    yield from _redis(options.redis)
     yield from _pairs(options)
     yield from _prompt(("ai", "prompt_file"), options.ai.prompt_file)
     persona_names = list(dict.fromkeys([DEFAULT_PERSONA, *(persona.name for persona in options.personas)]))
@@ -109,6 +117,34 @@ def _wrong_url(url: str, *, secure: bool = False) -> str | None:
         return "must not hold a query or fragment (? or #)"
     if secure and parts.scheme != "https" and not is_loopback(url):
         return "must be https: http is for this machine alone"
+    return None
+
+
+def _redis(redis: RedisSettings) -> Iterator[Violation]:
+    if wrong := _wrong_redis_url(redis.url):
+        yield Violation(("redis", "url"), wrong)
+    if set(redis.prefix) & set("{}"):
+        yield Violation(("redis", "prefix"), "must not hold { or }: it stands between them in the names of keys")
+    if redis.username and not redis.password:
+        yield Violation(("redis", "username"), "needs redis.password", (("redis", "password"),))
+
+
+def _wrong_redis_url(url: str) -> str | None:
+    """As _wrong_url."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.username is not None or parts.password is not None:
+        return "must not hold a user name or password: they are redis.username and redis.password"
+    is_socket = parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc
+    if not is_socket and not (parts.scheme in ("redis", "rediss") and parts.hostname):
+        return "must be redis://HOST:PORT/NUMBER, rediss:// the same with TLS, or unix:///PATH/OF/SOCKET"
+    if parts.query or parts.fragment:
+        return "must not hold a query or fragment (? or #)"
+    if not is_socket and not re.fullmatch(r"(/[0-9]*)?", parts.path):
+        return "must end with the number of a database, as in redis://127.0.0.1:6379/0"
     return None
 
 

@@ -118,6 +118,9 @@ class TwilioSettings(Section):
 class QueueSettings(Section):
     """The durable queue."""
 
+    engine: Literal["database", "redis"] = "database"
+    """What keeps it: the database of the conversations, or a Redis server of its own ([redis])."""
+
     visibility_timeout: Annotated[float, Field(ge=1, le=43200)] = 60.0
     """Seconds a claim stays with a worker that no longer renews it."""
 
@@ -131,7 +134,35 @@ class QueueSettings(Section):
     """The longest wait between two attempts, in seconds."""
 
     retention: Annotated[float, Field(ge=0)] = 7 * 86400.0
-    """Seconds that finished jobs stay visible."""
+    """Seconds that finished jobs stay visible. On Redis they take memory: an hour is enough for most."""
+
+
+class RedisSettings(Section):
+    """The Redis or Valkey server of `queue.engine = "redis"`, which needs `pip install 'convoq[redis]'`."""
+
+    url: str = "redis://127.0.0.1:6379/0"
+    """Where it is: redis://, rediss:// (TLS) or unix:// with the path of a socket."""
+
+    username: str | None = Field(default=None, examples=["convoq"])
+    """Of an ACL; without one the password is the default user's."""
+
+    password: SecretStr | None = Field(default=None, examples=["your-password"])
+    """What the server asks for, if anything."""
+
+    prefix: str = "convoq"
+    """Begins the names of all keys: each installation that shares a server has its own."""
+
+    replicas: int = Field(default=0, ge=0, le=10)
+    """So many replicas have a job before it counts as stored, on their disks (from Redis 7.2 on; before, in memory)."""
+
+    replica_timeout: Seconds = 1.0
+    """Seconds until an enqueue that too few of them have taken fails, and its webhook is answered 503."""
+
+    durability: Literal["checked", "trusted"] = "checked"
+    """`"trusted"`: the server hides its configuration, and its maker promises that nothing acknowledged is lost."""
+
+    accept_loss: bool = False
+    """Start also on a server that a restart, a power cut or a failover takes accepted messages from."""
 
 
 class WorkSettings(Section):
@@ -316,6 +347,7 @@ class Options(Section):
     server: ServerSettings = ServerSettings()
     twilio: TwilioSettings = TwilioSettings()
     queue: QueueSettings = QueueSettings()
+    redis: RedisSettings = RedisSettings()
     work: WorkSettings = WorkSettings()
     ai: AiSettings = AiSettings()
     numbers: tuple[NumberSettings, ...] = ()

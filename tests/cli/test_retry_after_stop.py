@@ -14,6 +14,7 @@ from convoq.db import Database
 from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import NewJob, ReceiveMessage, message_job, turn_job
 from convoq.queue.opening import open_queue
+from convoq.settings import Options
 from tests.cli.scenes import ANA, OURS, Place, bury, fail_turn, inbound_job
 
 
@@ -31,7 +32,7 @@ async def stopped_with(database: Database, buried_job: NewJob) -> None:
 async def hear(database: Database, text: str, sid: int, confirmations: Confirmations | None = None) -> None:
     form = ReceiveMessage.model_validate_json(inbound_job(text, sid).payload).form
     received = Received(parse_inbound(form), str(sid), database.clock.now())
-    async with open_queue(database) as queue:
+    async with open_queue(database, Options()) as queue:
         follow_ups = queue.follow_ups()
         wake = partial(enqueue_turns, follow_ups)
         await Recorder(database, WallClock(), confirmations).record(

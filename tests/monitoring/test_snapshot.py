@@ -12,6 +12,7 @@ from convoq.db.log_readers import LogReader, LogState
 from convoq.monitoring.snapshot import AlertLimits, Snapshot, find_alerts, take
 from convoq.queue.base import KindStats, Stats
 from convoq.queue.opening import open_queue
+from convoq.settings import Options
 from tests.cli.scenes import Place, announce, bury, job
 
 NOW = 1_000_000
@@ -96,7 +97,7 @@ def test_a_snapshot_is_of_queue_conversations_and_processes(place: Place) -> Non
     place.prepare(announce)
 
     async def taken(database: Any) -> Snapshot:
-        async with open_queue(database) as opened:
+        async with open_queue(database, Options()) as opened:
             return await take(database, opened.jobs)
 
     seen = place.prepare(taken)

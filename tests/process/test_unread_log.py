@@ -19,6 +19,7 @@ from convoq.db import Database
 from convoq.jobs import raw_job
 from convoq.loopback.environment import environment, without_settings
 from convoq.queue.opening import open_queue
+from convoq.settings import Options
 from tests.process.harness import LONGEST_WAIT, ROOT_PATH, Site
 
 pytestmark = pytest.mark.process
@@ -116,7 +117,7 @@ async def printing(site: Site, *texts: str) -> None:
     """Has the worker's own handler run once for each text, as a job."""
     (site.directory / "chatty.py").write_text(CHATTY)
     (site.directory / "convoq.toml").write_text('[handlers]\n"shop.chat" = "chatty:handle"\n')
-    async with await Database.open(site.database) as database, open_queue(database) as opened:
+    async with await Database.open(site.database) as database, open_queue(database, Options()) as opened:
         jobs = [raw_job("shop.chat", {"text": text}, ordering_key="chat") for text in texts]
         await opened.queue.enqueue(jobs, max_attempts=1)
 

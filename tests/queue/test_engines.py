@@ -15,7 +15,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "engines.md"
 
 def rows() -> list[list[str]]:
     """The table of promises, cell by cell; its first row names the engines."""
-    lines = re.findall(r"(?m)^\|(.+)\|$", PAGE.read_text())
+    table = PAGE.read_text().partition("\n|")[2].partition("\n\n")[0]
+    lines = re.findall(r"(?m)^\|?(.+)\|$", table)
     return [[cell.strip() for cell in line.split("|")] for line in lines if "---" not in line]
 
 

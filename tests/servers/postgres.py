@@ -64,7 +64,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Returns when it takes connections; on the same port as before, so that URLs stay true."""
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         deadline = time.monotonic() + START_TIMEOUT
         self._launch()
         while not self._takes_connections():
@@ -181,7 +181,7 @@ def empty_database(url: str) -> None:
             connection.execute("; ".join(statements).encode())
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

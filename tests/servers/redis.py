@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import socket
@@ -16,16 +17,18 @@ from typing import Final
 import pytest
 
 from convoq.queue.redis.connection import Server
+from tests.servers.postgres import free_port
 
 START_TIMEOUT: Final = 60.0
 
 
 class RedisServer:
-    """One server on a Unix socket. It fsyncs each command before it answers, as in earnest."""
+    """One server on a Unix socket and a port of 127.0.0.1. It fsyncs each command before it answers, as in earnest."""
 
     def __init__(self, folder: Path, **options: str) -> None:
         self.folder = folder
         self.socket = folder / "redis.sock"
+        self.port = free_port()
         self._options = {"appendonly": "yes", "appendfsync": "always", "save": ""} | options
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -39,8 +42,13 @@ class RedisServer:
 
     def start(self) -> None:
         """Returns when it answers."""
-        options = {"port": "0", "unixsocket": str(self.socket), "dir": str(self.folder)} | self._options
-        words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "unixsocket": str(self.socket),
+            "dir": str(self.folder),
+        } | self._options
+        words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", *value.split(" "))]
         with (self.folder / "server.log").open("ab") as log:
             # The server must not outlive a test run that was killed.
             command = ["setpriv", "--pdeathsig", "KILL", "redis-server", *words]
@@ -58,6 +66,15 @@ class RedisServer:
             # With a password it says so; while it reads its log it says that.
             return client.recv(64).startswith((b"+PONG", b"-NOAUTH"))
         return False
+
+    async def follows(self) -> None:
+        """Returns when, as a replica, it has what its primary has."""
+        client = self.server.connect()
+        deadline = time.monotonic() + START_TIMEOUT
+        while (await client.info("replication"))["master_link_status"] != "up":
+            assert time.monotonic() < deadline, (self.folder / "server.log").read_text(errors="replace")
+            await asyncio.sleep(0.02)
+        await client.aclose()
 
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -24,6 +24,20 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
             PERSONA + "agent = 'mybot:a'\nmodel = 'offline'",
             "personas[0].agent: takes the place of prompt_file and model: give it alone",
         ),
+        (
+            "[redis]\nurl = 'http://cache'",
+            "redis.url: must be redis://HOST:PORT/NUMBER, rediss:// the same with TLS, or unix:///PATH/OF/SOCKET",
+        ),
+        (
+            "[redis]\nurl = 'redis://:s3cret@cache'",
+            "redis.url: must not hold a user name or password: they are redis.username and redis.password",
+        ),
+        (
+            "[redis]\nurl = 'redis://cache/x'",
+            "redis.url: must end with the number of a database, as in redis://127.0.0.1:6379/0",
+        ),
+        ("[redis]\nprefix = 'a{b}'", "redis.prefix: must not hold { or }: it stands between them in the names of keys"),
+        ("[redis]\nusername = 'convoq'", "redis.username: needs redis.password"),
         (SCHEDULE, "schedules[0]: needs every or cron"),
         (SCHEDULE + "every = 1\ncron = '* * * * *'", "schedules[0]: has every and cron: give one of them"),
         (SCHEDULE + "cron = '* * * * * *'", 'schedules[0].cron: must be five fields, such as "0 9 * * mon-fri"'),

@@ -11,9 +11,7 @@ import secrets
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from itertools import count
-from typing import Any, Final
-
-from redis.exceptions import RedisError
+from typing import Final
 
 from convoq.clock import Clock
 from convoq.db.store import Store
@@ -55,7 +53,6 @@ class RedisQueue(RedisJobs):
         self._prefix = self._scripts.prefix
         self._batcher = EnqueueBatcher(Scripts(server, prefix), replicas, self._now)
         self._blocking = BlockingScripts(server, prefix)
-        self._looking = server.connect()
         self._timings = timings or PresenceTimings()
         self._presence: Presence | None = None
         self._judge = Judge(self._timings)
@@ -92,7 +89,7 @@ class RedisQueue(RedisJobs):
     ) -> list[Claim]:
         if self._presence is not None and not self._presence.is_heard:
             # The others take it for dead, and its claims for theirs.
-            raise DatabaseUnavailable(f"Redis at {self._server.place}: the worker's subscription is lost")
+            raise DatabaseUnavailable(f"{self._server}: the worker's subscription is lost")
         now, *rows = await self._scripts.run(
             "claim", self._now(), _ms(lease), worker, next(self._receipts), limit, reserve,
             limit if background is None else background, "" if first is None else first, *together,
@@ -218,14 +215,14 @@ class RedisQueue(RedisJobs):
 
     async def _dead(self) -> list[str]:
         try:
-            members: Any = await self._looking.smembers(f"{self._prefix}workers")
+            members = await self._scripts.command("SMEMBERS", f"{self._prefix}workers")
             names = [name.decode() for name in members]
-            channels = [f"{self._prefix}alive:{name}" for name in names]
-            counts = [number for _, number in await self._looking.pubsub_numsub(*channels)] if names else []
-        except (RedisError, OSError) as error:
+            # Channel and number by turns. The answer before shows that the server has seen whose connection is gone.
+            counts = await self._scripts.command("PUBSUB", "NUMSUB", *(f"{self._prefix}alive:{name}" for name in names))
+        except DatabaseUnavailable:
             self._judge.forget()
-            raise self._server.unavailable(error) from error
-        return self._judge.dead(dict(zip(names, counts, strict=True)))
+            raise
+        return self._judge.dead(dict(zip(names, counts[1::2], strict=True)))
 
     async def wait(self, timeout: float, *, classes: Sequence[int] = PRIORITIES) -> None:
         loop = asyncio.get_running_loop()
@@ -263,7 +260,6 @@ class RedisQueue(RedisJobs):
             await self._presence.close()
         await super().close()
         self._blocking.close()
-        await self._looking.aclose()
 
 
 async def _unless_lost(reply: Awaitable[Reply]) -> None:

@@ -45,11 +45,10 @@ class Server(NamedTuple):
     username: str | None = None
     password: str | None = None
 
-    @property
-    def place(self) -> str:
+    def __str__(self) -> str:
         """For people: without what may be secret."""
         parts = urlsplit(self.url)
-        return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
+        return f"Redis at {parts.path if parts.scheme == 'unix' else f'{parts.hostname}:{parts.port or 6379}'}"
 
     def connect(self) -> redis.asyncio.Redis:
         """A client of one event loop.
@@ -77,8 +76,8 @@ class Server(NamedTuple):
         if isinstance(error, ResponseError) and not (isinstance(error, _PASSING) or _PASSING_WORDS.match(str(error))):
             return error
         if isinstance(error, OutOfMemoryError):
-            return DatabaseUnavailable(f"Redis at {self.place} is full (maxmemory): it takes no new jobs")
-        return DatabaseUnavailable(f"Redis at {self.place}: {' '.join(str(error).split()) or type(error).__name__}")
+            return DatabaseUnavailable(f"{self} is full (maxmemory): it takes no new jobs")
+        return DatabaseUnavailable(f"{self}: {' '.join(str(error).split()) or type(error).__name__}")
 
 
 class _Call(NamedTuple):

@@ -6,12 +6,14 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
 from convoq.logs import log
 from convoq.queue.redis.connection import Server
+
+CANCELLED_AGAIN: Final = 0.1  # seconds
 
 Subscription = Any  #: redis-py's PubSub, of which not all is typed
 
@@ -107,9 +109,10 @@ class Presence:
                 self.woken.set()
 
     async def close(self) -> None:
-        if self._task is not None:
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            # Again: redis-py takes a cancellation for its own timeout where both come at once, and goes on.
+            await asyncio.wait({self._task}, timeout=CANCELLED_AGAIN)
         await self._client.aclose()
 
 
