@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from time import monotonic
@@ -231,18 +232,33 @@ class Worker:
         error = await run.outcome(self._handlers.by_kind[run.claim.kind], self._deadline)
         run.handled = True
         try:
+            await self._conclude(run, error)
+        except LeaseLost:
+            log.warning("job.lease_lost")
+        finally:
+            self._free_slot(run)
+
+    async def _conclude(self, run: Run, error: Exception | asyncio.CancelledError | None) -> None:
+        """Goes on with the lane, or records what came of the run.
+
+        Asks until the database is back: a job that is claimed again instead waits for its lease, and costs a try.
+        """
+        try:
             if error is None and self._may_go_on(run):
                 await self._go_on(run)
             else:
                 self._free_slot(run)
-                await self._record(context, error)
-        except LeaseLost:
-            log.warning("job.lease_lost")
+                await self._record(run.context, error)
+            return
         except DatabaseUnavailable as unavailable:
-            # Its lease runs out, or this process ends: either way the job is claimed again.
-            log.error("job.outcome_unrecorded", error=str(unavailable))
-        finally:
-            self._free_slot(run)
+            log.warning("job.outcome_waits", error=str(unavailable))
+        self._free_slot(run)
+        while not run.context.stopping:
+            await asyncio.sleep(self._timings.unavailable)
+            with suppress(DatabaseUnavailable):
+                await self._record(run.context, error)
+                return
+        log.error("job.outcome_unrecorded", error="the worker stops; it is claimed again when its lease is over")
 
     def _may_go_on(self, run: Run) -> bool:
         """Whether the next job of its lane gets its slot: for a while, so that other lanes have their turn."""

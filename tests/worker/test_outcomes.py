@@ -71,11 +71,11 @@ async def test_a_handler_that_cancels_itself_has_failed(house: House) -> None:
     assert await house.due_in() > 500
 
 
-async def test_an_outcome_that_cannot_be_written_does_not_end_the_worker(
+async def test_an_outcome_that_cannot_be_written_is_written_later_and_holds_up_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch, events: list[MutableMapping[str, Any]]
 ) -> None:
-    async with house.working(nothing) as running:
-        refusals = iter([DatabaseUnavailable("full")])
+    async with house.working(nothing, concurrency=1) as running:
+        refusals = iter([DatabaseUnavailable("full")] * 3)
         ack = running.engine.ack
 
         async def sometimes(claim: Claim, **options: Any) -> None:
@@ -86,8 +86,24 @@ async def test_an_outcome_that_cannot_be_written_does_not_end_the_worker(
         monkeypatch.setattr(running.engine, "ack", sometimes)
         [unrecorded] = await house.put(None)
         await house.until(unrecorded, lambda record: record.claimed_at is not None)
-        await house.until_done(*await house.put(None))
-    assert "job.outcome_unrecorded" in [event["event"] for event in events]
+        await house.until_done(*await house.put(None), unrecorded)
+    assert (await house.record(unrecorded)).attempt == 1
+    assert "job.outcome_waits" in [event["event"] for event in events]
+
+
+async def test_an_outcome_that_cannot_be_written_does_not_hold_up_a_stop(
+    house: House, monkeypatch: pytest.MonkeyPatch, events: list[MutableMapping[str, Any]]
+) -> None:
+    async with house.working(nothing) as running:
+        monkeypatch.setattr(running.engine, "ack", refuse)
+        [unrecorded] = await house.put(None)
+        await house.until(unrecorded, lambda record: record.claimed_at is not None)
+        await running.stop()
+    assert [event["event"] for event in events if event["log_level"] == "error"] == ["job.outcome_unrecorded"]
+
+
+async def refuse(claim: Claim, **options: Any) -> None:
+    raise DatabaseUnavailable("full")
 
 
 async def test_a_failure_counts_against_the_one_job_that_the_handler_names(house: House) -> None:
