@@ -97,6 +97,8 @@ BEGIN
         WITH made AS (
             INSERT INTO lanes (lane, priority, due_at)
             SELECT u.lane, u.priority, u.due FROM unnest(p_lanes, p_priorities, p_due) AS u (lane, priority, due)
+            -- Even to do nothing it would wait for whoever has changed the lane.
+            WHERE (SELECT l.id FROM lanes AS l WHERE l.lane = u.lane LIMIT 1) IS NULL
             ORDER BY u.lane COLLATE "C"
             ON CONFLICT (lane) DO NOTHING RETURNING id)
         SELECT coalesce(array_agg(made.id), '{}') INTO new_ids FROM made;
@@ -118,8 +120,8 @@ DECLARE
 BEGIN
     SELECT array_agg(l.id) INTO changed
     FROM unnest(p_lanes, p_priorities) AS u (lane, priority) JOIN lanes AS l ON l.lane = u.lane
-    WHERE l.id = ANY (p_found) AND l.id <> ALL (p_made) AND (u.priority < l.priority OR (
-        l.receipt IS NULL AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready')));
+    WHERE l.id = ANY (p_found) AND l.id <> ALL (p_made) AND (u.priority < l.priority OR (l.receipt IS NULL
+        AND (SELECT j.id FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready' LIMIT 1) IS NULL));
     IF changed IS NULL THEN
         RETURN;
     END IF;
@@ -128,7 +130,7 @@ BEGIN
     UPDATE lanes AS l SET priority = u.priority, due_at = u.due, reason = NULL, kicked = false, crashes = 0
     FROM unnest(p_lanes, p_priorities, p_due) AS u (lane, priority, due)
     WHERE l.lane = u.lane AND l.id = ANY (changed) AND l.receipt IS NULL
-        AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready');
+        AND (SELECT j.id FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready' LIMIT 1) IS NULL;
     UPDATE lanes AS l SET priority = u.priority
     FROM unnest(p_lanes, p_priorities) AS u (lane, priority)
     WHERE l.lane = u.lane AND l.id = ANY (changed) AND u.priority < l.priority;
@@ -337,7 +339,7 @@ BEGIN
     SELECT array_agg(x.id) INTO held FROM (
         SELECT l.id FROM lanes AS l WHERE l.id = ANY (p_lane_ids) ORDER BY l.lane FOR UPDATE SKIP LOCKED) AS x;
     DELETE FROM lanes AS l WHERE l.id = ANY (held)
-        AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready');
+        AND (SELECT j.id FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready' LIMIT 1) IS NULL;
 END $$;
 
 -- Up to p_reserve due lanes of INTAKE (0) and up to p_limit of the other classes, of which at most p_background are
@@ -446,7 +448,7 @@ LANGUAGE plpgsql AS $$
 BEGIN
     IF p_droppable THEN
         DELETE FROM lanes AS l WHERE l.id = p_lane_id
-            AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready');
+            AND (SELECT j.id FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready' LIMIT 1) IS NULL;
         IF FOUND THEN
             RETURN false;
         END IF;
@@ -490,7 +492,7 @@ BEGIN
     RETURN QUERY
     DELETE FROM lanes AS l USING unnest(p_lanes, p_receipts) AS u (lane, receipt)
     WHERE l.lane = u.lane AND l.receipt = u.receipt AND l.id = ANY (droppable)
-        AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready')
+        AND (SELECT j.id FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready' LIMIT 1) IS NULL
     RETURNING u.receipt, false;
     RETURN QUERY
     UPDATE lanes AS l SET due_at = now_ms, reason = NULL, receipt = NULL, worker = NULL, marked = false,
@@ -702,9 +704,11 @@ BEGIN
     UPDATE lanes AS l SET due_at = least(l.due_at, now_ms), reason = NULL
     FROM (SELECT j.lane_id, min(j.id) AS first FROM jobs AS j
           WHERE j.id = ANY (p_jobs) AND j.finished_at IS NULL GROUP BY j.lane_id) AS x
-    WHERE l.id = x.lane_id AND l.receipt IS NULL AND (l.aside_of IS NULL OR NOT EXISTS (
-            SELECT 1 FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready' AND j.id <> ALL (p_jobs)))
-        AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready' AND j.id < x.first);
+    WHERE l.id = x.lane_id AND l.receipt IS NULL
+        AND (SELECT min(j.id) FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready') = x.first
+        AND (l.aside_of IS NULL OR (
+            SELECT j.id FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready' AND j.id <> ALL (p_jobs) LIMIT 1)
+            IS NULL);
     UPDATE jobs AS j SET state = 'cancelled', finished_at = now_ms
     WHERE j.id = ANY (p_jobs) AND j.finished_at IS NULL;
 END $$;
@@ -762,7 +766,7 @@ DECLARE
 BEGIN
     SELECT min(x.due_at) INTO due FROM unnest(p_classes) AS u (class) CROSS JOIN LATERAL (
         SELECT l.due_at FROM lanes AS l WHERE l.priority = u.class
-            AND EXISTS (SELECT 1 FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready')
+            AND (SELECT j.id FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready' LIMIT 1) IS NOT NULL
         ORDER BY l.due_at LIMIT 1) AS x;
     RETURN CASE WHEN due IS NOT NULL THEN greatest(due - queue_now(p_now), 0) END;
 END $$;
@@ -793,12 +797,13 @@ END $$;
 CREATE FUNCTION queue_prune(p_now bigint, p_older_than bigint, p_limit integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     now_ms bigint := queue_now(p_now);
+    start uuid := gen_random_uuid();
     deleted bigint;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     DELETE FROM dedup AS d USING (
         -- In a stretch that chance picks: the order of digests is not that of time.
-        SELECT s.digest FROM dedup AS s WHERE s.digest >= gen_random_uuid() ORDER BY s.digest LIMIT p_limit * 10) AS x
+        SELECT s.digest FROM dedup AS s WHERE s.digest >= start ORDER BY s.digest LIMIT p_limit * 10) AS x
     WHERE d.digest = x.digest AND d.enqueued_at < now_ms - 2592000000;  -- rules.DEDUP_RETENTION_MS
     WITH old AS MATERIALIZED (
         SELECT x.id FROM unnest(ARRAY['done', 'cancelled']) AS u (state) CROSS JOIN LATERAL (
@@ -811,8 +816,9 @@ BEGIN
     RETURN deleted;
 END $$;
 
--- Plans are made once a connection, and while the tables are small: sequential scans and all that goes with them would be
--- chosen for good, and a plan made anew for each call costs more than the call.
+-- Plans are made once a connection, and while the tables are small: sequential scans and all that goes with them would
+-- be chosen for good, and a plan made anew for each call costs more than the call. For the same reason the statements
+-- above ask for a job of a lane by (SELECT ... LIMIT 1), where EXISTS would become a join.
 DO $$
 DECLARE
     verb regprocedure;
