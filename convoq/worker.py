@@ -239,10 +239,7 @@ class Worker:
             self._free_slot(run)
 
     async def _conclude(self, run: Run, error: Exception | asyncio.CancelledError | None) -> None:
-        """Goes on with the lane, or records what came of the run.
-
-        Asks until the database is back: a job that is claimed again instead waits for its lease, and costs a try.
-        """
+        """Goes on with the lane, or records what came of the run. To be claimed again instead would cost it a try."""
         try:
             if error is None and self._may_go_on(run):
                 await self._go_on(run)

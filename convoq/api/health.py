@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -20,6 +20,7 @@ REASONS_TTL: Final = 1.0  # /readyz is open to any client: the database is looke
 NO_ROOM: Final = "the disk is nearly full"
 REFUSED: Final = "the database file must not be used; the log says why"
 UNAVAILABLE: Final = "the database cannot be written just now; the log says why"
+QUEUE_UNAVAILABLE: Final = "the queue takes no jobs just now; the log says why"
 
 
 class Readiness(Protocol):
@@ -35,13 +36,15 @@ class Readiness(Protocol):
 
 
 class StorageReadiness:
-    """Ready while the disk has room and the file that was opened is in its place and can be written.
+    """Ready while the disk has room, the file that was opened is in its place and can be written, and the queue takes
+    jobs.
 
-    The reasons name no path: /readyz may be public.
+    `check_queue` raises DatabaseUnavailable where it does not. The reasons name no path: /readyz may be public.
     """
 
-    def __init__(self, database: Store) -> None:
+    def __init__(self, database: Store, check_queue: Callable[[], Awaitable[None]]) -> None:
         self._database = database
+        self._check_queue = check_queue
 
     def accepts(self) -> bool:
         return self._database.accepts()
@@ -57,6 +60,11 @@ class StorageReadiness:
         except DatabaseUnavailable as error:
             log.warning("storage.unavailable", reason=str(error))
             reasons.append(UNAVAILABLE)
+        try:
+            await self._check_queue()
+        except DatabaseUnavailable as error:
+            log.warning("storage.unavailable", reason=str(error))
+            reasons.append(QUEUE_UNAVAILABLE)
         return reasons
 
 

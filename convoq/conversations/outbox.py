@@ -279,8 +279,9 @@ def record_delivery(tx: Transaction, status: DeliveryStatus, again: Again, now: 
     moved = tx.execute(FORWARD, (status.status, status.rank, now, status.error_code, row.id, status.rank)).rowcount
     if moved and status.opted_out:
         opt_out_as_told(tx, row.thread_id, now, attempted_at=row.attempted_at)
-    # Once: what is said of a message twice moves it once, and what was sent again already is not sent a third time.
-    if moved and status.again_after is not None and row.resend_of is None and not row.arrived:
+    # What was sent again already is not sent a third time. Said again during the pause, it may be for want of the job.
+    waits = row.error == rows.TO_BE_SENT_AGAIN and row.delivery == status.status
+    if (moved or waits) and status.again_after is not None and row.resend_of is None and not row.arrived:
         tx.execute("UPDATE outbox SET error = ? WHERE id = ?", (rows.TO_BE_SENT_AGAIN, row.id))
         again(tx, row.id, status.again_after)
     return True
@@ -321,6 +322,8 @@ class _Reported(NamedTuple):
     attempted_at: int
     arrived: int
     resend_of: int | None
+    error: str | None
+    delivery: str | None
 
 
 def _find(tx: Transaction, status: DeliveryStatus) -> _Reported | None:
@@ -331,4 +334,4 @@ def _find(tx: Transaction, status: DeliveryStatus) -> _Reported | None:
     return None if row is None else _Reported(*row)
 
 
-FOUND = "SELECT id, state, thread_id, coalesce(attempted_at, 0), arrived, resend_of FROM outbox WHERE "
+FOUND = "SELECT id, state, thread_id, coalesce(attempted_at, 0), arrived, resend_of, error, delivery FROM outbox WHERE "

@@ -43,7 +43,7 @@ async def start_server(options: Options, database: Store, queue: QueueService) -
         open_webhooks(options),
         enqueuer=queue,
         settings=options.server,
-        readiness=StorageReadiness(database),
+        readiness=StorageReadiness(database, queue.check),
     )
     return await listen(app, options.server, sockets=systemd.copy_listen_sockets())
 

@@ -312,41 +312,15 @@ class Queue(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Raises DatabaseUnavailable when no job could be enqueued just now for a reason that is not the store's."""
+        ...
+
     async def next_due(self, *, classes: Sequence[int] = PRIORITIES) -> float | None:
         """Seconds until the next lane of these classes is due or its lease runs out (0: now); None without any."""
         ...
 
     async def close(self) -> None: ...
-
-
-class Joined(Protocol):
-    """What an engine can do inside a transaction of the store's, where both share one database.
-
-    All of it becomes visible and durable with that transaction, or not at all.
-    """
-
-    def enqueue(self, tx: Transaction, job: NewJob) -> bool:
-        """Adds the job, unless one of its kind that is not under a claim stands ready among the last of its lane.
-
-        Whether it was added. The one that stands there will see whatever this transaction has written. Raises
-        ValueError for a job with a dedup key, or without max_attempts.
-        """
-        ...
-
-    def ack(self, tx: Transaction, claim: Claim, *, forget: bool) -> bool:
-        """As Queue.ack; False, and nothing changed, when the claim is not ours any more."""
-        ...
-
-    def kick(self, tx: Transaction, ordering_key: str) -> None:
-        """The lane is due now: a hint that what it waits for has come.
-
-        Under a claim that is remembered: however the claim ends, the lane is due then.
-        """
-        ...
-
-    def wake(self) -> None:
-        """To be called in the event loop after the commit: workers look for what it has made due."""
-        ...
 
 
 class JobAdmin(Protocol):

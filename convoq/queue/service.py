@@ -95,6 +95,10 @@ class QueueService:
         """Returns when work of these classes may have become due, at the latest after `timeout` seconds."""
         await self._queue.wait(timeout, classes=classes)
 
+    async def check(self) -> None:
+        """Raises DatabaseUnavailable when no job could be enqueued just now for a reason that is not the store's."""
+        await self._queue.check()
+
     async def next_due(self) -> float | None:
         """Seconds until the next lane is due (0: now); None when the queue is empty."""
         return await self._queue.next_due()

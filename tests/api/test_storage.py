@@ -13,6 +13,7 @@ import pytest
 from convoq.api import health
 from convoq.api.health import StorageReadiness
 from convoq.db import Database
+from convoq.errors import DatabaseUnavailable
 from convoq.queue.base import JobFilter
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
@@ -68,24 +69,35 @@ async def test_database_locked_by_another_process_is_503_and_later_200(
     assert [event["event"] for event in events if event["log_level"] == "warning"] == ["webhook.refused"]
 
 
+async def nothing() -> None:
+    """The queue takes jobs."""
+
+
+async def test_a_queue_that_takes_no_jobs_is_not_ready(database: Database) -> None:
+    async def refuse() -> None:
+        raise DatabaseUnavailable("full")
+
+    assert await StorageReadiness(database, refuse).reasons() == [health.QUEUE_UNAVAILABLE]
+
+
 async def test_storage_with_room_is_ready(database: Database) -> None:
-    ready = StorageReadiness(database)
+    ready = StorageReadiness(database, nothing)
     assert (ready.accepts(), await ready.reasons()) == (True, [])
 
 
 async def test_storage_without_room_does_not_accept(tmp_path: Path) -> None:
     async with await Database.open(tmp_path / "full.db", min_free_mb=HUGE_MB) as database:
-        ready = StorageReadiness(database)
+        ready = StorageReadiness(database, nothing)
         assert (ready.accepts(), await ready.reasons()) == (False, [health.NO_ROOM])
 
 
 async def test_replaced_file_is_not_ready(database: Database) -> None:
     database.path.rename(database.path.with_suffix(".old"))
     database.path.touch()
-    assert await StorageReadiness(database).reasons() == [health.REFUSED]
+    assert await StorageReadiness(database, nothing).reasons() == [health.REFUSED]
 
 
 async def test_closed_storage_is_not_ready(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "convoq.db")
     await database.close()
-    assert health.UNAVAILABLE in await StorageReadiness(database).reasons()
+    assert health.UNAVAILABLE in await StorageReadiness(database, nothing).reasons()

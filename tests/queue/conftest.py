@@ -22,8 +22,8 @@ from convoq.db.postgres.store import PostgresDatabase
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.jobs import NewJob
-from convoq.queue.base import Capability, EndedJob, Ending, JobAdmin, Joined, Queue
-from convoq.queue.following import BeginFollowUps, LaterFollowUps, SharedFollowUps
+from convoq.queue.base import Capability, EndedJob, Ending, JobAdmin, Queue
+from convoq.queue.following import BeginFollowUps, Joined, LaterFollowUps, SharedFollowUps
 from convoq.queue.postgres.backend import PostgresQueue, PostgresTimings
 from convoq.queue.redis.backend import RedisQueue
 from convoq.queue.redis.connection import Server

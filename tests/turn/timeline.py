@@ -18,7 +18,8 @@ from convoq.errors import RetryLater, Unrecoverable
 from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import turn_job
 from convoq.loopback.faults import error, garbage, refused, reset, too_many
-from convoq.queue.base import JobFilter, Joined
+from convoq.queue.base import JobFilter
+from convoq.queue.following import Joined
 from tests.handlers.house import OURS, House
 from tests.turn.stepping import SteppedWorker, Steps, stepping
 from tests.turn.watching import Violation, Watch, require

@@ -248,6 +248,9 @@ class PostgresQueue:
             elif pause <= self._timings.look:
                 return
 
+    async def check(self) -> None:
+        """It has nothing that is not the store's."""
+
     async def next_due(self, *, classes: Sequence[int] = PRIORITIES) -> float | None:
         [(milliseconds,)] = await self._ask(lanes.NEXT_DUE, self._now(), list(classes))
         return None if milliseconds is None else milliseconds / 1000

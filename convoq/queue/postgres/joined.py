@@ -20,7 +20,7 @@ KICK: Final = "SELECT queue_kick(:now, ARRAY[:lane])"
 
 
 class PostgresJoined:
-    """The contract of queue.base.Joined on the database that the queue shares with the store."""
+    """The contract of queue.following.Joined on the database that the queue shares with the store."""
 
     def __init__(self, now: Callable[[], int | None], lanes: Iterator[str], wake: Callable[[], None]) -> None:
         self._now = now

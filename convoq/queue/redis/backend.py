@@ -24,6 +24,7 @@ from convoq.queue.redis.enqueue import EnqueueBatcher, Replicas, new_job_argumen
 from convoq.queue.redis.presence import Judge, Presence, PresenceTimings
 from convoq.queue.redis.scripts import LOST
 
+FULL: Final = 0.9  # of maxmemory: below, webhooks are kept away before an enqueue is refused
 NET_INTERVAL: Final = 0.5  # seconds between two looks of a process that is not woken
 
 
@@ -247,6 +248,12 @@ class RedisQueue(RedisJobs):
                 presence.woken.clear()
                 return True
         return False
+
+    async def check(self) -> None:
+        memory = await self._scripts.command("INFO", "memory")
+        used, most = int(memory["used_memory"]), int(memory["maxmemory"])
+        if most and used > FULL * most:
+            raise DatabaseUnavailable(f"{self._server} is full: {used:,} of {most:,} bytes (maxmemory) are used")
 
     async def next_due(self, *, classes: Sequence[int] = PRIORITIES) -> float | None:
         due = await self._scripts.run("next_due", self._now(), *classes)

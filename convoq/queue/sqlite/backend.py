@@ -200,6 +200,9 @@ class SqliteQueue:
                 return True
         return False
 
+    async def check(self) -> None:
+        """It has nothing that is not the store's."""
+
     async def next_due(self, *, classes: Sequence[int] = PRIORITIES) -> float | None:
         due_at = await self._database.read(lanes.next_due, classes)
         return None if due_at is None else max(0.0, (due_at - self._database.clock.now()) / 1000)

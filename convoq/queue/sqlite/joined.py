@@ -15,7 +15,7 @@ from convoq.queue.sqlite.enqueue import CHARGED, JobInserter
 
 
 class SqliteJoined:
-    """The contract of queue.base.Joined on the file that the queue shares with the store."""
+    """The contract of queue.following.Joined on the file that the queue shares with the store."""
 
     def __init__(self, clock: Clock, inserter: JobInserter, wake: Callable[[], None]) -> None:
         self._clock = clock

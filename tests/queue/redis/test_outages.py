@@ -126,8 +126,11 @@ async def test_a_full_server_takes_no_new_jobs_and_those_that_it_has_go_on(open_
     with running_redis(maxmemory="3mb") as server:
         queue = await open_on(server.server)
         await put(queue, job(1, key="a"), job(2, key="b"), job(3, key="c"))
-        with pytest.raises(DatabaseUnavailable, match="is full"):
+        await queue.check()
+        with pytest.raises(DatabaseUnavailable, match=r"is full \(maxmemory\): it takes no new jobs"):
             await fill(queue)
+        with pytest.raises(DatabaseUnavailable, match=r"is full: [\d,]+ of 3,145,728 bytes"):
+            await queue.check()
         claims = {numbers(claim)[0]: claim for claim in await take(queue, 3)}
         await queue.ack(claims[1])
         await queue.nack(claims[2], delay=0.0, charged=claims[2].jobs, error="no")
