@@ -133,7 +133,8 @@ def screen(snapshot: Snapshot, alerts: Sequence[Alert]) -> Iterator[str]:
         yield from _table(("NAME", "FOR", "REASON"), _pauses(snapshot))
         yield ""
     yield colored("bold", "Database")
-    yield f"  {harmless(str(snapshot.path))}: {size(snapshot.database_bytes)}, log {size(snapshot.log.bytes)}"
+    log = f", log {size(snapshot.log.bytes)}" if snapshot.log else ""
+    yield f"  {harmless(snapshot.location)}: {size(snapshot.database_bytes)}{log}"
     yield ""
     for alert in alerts:
         yield f"{colored('red', 'problem')}  {harmless(str(alert))}"

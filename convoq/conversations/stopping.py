@@ -55,7 +55,7 @@ def forget_stopped(tx: Transaction, thread_id: int) -> None:
 
 TO_STOP = f"""
     thread_id = :thread AND state IN ('ready', 'sending', 'ambiguous') AND message_id = coalesce(:message, message_id)
-    AND (:author IS NULL OR (SELECT author FROM messages AS m WHERE m.id = message_id) = :author)
+    AND (CAST(:author AS TEXT) IS NULL OR (SELECT author FROM messages AS m WHERE m.id = message_id) = :author)
     AND NOT (:spare = 1 AND (SELECT source FROM messages AS m WHERE m.id = message_id) LIKE '{rows.OPT_OUT}%')
 """
 STOP_READY = f"""

@@ -20,6 +20,7 @@ from convoq.db.failures import damaged, explain
 from convoq.db.files import FreeSpace
 from convoq.db.gate import Gate
 from convoq.db.log_readers import END_READER, examine_log
+from convoq.db.store import Footprint
 from convoq.db.writer import Settle, Unit, Writer, always, settle
 from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
 from convoq.logs import log
@@ -160,6 +161,9 @@ class Database:
         if state.large:
             holders = [str(reader) for reader in state.readers]
             log.warning("database.log_held", bytes=state.bytes, holders=holders, remedy=END_READER)
+
+    async def footprint(self) -> Footprint:
+        return Footprint(self.path.stat().st_size, await examine_log(self.path))
 
     async def close(self) -> None:
         """Ends the connections; what was written before is committed."""

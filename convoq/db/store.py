@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar, TypeVarTuple
+from typing import NamedTuple, Protocol, TypeVar, TypeVarTuple
 
 from convoq.clock import Clock
+from convoq.db.log_readers import LogState
 from convoq.db.transaction import Transaction
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
+
+
+class Footprint(NamedTuple):
+    bytes: int
+    log: LogState | None  #: of SQLite, and who keeps it from being emptied
 
 
 class Store(Protocol):
@@ -55,6 +61,10 @@ class Store(Protocol):
 
     async def tidy(self) -> None:
         """Gives back room that it no longer needs."""
+        ...
+
+    async def footprint(self) -> Footprint:
+        """What it takes on its disk."""
         ...
 
     async def close(self) -> None:

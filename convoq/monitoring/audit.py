@@ -1,4 +1,4 @@
-"""Whether the database file is sound, and whether everything in it that waits can still be reached."""
+"""Whether the database is sound, and whether everything in it that waits can still be reached."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Set
 
 from convoq.conversations.audit import sent_without_id, unanswered_by_lane, unsent_by_lane
-from convoq.queue.sqlite.audit import inconsistencies, reachable_lanes
+from convoq.db.transaction import Transaction
+from convoq.queue.audit import inconsistencies, reachable_lanes
 from convoq.text import counted
 
 MOST = 20  # findings of one kind that are worth reading
@@ -18,12 +19,16 @@ def examine(connection: sqlite3.Connection) -> list[str]:
     if damage:
         advice = "restore a backup, or save what can be read with sqlite3 .recover"
         return [*(" ".join(line.split()) for line in damage), advice]
-    contradictions = [f"{counted(number, noun)} {words}" for number, noun, words in _contradictions(connection)]
     broken = [
         f"row {rowid} of {table} refers to a row of {parent} that is gone"
         for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchmany(MOST)
     ]
-    return [*broken, *contradictions]
+    return [*broken, *contradictions(connection)]
+
+
+def contradictions(tx: Transaction) -> list[str]:
+    """What does not fit together of the rows of queue and conversations, a line each."""
+    return [f"{counted(number, noun)} {words}" for number, noun, words in _contradictions(tx)]
 
 
 def first_damage(connection: sqlite3.Connection) -> str | None:
@@ -32,15 +37,15 @@ def first_damage(connection: sqlite3.Connection) -> str | None:
     return None if verdict == "ok" else " ".join(str(verdict).split())
 
 
-def _contradictions(connection: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:
+def _contradictions(tx: Transaction) -> Iterator[tuple[int, str, str]]:
     """(how many, of what, what is wrong with them), none of them zero."""
-    yield from inconsistencies(connection)
-    reachable = reachable_lanes(connection)
-    if unanswered := _outside(unanswered_by_lane(connection), reachable):
+    yield from inconsistencies(tx)
+    reachable = reachable_lanes(tx)
+    if unanswered := _outside(unanswered_by_lane(tx), reachable):
         yield unanswered, "message", "of a person waits for an answer that no job will write"
-    if unsent := _outside(unsent_by_lane(connection), reachable):
+    if unsent := _outside(unsent_by_lane(tx), reachable):
         yield unsent, "part", "of a reply waits to be sent and no job will send it"
-    if nameless := sent_without_id(connection):
+    if nameless := sent_without_id(tx):
         yield nameless, "part", "of a reply counts as sent without the provider's id"
 
 

@@ -34,6 +34,7 @@ SECRET: Final = "***"  # noqa: S105 # shown in the place of one
 
 def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, Any]:
     overview = snapshot.overview
+    log = snapshot.log
     return {
         "at": iso_time(snapshot.now),
         "ok": not alerts,
@@ -87,10 +88,10 @@ def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, An
         ],
         "paused_schedules": [{"name": pause.name, **pause_document(pause)} for pause in snapshot.pauses],
         "database": {
-            "path": str(snapshot.path),
+            "path": snapshot.location,
             "bytes": snapshot.database_bytes,
-            "log_bytes": snapshot.log.bytes,
-            "log_readers": [{"pid": reader.pid, "command": reader.command} for reader in snapshot.log.readers],
+            "log_bytes": log.bytes if log else None,
+            "log_readers": [{"pid": reader.pid, "command": reader.command} for reader in (log.readers if log else ())],
             "accepts": snapshot.accepts,
         },
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convoq.jobs import ReceiveMessage
@@ -14,8 +13,8 @@ from convoq.text import age, counted, size
 
 if TYPE_CHECKING:
     from convoq.conversations.queries import Overview
-    from convoq.db import Database
     from convoq.db.log_readers import LogState
+    from convoq.db.store import Store
     from convoq.monitoring.pauses import Pause
     from convoq.monitoring.processes import ProcessRecord
     from convoq.queue.base import JobAdmin, Stats
@@ -30,9 +29,9 @@ class Snapshot:
     """The queue, the conversations, the processes and the file. Times are ms on the queue's clock."""
 
     now: int
-    path: Path
+    location: str  #: of the database
     database_bytes: int
-    log: LogState
+    log: LogState | None  #: of a SQLite file
     accepts: bool  #: whether the disk has room for more
     stats: Stats
     overview: Overview
@@ -85,18 +84,17 @@ class Snapshot:
         return quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
 
 
-async def take(database: Database, jobs: JobAdmin) -> Snapshot:
+async def take(database: Store, jobs: JobAdmin) -> Snapshot:
     from convoq.conversations.queries import Reading
-    from convoq.db.log_readers import examine_log
     from convoq.monitoring.pauses import read_pauses
     from convoq.monitoring.processes import Processes
 
-    now = database.clock.now()
+    now, footprint = database.clock.now(), await database.footprint()
     return Snapshot(
         now=now,
-        path=database.path,
-        database_bytes=database.path.stat().st_size,
-        log=await examine_log(database.path),
+        location=database.location,
+        database_bytes=footprint.bytes,
+        log=footprint.log,
         accepts=database.accepts(),
         stats=await jobs.stats(),
         overview=await Reading(database).overview(since=now - DAY_MS, refused_since=now - HOUR_MS),
@@ -145,7 +143,7 @@ def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
         yield Alert(detail=detail, remedy="convoq conversations list --waiting")
     if snapshot.dead > limits.max_dead:
         yield Alert(detail=counted(snapshot.dead, "dead letter"), remedy="convoq jobs list --state dead")
-    if snapshot.log.readers:
+    if snapshot.log is not None and snapshot.log.readers:
         detail = f"the database's log has grown to {size(snapshot.log.bytes)}: {HELD_BY} {snapshot.log.holders}"
         yield Alert(detail=detail, remedy=END_READER)
     if not snapshot.accepts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,7 +193,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
         id="w", role="work", host="h", pid=7, version="1", started_at=0, seen_at=1500, status="busy"
     )
     snapshot = Snapshot(
-        now=1500, path=Path("/srv/convoq.db"), database_bytes=4096, log=LogState(bytes=0, large=False), accepts=True,
+        now=1500, location="/srv/convoq.db", database_bytes=4096, log=LogState(bytes=0, large=False), accepts=True,
         stats=Stats({"greet": KindStats(ready=1, dead=2, oldest_wait=1.5)}),
         overview=Overview(statuses={"active": 1}, owners={"ai": 1}, waiting=1, waiting_since=0, pending={"ready": 3},
                           reply_times=(1.0, 3.0)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ NOW = 1_000_000
 
 def snapshot(*, kind: KindStats | None = None, **more: Any) -> Snapshot:
     """Of a place with nothing to do."""
-    fields: dict[str, Any] = {"now": NOW, "path": Path("convoq.db"), "database_bytes": 0}
+    fields: dict[str, Any] = {"now": NOW, "location": "convoq.db", "database_bytes": 0}
     fields["log"] = LogState(bytes=0, large=False)
     stats = Stats({"greet": kind or KindStats()})
     return Snapshot(**{**fields, "accepts": True, "stats": stats, "overview": Overview(), "processes": (), **more})

@@ -18,6 +18,7 @@ from convoq.db.postgres import migrations, requirements
 from convoq.db.postgres.connection import Connection, Pool, Server, Slot
 from convoq.db.postgres.failures import CONFLICTS, first_line, is_environmental, refused, unavailable
 from convoq.db.postgres.transaction import PostgresTransaction
+from convoq.db.store import Footprint
 from convoq.db.transaction import Transaction
 from convoq.db.writer import settle
 from convoq.errors import ConvoqError, DatabaseUnavailable
@@ -99,6 +100,10 @@ class PostgresDatabase:
 
     async def tidy(self) -> None:
         """It is tidied by the server's autovacuum."""
+
+    async def footprint(self) -> Footprint:
+        [size] = await self.read(lambda tx: tx.execute("SELECT pg_database_size(current_database())").fetchone())
+        return Footprint(size, log=None)
 
     async def close(self) -> None:
         await self._pool.close()

@@ -1,4 +1,4 @@
-"""Whether the queue's rows in the SQLite file fit together, and which lanes anything will still happen in."""
+"""Whether the queue's rows in a database of the store's fit together, and which lanes anything will still happen in."""
 
 from __future__ import annotations
 

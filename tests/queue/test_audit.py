@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from convoq.queue.audit import inconsistencies, reachable_lanes
 from convoq.queue.base import JobState
-from convoq.queue.sqlite.audit import inconsistencies, reachable_lanes
 from tests.clock import ManualClock
 from tests.queue.conftest import open_sqlite
 from tests.queue.contract.steps import everything, job, put, take
