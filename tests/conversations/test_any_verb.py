@@ -5,18 +5,16 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-import pytest
-
 from convoq.ai.base import ReplyContext
 from convoq.conversations.queries import Reading
 from convoq.conversations.search import ConversationFilter
 from convoq.errors import Snooze, Unrecoverable
 from convoq.jobs import turn_key
 from convoq.loopback.faults import TwilioFault, reset, too_many
-from convoq.monitoring.audit import examine
 from convoq.monitoring.snapshot import take
 from convoq.queue.base import JobFilter, JobState
 from tests.handlers.house import OURS, House, about, waiting
+from tests.stores import on_each
 
 Faults = tuple[TwilioFault, ...]
 SEEDS = 10
@@ -43,7 +41,7 @@ async def arrange(house: House) -> None:
         house.twilio._next_faults.extend(faults)
         job_id = await house.send(f"notice {number}", to=person(number))
         if number == 6:  # its workers died before they could write it down
-            await house.change("UPDATE jobs SET attempt = max_attempts WHERE id = ?", job_id)
+            await house.change("UPDATE jobs SET attempt = max_attempts WHERE id = ?", int(job_id))
         await house.step()
     await house.hear("unread", sender=person(7))
     house.responder.always = None
@@ -79,7 +77,7 @@ async def with_jobs(house: House, state: JobState) -> set[str]:
 
 
 async def check(house: House) -> None:
-    assert await house.database.read(examine) == []
+    assert await house.flaws() == []
     unfinished, dead = await with_jobs(house, JobState.READY), await with_jobs(house, JobState.DEAD)
     waits = await named(house, ConversationFilter(waiting=True))
     assert waits <= unfinished
@@ -100,7 +98,7 @@ async def check_end(house: House) -> None:
     assert set(await house.outbox_states()) <= {"sent", "failed", "cancelled"}
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@on_each("seed", sqlite=range(SEEDS), postgres=range(SEEDS // 3))
 async def test_any_verb_leaves_a_sound_file_and_a_status_that_names_nobody_who_is_settled(
     house: House, seed: int
 ) -> None:

@@ -10,7 +10,6 @@ import pytest
 from convoq.errors import Snooze, Unrecoverable
 from convoq.jobs import message_job
 from convoq.loopback.faults import TwilioFault, reset, too_many
-from convoq.monitoring.audit import examine
 from convoq.queue.base import JobFilter, JobState
 from tests.handlers.house import ANA, BEN, OURS, House
 from tests.turn.stepping import stepping
@@ -22,7 +21,7 @@ async def met(house: House) -> AsyncIterator[House]:
     await house.hear("hello")
     await house.settle()
     yield house
-    assert await house.database.read(examine) == []
+    assert await house.flaws() == []
 
 
 def this(job_id: str) -> JobFilter:
@@ -189,7 +188,7 @@ async def test_a_job_whose_every_start_killed_its_worker_leaves_no_message_waiti
     met.responder.script = [Snooze(1, "later")]
     await met.step()  # it is recorded
     job_id = (await met.turn_job()).id
-    await met.change("UPDATE jobs SET attempt = max_attempts WHERE id = ?", job_id)
+    await met.change("UPDATE jobs SET attempt = max_attempts WHERE id = ?", int(job_id))
     await met.settle()
     assert [dead.id for dead in await met.dead()] == [job_id]
     assert ("are you open?", "failed") in await met.outcomes()
@@ -226,7 +225,7 @@ async def unheard(met: House) -> AsyncIterator[House]:
     met.clock.advance(10 * 86_400)
     await met.upkeep("process_expired")
     yield met
-    assert await met.database.read(examine) == []
+    assert await met.flaws() == []
 
 
 async def people_and_conversations(house: House) -> list[tuple[object, ...]]:
@@ -238,7 +237,7 @@ async def people_and_conversations(house: House) -> list[tuple[object, ...]]:
 
 async def buried(house: House, job_id: str) -> None:
     """Each of its starts has killed its worker."""
-    await house.change("UPDATE jobs SET attempt = max_attempts WHERE id = ?", job_id)
+    await house.change("UPDATE jobs SET attempt = max_attempts WHERE id = ?", int(job_id))
     await house.step()
     assert [dead.id for dead in await house.dead()] == [job_id]
 
@@ -290,7 +289,7 @@ async def test_a_late_worker_does_not_send_what_was_discarded(met: House) -> Non
     async with stepping(met) as steps:
         late = await steps.claim()
         late.stalled = True
-        await met.change("UPDATE jobs SET attempt = max_attempts WHERE id = ?", job_id)
+        await met.change("UPDATE jobs SET attempt = max_attempts WHERE id = ?", int(job_id))
         await steps.recover(late)
         await met.step()
         assert await met.engine.discard(this(job_id)) == 1

@@ -18,6 +18,9 @@ from convoq.db.backup import back_up
 from convoq.db.transaction import Transaction
 from tests.query_plans.growth import ROWS, grow
 from tests.query_plans.test_history import steps_of
+from tests.stores import only_sqlite
+
+pytestmark = only_sqlite
 
 PIECES = (
     *(

@@ -8,11 +8,13 @@ import pytest
 
 from convoq.conversations.lifecycle import find_silent, move_silent
 from convoq.conversations.states import ALLOWED, CloseReason, IllegalTransition, Status, check_transition
+from convoq.db import Database
 from convoq.errors import Snooze, Unrecoverable
 from convoq.handlers import upkeep
 from convoq.loopback.faults import too_many
 from convoq.queue.base import JobFilter, JobState
 from tests.handlers.house import ANA_SMS, BEN, OUR_SMS, TIMING, House
+from tests.stores import only_sqlite
 
 BEN_SMS = "+15551230002"
 IDLE, EXPIRED = TIMING.idle_after, TIMING.expire_after
@@ -303,7 +305,9 @@ async def test_housekeeping_keeps_dead_letters(house: House) -> None:
     assert len(await house.dead()) == 1
 
 
+@only_sqlite
 async def test_housekeeping_truncates_the_log(met: House) -> None:
+    assert isinstance(met.database, Database)
     log = met.database.path.with_name("convoq.db-wal")
     await met.hear("x" * 60_000)
     await met.settle()

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from convoq.db import Database
+from convoq.db.postgres.store import PostgresDatabase
 from tests.clock import ManualClock
 from tests.handlers.house import House, open_house
+from tests.stores import database as database
 
 
 @pytest.fixture
-async def house(database: Database, clock: ManualClock) -> AsyncIterator[House]:
+async def house(database: Database | PostgresDatabase, clock: ManualClock) -> AsyncIterator[House]:
     async with open_house(database, clock) as house:
         yield house

@@ -25,6 +25,7 @@ from convoq.conversations.settling import Settling
 from convoq.conversations.text_index import TextIndex
 from convoq.conversations.turns import TurnRules, Turns
 from convoq.db import Database
+from convoq.db.postgres.store import PostgresDatabase
 from convoq.errors import RetryLater
 from convoq.handlers import upkeep
 from convoq.handlers.answer import AnswerHandler, Sentences
@@ -48,8 +49,10 @@ from convoq.jobs import (
     receive_job,
 )
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
-from convoq.queue.base import Claim, JobFilter, JobRecord, JobState
+from convoq.monitoring.audit import contradictions, examine
+from convoq.queue.base import Claim, JobFilter, JobRecord, JobState, Settle
 from convoq.queue.following import SharedFollowUps
+from convoq.queue.postgres.backend import PostgresQueue
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
@@ -60,6 +63,7 @@ OURS, ANA, BEN = "whatsapp:+15550009999", "whatsapp:+15551230001", "whatsapp:+15
 OUR_SMS, ANA_SMS = "+15550009999", "+15551230001"
 RECONCILE_AFTER = 5.0
 REQUEST_TIMEOUT = 10.0
+Engine = SqliteQueue | PostgresQueue
 TOGETHER = frozenset({ReceiveMessage.kind, ProcessAiResponse.kind})
 MAX_TRIES = 5
 MAX_REQUESTS, MAX_OUTPUT_TOKENS = 6, 10_000
@@ -117,11 +121,11 @@ def about(context: ReplyContext) -> str:
 
 @dataclass
 class House:
-    database: Database
+    database: Database | PostgresDatabase
     clock: ManualClock
     twilio: LoopbackTwilio
     queue: QueueService
-    engine: SqliteQueue
+    engine: Engine
     turns: Turns
     lifecycle: Lifecycle
     outbox: Outbox
@@ -253,6 +257,12 @@ class House:
     async def change(self, sql: str, *values: object) -> None:
         await self.database.write(lambda connection: connection.execute(sql, values))
 
+    async def flaws(self) -> list[str]:
+        """What is not sound of the database, and what does not fit together in it."""
+        if isinstance(self.database, Database):
+            return await self.database.read(examine)
+        return await self.database.read(contradictions)
+
     async def outcomes(self) -> list[tuple[str, str | None]]:
         """What people wrote and what became of it."""
         return await self.rows("SELECT body, outcome FROM messages WHERE direction = 'in' ORDER BY id")
@@ -261,9 +271,13 @@ class House:
         return [state for (state,) in await self.rows("SELECT state FROM outbox ORDER BY id")]
 
 
+def open_engine(database: Database | PostgresDatabase, settle: Settle) -> Engine:
+    return SqliteQueue(database, settle) if isinstance(database, Database) else PostgresQueue(database, settle)
+
+
 @asynccontextmanager
 async def open_house(
-    database: Database,
+    database: Database | PostgresDatabase,
     clock: ManualClock,
     *,
     timing: ConversationSettings = TIMING,
@@ -280,7 +294,7 @@ async def open_house(
         )
         channel = await TwilioChannel.create(settings, public_url="http://127.0.0.1:9", clock=WallClock())
         wall = WallClock()
-        engine = SqliteQueue(database, Settling(clock, wall, sentences.notices if sentences else None))
+        engine = open_engine(database, Settling(clock, wall, sentences.notices if sentences else None))
         queue = QueueService(engine, QueueSettings(), random=lambda: 1.0)
         rules = TurnRules(
             quiet_window=round(timing.quiet_window * 1000),

@@ -19,6 +19,7 @@ from convoq.loopback.messages import TwilioMessage
 from convoq.queue.base import JobFilter, JobState
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, OUR_SMS, OURS, House, open_house
+from tests.stores import on_each
 
 MINUTE, HOUR = 60, 3600
 
@@ -91,12 +92,13 @@ async def test_several_are_answered_in_the_order_in_which_they_were_written(hous
     assert house.sent == ["re: message 0 + message 1 + message 2"]
 
 
-async def test_an_outage_of_ten_minutes_with_ten_thousand_messages_loses_none(house: House) -> None:
-    for number in range(10_000):
+@on_each("messages", sqlite=[10_000], postgres=[1_000])
+async def test_an_outage_of_ten_minutes_with_ten_thousand_messages_loses_none(house: House, messages: int) -> None:
+    for number in range(messages):
         missed(house, f"message {number}", ago=600 - number / 100 + 150, sender=f"whatsapp:+1555{number % 50:07}")
     found = await looking(house).look()
-    assert found == Found(listed=10_000, missing=10_000)
-    assert await house.engine.count(JobFilter(kinds=("receive_message",), states=(JobState.READY,))) == 10_000
+    assert found == Found(listed=messages, missing=messages)
+    assert await house.engine.count(JobFilter(kinds=("receive_message",), states=(JobState.READY,))) == messages
 
 
 def looking(house: House) -> CatchingUp:

@@ -25,11 +25,10 @@ from convoq.loopback.faults import error, refused, reset, too_many
 from convoq.monitoring.audit import examine
 from convoq.monitoring.processes import Processes
 from convoq.monitoring.snapshot import take
-from convoq.queue.base import JobFilter, JobState, Standing
-from convoq.queue.sqlite.backend import SqliteQueue
+from convoq.queue.base import JobFilter, JobState, Standing, settle_nothing
 from convoq.scheduler.progress import SqlProgress
 from tests.clock import ManualClock
-from tests.handlers.house import ANA, BEN, OURS, House, open_house
+from tests.handlers.house import ANA, BEN, OURS, Engine, House, open_engine, open_house
 from tests.query_plans.growth import ROWS
 
 LANE = turn_key("twilio", OURS, ANA)
@@ -150,7 +149,7 @@ async def _settle_otherwise(house: House) -> None:
 async def _die(house: House) -> None:
     """A worker that is gone, one whose lease is renewed, and sends whose answers were lost."""
     await house.queue.enqueue(raw_job("x", {}, ordering_key="k"))
-    gone = SqliteQueue(house.database)
+    gone = open_engine(house.database, settle_nothing)
     await gone.register("gone")
     [claim] = await gone.claim(5, lease=60, worker="gone")
     gone.extend([claim], lease=60)
@@ -207,7 +206,7 @@ async def _upkeep(house: House) -> None:
     await house.settle()
 
 
-async def _operate(engine: SqliteQueue) -> None:
+async def _operate(engine: Engine) -> None:
     assert {one.name for one in fields(JobFilter)} == JOB_FIELDS.keys()
     filters = [JobFilter(**{name: value}) for name, value in JOB_FIELDS.items()]
     filters += [JobFilter(), *(JobFilter(states=(state,)) for state in JobState)]
@@ -245,7 +244,7 @@ async def _read(house: House) -> None:
     await timeline.answers()
 
 
-async def _watch(database: Database, engine: SqliteQueue) -> None:
+async def _watch(database: Database, engine: Engine) -> None:
     processes, progress = Processes(database), SqlProgress(database)
     await processes.announce("a", "work", "fine")
     await take(database, engine)

@@ -175,8 +175,9 @@ def empty_database(url: str) -> None:
         tables = [name for (name,) in connection.execute(TABLES)]
         sequences = [name for (name,) in connection.execute("SELECT sequencename FROM pg_sequences")]
         statements = [f"DELETE FROM {name}" for name in tables]
-        statements += [f"ALTER SEQUENCE {name} RESTART" for name in sequences]
+        statements += [f"SELECT setval('{name}', 1, false)" for name in sequences]  # RESTART makes files
         with connection.transaction():
+            connection.execute("SET LOCAL synchronous_commit = off")
             connection.execute("SET LOCAL session_replication_role = replica")  # in any order of references
             connection.execute("; ".join(statements).encode())
 

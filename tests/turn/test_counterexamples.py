@@ -22,8 +22,8 @@ from convoq.handlers.outbox import Delivery
 from convoq.jobs import turn_job
 from convoq.loopback.faults import reset
 from convoq.queue.base import JobFilter
-from convoq.queue.sqlite import joined
 from tests.handlers.house import House
+from tests.turn.mutations import join_claimed_jobs
 
 LEASE = 61.0
 ANSWER = Answer(text="late", parts=("late",), model="m", written_at=1)
@@ -253,7 +253,7 @@ MUTANTS: dict[str, tuple[Scenario, Mutation]] = {
     "M5": (m5_recording_and_waking_are_one, enqueues_before_it_records),
     "M6": (
         m6_what_comes_after_the_last_look_has_a_job_of_its_own,
-        lambda patch: patch.setattr(joined, "WAITING_ALREADY", joined.WAITING_ALREADY.replace("AND NOT claimed", "")),
+        join_claimed_jobs,
     ),
     "M7": (
         m7_a_late_turn_commits_no_second_reply,

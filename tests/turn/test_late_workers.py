@@ -26,9 +26,9 @@ from convoq.handlers.receive import ReceiveHandler
 from convoq.jobs import ProcessAiResponse, turn_job
 from convoq.loopback.faults import refused
 from convoq.queue.base import JobFilter
-from convoq.queue.sqlite import joined
 from tests.clock import ManualClock
 from tests.handlers.house import ANA_SMS, OUR_SMS, RECONCILE_AFTER, House, open_house
+from tests.turn.mutations import join_claimed_jobs
 from tests.turn.stepping import SteppedWorker, Steps, stepping
 
 LONG = " ".join(f"word{number}" for number in range(300))  # two parts
@@ -227,10 +227,6 @@ def answer_all_that_waits(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(turns, "_commit", all_of_it)
 
 
-def joins_a_claimed_job(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(joined, "WAITING_ALREADY", joined.WAITING_ALREADY.replace("AND NOT claimed", ""))
-
-
 def go_on_without_what_pends(patch: pytest.MonkeyPatch) -> None:
     async def first_alone(delivery: Delivery, _: int, token: str, *, first: OutboxRow | None = None) -> None:
         if first is not None:
@@ -265,7 +261,7 @@ MUTANTS: dict[str, tuple[Scenario, Callable[[pytest.MonkeyPatch], object], str]]
     ),
     "M6 a claimed turn is joined": (
         m6_what_is_recorded_after_the_last_look_is_answered,
-        joins_a_claimed_job,
+        join_claimed_jobs,
         "['b'] == []",
     ),
     "M7 no token": (

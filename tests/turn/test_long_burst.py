@@ -11,12 +11,13 @@ from convoq.conversations.choosing import MOST_CHARACTERS, MOST_SHOWN, OVERTAKEN
 from convoq.errors import Snooze
 from convoq.handlers.base import ClaimContext
 from tests.handlers.house import House
+from tests.stores import on_each
 
-MESSAGES = 10_000
 HISTORY = 100  # lines of a prompt at most
 
 
-async def test_ten_thousand_messages_are_answered_turn_by_turn(house: House) -> None:
+@on_each("messages", sqlite=[10_000], postgres=[1_000])
+async def test_ten_thousand_messages_are_answered_turn_by_turn(house: House, messages: int) -> None:
     shown: set[str] = set()
 
     async def answer(context: ReplyContext) -> str:
@@ -27,16 +28,16 @@ async def test_ten_thousand_messages_are_answered_turn_by_turn(house: House) -> 
         return "yes"
 
     house.responder.always = answer
-    for start in range(0, MESSAGES, 500):
+    for start in range(0, messages, 500):
         await asyncio.gather(*(house.hear(f"message {number}") for number in range(start, start + 500)))
     while await house.take_in():
         pass
     await house.settle()
     assert await house.rows("SELECT outcome, count(*) FROM messages WHERE direction = 'in' GROUP BY 1") == [
-        ("answered", MESSAGES)
+        ("answered", messages)
     ]
-    assert len(shown) == MESSAGES
-    assert len(house.responder.asked) == len(house.sent) == MESSAGES // MOST_SHOWN
+    assert len(shown) == messages
+    assert len(house.responder.asked) == len(house.sent) == messages // MOST_SHOWN
 
 
 async def test_of_long_messages_no_more_are_shown_together_than_a_prompt_takes(house: House) -> None:

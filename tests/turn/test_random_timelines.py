@@ -10,18 +10,16 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from convoq.ai.base import ReplyContext
 from convoq.conversations.turns import MOST_SUPERSEDED
 from convoq.db import Database
 from convoq.errors import RetryLater
 from convoq.loopback.faults import reset, too_many
-from convoq.monitoring.audit import examine
 from convoq.queue.base import Claim, JobFilter, JobState
 from convoq.settings import ConversationSettings
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, House, open_house, waiting
+from tests.stores import on_each
 from tests.turn.confirming import NumberedConfirmations
 from tests.turn.timeline import block
 
@@ -151,7 +149,7 @@ class Timeline:
 
     async def check(self) -> None:
         house, said = self.house, " ".join(self.house.sent)
-        assert await house.database.read(examine) == []
+        assert await house.flaws() == []
         [(said_stop,)] = await house.rows("SELECT count(*) FROM messages WHERE body = 'STOP'")
         for text, outcome, stopped in await house.rows(BECAME):
             times = said.count(f"<{text}>")
@@ -178,7 +176,7 @@ class Timeline:
             assert order == sorted(order), "out of order"
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@on_each("seed", sqlite=range(SEEDS), postgres=range(SEEDS // 6))
 async def test_in_any_timeline_everything_is_answered_once_and_in_order(
     database: Database, clock: ManualClock, seed: int
 ) -> None:

@@ -271,7 +271,7 @@ class Timeline:
     async def check_end(self) -> None:
         [(failed,)] = await self.house.rows(
             """SELECT count(*) FROM messages AS m WHERE id > ? AND outcome = 'failed' AND NOT EXISTS
-               (SELECT 1 FROM jobs WHERE jobs.id = m.ended_by AND state = 'dead')""",
+               (SELECT 1 FROM jobs WHERE CAST(jobs.id AS TEXT) = m.ended_by AND state = 'dead')""",
             self.watch.base["messages"],
         )
         require(not failed, "a message has failed without a dead letter")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from enum import Enum
@@ -13,6 +12,7 @@ from convoq.conversations.choosing import OVERTAKEN_AT, UNLUCKY
 from convoq.conversations.records import OutboxRow, Turn
 from convoq.conversations.turns import MOST_SUPERSEDED
 from tests.handlers.house import RECONCILE_AFTER, House
+from tests.stores import Row, open_reader
 from tests.turn.stepping import SteppedWorker
 
 PENDING = ("ready", "sending", "ambiguous")
@@ -33,20 +33,20 @@ class Violation(AssertionError):
 class Snapshot:
     """The rows of the people of one run."""
 
-    messages: dict[int, sqlite3.Row]
-    parts: dict[int, sqlite3.Row]
-    threads: dict[int, sqlite3.Row]
+    messages: dict[int, Row]
+    parts: dict[int, Row]
+    threads: dict[int, Row]
     owners: dict[int, str]
     lanes: set[str]  #: those with a ready job
     unread: set[str]  #: forms that wait to be recorded: their jobs' ids
 
-    def waiting(self, thread: int) -> list[sqlite3.Row]:
+    def waiting(self, thread: int) -> list[Row]:
         return [row for row in self.messages.values() if row["thread_id"] == thread and waits(row)]
 
-    def pending(self, thread: int) -> list[sqlite3.Row]:
+    def pending(self, thread: int) -> list[Row]:
         return [row for row in self.parts.values() if row["thread_id"] == thread and row["state"] in PENDING]
 
-    def stopped_after(self, part: sqlite3.Row) -> bool:
+    def stopped_after(self, part: Row) -> bool:
         """Whether the person has said STOP since this part was committed."""
         contact = self.threads[part["thread_id"]]["contact_id"]
         return any(
@@ -56,7 +56,7 @@ class Snapshot:
         )
 
 
-def waits(message: sqlite3.Row) -> bool:
+def waits(message: Row) -> bool:
     return bool(message["direction"] == "in" and message["outcome"] is None)
 
 
@@ -87,31 +87,28 @@ class Watch:
     violation: Violation | None = None
 
     def __post_init__(self) -> None:
-        self._connection = sqlite3.connect(self.house.database.path, isolation_level=None)
-        self._connection.row_factory = sqlite3.Row
+        self._reader = open_reader(self.house.database)
         for table in ("messages", "outbox", "threads"):
-            (self.base[table],) = self._connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+            [newest] = self._reader.rows(f"SELECT coalesce(max(id), 0) AS id FROM {table}")
+            self.base[table] = newest["id"]
         self.now = self.read()
 
     def close(self) -> None:
-        self._connection.close()
+        self._reader.close()
 
     def read(self) -> Snapshot:
-        def rows(sql: str, table: str) -> dict[int, sqlite3.Row]:
-            return {row["id"]: row for row in self._connection.execute(sql, (self.base[table],))}
+        def rows(sql: str, table: str) -> dict[int, Row]:
+            return {row["id"]: row for row in self._reader.rows(sql, self.base[table])}
 
-        self._connection.execute("BEGIN")
-        try:
+        with self._reader.snapshot():
             return Snapshot(
                 messages=rows("SELECT * FROM messages WHERE id > ?", "messages"),
                 parts=rows(PARTS, "outbox"),
                 threads=rows(THREADS, "threads"),
-                owners=dict(self._connection.execute("SELECT id, owner FROM conversations").fetchall()),
-                lanes={lane for (lane,) in self._connection.execute(READY_LANES)},
-                unread={str(job_id) for (job_id,) in self._connection.execute(UNREAD)},
+                owners={row["id"]: row["owner"] for row in self._reader.rows("SELECT id, owner FROM conversations")},
+                lanes={row["lane"] for row in self._reader.rows(READY_LANES)},
+                unread={str(row["id"]) for row in self._reader.rows(UNREAD)},
             )
-        finally:
-            self._connection.execute("COMMIT")
 
     # --- What happens
 
@@ -195,7 +192,7 @@ class Watch:
             if part["attempts"] > (was["attempts"] if was is not None else 0):
                 self._check_sending(number, part, before)
 
-    def _check_sending(self, number: int, part: sqlite3.Row, before: Snapshot) -> None:
+    def _check_sending(self, number: int, part: Row, before: Snapshot) -> None:
         thread = self.now.threads[part["thread_id"]]
         name = f"part {part['body'][:12]!r}"
         require(part["source"] not in self.cancelled, f"{name} is sent though its job was cancelled")

@@ -12,8 +12,19 @@ from convoq.loopback.model import LoopbackModel
 from convoq.settings import AiSettings
 from tests.handlers.house import House
 
+ONCE = "anthropic:claude-test"  #: the dialect whose tests run on one database: they differ in nothing that it sees
 
-@pytest.fixture(params=["openai:gpt-test", "anthropic:claude-test"])
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if not {"postgres", ONCE} <= _parameters(item)]
+
+
+def _parameters(item: pytest.Item) -> set[object]:
+    spec = getattr(item, "callspec", None)
+    return {one for one in spec.params.values() if isinstance(one, str)} if spec else set()
+
+
+@pytest.fixture(params=["openai:gpt-test", ONCE])
 async def model(request: pytest.FixtureRequest, house: House) -> AsyncIterator[LoopbackModel]:
     """Answers in the house, asked over HTTP in the one dialect and in the other."""
     async with LoopbackModel(lambda _: "We open at 9.") as model:

@@ -74,7 +74,7 @@ async def test_another_persons_conversation_is_never_shown(house: House, expired
 
 
 async def test_what_is_older_than_a_month_is_not_shown(house: House, expired: LoopbackModel) -> None:
-    await house.change("UPDATE messages SET wall_at = wall_at - 31 * 86400000")
+    await house.change("UPDATE messages SET wall_at = wall_at - ?", 31 * 86_400_000)
     await house.hear("and watches?")
     await house.settle()
     assert talk(expired) == [("user", "and watches?")]

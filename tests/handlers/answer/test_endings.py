@@ -12,7 +12,6 @@ from convoq.ai.base import ReplyContext
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.handlers.base import Handlers
 from convoq.handlers.tasks import make_task
-from convoq.monitoring.audit import examine
 from convoq.queue.base import JobFilter
 from convoq.worker import Worker
 from tests.handlers.house import MAX_TRIES, TOGETHER, House
@@ -71,7 +70,7 @@ async def failed_with(house: House, reason: str) -> None:
     assert outcome == "failed"
     assert reason in why
     assert reason in (dead.error or "")
-    assert await house.database.read(examine) == []
+    assert await house.flaws() == []
     house.responder.always = None
     assert await house.engine.retry_dead(JobFilter(ids=(dead.id,))) == 1
     await house.settle()
@@ -83,7 +82,7 @@ async def test_every_end_of_its_turns_is_an_outcome_with_the_reason(house: House
     asyncio.get_running_loop().set_task_factory(make_task)  # as the worker does
     house.responder.always, reason = ENDS[end]
     handlers = Handlers(house.handlers, together=TOGETHER, forgotten=frozenset())
-    deadline = 0.05 if end == "deadline" else 20.0
+    deadline = 0.25 if end == "deadline" else 20.0
     house.worker = Worker(house.queue, handlers, name="w", concurrency=8, deadline=deadline, drain_timeout=1)
     await house.hear("hello")
     await house.settle()

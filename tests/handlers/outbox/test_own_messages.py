@@ -92,7 +92,7 @@ async def test_who_may_not_be_written_to_is_not(house: House, column: str, code:
     await house.send("a notice")
     await house.step()
     assert house.sent == ["re: hello"]
-    assert (await house.rows("SELECT error_code FROM outbox"))[-1] == (code,)
+    assert (await house.rows("SELECT error_code FROM outbox ORDER BY id"))[-1] == (code,)
 
 
 async def test_a_person_who_owns_the_conversation_may_still_write(house: House) -> None:

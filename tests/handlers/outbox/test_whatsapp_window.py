@@ -24,7 +24,7 @@ async def test_after_24_hours_nothing_is_sent_to_whatsapp(house: House) -> None:
     await house.send("are you coming?")
     await house.step()
     assert house.sent == ["re: hello"]
-    assert (await house.rows("SELECT state, error_code FROM outbox"))[-1] == ("failed", "window")
+    assert (await house.rows("SELECT state, error_code FROM outbox ORDER BY id"))[-1] == ("failed", "window")
 
 
 async def test_the_window_is_judged_at_the_moment_of_sending(house: House) -> None:
