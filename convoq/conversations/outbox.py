@@ -63,9 +63,12 @@ class Outbox:
         """
         return await self._database.write(announce, announcement, self._database.clock.now(), self._wall.now())
 
-    async def divide(self, row: OutboxRow, bodies: Sequence[str], token: str) -> None:
-        """A part that is ready and does not fit into one message of the channel's becomes several, in its place."""
-        await self._database.write(divide, row, bodies, token)
+    async def divide(self, row: OutboxRow, bodies: Sequence[str], token: str) -> bool:
+        """A message that is on record as one part, before anybody has tried to send it, becomes several.
+
+        False, and nothing changed, for any other.
+        """
+        return await self._database.write(divide, row, bodies, token)
 
     async def mark_sending(self, row: OutboxRow, token: str) -> OutboxRow | Refusal | None:
         """Commits that a send is about to be tried, before it is; the row as it is now.
@@ -165,24 +168,29 @@ def add_outgoing(
     return message_id
 
 
-def _add_parts(
-    tx: Transaction, thread_id: int, conversation_id: int, message_id: int, bodies: Sequence[str], first: int = 0
-) -> None:
+def _add_parts(tx: Transaction, thread_id: int, conversation_id: int, message_id: int, bodies: Sequence[str]) -> None:
     tx.executemany(
         """INSERT INTO outbox (reference, thread_id, conversation_id, message_id, part, body, state)
            VALUES (?, ?, ?, ?, ?, ?, 'ready')""",
         [
             (secrets.token_hex(8), thread_id, conversation_id, message_id, part, body)
-            for part, body in enumerate(bodies, start=first)
+            for part, body in enumerate(bodies)
         ],
     )
 
 
-def divide(tx: Transaction, row: OutboxRow, bodies: Sequence[str], token: str) -> None:
+def divide(tx: Transaction, row: OutboxRow, bodies: Sequence[str], token: str) -> bool:
     require_token(tx, row.thread_id, token)
-    unsent = "DELETE FROM outbox WHERE id = ? AND state = 'ready' AND attempts = 0"
-    if tx.execute(unsent, (row.id,)).rowcount:
-        _add_parts(tx, row.thread_id, row.conversation_id, row.message_id, bodies, row.part)
+    if not tx.execute(DROP_WHOLE, (row.id, row.id)).rowcount:
+        return False
+    _add_parts(tx, row.thread_id, row.conversation_id, row.message_id, bodies)
+    return True
+
+
+DROP_WHOLE = """
+    DELETE FROM outbox WHERE id = ? AND state = 'ready' AND attempts = 0 AND resend_of IS NULL
+        AND NOT EXISTS (SELECT 1 FROM outbox AS p WHERE p.message_id = outbox.message_id AND p.id <> ?)
+"""
 
 
 def send_first(tx: Transaction, message_id: int, now: int, wall_now: int, token: str) -> OutboxRow | Refusal | None:

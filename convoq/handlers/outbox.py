@@ -114,9 +114,9 @@ class Delivery:
         return self._breakers[key]
 
     async def _send(self, row: OutboxRow, conversation: Conversation, token: str) -> None:
-        if row.attempts == 0 and len(bodies := channel_of(self._channels, row.channel).split(row.body)) > 1:
-            # Written down whole by who knows no channel: an operator who cancelled it before it began.
-            await self._outbox.divide(row, bodies, token)
+        bodies = channel_of(self._channels, row.channel).split(row.body)
+        # Written down whole by who knows no channel: an operator who cancelled it before it began.
+        if len(bodies) > 1 and await self._outbox.divide(row, bodies, token):
             return
         sending = await self._outbox.mark_sending(row, token)
         if isinstance(sending, Refusal):

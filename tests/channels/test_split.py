@@ -186,6 +186,17 @@ def test_fences_are_closed_within_the_limit(text: str, limit: int) -> None:
         assert all(part.count("```") % 2 == 0 for part in parts)
 
 
+@given(
+    text=st.lists(st.sampled_from(["```\n", "```", "code\n", "word. ", "😀"]), max_size=80).map("".join) | texts,
+    limit=limits,
+    most=st.none() | st.integers(min_value=1, max_value=4),
+)
+def test_what_was_split_is_not_split_again(text: str, limit: int, most: int | None) -> None:
+    assert [split(part, limit) for part in split(text, limit, most=most)] == [
+        [part] for part in split(text, limit, most=most)
+    ]
+
+
 @given(text=texts, limit=limits, most=st.integers(min_value=1, max_value=3))
 def test_no_more_parts_than_asked_for(text: str, limit: int, most: int) -> None:
     parts = split(text, limit, most=most)

@@ -38,6 +38,8 @@ def split(text: str, limit: int = LIMIT, *, most: int | None = None) -> list[str
     """
     if limit < 2:
         raise ValueError("a part needs room for at least one character: limit must be 2 or more")
+    if _units(text) <= limit:
+        return [text] if text.strip() else []
     # Room for the two fences that a part may need besides its own.
     fenced = _FENCE in text and limit >= _LEAST_FENCED
     parts = _pieces(text, limit - 2 * len(_OPENING) if fenced else limit)

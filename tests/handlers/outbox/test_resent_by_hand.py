@@ -166,6 +166,24 @@ async def test_a_long_one_that_was_cancelled_before_it_began_is_sent_in_parts(ho
     assert "".join(house.sent) == text
 
 
+CODE = "Here you are:\n\n```\n" + "ab " * 1200 + "\n```\nDone."
+
+
+async def test_parts_with_code_are_sent_and_sent_again_as_they_were_divided(house: House) -> None:
+    house.responder.script = [CODE]
+    await house.hear("hello")
+    await house.settle()
+    parts = list(house.sent)
+    assert len(parts) > 1
+    assert max(map(len, parts)) > 1592  # with the fence that closes it, longer than what is cut where there is code
+    for message in list(house.twilio.messages):
+        await house.report(message.sid, "undelivered", code=30007)
+    await house.step()
+    assert await resend(house) == [SEND] * len(parts)
+    await house.settle()
+    assert house.sent == parts * 2
+
+
 async def test_each_is_told_by_the_number_of_the_part_that_it_repeats(house: House) -> None:
     house.responder.script = [" ".join(f"sentence {number}." for number in range(300))]
     await house.hear("hello")
