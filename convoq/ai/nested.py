@@ -108,9 +108,9 @@ class _CountedModel(WrapperModel):
         started = time.monotonic()
         answers: list[ModelResponse] = []
         failure: ModelFailure | None = None
-        with self._spending.reserved(model_settings) as settings:
+        async with self._spending.reserved(model_settings) as reservation:
             try:
-                yield settings, answers
+                yield reservation.settings, answers
             except asyncio.CancelledError:
                 failure = CANCELLED
                 raise
@@ -119,4 +119,5 @@ class _CountedModel(WrapperModel):
                 raise
             finally:
                 response = answers[0] if answers else None
-                await self._spending.store(self.model_id, messages, response, failure, time.monotonic() - started)
+                seconds = time.monotonic() - started
+                await self._spending.store(reservation, self.model_id, messages, response, failure, seconds)

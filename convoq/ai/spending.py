@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from threading import Lock
 from typing import Final
 
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, UserPromptPart
@@ -15,6 +18,17 @@ from convoq.ai.context import estimate_tokens
 from convoq.ai.failures import ModelFailure
 
 LEAST_TOKENS: Final = 16  #: that providers take as a limit
+LOOK_AGAIN: Final = 0.05  # seconds; requests take longer
+LONGEST_WAIT: Final = 60.0  # seconds, for the requests beside it
+
+
+@dataclass(eq=False, slots=True)
+class Reservation:
+    """One request's part of the allowance, from before it is sent until it is charged."""
+
+    settings: ModelSettings  #: its own, with the limit that it was granted
+    tokens: int
+    is_held: bool = True
 
 
 class Spending:
@@ -30,32 +44,57 @@ class Spending:
         self._limit = limit
         self._under_way = 0
         self._promised = 0  # tokens, to what is under way
+        self._lock = Lock()  # a tool that is no coroutine asks from a thread
         self._loop = asyncio.get_running_loop()
 
     @property
     def is_spent(self) -> bool:
         return self._requests_left <= 0 or self._tokens_left <= 0
 
-    @contextmanager
-    def reserved(self, settings: ModelSettings | None) -> Iterator[ModelSettings]:
-        """Around a request, beside others at the same time: its settings, with a limit that is not above what is left.
+    @asynccontextmanager
+    async def reserved(self, settings: ModelSettings | None) -> AsyncIterator[Reservation]:
+        """Around a request: there are never more at the same time than requests and tokens are left for.
 
-        To be stored before this ends. Raises AllowanceSpent where there may be no further one.
+        One that would get fewer tokens than it asks for, because of those beside it, waits for what they leave. Raises
+        AllowanceSpent where there may be no further one.
         """
-        if self.is_spent or self._requests_left <= self._under_way:
-            raise AllowanceSpent("an agent of its own has asked for all that the answer may cost")
-        limit = (settings or {}).get("max_tokens") or self._limit
-        granted = min(limit, max(self._tokens_left - self._promised, LEAST_TOKENS))
-        self._under_way += 1
-        self._promised += granted
+        reservation = await self._reserve(settings or ModelSettings())
         try:
-            yield {**(settings or {}), "max_tokens": granted}
+            yield reservation
         finally:
+            with self._lock:
+                self._release(reservation)
+
+    async def _reserve(self, settings: ModelSettings) -> Reservation:
+        limit = settings.get("max_tokens") or self._limit
+        started = time.monotonic()
+        while (tokens := self._grant(limit)) is None:
+            if time.monotonic() - started > LONGEST_WAIT:  # it waits for itself: inside a stream that it is part of
+                raise AllowanceSpent("the requests beside it hold all that the answer may cost")
+            await asyncio.sleep(LOOK_AGAIN)
+        return Reservation(ModelSettings(**{**settings, "max_tokens": tokens}), tokens)
+
+    def _grant(self, limit: int) -> int | None:
+        """None: the requests under way may leave it more."""
+        with self._lock:
+            if self.is_spent or self._requests_left <= self._under_way:
+                raise AllowanceSpent("the answer has cost all that it may")
+            tokens = max(min(limit, self._tokens_left), LEAST_TOKENS)
+            if self._under_way and self._tokens_left - self._promised < tokens:
+                return None
+            self._under_way += 1
+            self._promised += tokens
+            return tokens
+
+    def _release(self, reservation: Reservation) -> None:
+        if reservation.is_held:
+            reservation.is_held = False
             self._under_way -= 1
-            self._promised -= granted
+            self._promised -= reservation.tokens
 
     async def store(
         self,
+        reservation: Reservation,
         model: str,
         messages: Sequence[ModelMessage],
         response: ModelResponse | None,
@@ -71,9 +110,11 @@ class Spending:
             duration_ms=round(seconds * 1000),
             error=failure.reason if failure else None,
         )
-        if call.is_billed:
-            self._requests_left -= 1
-            self._tokens_left -= call.output_tokens
+        with self._lock:
+            self._release(reservation)
+            if call.is_billed:
+                self._requests_left -= 1
+                self._tokens_left -= call.output_tokens
         if asyncio.get_running_loop() is self._loop:
             await self._record(call)
         else:  # a tool that is no coroutine runs in a thread, and its agents on a loop of their own

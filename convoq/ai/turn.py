@@ -23,7 +23,7 @@ from convoq.ai.base import AccountRefused, AllowanceSpent, AnswerRefused, TimedO
 from convoq.ai.failures import CANCELLED, ModelFailure, request_failure, response_failure
 from convoq.ai.messages import show_less
 from convoq.ai.shown import Shown
-from convoq.ai.spending import Spending
+from convoq.ai.spending import Reservation, Spending
 from convoq.breaker import SEVERAL, SHORTEST, Breaker
 from convoq.errors import RetryLater, Unrecoverable
 
@@ -148,8 +148,8 @@ class TurnModel(WrapperModel):
             shown = show_less(messages, self._shown.turns, fitting.turns) or messages
         while self._clock() < self._ends_at:
             # Beside those that tools have handed this model to.
-            with self.spending.reserved(settings) as granted:
-                answer = await self._attempt(candidate, shown, granted, parameters, is_trial=cut_off is not None)
+            async with self.spending.reserved(settings) as reservation:
+                answer = await self._attempt(candidate, shown, reservation, parameters, is_trial=cut_off is not None)
             if isinstance(answer, ModelResponse):
                 return answer
             if answer.overflow and (less := self._show_less(candidate, messages)):
@@ -175,7 +175,7 @@ class TurnModel(WrapperModel):
         self,
         candidate: Candidate,
         messages: list[ModelMessage],
-        settings: ModelSettings,
+        reservation: Reservation,
         parameters: ModelRequestParameters,
         *,
         is_trial: bool,
@@ -187,17 +187,17 @@ class TurnModel(WrapperModel):
         try:
             async with asyncio.timeout(limit):
                 prepared = candidate.model.prepare_messages(messages, parameters)
-                response = await candidate.model.request(prepared, settings, parameters)
+                response = await candidate.model.request(prepared, reservation.settings, parameters)
             failure = response_failure(response, _instructions(messages), is_agents=self._is_agents)
         except asyncio.CancelledError:
-            await self.spending.store(candidate.label, messages, None, CANCELLED, self._clock() - started)
+            await self.spending.store(reservation, candidate.label, messages, None, CANCELLED, self._clock() - started)
             raise
         except Exception as error:  # noqa: BLE001  # whatever a model's answer breaks is a failure of that model
             failure = request_failure(error)
         if not is_trial:  # whose larger limit may be what is refused
             failure = self._judged(candidate, failure)
         failure = self._tracked(candidate, failure, had_time=limit == self._timeout)
-        await self.spending.store(candidate.label, messages, response, failure, self._clock() - started)
+        await self.spending.store(reservation, candidate.label, messages, response, failure, self._clock() - started)
         if failure is not None:
             return failure
         assert response is not None  # noqa: S101  # a request that did not fail has a response

@@ -11,7 +11,6 @@ import pytest
 
 from convoq.ai import build_responder
 from convoq.ai.responder import PersonaResponder
-from convoq.ai.spending import LEAST_TOKENS
 from convoq.conversations.states import Outcome
 from convoq.loopback.dialects import ChatMessage, ToolCall
 from convoq.loopback.model import LoopbackModel
@@ -98,8 +97,17 @@ async def research(ctx: RunContext[None], topic: str) -> str:
 ASKS_FOR_MUCH_AT_ONCE = """
 @agent.tool_plain
 async def research(topic: str) -> str:
-    much = ModelSettings(max_tokens=64_000)
-    await asyncio.gather(*(helper.run(f"{topic} {number}", model_settings=much) for number in range(3)))
+    much = ModelSettings(max_tokens=4000)
+    await asyncio.gather(*(helper.run(f"{topic} {number}", model_settings=much) for number in range(4)))
+    return "done"
+"""
+ASKS_FOR_MUCH_OF_THE_SAME = """
+from pydantic_ai import RunContext
+
+@agent.tool
+async def research(ctx: RunContext[None], topic: str) -> str:
+    own = Agent(model_settings=ModelSettings(max_tokens=4000))
+    await asyncio.gather(*(own.run(f"{topic} {number}", model=ctx.model) for number in range(4)))
     return "done"
 """
 
@@ -196,16 +204,16 @@ async def test_no_agents_own_limit_on_tokens_is_above_what_a_message_may_cost(
     assert limits(model) == [MAX_OUTPUT_TOKENS]
 
 
-async def test_agents_asked_at_once_share_the_tokens_that_are_left(
-    house: House, install: Install, model: LoopbackModel
+@pytest.mark.parametrize("code", [ASKS_FOR_MUCH_AT_ONCE, ASKS_FOR_MUCH_OF_THE_SAME], ids=["another", "the same"])
+async def test_agents_asked_at_once_wait_for_tokens_instead_of_being_cut_short(
+    house: House, install: Install, model: LoopbackModel, code: str
 ) -> None:
     model.reply = lambda messages: "We open at 9." if messages[-1].text.startswith("done") else rule(messages)
-    install(ASKS_FOR_MUCH_AT_ONCE)
+    install(code)
     await house.hear("hello")
     await house.settle()
-    at_once = limits(model)[1:4]
-    assert max(at_once) > LEAST_TOKENS
-    assert sum(at_once) <= MAX_OUTPUT_TOKENS + 2 * LEAST_TOKENS
+    assert limits(model)[1:5] == [4000] * 4
+    assert house.sent == ["We open at 9."]
 
 
 TAKES_A_NUMBER = """
