@@ -69,7 +69,7 @@ def may_send_again(tx: Transaction, row: OutboxRow, now: int) -> Refusal | None:
     refusal = may_send(
         conversation, author=row.author, committed_at=row.committed_at, now=now, confirms_opt_out=row.confirms_opt_out
     )
-    if refusal is not None or row.confirms_opt_out:
+    if refusal is not None:
         return refusal
     if has_come_back_since(tx, row.thread_id, row.committed_at):
         return OPTED_OUT_SINCE

@@ -49,10 +49,10 @@ def _revives(tx: Transaction, job_id: str) -> bool:
     return tx.execute(REVIVED, {"job": job_id}).fetchone() is not None
 
 
-# What confirms the opt-out is the one thing that still goes out: it pends, or has ended with the job.
+# What confirms the opt-out is the one thing that still goes out. What pends has a turn of its own.
 CONFIRMS: Final = f"""
     SELECT 1 FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
-    WHERE o.thread_id = :thread AND m.source LIKE '{rows.OPT_OUT}%' AND ({rows.PENDS} OR o.ended_by = :job)
+    WHERE o.thread_id = :thread AND m.source LIKE '{rows.OPT_OUT}%' AND o.ended_by = :job
         AND o.state <> 'sent' AND o.arrived = 0
 """
 REVIVED: Final = """

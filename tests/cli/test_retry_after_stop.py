@@ -82,3 +82,18 @@ def test_a_turn_that_was_to_confirm_the_stop_is_retried(place: Place, capsys: py
     assert place.run("jobs", "retry", "1") == 0
     assert capsys.readouterr().out == "1 job retried\n"
     assert list(place.execute("SELECT state FROM outbox")) == [("ready",)]
+
+
+async def stopped_and_not_yet_confirmed(database: Database) -> None:
+    """A dead letter of a message of ours, and a STOP whose confirmation is still to be sent."""
+    await bury(database, [message_job(OURS, ANA, "your table is ready")])
+    await hear(database, "STOP", 1, Confirmations({"en": "You will hear nothing more."}, lambda _: "en"))
+
+
+def test_a_confirmation_that_is_still_to_be_sent_makes_no_other_retry_useful(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(stopped_and_not_yet_confirmed)
+    assert place.run("jobs", "retry", "1") == 1
+    assert states(place) == ["dead", "ready"]
+    assert "has opted out" in capsys.readouterr().err

@@ -112,6 +112,17 @@ async def test_one_that_was_not_delivered_is_sent_again_where_its_cause_may_pass
     assert house.sent == [EN, EN]
 
 
+async def test_one_that_waits_to_be_sent_again_is_not_said_of_a_later_stop_as_well(house: House) -> None:
+    await house.hear_at_once("STOP")
+    await house.live(1)
+    await fails_at_the_carrier(house, 30008)
+    await house.hear_at_once("START")
+    house.clock.advance(1)
+    await house.hear_at_once("STOP")
+    await house.settle()
+    assert house.sent == [EN, EN]
+
+
 async def resend(house: House) -> list[str | None]:
     [(message_id,)] = await house.rows("SELECT message_id FROM outbox")
     wake = partial(enqueue_turns, house.engine.joined)
