@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from convoq.errors import DatabaseUnavailable
+from convoq.loopback.waiting import until
 from convoq.queue.postgres.backend import PostgresQueue
 from tests.queue.contract.steps import LONG, everything, job, numbers, put, take, take_one
 from tests.queue.postgres.steps import PROMPTLY, OpenQueue, Session
@@ -86,11 +87,12 @@ async def test_a_worker_that_comes_back_in_time_keeps_its_claims(open_queue: Ope
     await put(worker, job(1, key="a"))
     claim = await take_one(worker, worker="w")
     session.execute(END_LISTENERS)
-    assert await other.recover() == 0
-    async with asyncio.timeout(PROMPTLY):
-        await worker.wait(LONG)  # ends when it is back
-    assert await other.recover() == 0
-    assert other._missing == {}
+
+    async def is_back() -> bool:
+        assert await other.recover() == 0
+        return worker._is_marked and not other._missing
+
+    await until(is_back, timeout=PROMPTLY)
     await worker.ack(claim)
 
 
