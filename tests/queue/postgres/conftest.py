@@ -19,8 +19,10 @@ from tests.queue.postgres.steps import OpenQueue, Session
 async def open_queue(migrated_postgres_url: str, clock: ManualClock) -> AsyncIterator[OpenQueue]:
     async with AsyncExitStack() as stack:
 
-        async def open_one(url: str | None = None, *, death: float = 0.0) -> PostgresQueue:
-            database = await PostgresDatabase.open(url or migrated_postgres_url, clock=clock, pool=2)
+        async def open_one(
+            url: str = migrated_postgres_url, *, death: float = 0.0, by_hand: bool = True
+        ) -> PostgresQueue:
+            database = await PostgresDatabase.open(url, clock=clock if by_hand else None, pool=2)
             stack.push_async_callback(database.close)
             queue = PostgresQueue(database, timings=PostgresTimings(death=death))
             stack.push_async_callback(queue.close)

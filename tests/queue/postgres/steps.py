@@ -15,8 +15,8 @@ PROMPTLY = 5.0  #: seconds; far below what holds anything up here
 
 
 class OpenQueue(Protocol):
-    async def __call__(self, url: str | None = None, *, death: float = 0.0) -> PostgresQueue:
-        """One more queue on the test's database, as another process would open it."""
+    async def __call__(self, url: str = ..., *, death: float = 0.0, by_hand: bool = True) -> PostgresQueue:
+        """One more queue, as another process would open it: on the test's database, with a clock turned by hand."""
         ...
 
 
