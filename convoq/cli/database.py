@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def check(args: argparse.Namespace) -> int:
 
     async def main(options: Options) -> list[str]:
         async with open_existing(options) as database:
-            return await database.read(examine)
+            return await database.read(partial(examine, holds_queue=options.queue.engine == "database"))
 
     options = load_settings(args.config).options
     path = options.database.path.absolute()

@@ -13,8 +13,11 @@ from convoq.text import counted
 MOST = 20  # findings of one kind that are worth reading
 
 
-def examine(connection: sqlite3.Connection) -> list[str]:
-    """What is wrong, a line each; empty when nothing is. Reads every page: minutes for a file of gigabytes."""
+def examine(connection: sqlite3.Connection, *, holds_queue: bool = True) -> list[str]:
+    """What is wrong, a line each; empty when nothing is. Reads every page: minutes for a file of gigabytes.
+
+    Where the queue is elsewhere, whether a job comes for what waits is not told here.
+    """
     damage = [row[0] for row in connection.execute(f"PRAGMA integrity_check({MOST})") if row[0] != "ok"]
     if damage:
         advice = "restore a backup, or save what can be read with sqlite3 .recover"
@@ -23,12 +26,12 @@ def examine(connection: sqlite3.Connection) -> list[str]:
         f"row {rowid} of {table} refers to a row of {parent} that is gone"
         for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchmany(MOST)
     ]
-    return [*broken, *contradictions(connection)]
+    return [*broken, *contradictions(connection, holds_queue=holds_queue)]
 
 
-def contradictions(tx: Transaction) -> list[str]:
+def contradictions(tx: Transaction, *, holds_queue: bool = True) -> list[str]:
     """What does not fit together of the rows of queue and conversations, a line each."""
-    return [f"{counted(number, noun)} {words}" for number, noun, words in _contradictions(tx)]
+    return [f"{counted(number, noun)} {words}" for number, noun, words in _contradictions(tx, holds_queue)]
 
 
 def first_damage(connection: sqlite3.Connection) -> str | None:
@@ -37,16 +40,21 @@ def first_damage(connection: sqlite3.Connection) -> str | None:
     return None if verdict == "ok" else " ".join(str(verdict).split())
 
 
-def _contradictions(tx: Transaction) -> Iterator[tuple[int, str, str]]:
+def _contradictions(tx: Transaction, holds_queue: bool) -> Iterator[tuple[int, str, str]]:
     """(how many, of what, what is wrong with them), none of them zero."""
-    yield from inconsistencies(tx)
+    if holds_queue:
+        yield from inconsistencies(tx)
+        yield from _abandoned(tx)
+    if nameless := sent_without_id(tx):
+        yield nameless, "part", "of a reply counts as sent without the provider's id"
+
+
+def _abandoned(tx: Transaction) -> Iterator[tuple[int, str, str]]:
     reachable = reachable_lanes(tx)
     if unanswered := _outside(unanswered_by_lane(tx), reachable):
         yield unanswered, "message", "of a person waits for an answer that no job will write"
     if unsent := _outside(unsent_by_lane(tx), reachable):
         yield unsent, "part", "of a reply waits to be sent and no job will send it"
-    if nameless := sent_without_id(tx):
-        yield nameless, "part", "of a reply counts as sent without the provider's id"
 
 
 def _outside(by_lane: Mapping[str, int], reachable: Set[str]) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from convoq.cli.doctor import queue
 from convoq.cli.doctor.machine import user_name
 from convoq.errors import ConvoqError, DatabaseRefused
 from convoq.monitoring.findings import Finding, Level, fail, note, ok, warn
@@ -44,6 +45,8 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
             yield await _sound(database)
             yield _clocks(database)
             async for finding in _processes(database, seen):
+                yield finding
+            for finding in await queue.examine(options):
                 yield finding
             yield await _dead_letters(jobs)
     except ConvoqError as error:

@@ -15,16 +15,16 @@ from typing import Final
 
 from convoq.clock import Clock
 from convoq.db.store import Store
-from convoq.errors import DatabaseUnavailable, LeaseLost
+from convoq.errors import DatabaseRefused, DatabaseUnavailable, LeaseLost
 from convoq.jobs import PRIORITIES, NewJob
 from convoq.queue.base import Capability, Claim, EndedJob, Ending, Enqueued, Job, Settle, settle_nothing
 from convoq.queue.redis.admin import RedisJobs
 from convoq.queue.redis.connection import BlockingScripts, Reply, Scripts, Server
 from convoq.queue.redis.enqueue import EnqueueBatcher, Replicas, new_job_arguments
 from convoq.queue.redis.presence import Judge, Presence, PresenceTimings
+from convoq.queue.redis.requirements import FULL
 from convoq.queue.redis.scripts import LOST
 
-FULL: Final = 0.9  # of maxmemory: below, webhooks are kept away before an enqueue is refused
 NET_INTERVAL: Final = 0.5  # seconds between two looks of a process that is not woken
 
 
@@ -45,15 +45,18 @@ class RedisQueue(RedisJobs):
         *,
         prefix: str = "convoq",
         replicas: Replicas | None = None,
+        machine: str = "",
         clock: Clock | None = None,
         timings: PresenceTimings | None = None,
     ) -> None:
+        """`machine` is where all workers must be, because the store is there; empty: anywhere."""
         self._scripts = Scripts(server, prefix)
         super().__init__(self._scripts, store, settle, clock)
         self._server = server
         self._prefix = self._scripts.prefix
         self._batcher = EnqueueBatcher(Scripts(server, prefix), replicas, self._now)
         self._blocking = BlockingScripts(server, prefix)
+        self._machine = machine
         self._timings = timings or PresenceTimings()
         self._presence: Presence | None = None
         self._judge = Judge(self._timings)
@@ -202,9 +205,19 @@ class RedisQueue(RedisJobs):
     # --- Workers
 
     async def register(self, worker: str) -> None:
-        presence = Presence(self._server, self._prefix, worker, self._timings)
+        await self._require_one_machine()
+        presence = Presence(self._server, self._prefix, worker, self._machine, self._timings)
         await presence.start()
         self._presence = presence
+
+    async def _require_one_machine(self) -> None:
+        """Raises DatabaseRefused: each machine would answer from conversations of its own."""
+        for name, (machine, subscribers) in (await self._workers()).items():
+            if subscribers and self._machine and machine and machine != self._machine:
+                raise DatabaseRefused(
+                    f"{self._server}: worker {name} runs on another machine, and the conversations are in a file of"
+                    " this one: run all workers here, or give this installation a redis.prefix of its own"
+                )
 
     async def recover(self) -> int:
         """Needs two looks some time apart: one alone cannot tell a death from a connection that is made anew."""
@@ -216,14 +229,20 @@ class RedisQueue(RedisJobs):
 
     async def _dead(self) -> list[str]:
         try:
-            members = await self._scripts.command("SMEMBERS", f"{self._prefix}workers")
-            names = [name.decode() for name in members]
-            # Channel and number by turns. The answer before shows that the server has seen whose connection is gone.
-            counts = await self._scripts.command("PUBSUB", "NUMSUB", *(f"{self._prefix}alive:{name}" for name in names))
+            workers = await self._workers()
         except DatabaseUnavailable:
             self._judge.forget()
             raise
-        return self._judge.dead(dict(zip(names, counts[1::2], strict=True)))
+        return self._judge.dead({name: subscribers for name, (_, subscribers) in workers.items()})
+
+    async def _workers(self) -> dict[str, tuple[str, int]]:
+        """All that are known: the machine of each, and how many connections hold its subscription."""
+        known = await self._scripts.command("HGETALL", f"{self._prefix}workers")
+        names = [name.decode() for name in known]
+        # The answer before shows that the server has seen whose connection is gone. Channel and number by turns.
+        counts = await self._scripts.command("PUBSUB", "NUMSUB", *(f"{self._prefix}alive:{name}" for name in names))
+        machines = [machine.decode() for machine in known.values()]
+        return dict(zip(names, zip(machines, counts[1::2], strict=True), strict=True))
 
     async def wait(self, timeout: float, *, classes: Sequence[int] = PRIORITIES) -> None:
         loop = asyncio.get_running_loop()
@@ -252,7 +271,8 @@ class RedisQueue(RedisJobs):
     async def check(self) -> None:
         memory = await self._scripts.command("INFO", "memory")
         used, most = int(memory["used_memory"]), int(memory["maxmemory"])
-        if most and used > FULL * most:
+        # Webhooks are kept away before an enqueue is refused.
+        if 0 < FULL * most < used:
             raise DatabaseUnavailable(f"{self._server} is full: {used:,} of {most:,} bytes (maxmemory) are used")
 
     async def next_due(self, *, classes: Sequence[int] = PRIORITIES) -> float | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from convoq.clock import BOOT_ID
+from convoq.db import Database
 from convoq.db.store import Store
 from convoq.logs import log
 from convoq.queue.base import Settle
@@ -30,7 +32,9 @@ async def open_redis(store: Store, settle: Settle, settings: RedisSettings) -> A
     if settings.accept_loss and not facts.fsyncs_always:
         log.warning("queue.may_lose", server=str(server))
     replicas = requirements.replicas(facts, settings)
-    engine = RedisQueue(server, store, settle, prefix=settings.prefix, replicas=replicas)
+    # This boot of this machine: containers on it share that, and see the same file.
+    machine = BOOT_ID.read_text().strip() if isinstance(store, Database) else ""
+    engine = RedisQueue(server, store, settle, prefix=settings.prefix, replicas=replicas, machine=machine)
     try:
         yield engine
     finally:

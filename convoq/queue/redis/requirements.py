@@ -14,6 +14,7 @@ from convoq.queue.redis.enqueue import Replicas
 from convoq.settings import RedisSettings
 
 OLDEST: Final = (7, 0)
+FULL: Final = 0.9  # of maxmemory
 WAITAOF_SINCE: Final = (7, 2)
 CONFIG: Final = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite")
 
@@ -26,6 +27,8 @@ class Facts(NamedTuple):
     mode: str
     policy: str  #: when its memory is full
     replicas: int  #: that are connected
+    used: int  #: bytes of memory
+    maxmemory: int  #: 0: without a bound
     config: Mapping[str, str] | None  #: None where it does not tell
 
     @property
@@ -35,6 +38,10 @@ class Facts(NamedTuple):
     @property
     def is_appending(self) -> bool:
         return self.config is not None and self.config["appendonly"] == "yes"
+
+    @property
+    def is_nearly_full(self) -> bool:
+        return 0 < self.maxmemory * FULL < self.used
 
     @property
     def fsyncs_always(self) -> bool:
@@ -74,6 +81,8 @@ async def _ask(client: redis.asyncio.Redis) -> Facts:
         mode=str(info.get("redis_mode", "standalone")),
         policy=str(info.get("maxmemory_policy", "")),
         replicas=int(info.get("connected_slaves", 0)),
+        used=int(info["used_memory"]),
+        maxmemory=int(info.get("maxmemory", 0)),
         config={_text(name): _text(value) for name, value in config.items()} if len(config) == len(CONFIG) else None,
     )
 

@@ -19,7 +19,7 @@ HASTY = PresenceTimings(absence=0.2, settling=0.4, pause=0.02)
 
 
 class OpenQueueOn(Protocol):
-    async def __call__(self, server: Server, *, replicas: Replicas | None = None) -> RedisQueue: ...
+    async def __call__(self, server: Server, *, replicas: Replicas | None = None, machine: str = "") -> RedisQueue: ...
 
 
 @pytest.fixture
@@ -34,8 +34,11 @@ async def open_on(tmp_path: Path) -> AsyncIterator[OpenQueueOn]:
     queues: list[RedisQueue] = []
     async with await Database.open(tmp_path / "convoq.db") as database:
 
-        async def open_one(server: Server, *, replicas: Replicas | None = None) -> RedisQueue:
-            queues.append(RedisQueue(server, database, prefix=str(tmp_path), replicas=replicas, timings=HASTY))
+        async def open_one(server: Server, *, replicas: Replicas | None = None, machine: str = "") -> RedisQueue:
+            queue = RedisQueue(
+                server, database, prefix=str(tmp_path), replicas=replicas, machine=machine, timings=HASTY
+            )
+            queues.append(queue)
             return queues[-1]
 
         yield open_one

@@ -15,7 +15,7 @@ from tests.servers.postgres import free_port
 from tests.servers.redis import RedisServer, running_redis
 
 PLAIN = RedisSettings()
-GOOD = Facts("7.0.15", "master", "standalone", "noeviction", 0, None)
+GOOD = Facts("7.0.15", "master", "standalone", "noeviction", 0, 1_000_000, 0, None)
 
 
 async def refused(server: RedisServer, line: str) -> None:

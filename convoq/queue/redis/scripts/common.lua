@@ -4,7 +4,7 @@ local P = KEYS[1]
 
 -- j:ID hash, a job · p:ID its payload · l:LANE zset, ready jobs by id · m:LANE hash, the lane · d:CLASS zset, lanes by
 -- when they are due · a:CLASS the same of lanes put aside · k:DIGEST a dedup key · w:KEY zset, unended jobs of a waiting
--- key · all, ready, dead: zsets, jobs by id · ended: zset, done and cancelled ones by when they ended · workers: set ·
+-- key · all, ready, dead: zsets, jobs by id · ended: zset, done and cancelled ones by when they ended · workers: hash, each with its machine ·
 -- c:WORKER: set, lanes that it has claimed
 
 local function clock(given)

@@ -12,6 +12,6 @@ for _, lane in ipairs(redis.call('SMEMBERS', P..'c:'..worker)) do
   end
 end
 redis.call('DEL', P..'c:'..worker)
-redis.call('SREM', P..'workers', worker)
+redis.call('HDEL', P..'workers', worker)
 if count > 0 then wake() end
 return count
