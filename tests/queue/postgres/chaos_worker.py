@@ -39,7 +39,7 @@ class Handling:
         self._queue = queue
 
     async def note(self, context: ClaimContext) -> None:
-        await asyncio.sleep(random.uniform(0, 0.02))
+        await asyncio.sleep(random.uniform(0, 0.2))
         await self._database.write(self._take_note, context.claim)
         self._queue.joined.wake()
         context.acknowledged()

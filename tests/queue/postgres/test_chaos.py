@@ -7,7 +7,7 @@ import json
 import random
 import signal
 import sys
-from asyncio.subprocess import Process
+from asyncio.subprocess import DEVNULL, Process
 from collections import Counter
 from contextlib import suppress
 from itertools import count
@@ -46,7 +46,8 @@ class Workers:
 
     async def begin(self) -> None:
         command = ("-m", "tests.queue.postgres.chaos_worker", self._url, f"worker{next(self._numbers)}")
-        self.processes.append(await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT))
+        process = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdout=DEVNULL)
+        self.processes.append(process)
 
     async def harm_until(self, ends_at: float) -> None:
         while asyncio.get_running_loop().time() < ends_at:
