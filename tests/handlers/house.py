@@ -51,8 +51,10 @@ from convoq.jobs import (
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.monitoring.audit import contradictions, examine
 from convoq.queue.base import Claim, JobFilter, JobRecord, JobState, Settle
-from convoq.queue.following import SharedFollowUps
+from convoq.queue.following import BeginFollowUps, Joined, LaterFollowUps, SharedFollowUps
 from convoq.queue.postgres.backend import PostgresQueue
+from convoq.queue.redis.backend import RedisQueue
+from convoq.queue.redis.connection import Server
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
@@ -63,7 +65,7 @@ OURS, ANA, BEN = "whatsapp:+15550009999", "whatsapp:+15551230001", "whatsapp:+15
 OUR_SMS, ANA_SMS = "+15550009999", "+15551230001"
 RECONCILE_AFTER = 5.0
 REQUEST_TIMEOUT = 10.0
-Engine = SqliteQueue | PostgresQueue
+Engine = SqliteQueue | PostgresQueue | RedisQueue
 TOGETHER = frozenset({ReceiveMessage.kind, ProcessAiResponse.kind})
 MAX_TRIES = 5
 MAX_REQUESTS, MAX_OUTPUT_TOKENS = 6, 10_000
@@ -227,7 +229,19 @@ class House:
         await self.queue.enqueue(model().job())
         await self.step()
 
+    async def free(self, claim: Claim) -> None:
+        """Its worker is known to be dead: the lane is due at once."""
+        if isinstance(self.engine, RedisQueue):
+            await free_on_redis(self.engine, claim, self.clock.now())
+        else:
+            await self.change(FREE, self.clock.now(), claim.receipt)
+
     # --- What can be seen
+
+    @property
+    def joined(self) -> Joined:
+        assert not isinstance(self.engine, RedisQueue)
+        return self.engine.joined
 
     @property
     def sent(self) -> list[str]:
@@ -259,9 +273,8 @@ class House:
 
     async def flaws(self) -> list[str]:
         """What is not sound of the database, and what does not fit together in it."""
-        if isinstance(self.database, Database):
-            return await self.database.read(examine)
-        return await self.database.read(contradictions)
+        of_all = examine if isinstance(self.database, Database) else contradictions
+        return await self.database.read(partial(of_all, holds_queue=not isinstance(self.engine, RedisQueue)))
 
     async def outcomes(self) -> list[tuple[str, str | None]]:
         """What people wrote and what became of it."""
@@ -271,8 +284,23 @@ class House:
         return [state for (state,) in await self.rows("SELECT state FROM outbox ORDER BY id")]
 
 
+def open_redis(server: Server, database: Database | PostgresDatabase, settle: Settle, clock: ManualClock) -> Engine:
+    return RedisQueue(server, database, settle, prefix=database.location, clock=clock)
+
+
 def open_engine(database: Database | PostgresDatabase, settle: Settle) -> Engine:
     return SqliteQueue(database, settle) if isinstance(database, Database) else PostgresQueue(database, settle)
+
+
+FREE = "UPDATE lanes SET due_at = ?, receipt = NULL, worker = NULL WHERE receipt = ?"
+
+
+async def free_on_redis(queue: RedisQueue, claim: Claim, now: int) -> None:
+    keys = queue._scripts
+    lane = f"{keys.prefix}m:{claim.lane}"
+    if await keys.command("HGET", lane, "receipt") == claim.receipt.encode():
+        await keys.command("HDEL", lane, "receipt", "worker", "held")
+        await keys.command("ZADD", f"{keys.prefix}d:{claim.priority}", now, claim.lane)
 
 
 @asynccontextmanager
@@ -285,8 +313,11 @@ async def open_house(
     sentences: Sentences | None = None,
     max_tries: int = MAX_TRIES,
     confirmations: Confirmations | None = None,
+    redis: Server | None = None,
 ) -> AsyncIterator[House]:
-    """Without `sentences` nothing is said where there is no answer, without `confirmations` nothing after a STOP."""
+    """With `redis` the queue is there instead of in the database.
+
+    Without `sentences` nothing is said where there is no answer, without `confirmations` nothing after a STOP."""
     async with LoopbackTwilio(retry_delay=0.01) as twilio:
         twilio.delivery = ()
         settings = TwilioSettings(
@@ -294,7 +325,8 @@ async def open_house(
         )
         channel = await TwilioChannel.create(settings, public_url="http://127.0.0.1:9", clock=WallClock())
         wall = WallClock()
-        engine = open_engine(database, Settling(clock, wall, sentences.notices if sentences else None))
+        settle = Settling(clock, wall, sentences.notices if sentences else None)
+        engine = open_engine(database, settle) if redis is None else open_redis(redis, database, settle, clock)
         queue = QueueService(engine, QueueSettings(), random=lambda: 1.0)
         rules = TurnRules(
             quiet_window=round(timing.quiet_window * 1000),
@@ -322,7 +354,11 @@ async def open_house(
             sentences=sentences,
             jobs=engine,
         )
-        begin = partial(SharedFollowUps, engine.joined)
+        begin: BeginFollowUps
+        if isinstance(engine, RedisQueue):
+            begin = partial(LaterFollowUps, engine)
+        else:
+            begin = partial(SharedFollowUps, engine.joined)
         handlers: dict[str, Handler] = {
             ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall, confirmations), channels, begin),
             ProcessAiResponse.kind: answer,
@@ -343,4 +379,6 @@ async def open_house(
             )
         finally:
             await channel.close()
+            if redis is not None:
+                await engine.close()
             await engine.close()

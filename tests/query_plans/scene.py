@@ -124,7 +124,7 @@ async def _send_again_by_hand(house: House) -> None:
     """All that may have failed, and what is to be divided."""
     await house.engine.cancel(JobFilter(ids=(await house.send("long " * 400),)))
     for (message_id,) in await house.rows("SELECT id FROM messages WHERE direction = 'out' AND id > ?", ROWS):
-        await Resending(house.database).resend(message_id, partial(enqueue_turns, house.engine.joined))
+        await Resending(house.database).resend(message_id, partial(enqueue_turns, house.joined))
     await house.settle()
 
 
@@ -184,7 +184,7 @@ async def _skip(house: House) -> None:
 
 async def _join(house: House) -> None:
     """What the store does with the queue in transactions of its own."""
-    joined = house.engine.joined
+    joined = house.joined
     job = raw_job("y", {}, ordering_key="l", max_attempts=1)
     for _ in range(2):
         await house.database.write(joined.enqueue, job)

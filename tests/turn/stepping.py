@@ -236,15 +236,12 @@ class Steps:
 
     async def recover(self, worker: SteppedWorker) -> None:
         """A dead worker is noticed: its lane is due at once."""
-        await self.house.change(RECOVER, self.house.clock.now(), worker.claim.receipt)
+        await self.house.free(worker.claim)
 
     async def close(self) -> None:
         for worker in self.workers:
             await worker.unwind()
         self.workers.clear()
-
-
-RECOVER = "UPDATE lanes SET due_at = ?, receipt = NULL, worker = NULL WHERE receipt = ?"
 
 
 @contextmanager

@@ -205,7 +205,7 @@ async def test_what_was_handed_back_before_anybody_answered_is_answered(house: H
         thread = await thread_of(house, who)
         [(lane,)] = await house.rows("SELECT lane FROM threads WHERE id = ?", thread)
         await house.database.write(take_over, thread, house.clock.now())
-        await house.database.write(hand_back, thread, lane, house.engine.joined)
+        await house.database.write(hand_back, thread, lane, house.joined)
         await worker.finish()
         await house.settle()
         assert sent_to(house, who) == ["a", "more"][: left or 2]

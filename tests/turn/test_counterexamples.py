@@ -212,7 +212,7 @@ def enqueues_before_it_records(patch: pytest.MonkeyPatch) -> None:
     take_in = House.take_in
 
     async def early(house: House) -> int:
-        await house.database.write(house.engine.joined.enqueue, turn_job(1, "turn|early"))
+        await house.database.write(house.joined.enqueue, turn_job(1, "turn|early"))
         await house.turn()
         return await take_in(house)
 

@@ -170,7 +170,7 @@ class Timeline:
 
     async def hand_back(self) -> None:
         for thread, row in self.watch.now.threads.items():
-            await self.house.database.write(hand_back, thread, row["lane"], self.house.engine.joined)
+            await self.house.database.write(hand_back, thread, row["lane"], self.house.joined)
         self.seen("hand back")
 
     async def block(self) -> None:
@@ -231,7 +231,7 @@ class Timeline:
         self.seen("the queue loses the turns that no worker has")
 
     async def repair(self) -> None:
-        wake = partial(enqueue_turns, self.house.engine.joined)
+        wake = partial(enqueue_turns, self.house.joined)
         woken = await Repair(self.house.database).wake_overdue(wake, limit=500)
         self.seen(f"the repair wakes {woken}")
 

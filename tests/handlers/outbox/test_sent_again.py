@@ -186,15 +186,15 @@ async def test_the_status_and_the_second_send_are_one_transaction(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sid = await answered(house)
-    enqueue = type(house.engine.joined).enqueue
+    enqueue = type(house.joined).enqueue
 
     def power_cut(*_: object) -> bool:
         raise RuntimeError("killed between the two")
 
-    monkeypatch.setattr(type(house.engine.joined), "enqueue", power_cut)
+    monkeypatch.setattr(type(house.joined), "enqueue", power_cut)
     await fails(house, sid)
     assert await house.rows("SELECT delivery FROM outbox") == [(None,)]
-    monkeypatch.setattr(type(house.engine.joined), "enqueue", enqueue)
+    monkeypatch.setattr(type(house.joined), "enqueue", enqueue)
     await house.settle()
     assert house.sent == ["re: hello"] * 2
 
