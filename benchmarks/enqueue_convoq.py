@@ -15,6 +15,7 @@ from convoq.settings.options import QueueSettings
 async def enqueue(*, directory: str, producers: int, seconds: float) -> dict[str, float]:
     prepared = messages.jobs(enough(producers, seconds), seed=1, people=10_000)
     async with await Database.open(Path(directory) / "convoq.db") as database:
+        await database.make_room()
         backend = SqliteQueue(database)
         queue = QueueService(backend, QueueSettings())
         result = await flat_out(queue.enqueue, prepared, producers=producers, seconds=seconds)

@@ -99,6 +99,7 @@ async def open_storage(
     """
     database = await Database.open(options.database.path, min_free_mb=options.database.min_free_mb)
     async with database:
+        await database.make_room()
         settle = settle_nothing if settling is None else settling(database.clock, WallClock())
         async with open_queue(database, options, settle) as opened:
             yield Storage(database, QueueService(opened.queue, options.queue), opened.jobs, opened.follow_ups)

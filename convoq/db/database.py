@@ -149,8 +149,18 @@ class Database:
             [version] = await self._reader.run(lambda reader: reader.execute("PRAGMA data_version").fetchone())
         return int(version)
 
+    async def make_room(self) -> None:
+        """Has the log a length that its commits need not add to, where the disk has room; for who will commit for long.
+
+        Raises DatabaseUnavailable.
+        """
+        self._refuse_if_closed()
+        if self.accepts():
+            with self._explained():
+                await self._writer.make_room()
+
     async def tidy(self) -> None:
-        """Moves the log into the database and truncates it, unless a reader is in it just now.
+        """Moves the log into the database, to begin it anew, unless a reader is in it just now.
 
         Who keeps a large log from that is said in the log of this process.
         """

@@ -16,6 +16,8 @@ from convoq.db.connection import BUSY_TIMEOUT_MS, Connection, connect_writer, ro
 from convoq.db.failures import explain, is_environmental, leaves_connection_untrusted
 from convoq.db.gate import Gate
 from convoq.db.identity import Identity, LogRemoved, Moved, Overwritten
+from convoq.db.log_readers import LARGE_LOG, log_bytes
+from convoq.db.log_room import make_room
 from convoq.db.wal import WalGuard
 from convoq.errors import DatabaseRefused, DatabaseUnavailable
 
@@ -89,7 +91,10 @@ class Writer:
             self._loop.call_soon(self._thread.post, self._drain)
 
     async def checkpoint(self) -> None:
-        await self._thread.run(lambda _: self._exclusively(_truncate_log))
+        await self._thread.run(lambda _: self._exclusively(partial(_restart_log, path=self._path)))
+
+    async def make_room(self) -> None:
+        await self._thread.run(lambda _: self._exclusively(partial(make_room, path=self._path)))
 
     async def close(self) -> None:
         """Everything written before is committed. The last connection to close checkpoints, under the gate."""
@@ -269,9 +274,14 @@ def _keep(_: sqlite3.Connection | None) -> None:
     Event().wait()
 
 
-def _truncate_log(connection: sqlite3.Connection) -> None:
-    """Moves the log into the database and truncates it, unless a reader is in it just now."""
+def _restart_log(connection: sqlite3.Connection, path: Path) -> None:
+    """Moves the log into the database, so that the next commit begins it anew, unless a reader is in it just now."""
     connection.execute("PRAGMA busy_timeout = 50")
     with suppress(sqlite3.OperationalError):
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if log_bytes(path) < LARGE_LOG:
+            # Kept in its length: to overwrite is cheaper than to append.
+            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        else:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            make_room(connection, path)
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")

@@ -24,6 +24,7 @@ from tests.db.notes import put
 
 async def main(path):
     database = await Database.open(Path(path))
+    await database.make_room()
     await database.write(lambda c: c.execute("CREATE TABLE IF NOT EXISTS notes (text TEXT UNIQUE) STRICT"))
     await database.write(put("acknowledged"))
     print("written", flush=True)

@@ -392,14 +392,6 @@ async def test_closing_twice_closes_no_other_descriptor(database: Database) -> N
     os.close(reused)
 
 
-async def test_checkpoint_empties_the_log(notes: Database) -> None:
-    await notes.write(put("a"))
-    log = notes.path.with_name("convoq.db-wal")
-    assert log.stat().st_size > 0
-    await notes.tidy()
-    assert log.stat().st_size == 0
-
-
 async def test_checkpoint_beside_an_old_reader_keeps_what_it_reads(notes: Database) -> None:
     await notes.write(put("a"))
     with sqlite3.connect(notes.path, isolation_level=None) as outsider:

@@ -19,6 +19,7 @@ from tests.fire.crowd import Crowd, first_200, tries_between
 from tests.fire.plan import Plan
 from tests.fire.report import Section
 from tests.fire.site import Site, open_site
+from tests.write_ahead_log import end_of
 
 SIZE_MB = 48
 FULL = 3.0  # seconds
@@ -111,10 +112,9 @@ def _write_some(file: io.FileIO) -> bool:
 
 @contextmanager
 def _no_growth(site: Site) -> Iterator[None]:
-    """No process may make a file larger than the database's log is now."""
+    """No process may write further into a file than the database's log goes now."""
     log = site.database.with_name(site.database.name + "-wal")
-    size = max(log.stat().st_size, site.database.stat().st_size)
-    limit = (size, resource.RLIM_INFINITY)
+    limit = (max(end_of(log.read_bytes()), site.database.stat().st_size), resource.RLIM_INFINITY)
     try:
         _limit_files(site, limit)
         yield

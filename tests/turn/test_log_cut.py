@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 from convoq.db import Database
@@ -15,8 +13,9 @@ from convoq.monitoring.audit import examine
 from convoq.queue.base import JobFilter
 from tests.clock import ManualClock
 from tests.handlers.house import House, open_house
+from tests.write_ahead_log import commits, end_of
 
-WAL_HEADER, FRAME_HEADER = 32, 24
+ROOM = 50_000  # zeros behind the end: what commits overwrite
 LOST = """
     SELECT count(*) FROM jobs WHERE kind = 'receive_message' AND state = 'done'
     AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.job_id = CAST(jobs.id AS TEXT))
@@ -41,33 +40,26 @@ async def play(house: House) -> None:
     await house.settle()
 
 
-def commits(log: bytes) -> Iterator[int]:
-    """Where each transaction of the log ends (sqlite.org/fileformat2.html, section 4.1)."""
-    (page,) = struct.unpack(">I", log[8:12])
-    for end in range(WAL_HEADER + FRAME_HEADER + page, len(log) + 1, FRAME_HEADER + page):
-        (pages_after_commit,) = struct.unpack(">I", log[end - page - FRAME_HEADER + 4 : end - page - FRAME_HEADER + 8])
-        if pages_after_commit:
-            yield end
-
-
 async def test_every_commit_boundary_is_a_state_that_goes_on_to_its_end(tmp_path: Path, clock: ManualClock) -> None:
     path = tmp_path / "played" / "convoq.db"
     sent: list[tuple[int, TwilioMessage]] = []
     async with await Database.open(path, clock=clock) as database:
+        await database.make_room()
         await database.tidy()
         original = path.read_bytes()
         async with open_house(database, clock) as house:
             house.twilio._clock = clock
-            house.twilio.listen(lambda _, message: sent.append((log_of(path).stat().st_size, message)))
+            house.twilio.listen(lambda _, message: sent.append((end_of(log_of(path).read_bytes()), message)))
             await play(house)
         log = log_of(path).read_bytes()
-    ends = list(commits(log))
+    log = log[: end_of(log) + ROOM]
+    ends = commits(log)
     assert len(ends) > 60
     for number, end in enumerate(ends):
         cut = tmp_path / str(number) / "convoq.db"
         cut.parent.mkdir()
         cut.write_bytes(original)
-        log_of(cut).write_bytes(log[:end])
+        log_of(cut).write_bytes(log[:end] + bytes(len(log) - end))
         later = ManualClock()
         later.set(clock.now())
         await go_on(cut, later, [message for size, message in sent if size <= end])
