@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, Self
 
-from convoq.db import Database, OpenMode
+from convoq.db import OpenMode
+from convoq.db.opening import open_store
 from convoq.errors import ConvoqError
 from convoq.jobs import NORMAL, NewJob, message_job, raw_job
 from convoq.queue.base import Enqueued, Queue
@@ -32,14 +33,11 @@ class Client:
 
     async def __aenter__(self) -> Self:
         options = load(self._config).options
-        database = await Database.open(
-            options.database.path,
-            mode=OpenMode.EXISTING,
-            min_free_mb=options.database.min_free_mb,
-            gate_timeout=GATE_TIMEOUT_SECONDS,
-        )
-        self._stack.push_async_callback(database.close)
-        self._queue = (await self._stack.enter_async_context(open_queue(database, options))).queue
+        existing = open_store(options.database, mode=OpenMode.EXISTING, gate_timeout=GATE_TIMEOUT_SECONDS)
+        async with AsyncExitStack() as stack:
+            database = await stack.enter_async_context(existing)
+            self._queue = (await stack.enter_async_context(open_queue(database, options))).queue
+            self._stack = stack.pop_all()
         self._max_attempts = options.queue.max_attempts
         return self
 

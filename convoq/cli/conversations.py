@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from convoq.conversations.queries import Line, Reading
     from convoq.conversations.records import Conversation
     from convoq.conversations.search import ConversationFilter
-    from convoq.db import Database
+    from convoq.db.store import Store
     from convoq.settings import Options
 
 LEAST_DIGITS: Final = 5  # of a number that is looked for in addresses, where no conversation has it for an id
@@ -211,7 +211,7 @@ def tail(args: argparse.Namespace) -> int:
 class _Tail:
     """Prints what is new for as long as it runs."""
 
-    def __init__(self, database: Database, conversation_id: int | None, *, full: bool, as_json: bool) -> None:
+    def __init__(self, database: Store, conversation_id: int | None, *, full: bool, as_json: bool) -> None:
         from convoq.conversations.queries import Reading
 
         self._database = database

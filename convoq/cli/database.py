@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from convoq.cli.terminal.output import print_json, say
 from convoq.errors import ConvoqError
@@ -15,11 +14,18 @@ if TYPE_CHECKING:
     from convoq.settings import Options
 
 
+#: What convoq would copy row by row, it copies as a whole, with what is needed to restore it.
+USE_PG_DUMP: Final = (
+    "is on a server, whose own pg_dump makes a consistent copy beside the running roles: "
+    'pg_dump --format=custom --file=convoq.dump "the same URL"'
+)
+
+
 def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "db",
         help="migrate, check and back up the database",
-        description="The one file that holds the queue and the conversations.",
+        description="The file, or the PostgreSQL database, that holds the queue and the conversations.",
         epilog="example:\n  convoq db backup /var/backups/convoq.db",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -44,7 +50,8 @@ def _add_check(commands: Any) -> None:
         "check",
         help="look whether the file is sound and nothing in it is stuck",
         description="Checks the whole file (page by page), its references, and that each job and each message that\n"
-        "waits can still be reached. Ends with 1 when something is wrong. Safe beside running roles.",
+        "waits can still be reached; of a PostgreSQL database only the latter. Ends with 1 when something is\n"
+        "wrong. Safe beside running roles.",
         epilog="example:\n  convoq db check",
     )
     checking.add_argument("--json", action="store_true", help="for programs")
@@ -55,8 +62,9 @@ def _add_backup(commands: Any) -> None:
     copying = commands.add_parser(
         "backup",
         help="make a consistent copy beside the running roles",
-        description="Copies the database while it is in use. The copy is one file, mode 0600, checked before it gets\n"
-        "its name; nothing is overwritten. Into a directory it is named after the time. Prints its path.",
+        description="Copies the file while it is in use. The copy is one file, mode 0600, checked before it gets its\n"
+        "name; nothing is overwritten. Into a directory it is named after the time. Prints its path.\n"
+        "What is on a PostgreSQL server is copied by its pg_dump.",
         epilog="example:\n  convoq db backup /var/backups/",
     )
     copying.add_argument("path", metavar="PATH", help="the copy, or a directory for it")
@@ -66,44 +74,49 @@ def _add_backup(commands: Any) -> None:
 
 def migrate(args: argparse.Namespace) -> int:
     from convoq.cli.session import create_or_migrate, load_settings
-    from convoq.db import OpenMode, migrations
+    from convoq.db import OpenMode
+    from convoq.db.opening import location_of
 
-    path = load_settings(args.config).options.database.path.absolute()
-    before = create_or_migrate(path, OpenMode.CREATE)
-    newest = migrations.known()[-1].version
-    print(f"{path}: schema {newest}" + (" already" if before == newest else f", was {before}" if before else ", new"))
+    settings = load_settings(args.config).options.database
+    before, now = create_or_migrate(settings, OpenMode.CREATE)
+    change = " already" if before >= now else f", was {before}" if before else ", new"
+    print(f"{location_of(settings)}: schema {max(before, now)}{change}")
     return 0
 
 
 def check(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_existing, run_async
-    from convoq.monitoring.audit import examine
+    from convoq.db.opening import location_of
+    from convoq.monitoring.audit import find_flaws
     from convoq.monitoring.documents import audit_document
 
     async def main(options: Options) -> list[str]:
         async with open_existing(options) as database:
-            return await database.read(partial(examine, holds_queue=options.queue.engine == "database"))
+            return await find_flaws(database, holds_queue=options.queue.engine == "database")
 
     options = load_settings(args.config).options
-    path = options.database.path.absolute()
+    location = location_of(options.database)
     findings = run_async(main(options))
     if args.json:
-        print_json(audit_document(path, findings))
+        print_json(audit_document(location, findings))
         return 1 if findings else 0
     if findings:
-        raise ConvoqError("\n".join(f"{path}: {finding}" for finding in findings))
-    print(f"{path}: sound")
+        raise ConvoqError("\n".join(f"{location}: {finding}" for finding in findings))
+    print(f"{location}: sound")
     return 0
 
 
 def backup(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_existing, run_async
+    from convoq.db import Database
     from convoq.db.backup import back_up
     from convoq.monitoring.documents import backup_document
     from convoq.monitoring.processes import Processes
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
+            if not isinstance(database, Database):
+                raise ConvoqError(f"{database.location}: {USE_PG_DUMP}")
             made = await back_up(database, _place(args.path))
             writing = await Processes(database).running()
         if args.json:

@@ -180,9 +180,10 @@ def _create_database(config: Path) -> None:
     from convoq.db import OpenMode
     from convoq.settings.load import load
 
-    database = load(config).options.database.path.absolute()
-    if database.parent == config.absolute().parent and not database.exists():
-        create_or_migrate(database, OpenMode.ROLE)
+    settings = load(config).options.database
+    database = settings.path.absolute()
+    if settings.url is None and database.parent == config.absolute().parent and not database.exists():
+        create_or_migrate(settings, OpenMode.ROLE)
         say(f"created the database: {database}")
 
 

@@ -15,7 +15,7 @@ from convoq.errors import ConvoqError
 from convoq.text import counted
 
 if TYPE_CHECKING:
-    from convoq.db import Database
+    from convoq.db.store import Store
     from convoq.queue.base import JobAdmin, JobFilter
     from convoq.settings import Options
 
@@ -241,7 +241,7 @@ def change_jobs(args: argparse.Namespace) -> int:
     return run_async(main(load_settings(args.config).options))
 
 
-async def _useless(jobs: JobAdmin, database: Database, where: JobFilter) -> dict[str, str]:
+async def _useless(jobs: JobAdmin, database: Store, where: JobFilter) -> dict[str, str]:
     """Why, by job, its retry would say and send nothing."""
     from convoq.conversations.queries import Reading
 

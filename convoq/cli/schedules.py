@@ -16,7 +16,7 @@ from convoq.text import age, local_time
 
 if TYPE_CHECKING:
     from convoq.clock import Clock
-    from convoq.db import Database
+    from convoq.db.store import Store
     from convoq.monitoring.pauses import Pause
     from convoq.queue.base import Enqueued, JobAdmin
     from convoq.scheduler.entries import ScheduleEntry
@@ -145,7 +145,7 @@ async def _read(options: Options) -> tuple[Sequence[ScheduleEntry], Clock, Mappi
     from convoq.scheduler.entries import entries_from
 
     entries = entries_from(options.schedules)
-    if not options.database.path.exists():
+    if options.database.url is None and not options.database.path.exists():
         return entries, WallClock(), {}
     async with open_existing(options) as database:
         return entries, database.clock, {pause.name: pause for pause in await read_pauses(database)}
@@ -252,7 +252,7 @@ def pause(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _standing_pause(database: Database, name: str) -> str:
+async def _standing_pause(database: Store, name: str) -> str:
     from convoq.monitoring.pauses import read_pauses
 
     return next((_paused(pause) for pause in await read_pauses(database) if pause.name == name), "just resumed")

@@ -6,18 +6,19 @@ import asyncio
 import os
 import pwd
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from convoq.errors import ConvoqError, DatabaseRefused
 
 if TYPE_CHECKING:
-    from convoq.db import Database, OpenMode
+    from convoq.db import OpenMode
+    from convoq.db.store import Store
     from convoq.queue.base import JobAdmin
     from convoq.queue.following import BeginFollowUps
     from convoq.queue.service import QueueService
-    from convoq.settings import Options
+    from convoq.settings import DatabaseSettings, Options
     from convoq.settings.load import Loaded
 
 T = TypeVar("T")
@@ -40,40 +41,40 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def open_existing(options: Options) -> AsyncIterator[Database]:
+async def open_existing(options: Options) -> AsyncIterator[Store]:
     """The database as the running roles use it; nothing is created, nothing is migrated, nothing waits for ever.
 
     Raises ConvoqError when there is none yet, when it has an older schema, or when this user may not open it;
     DatabaseUnavailable that names the process when one holds the write gate and does not let go.
     """
-    from convoq.db import Database, OpenMode
+    from convoq.db import OpenMode
+    from convoq.db.opening import open_store
 
-    path = options.database.path.absolute()
-    try:
-        database = await Database.open(
-            path, mode=OpenMode.EXISTING, min_free_mb=options.database.min_free_mb, gate_timeout=GATE_TIMEOUT_SECONDS
-        )
-    except DatabaseRefused as error:
-        if isinstance(error.__cause__, PermissionError):
-            raise ConvoqError(f"{path}: {error.__cause__.strerror}: {_as_owner(path)}") from error
-        raise
-    async with database:
+    async with AsyncExitStack() as stack:
+        existing = open_store(options.database, mode=OpenMode.EXISTING, gate_timeout=GATE_TIMEOUT_SECONDS)
+        try:
+            database = await stack.enter_async_context(existing)
+        except DatabaseRefused as error:
+            if isinstance(error.__cause__, PermissionError):
+                path = options.database.path.absolute()
+                raise ConvoqError(f"{path}: {error.__cause__.strerror}: {_as_owner(path)}") from error
+            raise
         yield database
 
 
-def create_or_migrate(path: Path, mode: OpenMode) -> int:
-    """The schema that the file had before; 0: there was none. Raises ConvoqError."""
-    from convoq.db import Database
+def create_or_migrate(settings: DatabaseSettings, mode: OpenMode) -> tuple[int, int]:
+    """The schema that the database had before (0: there was none), and what it has now. Raises ConvoqError."""
+    from convoq.db.opening import open_store
 
-    async def main() -> int:
-        async with await Database.open(path, mode=mode, gate_timeout=GATE_TIMEOUT_SECONDS) as database:
-            return database.found_schema
+    async def main() -> tuple[int, int]:
+        async with open_store(settings, mode=mode, gate_timeout=GATE_TIMEOUT_SECONDS) as database:
+            return database.found_schema, database.newest_schema
 
     return run_async(main())
 
 
 @asynccontextmanager
-async def open_queue(options: Options) -> AsyncIterator[tuple[Database, QueueService]]:
+async def open_queue(options: Options) -> AsyncIterator[tuple[Store, QueueService]]:
     """The same with its queue, for commands that enqueue."""
     from convoq.queue import opening
     from convoq.queue.service import QueueService
@@ -83,7 +84,7 @@ async def open_queue(options: Options) -> AsyncIterator[tuple[Database, QueueSer
 
 
 @asynccontextmanager
-async def open_follow_ups(options: Options) -> AsyncIterator[tuple[Database, BeginFollowUps]]:
+async def open_follow_ups(options: Options) -> AsyncIterator[tuple[Store, BeginFollowUps]]:
     """The same with what follows in its queue from the store's own transactions."""
     from convoq.queue import opening
 
@@ -92,7 +93,7 @@ async def open_follow_ups(options: Options) -> AsyncIterator[tuple[Database, Beg
 
 
 @asynccontextmanager
-async def open_jobs(options: Options) -> AsyncIterator[tuple[Database, JobAdmin]]:
+async def open_jobs(options: Options) -> AsyncIterator[tuple[Store, JobAdmin]]:
     """The same with its jobs, for commands that show or change them."""
     from convoq.clock import WallClock
     from convoq.conversations.settling import Settling

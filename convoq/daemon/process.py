@@ -16,7 +16,8 @@ from convoq.daemon.loop import RoleLoop
 from convoq.daemon.reload import Reload
 from convoq.daemon.requirements import require
 from convoq.daemon.supervision import Stop, signals
-from convoq.db import Database
+from convoq.db.opening import open_store
+from convoq.db.store import Store
 from convoq.errors import ConvoqError
 from convoq.logs import log
 from convoq.monitoring.roles import Role as RoleName
@@ -36,7 +37,7 @@ Role = Callable[[Loaded, Stop, Reload], Awaitable[None]]
 class Storage(NamedTuple):
     """What a role keeps its promises in."""
 
-    database: Database
+    database: Store
     queue: QueueService
     jobs: JobAdmin
     follow_ups: BeginFollowUps
@@ -97,8 +98,7 @@ async def open_storage(
 
     `settling` is for a role that ends jobs otherwise than by running them: of the queue's clock and the wall's.
     """
-    database = await Database.open(options.database.path, min_free_mb=options.database.min_free_mb)
-    async with database:
+    async with open_store(options.database) as database:
         await database.make_room()
         settle = settle_nothing if settling is None else settling(database.clock, WallClock())
         async with open_queue(database, options, settle) as opened:

@@ -56,7 +56,7 @@ class Database:
         self._blocking = BlockingWriter(self.path, Gate(gate_path, timeout=gate_timeout), self._writer.check)
         self._reader = Connection(lambda: connect_reader(self.path))
         self._open: list[Writer | Connection] = []
-        self._newest = migrations.known()[-1].version
+        self.newest_schema = migrations.known()[-1].version
         self.found_schema = 0  #: what the file had before it was migrated; 0: it was created
 
     @classmethod
@@ -140,7 +140,7 @@ class Database:
         """Raises DatabaseRefused when the file was replaced, or migrated by a newer convoq, while we run."""
         self._refuse_if_closed()
         self._writer.check()
-        await self.read(lambda connection: migrations.check_version(connection, self._newest))
+        await self.read(lambda connection: migrations.check_version(connection, self.newest_schema))
 
     async def changes(self) -> int:
         """A number that differs whenever another connection has committed since. Raises DatabaseUnavailable."""
@@ -216,16 +216,16 @@ class Database:
                 raise damaged(self.path, verdict)
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
-        version = migrations.check_version(connection, self._newest)
+        version = migrations.check_version(connection, self.newest_schema)
         self.found_schema = 0 if self._created else version
         if not version:
             raise DatabaseRefused(
                 f"{self.path}: is a database that convoq did not make: put the right file back or restore a backup"
             )
-        if self._mode is OpenMode.EXISTING and version < self._newest:
+        if self._mode is OpenMode.EXISTING and version < self.newest_schema:
             raise ConvoqError(
-                f"{self.path}: has schema {version}, this convoq has {self._newest}: restart the three roles with this "
-                "version, or run convoq db migrate"
+                f"{self.path}: has schema {version}, this convoq has {self.newest_schema}: restart the three roles "
+                "with this version, or run convoq db migrate"
             )
         connection.execute("PRAGMA journal_mode = WAL")
         migrations.migrate(connection)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple, Protocol, TypeVar, TypeVarTuple
 
 from convoq.clock import Clock
@@ -34,6 +34,16 @@ class Store(Protocol):
         ...
 
     @property
+    def found_schema(self) -> int:
+        """What it had before it was migrated; 0: it was created."""
+        ...
+
+    @property
+    def newest_schema(self) -> int:
+        """What this version of convoq brings it up to."""
+        ...
+
+    @property
     def has_text_index(self) -> bool:
         """Whether `message_texts` is there, the index of trigrams; without it, texts are searched one by one."""
         ...
@@ -57,6 +67,14 @@ class Store(Protocol):
 
     async def check(self) -> None:
         """Raises DatabaseRefused when it must not be used any more, while we run."""
+        ...
+
+    async def changes(self) -> Hashable:
+        """Differs whenever another connection has committed since."""
+        ...
+
+    async def make_room(self) -> None:
+        """Before the work begins: prepares its disk, so that commits are cheaper."""
         ...
 
     async def tidy(self) -> None:

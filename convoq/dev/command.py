@@ -20,17 +20,19 @@ from convoq.daemon.requirements import require
 from convoq.daemon.schedule import build_scheduler
 from convoq.daemon.serve import start_server
 from convoq.daemon.supervision import Stop, signals, supervised
+from convoq.db import Database
 from convoq.dev.exclusion import only_dev
 from convoq.dev.facts import RunFacts, open_in_browser
 from convoq.dev.page.app import PhonePage
 from convoq.dev.page.guard import require_loopback_host
 from convoq.dev.worker import WorkerSupervisor
-from convoq.errors import ConvoqError
+from convoq.errors import ConfigError, ConvoqError
 from convoq.loopback.environment import Account, environment, reserved_port
 from convoq.loopback.people import Phone, phones
 from convoq.loopback.switches import Switches
 from convoq.loopback.twilio import LoopbackTwilio
 from convoq.settings.load import Loaded, load
+from convoq.settings.schema import env_name
 
 # The first two are short: a lost answer is asked for while a person watches.
 TWILIO_TIMEOUT_SECONDS: Final = 3.0
@@ -131,6 +133,7 @@ def _own_settings(database: Path, port: int) -> dict[str, str]:
 def _load(config: Path | None, settings: dict[str, str]) -> tuple[Loaded, dict[str, str]]:
     """The settings of this process, and the environment that gives the worker the same."""
     environ = environment(os.environ, settings)
+    environ.pop(env_name(("database", "url")), None)  # real people's: dev has a file of its own
     loaded = load(config, environ=environ)
     if loaded.options.ai.model is None:
         environ = environment(environ, {"ai.model": OFFLINE})
@@ -151,6 +154,8 @@ async def _start(
 
     options = loaded.options
     database, queue, jobs, _ = await stack.enter_async_context(open_storage(options))
+    if not isinstance(database, Database):
+        raise ConfigError(f"{database.location}: dev plays on a file of its own alone: leave database.url out")
     holder = await stack.enter_async_context(only_dev(database, jobs))
     page = PhonePage(
         phones=phones(options.numbers, known), database=database, jobs=jobs, twilio=twilio, switches=switches,

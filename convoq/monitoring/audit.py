@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Set
+from functools import partial
 
 from convoq.conversations.audit import sent_without_id, unanswered_by_lane, unsent_by_lane
+from convoq.db import Database
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.queue.audit import inconsistencies, reachable_lanes
 from convoq.text import counted
@@ -29,14 +32,21 @@ def examine(connection: sqlite3.Connection, *, holds_queue: bool = True) -> list
     return [*broken, *contradictions(connection, holds_queue=holds_queue)]
 
 
+async def find_flaws(database: Store, *, holds_queue: bool = True) -> list[str]:
+    """As examine(); of a server's pages the server itself takes care."""
+    if isinstance(database, Database):
+        return await database.read(partial(examine, holds_queue=holds_queue))
+    return await database.read(partial(contradictions, holds_queue=holds_queue))
+
+
 def contradictions(tx: Transaction, *, holds_queue: bool = True) -> list[str]:
     """What does not fit together of the rows of queue and conversations, a line each."""
     return [f"{counted(number, noun)} {words}" for number, noun, words in _contradictions(tx, holds_queue)]
 
 
-def first_damage(connection: sqlite3.Connection) -> str | None:
-    """The first damage that a quick look at each page finds: seconds for a file of a gigabyte."""
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+def first_damage(tx: Transaction) -> str | None:
+    """The first damage that a quick look at each page of the file finds: seconds for a file of a gigabyte."""
+    (verdict,) = tx.execute("PRAGMA quick_check(1)").fetchone()
     return None if verdict == "ok" else " ".join(str(verdict).split())
 
 

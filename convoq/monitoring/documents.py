@@ -107,8 +107,8 @@ def doctor_document(findings: Sequence[Finding]) -> dict[str, Any]:
     }
 
 
-def audit_document(path: Path, findings: Sequence[str]) -> dict[str, Any]:
-    return {"path": str(path), "ok": not findings, "findings": list(findings)}
+def audit_document(location: str, findings: Sequence[str]) -> dict[str, Any]:
+    return {"path": location, "ok": not findings, "findings": list(findings)}
 
 
 def backup_document(backup: Backup, still_writing: Iterable[ProcessRecord] = ()) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
@@ -22,6 +22,7 @@ from convoq.settings.notices import BUILT_IN as BUILT_IN_SENTENCES
 from convoq.settings.notices import LONGEST_SENTENCE, sentences
 from convoq.settings.options import (
     DEFAULT_PERSONA,
+    DatabaseSettings,
     NumberSettings,
     Options,
     PersonaSettings,
@@ -50,6 +51,7 @@ def violations(options: Options) -> Iterator[Violation]:
     """Everything that is wrong with options whose types are right."""
     yield from _texts(options, ())
     yield from _addresses_of_services(options)
+    yield from _database(options.database)
     yield from _redis(options.redis)
     yield from _pairs(options)
     yield from _prompt(("ai", "prompt_file"), options.ai.prompt_file)
@@ -118,6 +120,31 @@ def _wrong_url(url: str, *, secure: bool = False) -> str | None:
     if secure and parts.scheme != "https" and not is_loopback(url):
         return "must be https: http is for this machine alone"
     return None
+
+
+def _database(database: DatabaseSettings) -> Iterator[Violation]:
+    for name in ("url", "direct_url"):
+        url = getattr(database, name)
+        if url and (wrong := _wrong_postgres_url(url)):
+            yield Violation(("database", name), wrong)
+
+
+def _wrong_postgres_url(url: str) -> str | None:
+    """As _wrong_url."""
+    try:
+        parts = urlsplit(url)
+        is_local = parts.hostname is None
+        _ = parts.port if "," not in parts.netloc else None  # libpq takes several hosts
+        given = parse_qs(parts.query, keep_blank_values=True)
+    except ValueError:
+        return "is not a URL"
+    if parts.password is not None or "password" in given:
+        return "must not hold a password: that is database.password"
+    if parts.scheme not in ("postgresql", "postgres") or any(char.isspace() for char in url):
+        return "must be postgresql://USER@HOST:PORT/DATABASE"
+    if (is_local and "host" not in given) or len(parts.path) < 2:
+        return "must name a host and a database, as in postgresql://convoq@127.0.0.1:5432/convoq"
+    return "must not hold a fragment (#)" if parts.fragment else None
 
 
 def _redis(redis: RedisSettings) -> Iterator[Violation]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -29,6 +29,10 @@ from convoq.settings.sources import (
     read_file,
     read_flags,
 )
+
+#: Each comes before those in front of it.
+PLACES: Final = ("default", "file", "credential", "environment", "flag")
+OF_SERVER: Final = ("url", "direct_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,10 @@ def load(
     origins = merged_origins(sources)
     # `sources` is no field: what the model is made of arrives in its hook.
     merged = _Merged(sources=sources).model_extra  # type: ignore[call-arg]  # see above
-    partial = _validate(dict(merged or {}))
+    values = dict(merged or {})
     problems = [problem for source in sources for problem in source.problems]
+    problems += _choose_database(values, origins)
+    partial = _validate(values)
     problems += (Problem(origin_of(path, origins), path, message) for path, message in partial.errors)
     if not (from_file.problems and not from_file.values):
         # Without the file there is no telling what fits together.
@@ -92,6 +98,17 @@ def load(
         problems.sort(key=lambda problem: (problem.origin.kind != "file", problem.origin.line))
         raise ConfigError("\n".join(map(str, problems)))
     return Loaded(partial.options, file, origins)
+
+
+def _choose_database(values: dict[str, Any], origins: Mapping[KeyPath, Origin]) -> Iterator[Problem]:
+    """Of a file and a server the one that the higher place names, as if it were one setting."""
+    file, server = origins.get(("database", "path")), origins.get(("database", "url"))
+    if file is None or server is None or not isinstance(values.get("database"), dict):
+        return
+    if file.kind == server.kind:
+        yield Problem(server, ("database", "url"), "stands beside database.path: give one of them")
+    elif PLACES.index(file.kind) > PLACES.index(server.kind):
+        values["database"] = {key: value for key, value in values["database"].items() if key not in OF_SERVER}
 
 
 class _Merged(BaseSettings):

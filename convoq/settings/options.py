@@ -29,15 +29,30 @@ class Section(BaseModel):
 
 
 class DatabaseSettings(Section):
-    """The one file that holds the queue and the conversations."""
+    """What holds the queue and the conversations: one file, or PostgreSQL (`pip install 'convoq[postgres]'`)."""
 
     path: Path = Path("convoq.db")
     """The SQLite file. Its directory belongs to convoq alone and is on a local disk. A relative path in convoq.toml,
     and the default, starts at the directory of convoq.toml; any other, and without a convoq.toml, at the working
     directory."""
 
+    url: str | None = Field(default=None, examples=["postgresql://convoq@db.internal/convoq"])
+    """The PostgreSQL database (14 or newer), instead of a file; what else libpq takes, such as sslmode, goes behind a
+    question mark. Of this and path the one that is set in the place that comes first holds."""
+
     min_free_mb: int = Field(default=64, ge=0)
-    """Below this much free disk space (or 5 % of the disk, at most 1 GB) the webhook says 503; 0 switches that off."""
+    """Below this much free disk space (or 5 % of the disk, at most 1 GB) the webhook says 503; 0 switches that off. Of
+    the file alone: how much room a server has, nobody tells."""
+
+    password: SecretStr | None = Field(default=None, examples=["your-password"])
+    """What the PostgreSQL server asks for, if anything."""
+
+    pool: int = Field(default=4, ge=1, le=64)
+    """Connections to the PostgreSQL database that each process keeps for the conversations; the queue has its own."""
+
+    direct_url: str | None = Field(default=None, examples=["postgresql://convoq@db.internal:5432/convoq"])
+    """Where url leads through a transaction pooler (PgBouncer and the like): the same database without it, for what
+    has to keep its session."""
 
 
 class ServerSettings(Section):

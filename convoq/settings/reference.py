@@ -26,7 +26,7 @@ WIDTH: Final = 100
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 #: Options that exclude the one before them: in the example they stay a remark.
-_INSTEAD: Final = frozenset({("personas", "agent"), ("schedules", "every")})
+_INSTEAD: Final = frozenset({("database", "url"), ("personas", "agent"), ("schedules", "every")})
 
 _EXAMPLE_HEAD: Final = """\
 # convoq.toml: every option of convoq. What is commented out stands at its default, or is an example
@@ -115,16 +115,19 @@ def example() -> str:
 def _section(name: str, model: type[BaseModel]) -> str:
     lines = [*_comment(model.__doc__ or ""), f"[{name}]"]
     for key, field in model.model_fields.items():
-        lines += ["", *_comment(_meaning(model, key)), f"#{key} = {toml_text(_sample(field))}"]
+        lines += ["", *_comment(_meaning(model, key)), f"{_lead(name, key)}{key} = {toml_text(_sample(field))}"]
     return "\n".join(lines) + "\n"
 
 
 def _sample_table(name: str, model: type[BaseModel]) -> str:
     lines = [*_comment(f"{model.__doc__} Repeat the table for each one."), f"#[[{name}]]"]
     for key, field in model.model_fields.items():
-        lead = "# or " if (name, key) in _INSTEAD else "#"
-        lines += [*_comment(_meaning(model, key)), f"{lead}{key} = {toml_text(_sample(field))}"]
+        lines += [*_comment(_meaning(model, key)), f"{_lead(name, key)}{key} = {toml_text(_sample(field))}"]
     return "\n".join(lines) + "\n"
+
+
+def _lead(name: str, key: str) -> str:
+    return "# or " if (name, key) in _INSTEAD else "#"
 
 
 def _comment(text: str) -> list[str]:

@@ -49,7 +49,7 @@ from convoq.jobs import (
     receive_job,
 )
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
-from convoq.monitoring.audit import contradictions, examine
+from convoq.monitoring.audit import find_flaws
 from convoq.queue.base import Claim, JobFilter, JobRecord, JobState, Settle
 from convoq.queue.following import BeginFollowUps, Joined, LaterFollowUps, SharedFollowUps
 from convoq.queue.postgres.backend import PostgresQueue
@@ -273,8 +273,7 @@ class House:
 
     async def flaws(self) -> list[str]:
         """What is not sound of the database, and what does not fit together in it."""
-        of_all = examine if isinstance(self.database, Database) else contradictions
-        return await self.database.read(partial(of_all, holds_queue=not isinstance(self.engine, RedisQueue)))
+        return await find_flaws(self.database, holds_queue=not isinstance(self.engine, RedisQueue))
 
     async def outcomes(self) -> list[tuple[str, str | None]]:
         """What people wrote and what became of it."""

@@ -25,6 +25,23 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
             "personas[0].agent: takes the place of prompt_file and model: give it alone",
         ),
         (
+            "[database]\nurl = 'postgresql://convoq:s3cret@db/convoq'",
+            "database.url: must not hold a password: that is database.password",
+        ),
+        (
+            "[database]\nurl = 'postgresql://db/convoq?password=s3cret'",
+            "database.url: must not hold a password: that is database.password",
+        ),
+        ("[database]\nurl = 'mysql://db/convoq'", "database.url: must be postgresql://USER@HOST:PORT/DATABASE"),
+        (
+            "[database]\nurl = 'postgresql://db'",
+            "database.url: must name a host and a database, as in postgresql://convoq@127.0.0.1:5432/convoq",
+        ),
+        (
+            "[database]\ndirect_url = 'postgresql:///convoq'",
+            "database.direct_url: must name a host and a database, as in postgresql://convoq@127.0.0.1:5432/convoq",
+        ),
+        (
             "[redis]\nurl = 'http://cache'",
             "redis.url: must be redis://HOST:PORT/NUMBER, rediss:// the same with TLS, or unix:///PATH/OF/SOCKET",
         ),

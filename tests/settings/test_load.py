@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,22 @@ def test_flag_beats_environment_beats_credential_beats_file(place: Place) -> Non
     assert str(loaded.origin("server", "host")) == "credential server__host"
     assert str(loaded.origin("work", "concurrency")) == "CONVOQ_WORK__CONCURRENCY"
     assert str(loaded.origin("queue", "max_attempts")) == "flag"
+
+
+SERVER = "postgresql://convoq@db/convoq"
+
+
+def test_a_file_and_a_server_in_one_place_are_refused(place: Place) -> None:
+    text = f"[database]\npath = 'a.db'\nurl = '{SERVER}'\n"
+    assert place.problems(text) == ["convoq.toml:3: database.url: stands beside database.path: give one of them"]
+
+
+def test_of_a_file_and_a_server_the_one_in_the_place_that_comes_first_holds(place: Place) -> None:
+    place.write("[database]\npath = 'a.db'\n")
+    assert place.load(CONVOQ_DATABASE__URL=SERVER).options.database.url == SERVER
+    place.write(f"[database]\nurl = '{SERVER}'\ndirect_url = '{SERVER}'\n")
+    database = place.load(CONVOQ_DATABASE__PATH="b.db").options.database
+    assert (database.path, database.url, database.direct_url) == (Path("b.db"), None, None)
 
 
 def test_a_list_of_the_environment_replaces_the_whole_list_of_the_file(place: Place) -> None:

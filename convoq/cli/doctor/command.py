@@ -83,13 +83,17 @@ async def _inside(
     loaded: Loaded, asked: Sequence[Asked], *, offline: bool, unit_directories: Sequence[Path]
 ) -> AsyncIterator[Finding]:
     """What this machine and its database tell, and then what was asked outside meanwhile."""
-    from convoq.cli.doctor import database, machine, services, settings
+    from convoq.cli.doctor import database, machine, server, services, settings
 
-    for finding in machine.disk(loaded.options):
-        yield finding
     seen: set[str] = set()
-    async for finding in database.examine(loaded.options, seen):
-        yield finding
+    if loaded.options.database.url is None:
+        for finding in machine.disk(loaded.options):
+            yield finding
+        async for finding in database.examine(loaded.options, seen):
+            yield finding
+    else:
+        async for finding in server.examine(loaded.options, seen):
+            yield finding
     # In a thread, as the worker does it: a user's module may call asyncio.run while it is imported.
     unmet = await asyncio.to_thread(settings.unmet_needs, loaded, seen)
     as_unit = doctor_command(loaded, unit_directories)

@@ -17,7 +17,7 @@ from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
 from convoq.text import age, counted, size
 
 if TYPE_CHECKING:
-    from convoq.db import Database
+    from convoq.db.store import Store
     from convoq.queue.base import JobAdmin
     from convoq.settings import Options
 
@@ -40,15 +40,15 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
         async with open_jobs(options) as (database, jobs):
             yield ok("schema", f"{database.found_schema}")
             await database.write(lambda _: None)
-            yield _writing(path, monotonic() - started)
+            yield writing(path, monotonic() - started, f"fuser -v {path}")
             yield await _log(path)
             yield await _sound(database)
             yield _clocks(database)
-            async for finding in _processes(database, seen):
+            async for finding in processes(database, seen):
                 yield finding
             for finding in await queue.examine(options):
                 yield finding
-            yield await _dead_letters(jobs)
+            yield await dead_letters(jobs)
     except ConvoqError as error:
         yield fail("opening", str(error))
 
@@ -100,10 +100,11 @@ def _permissions(path: Path, status: os.stat_result) -> Finding:
     return ok("permissions", f"mode {mode:03o}, owner {owner}")
 
 
-def _writing(path: Path, waited: float) -> Finding:
+def writing(place: Path | str, waited: float, look: str) -> Finding:
+    """`look`: what tells who has it open."""
     if waited > LONGEST_WRITE_SECONDS:
         detail = f"a write had to wait {age(waited)}: another program holds the database, or the disk is slow"
-        return warn("writing", detail, f"find who has it open: fuser -v {path}")
+        return warn("writing", detail, f"find who has {place} open: {look}")
     return ok("writing", "nobody holds it up")
 
 
@@ -119,10 +120,10 @@ async def _log(path: Path) -> Finding:
     return ok("log", f"{size(state.bytes)}")
 
 
-async def _sound(database: Database) -> Finding:
+async def _sound(database: Store) -> Finding:
     from convoq.monitoring.audit import first_damage
 
-    if database.path.stat().st_size > LARGEST_CHECKED_BYTES:
+    if (await database.footprint()).bytes > LARGEST_CHECKED_BYTES:
         return note("soundness", "too large to check here", "run convoq db check when there is time")
     damage = await database.read(first_damage)
     if damage is not None:
@@ -130,7 +131,7 @@ async def _sound(database: Database) -> Finding:
     return ok("soundness", "the file is sound")
 
 
-def _clocks(database: Database) -> Finding:
+def _clocks(database: Store) -> Finding:
     from convoq.clock import WallClock
 
     ahead = (WallClock().now() - database.clock.now()) / 1000
@@ -144,7 +145,7 @@ def _clocks(database: Database) -> Finding:
     return ok("clocks", f"wall and queue clock are {abs(ahead):.1f} s apart")
 
 
-async def _processes(database: Database, seen: set[str]) -> AsyncIterator[Finding]:
+async def processes(database: Store, seen: set[str]) -> AsyncIterator[Finding]:
     from convoq.monitoring.processes import Processes
 
     now = database.clock.now()
@@ -171,7 +172,7 @@ def _role(health: RoleHealth, *, others_run: bool) -> Finding:
             return fail(role, "not running, while others are", fix) if others_run else warn(role, "not running", fix)
 
 
-async def _dead_letters(jobs: JobAdmin) -> Finding:
+async def dead_letters(jobs: JobAdmin) -> Finding:
     from convoq.queue.base import JobFilter, JobState
 
     dead = await jobs.count(JobFilter(states=(JobState.DEAD,)))

@@ -13,6 +13,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from convoq.db.postgres.location import location_of
 from convoq.db.postgres.transaction import adapters
 from convoq.errors import DatabaseUnavailable
 
@@ -37,8 +38,7 @@ class Server:
 
     url: str
     password: str | None = None
-    pooled: bool = False  #: through a transaction pooler: no statement may outlive its transaction
-    direct_url: str | None = None  #: around the pooler, for what has to keep its session
+    direct_url: str | None = None  #: around the transaction pooler that `url` leads through, for what keeps its session
 
     @property
     def location(self) -> str:
@@ -61,19 +61,12 @@ class Server:
 
     @property
     def _prepare_threshold(self) -> int | None:
-        return None if self.pooled else 5
+        return None if self.direct_url else 5  # behind a pooler no statement outlives its transaction
 
     def _parameters(self, url: str) -> str:
         password = {"password": self.password} if self.password else {}
         given: dict[str, Any] = {**DEFAULTS, **password, **conninfo_to_dict(url)}
         return make_conninfo("", **given, client_encoding="utf8")
-
-
-def location_of(url: str) -> str:
-    """The URL without what is secret or beside the point."""
-    given = conninfo_to_dict(url)
-    place = f"{given.get('host') or 'localhost'}:{given.get('port') or 5432}"
-    return f"postgresql://{place}/{given.get('dbname') or given.get('user') or ''}"
 
 
 class Slot:

@@ -11,17 +11,24 @@ from convoq.errors import DatabaseRefused
 
 OLDEST_SERVER: Final = 140_000
 
+POOLED: Final = (
+    "is behind a pooler, where no worker is woken and none is known to be dead: give database.direct_url, which leads "
+    "around it (the same URL, where it pools whole sessions)"
+)
 ASKED: Final = """
-    SELECT current_setting('server_version_num')::bigint, current_setting('server_version'),
+    SELECT pg_backend_pid(), current_setting('server_version_num')::bigint, current_setting('server_version'),
            current_setting('server_encoding'), pg_is_in_recovery(), current_setting('default_transaction_read_only'),
            current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')
 """
 
 
-def check(location: str, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+def check(location: str, connection: psycopg.Connection[tuple[Any, ...]], *, has_direct_url: bool) -> None:
     """Raises DatabaseRefused with everything that is wrong with the server, in one line."""
-    [told] = connection.execute(ASKED).fetchall()
+    [(server_process, *told)] = connection.execute(ASKED).fetchall()
     found = list(problems(*told))
+    # A pooler tells a client a process of its own making, or the one that it had first.
+    if server_process != connection.info.backend_pid and not has_direct_url:
+        found.append(POOLED)
     if found:
         raise DatabaseRefused(f"{location}: {'; '.join(found)}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, Final, Self, TypeVar, TypeVarTuple
 
@@ -56,6 +56,7 @@ class PostgresDatabase:
         self._keeps_time = clock is None
         self._pool = Pool(pool, server.connect)
         self._is_full = False
+        self.newest_schema = migrations.known()[-1].version
         self.found_schema = 0  #: what the database had before it was migrated; 0: it was created
 
     @classmethod
@@ -67,16 +68,16 @@ class PostgresDatabase:
         mode: OpenMode = OpenMode.ROLE,
         clock: Clock | None = None,
         pool: int = 4,
-        pooled: bool = False,
+        direct_url: str | None = None,
     ) -> Self:
         """Opens the database; the mode says whether it may be created and migrated.
 
-        `pool` connections are used at most; `pooled`: they lead through a transaction pooler.
+        `pool` connections are used at most; with `direct_url` through a transaction pooler, which that leads around.
         Raises DatabaseRefused when it must not be used (newer, not UTF-8, not durable, a standby, no access),
         DatabaseUnavailable when it cannot be used just now, ConvoqError when EXISTING finds none or one that is to be
         migrated first.
         """
-        database = cls(Server(url=url, password=password, pooled=pooled), clock, pool=pool)
+        database = cls(Server(url=url, password=password, direct_url=direct_url), clock, pool=pool)
         try:
             await database._run(partial(database._set_up, mode))
         except BaseException:
@@ -97,6 +98,13 @@ class PostgresDatabase:
 
     async def check(self) -> None:
         await self._run(self._check)
+
+    async def changes(self) -> Hashable:
+        # Which transactions were over at that moment, of all of the server's databases.
+        return await self.read(lambda tx: tx.execute("SELECT pg_current_snapshot()::text").fetchone())
+
+    async def make_room(self) -> None:
+        """Its log is the server's."""
 
     async def tidy(self) -> None:
         """It is tidied by the server's autovacuum."""
@@ -189,14 +197,13 @@ class PostgresDatabase:
     def _set_up(self, mode: OpenMode, slot: Slot) -> None:
         try:
             connection = slot.connection()
-            requirements.check(self.location, connection)
+            requirements.check(self.location, connection, has_direct_url=self.server.direct_url is not None)
             found = migrations.read_schema(connection)
             migrations.check(found)
-            newest = migrations.known()[-1].version
             if mode is not OpenMode.EXISTING:
                 found = migrations.migrate(connection)
-            elif found.version < newest:
-                raise ConvoqError(_unmigrated(self.location, found.version, newest))
+            elif found.version < self.newest_schema:
+                raise ConvoqError(_unmigrated(self.location, found.version, self.newest_schema))
             self.found_schema = found.version
             if self._keeps_time:
                 self._compare_clocks(connection)

@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import web
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.dev.facts import RunFacts
 from convoq.dev.page import timeline, view
 from convoq.dev.page.actions import LONGEST_TEXT, PhoneActions
@@ -38,7 +38,7 @@ class PhonePage:
         self,
         *,
         phones: tuple[Phone, ...],
-        database: Database,
+        database: Store,
         jobs: JobAdmin,
         twilio: LoopbackTwilio,
         switches: Switches,

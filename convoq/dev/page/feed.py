@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from convoq.db import Database
+from convoq.db.store import Store
 from convoq.errors import DatabaseUnavailable
 from convoq.logs import log
 
@@ -25,7 +25,7 @@ RECONNECT_MS: Final = 1000
 class Feed:
     """Server-sent events with the whole state, each time that it has changed. Polls while a page is connected."""
 
-    def __init__(self, database: Database, look: Callable[[], Awaitable[PageState]]) -> None:
+    def __init__(self, database: Store, look: Callable[[], Awaitable[PageState]]) -> None:
         self._database = database
         self._look = look
         self._run = secrets.token_hex(4)  # an id of an earlier run must not look like one of ours
@@ -83,7 +83,7 @@ class Feed:
             self._watching = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
-        changes = -1
+        changes: object = None
         while self._open and not self._closing.is_set():
             try:
                 latest = await self._database.changes()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 
 import psycopg
 import pytest
@@ -25,6 +28,42 @@ def guarded() -> Iterator[PostgresServer]:
         server.stop(signal.SIGINT)
         server.start()
         yield server
+
+
+@asynccontextmanager
+async def pooling(url: str) -> AsyncIterator[str]:
+    """A URL that leads to the server through what tells its clients a process of its own making, as poolers do."""
+    host, port = "127.0.0.1", int(url.rpartition(":")[2].partition("/")[0])
+
+    relays = set()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection(host, port)
+        ways = _copy(reader, server_writer), _copy(server_reader, writer, BACKEND_KEY)
+        relays.add(asyncio.current_task())
+        await asyncio.gather(*ways)
+
+    async with await asyncio.start_server(relay, host) as pooler:
+        here = pooler.sockets[0].getsockname()[1]
+        yield url.replace(f":{port}/", f":{here}/")
+    await asyncio.gather(*(task for task in relays if task is not None))
+
+
+#: BackendKeyData: its type, its length, then the number of the process.
+BACKEND_KEY = re.compile(rb"K\x00\x00\x00\x0c....", re.DOTALL)
+
+
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replaced: re.Pattern[bytes] | None = None
+) -> None:
+    try:
+        while data := await reader.read(65_536):
+            writer.write(replaced.sub(b"K\x00\x00\x00\x0c\x00\x00\x00\x07", data) if replaced else data)
+            await writer.drain()
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def refusal(url: str, password: str | None = None) -> str:
@@ -100,3 +139,12 @@ async def test_a_server_that_does_not_answer_may_come_back() -> None:
     with pytest.raises(DatabaseUnavailable, match=f"postgresql://127.0.0.1:{server.port}/postgres: .*refused") as told:
         await PostgresDatabase.open(url)
     assert told.value.exit_code == 75
+
+
+async def test_a_pooler_is_refused_unless_something_leads_around_it(migrated_postgres_url: str) -> None:
+    async with pooling(migrated_postgres_url) as pooled_url:
+        told = await refusal(pooled_url)
+        assert "is behind a pooler, where no worker is woken" in told
+        assert "give database.direct_url" in told
+        async with await PostgresDatabase.open(pooled_url, direct_url=migrated_postgres_url) as store:
+            assert await store.read(lambda tx: tx.execute("SELECT 1").fetchall()) == [(1,)]

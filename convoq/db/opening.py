@@ -1,0 +1,57 @@
+"""The one place that knows which database the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from convoq.db.birth import OpenMode
+from convoq.db.database import Database
+from convoq.db.postgres.location import location_of as location_of_url
+from convoq.db.store import Store
+from convoq.errors import ConfigError
+from convoq.settings import DatabaseSettings
+
+if TYPE_CHECKING:
+    from convoq.db.postgres.store import PostgresDatabase
+
+NEEDS_DRIVER: Final = 'database.url needs PostgreSQL\'s driver: pip install "convoq[postgres]"'
+
+
+@asynccontextmanager
+async def open_store(
+    settings: DatabaseSettings, *, mode: OpenMode = OpenMode.ROLE, gate_timeout: float | None = None
+) -> AsyncIterator[Store]:
+    """The store, until the end of the block; the mode says whether it may be created and migrated.
+
+    Raises DatabaseRefused for one that must not be used, DatabaseUnavailable for one that cannot be used just now,
+    ConvoqError when EXISTING finds none or one that is to be migrated first. `gate_timeout` is as for a Database.
+    """
+    if settings.url is not None:
+        async with await _open_postgres(settings.url, settings, mode) as server:
+            yield server
+        return
+    database = await Database.open(
+        settings.path, mode=mode, min_free_mb=settings.min_free_mb, gate_timeout=gate_timeout
+    )
+    async with database:
+        yield database
+
+
+def location_of(settings: DatabaseSettings) -> str:
+    """Where the settings say that it is, for people: a database that need not be there."""
+    return str(settings.path.absolute()) if settings.url is None else location_of_url(settings.url)
+
+
+async def _open_postgres(url: str, settings: DatabaseSettings, mode: OpenMode) -> PostgresDatabase:
+    try:
+        from convoq.db.postgres.store import PostgresDatabase  # an extra: who keeps all in one file does not have it
+    except ImportError as error:
+        if error.name not in (None, "psycopg"):  # None: it is there, but the library below it is not
+            raise
+        raise ConfigError(NEEDS_DRIVER) from error
+    password = settings.password.get_secret_value() if settings.password else None
+    return await PostgresDatabase.open(
+        url, password=password, mode=mode, pool=settings.pool, direct_url=settings.direct_url
+    )
