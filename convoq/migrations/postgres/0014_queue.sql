@@ -816,9 +816,9 @@ BEGIN
     RETURN deleted;
 END $$;
 
--- Plans are made once a connection, and while the tables are small: sequential scans and all that goes with them would
--- be chosen for good, and a plan made anew for each call costs more than the call. For the same reason the statements
--- above ask for a job of a lane by (SELECT ... LIMIT 1), where EXISTS would become a join.
+-- Plans are made once a connection, without statistics or while the tables are small: what reads all of a table, or sorts
+-- it, would be chosen for good; and a plan made anew for each call costs more than the call. For the same reason the
+-- statements above ask for a job of a lane by (SELECT ... LIMIT 1), where EXISTS would become a join.
 DO $$
 DECLARE
     verb regprocedure;
@@ -830,7 +830,8 @@ BEGIN
             'queue_hold_lanes_of', 'queue_cancel', 'queue_run_now', 'queue_recover', 'queue_dead_workers',
             'queue_next_due', 'queue_first_id', 'queue_prune')
     LOOP
-        EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan SET enable_seqscan = off '
-            'SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off', verb);
+        EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan SET jit = off '
+            'SET enable_seqscan = off SET enable_bitmapscan = off '
+            'SET enable_hashjoin = off SET enable_mergejoin = off', verb);
     END LOOP;
 END $$;

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import pytest
 
 from convoq.queue.postgres import lanes
 from convoq.queue.postgres.calls import AckCall
@@ -89,10 +91,28 @@ def life(session: Session, costs: Costs) -> None:
     ask("prune", lanes.PRUNE, NOW, 1000, 2)
 
 
-def test_plans_that_were_made_on_empty_tables_read_little_of_grown_ones(session: Session) -> None:
+def few(session: Session) -> None:
+    """The plans are made on empty tables."""
     for _ in range(3):
         life(session, Costs(session))
     session.execute(GROW)
+
+
+def many(session: Session) -> None:
+    """And on full ones, of which the server knows nothing yet."""
+    session.execute(GROW)
+
+
+def known(session: Session) -> None:
+    session.execute(GROW)
+    session.execute("ANALYZE")
+
+
+@pytest.mark.parametrize("grow", [few, many, known])
+def test_a_call_reads_little_of_large_tables_whenever_its_plan_was_made(
+    session: Session, grow: Callable[[Session], None]
+) -> None:
+    grow(session)
     costs = Costs(session)
     life(session, costs)
     assert costs.dear == []
