@@ -71,7 +71,7 @@ def constants() -> Iterator[str]:
         inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
         for node in ast.walk(tree):
             text = node.value if isinstance(node, ast.Constant) and id(node) not in inside else None
-            if isinstance(text, str) and SQL.match(text):
+            if isinstance(text, str) and SQL.match(text) and "pg_stat" not in text:  # what a finding tells to type
                 yield text
         name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
         if any(isinstance(node, ast.JoinedStr) for node in ast.walk(tree)) and "execute" in path.read_text():
