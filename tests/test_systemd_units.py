@@ -88,8 +88,9 @@ def test_a_wrong_configuration_is_not_restarted_and_anything_else_for_ever(role:
 
 def test_every_secret_reaches_the_worker_and_only_the_signing_ones_reach_the_webhook() -> None:
     assert set(credentials("work")) == set(secret_settings(Options))
-    assert credentials("serve") == ["twilio__auth_token", "twilio__auth_tokens"]
-    assert credentials("schedule") == []
+    storage = ["database__password", "redis__password"]
+    assert credentials("serve") == ["twilio__auth_token", "twilio__auth_tokens", *storage]
+    assert credentials("schedule") == storage
 
 
 @pytest.mark.parametrize("role", ROLES)
