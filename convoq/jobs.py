@@ -83,7 +83,7 @@ class Payload(BaseModel):
         """This payload as a job to enqueue."""
         return NewJob(
             kind=self.kind,
-            payload=self.model_dump_json(),
+            payload=self.model_dump_json(exclude_none=True),
             ordering_key=ordering_key,
             dedup_key=dedup_key,
             delay=delay,
@@ -99,7 +99,7 @@ class ReceiveMessage(Payload):
     channel: str = "twilio"
     form: tuple[tuple[str, str], ...]
     written_at: int | None = None  #: wall ms, where it was found on the channel's list instead of coming by itself
-    answered: bool = False  #: from elsewhere, as that list shows
+    answered: bool | None = None  #: from elsewhere, as that list shows
 
 
 class ProcessAiResponse(Payload):

@@ -45,7 +45,7 @@ class ReceiveHandler:
             payload = ReceiveMessage.model_validate_json(job.payload)
             channel = channel_of(self._channels, payload.channel)
             inbound = channel.parse_inbound(payload.form)
-            received.append(Received(inbound, job.id, job.enqueued_at, payload.written_at, payload.answered))
+            received.append(Received(inbound, job.id, job.enqueued_at, payload.written_at, bool(payload.answered)))
         context.running = context.claim.jobs
         return received
 
