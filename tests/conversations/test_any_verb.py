@@ -93,7 +93,7 @@ async def check_end(house: House) -> None:
     """What Twilio has is what counts as sent; of what was cancelled nothing has gone out."""
     await house.settle()
     await check(house)
-    bodies = await house.rows("SELECT body FROM outbox WHERE state = 'sent'")
+    bodies = await house.rows("SELECT body FROM outbox WHERE state = 'sent' ORDER BY id")
     assert Counter(house.sent) == Counter(body for (body,) in bodies)
     assert set(await house.outbox_states()) <= {"sent", "failed", "cancelled"}
 

@@ -23,7 +23,7 @@ async def test_ten_thousand_messages_are_answered_turn_by_turn(house: House, mes
     async def answer(context: ReplyContext) -> str:
         assert len(context.lines) <= HISTORY
         shown.update(line.text for line in context.lines if line.author is Author.CONTACT)
-        answered = await house.rows("SELECT body FROM messages WHERE outcome = 'answered'")
+        answered = await house.rows("SELECT body FROM messages WHERE outcome = 'answered' ORDER BY id")
         assert {body for (body,) in answered} <= shown
         return "yes"
 

@@ -72,7 +72,10 @@ async def test_requests_that_are_cut_off_count(house: House, model: LoopbackMode
     await asyncio.wait_for(model.hung_up.wait(), 5)
     model.mode = None
     await turn
-    assert await house.rows("SELECT body, requests FROM messages WHERE direction = 'in'") == [("hello", 2), ("and?", 1)]
+    assert await house.rows("SELECT body, requests FROM messages WHERE direction = 'in' ORDER BY id") == [
+        ("hello", 2),
+        ("and?", 1),
+    ]
 
 
 async def test_an_answer_of_nothing_but_thoughts_is_asked_for_six_times_in_all(

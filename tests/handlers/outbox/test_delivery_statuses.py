@@ -62,10 +62,13 @@ async def test_a_failed_delivery_keeps_its_code(house: House) -> None:
 
 async def test_a_status_of_a_message_nobody_knows_is_done_and_changes_nothing(house: House) -> None:
     await sent_row(house)
-    before = await house.rows("SELECT * FROM outbox")
+    before = await house.rows("SELECT * FROM outbox ORDER BY id")
     job_id = await house.report("SM" + "f" * 32, "delivered", reference="no such reference")
     await house.settle()
-    assert ((await house.job(job_id)).state, await house.rows("SELECT * FROM outbox")) == (JobState.DONE, before)
+    assert ((await house.job(job_id)).state, await house.rows("SELECT * FROM outbox ORDER BY id")) == (
+        JobState.DONE,
+        before,
+    )
 
 
 async def test_a_status_of_another_message_with_our_reference_goes_not_astray(house: House) -> None:
@@ -82,7 +85,7 @@ async def test_a_status_proves_a_send_whose_answer_was_lost(house: House) -> Non
     [message] = house.twilio.messages
     await house.report(message.sid, "sent", reference=message.reference)
     await house.step()
-    assert await house.rows("SELECT state, provider_id, reconciled, delivery FROM outbox") == [
+    assert await house.rows("SELECT state, provider_id, reconciled, delivery FROM outbox ORDER BY id") == [
         ("sent", message.sid, 1, "sent")
     ]
     await house.settle()

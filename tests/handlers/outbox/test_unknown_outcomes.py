@@ -35,7 +35,7 @@ async def test_a_message_that_was_taken_is_not_sent_again(house: House, fault: T
     await house.hear("hello")
     await house.settle()
     assert house.sent == ["re: hello"]
-    assert await house.rows("SELECT state, provider_id, reconciled FROM outbox") == [
+    assert await house.rows("SELECT state, provider_id, reconciled FROM outbox ORDER BY id") == [
         ("sent", house.twilio.messages[0].sid, 1)
     ]
 
