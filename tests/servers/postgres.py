@@ -72,7 +72,7 @@ class PostgresServer:
                 raise AssertionError((self.folder / "server.log").read_text(errors="replace"))
             if self._process is None or self._process.poll() is not None:
                 self._launch()  # after a SIGKILL the last server's processes may need a moment to notice
-            time.sleep(0.02)
+            time.sleep(0.02)  # between two looks at the server
 
     def _launch(self) -> None:
         options = self._options | {"port": str(self.port), "listen_addresses": "127.0.0.1"}

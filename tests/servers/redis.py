@@ -57,7 +57,7 @@ class RedisServer:
         while not self._answers():
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise AssertionError((self.folder / "server.log").read_text(errors="replace"))
-            time.sleep(0.01)
+            time.sleep(0.01)  # between two looks at the server
 
     def _answers(self) -> bool:
         with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
@@ -73,7 +73,7 @@ class RedisServer:
         deadline = time.monotonic() + START_TIMEOUT
         while (await client.info("replication"))["master_link_status"] != "up":
             assert time.monotonic() < deadline, (self.folder / "server.log").read_text(errors="replace")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # between two looks at the replica
         await client.aclose()
 
     def send(self, number: signal.Signals) -> None:

@@ -80,7 +80,7 @@ class PostgresDatabase:
         database = cls(Server(url=url, password=password, direct_url=direct_url), clock, pool=pool)
         try:
             await database._run(partial(database._set_up, mode))
-        except BaseException:
+        except BaseException:  # a cancelled start, too, leaves no connection behind
             await database.close()
             raise
         return database

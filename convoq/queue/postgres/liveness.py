@@ -64,7 +64,7 @@ class Liveness:
         try:
             await connection.execute(SET_UP.encode(), prepare=False)
             await connection.execute(MARK, (self.name,))
-        except BaseException:
+        except BaseException:  # a cancelled one, too, leaves no session that would pass for a mark
             await connection.close()
             raise
         return connection

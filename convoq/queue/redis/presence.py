@@ -68,7 +68,7 @@ class Presence:
                 await subscription.get_message(timeout=self._timings.ping)
             # Known only once it is seen to live.
             await self._client.hset(f"{self._prefix}workers", self.name, self._machine)
-        except BaseException:
+        except BaseException:  # a cancelled one, too, leaves no subscription that would pass for a mark
             await subscription.aclose()
             raise
         self.is_heard = True

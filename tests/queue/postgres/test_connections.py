@@ -103,7 +103,7 @@ async def test_a_worker_that_stays_away_loses_its_claims(open_queue: OpenQueue) 
     await take_one(worker, worker="w")
     await worker.close()
     assert await other.recover() == 0
-    await asyncio.sleep(0.06)
+    await asyncio.sleep(0.06)  # longer than the time for which a mark must be missing
     assert await other.recover() == 1
 
 

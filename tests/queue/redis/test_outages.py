@@ -191,7 +191,7 @@ async def test_workers_that_lost_the_server_together_do_not_take_each_other_for_
         for worker in workers:
             with suppress(DatabaseUnavailable):
                 assert await worker.recover() == 0
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # between two looks: that none is taken over has no state to wait for
     assert [each.running for each in await everything(workers[0])] == [True] * 3
 
 
