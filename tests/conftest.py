@@ -47,6 +47,12 @@ async def database(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Database
 
 
 @pytest.fixture
+def twilio_timeout(request: pytest.FixtureRequest) -> float:
+    """Of a request to Twilio, in seconds: whatever answers has the time that a busy machine needs."""
+    return 0.5 if request.node.get_closest_marker("hangs") else 10.0
+
+
+@pytest.fixture
 def dead_pid() -> int:
     """Of a process that has ended."""
     with subprocess.Popen(["true"]) as process:

@@ -11,7 +11,7 @@ from convoq.settings import TwilioSettings
 
 
 def settings(url: str, **changes: object) -> TwilioSettings:
-    known: dict[str, object] = {"account_sid": ACCOUNT_SID, "auth_token": AUTH_TOKEN, "timeout": 0.5}
+    known: dict[str, object] = {"account_sid": ACCOUNT_SID, "auth_token": AUTH_TOKEN, "timeout": 10}
     return TwilioSettings.model_validate({**known, "api_base_url": url, **changes})
 
 

@@ -43,8 +43,8 @@ async def opener() -> AsyncIterator[Opener]:
 
 
 @pytest.fixture
-async def channel(loopback: LoopbackTwilio, opener: Opener) -> TwilioChannel:
-    return await opener(loopback.url)
+async def channel(loopback: LoopbackTwilio, opener: Opener, twilio_timeout: float) -> TwilioChannel:
+    return await opener(loopback.url, timeout=twilio_timeout)
 
 
 async def failure(sending: Awaitable[object]) -> SendFailed:
@@ -98,7 +98,7 @@ NOT_TAKEN = [
     (error(accepted=False), Failure.AMBIGUOUS, "20500", None),
     (error(accepted=False, status=503), Failure.AMBIGUOUS, "20500", None),
     (reset(accepted=False), Failure.AMBIGUOUS, None, None),
-    (hang(accepted=False), Failure.AMBIGUOUS, None, None),
+    pytest.param(hang(accepted=False), Failure.AMBIGUOUS, None, None, marks=pytest.mark.hangs),
     (garbage(accepted=False), Failure.AMBIGUOUS, None, None),
 ]
 
@@ -119,7 +119,10 @@ async def test_what_was_not_taken_fails_by_its_kind(
     assert loopback.messages == []
 
 
-@pytest.mark.parametrize("fault", [error(accepted=True), reset(), hang(), garbage(), slow(2.0)])
+NEVER_OR_LATE = [pytest.param(fault, marks=pytest.mark.hangs) for fault in (hang(), slow(20.0))]
+
+
+@pytest.mark.parametrize("fault", [error(accepted=True), reset(), garbage(), *NEVER_OR_LATE])
 async def test_what_was_taken_is_ambiguous_and_found(
     channel: TwilioChannel, loopback: LoopbackTwilio, fault: TwilioFault
 ) -> None:
@@ -176,7 +179,7 @@ async def test_a_failed_handshake_is_certainly_not_sent(loopback: LoopbackTwilio
 
 
 async def test_an_unknown_host_is_certainly_not_sent(opener: Opener) -> None:
-    channel = await opener("https://nowhere.invalid", timeout=5)
+    channel = await opener("https://nowhere.invalid")
     assert (await failure(channel.send(HELLO))).failure is Failure.NOT_SENT
 
 
@@ -237,7 +240,7 @@ async def test_any_answer_has_a_meaning(
         return web.Response(status=status, text=body, headers={"Location": "/elsewhere"})
 
     async with answering(answer) as url:
-        failed = await failure((await opener(url, timeout=5)).send(HELLO))
+        failed = await failure((await opener(url)).send(HELLO))
     assert (failed.failure, failed.code) == (expected, code)
     assert asked == ["POST"]
 
@@ -309,7 +312,7 @@ async def test_finding_prefers_the_same_text_to_a_rewritten_one(
 async def test_finding_goes_by_twilios_clock(opener: Opener, skew: int, age: int, found: bool) -> None:
     clock = ManualClock(WallClock().now() + skew * 1000)
     async with LoopbackTwilio(clock=clock) as loopback:
-        channel = await opener(loopback.url, timeout=5)
+        channel = await opener(loopback.url)
         sent = await channel.send(HELLO)
         clock.advance(age)
         assert await channel.find(HELLO, age=lambda: 10) == ([sent] if found else [])
@@ -338,7 +341,7 @@ async def test_finding_ignores_what_the_person_wrote(channel: TwilioChannel, loo
         (TwilioFault(accepts=False, answer="error", status=503, on="read"), Failure.AMBIGUOUS),
         (TwilioFault(accepts=False, answer="error", status=401, code=20003, on="read"), Failure.ACCOUNT),
         (TwilioFault(accepts=False, answer="garbage", status=200, on="read"), Failure.AMBIGUOUS),
-        (TwilioFault(accepts=False, answer="hang", on="read"), Failure.AMBIGUOUS),
+        pytest.param(TwilioFault(accepts=False, answer="hang", on="read"), Failure.AMBIGUOUS, marks=pytest.mark.hangs),
         (TwilioFault(accepts=False, answer="reset", on="read"), Failure.AMBIGUOUS),
     ],
 )

@@ -14,6 +14,8 @@ from tests.stores import database as database
 
 
 @pytest.fixture
-async def house(database: Database | PostgresDatabase, clock: ManualClock) -> AsyncIterator[House]:
-    async with open_house(database, clock) as house:
+async def house(
+    database: Database | PostgresDatabase, clock: ManualClock, twilio_timeout: float
+) -> AsyncIterator[House]:
+    async with open_house(database, clock, timeout=twilio_timeout) as house:
         yield house

@@ -308,7 +308,7 @@ async def open_house(
     clock: ManualClock,
     *,
     timing: ConversationSettings = TIMING,
-    timeout: float = 0.3,
+    timeout: float = 10.0,
     sentences: Sentences | None = None,
     max_tries: int = MAX_TRIES,
     confirmations: Confirmations | None = None,

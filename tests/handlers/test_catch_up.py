@@ -27,7 +27,7 @@ MINUTE, HOUR = 60, 3600
 @pytest.fixture
 async def house(database: Database, clock: ManualClock) -> AsyncIterator[House]:
     """Somebody has written to us a week ago, and is answered."""
-    async with open_house(database, clock, timeout=10.0) as house:
+    async with open_house(database, clock) as house:
         await house.hear("hello")
         await house.settle()
         await house.change("UPDATE our_addresses SET known_since = known_since - 604800000")

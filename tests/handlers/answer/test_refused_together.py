@@ -115,7 +115,12 @@ async def test_what_waits_for_twilio_says_why(house: House) -> None:
     assert re.search("20003", errors.pop() or "")
 
 
-UNANSWERED = [error(accepted=False), error(accepted=False, status=503), reset(accepted=False), hang(accepted=False)]
+UNANSWERED = [
+    error(accepted=False),
+    error(accepted=False, status=503),
+    reset(accepted=False),
+    pytest.param(hang(accepted=False), marks=pytest.mark.hangs),
+]
 
 
 @pytest.mark.parametrize("fault", UNANSWERED, ids=lambda fault: f"{fault.answer}-{fault.status}")
@@ -143,6 +148,7 @@ async def test_who_waits_for_a_twilio_that_gives_others_no_answer_loses_no_try(h
     assert await house.dead() == []
 
 
+@pytest.mark.hangs
 async def test_one_person_whose_sends_get_no_answer_stops_nobody(house: House) -> None:
     for _ in range(5):
         house.twilio.fail_next(error(accepted=False))

@@ -79,6 +79,7 @@ async def test_a_request_that_is_refused_while_others_are_answered_is_a_dead_let
     model.mode_of = lambda messages: ModelFault.REJECTED if "poison" in messages[-1].text else None
     for person in PEOPLE:
         await house.hear("poison", sender=person)
+        await house.step()
         await house.hear("hello", sender="whatsapp:+15551230009")
         await house.step()
     assert len(await house.dead()) == len(PEOPLE)

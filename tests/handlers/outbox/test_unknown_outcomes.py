@@ -20,9 +20,14 @@ ACCEPTED = [
     error(accepted=True),
     error(accepted=True, status=503),
     garbage(accepted=True),
-    hang(),
+    pytest.param(hang(), marks=pytest.mark.hangs),
 ]
-NOT_ACCEPTED = [reset(accepted=False), error(accepted=False), garbage(accepted=False), hang(accepted=False)]
+NOT_ACCEPTED = [
+    reset(accepted=False),
+    error(accepted=False),
+    garbage(accepted=False),
+    pytest.param(hang(accepted=False), marks=pytest.mark.hangs),
+]
 
 
 def name(fault: TwilioFault) -> str:
