@@ -13,7 +13,7 @@ from convoq.loopback import faults
 from convoq.loopback.faults import ModelFault
 from tests.fire.audit import settle
 from tests.fire.crowd import Crowd
-from tests.fire.peers import TOKEN
+from tests.fire.peers import FINAL, TOKEN
 from tests.fire.plan import Plan
 from tests.fire.report import Section, quantile
 from tests.fire.site import Site, open_site
@@ -35,7 +35,6 @@ PASSING = (
     ModelFault.WRONG_TYPES, ModelFault.HTML, ModelFault.HUGE, ModelFault.COMPRESSED, ModelFault.EMPTY,
     ModelFault.RATE_LIMITED, ModelFault.SERVER_ERROR, ModelFault.OVERLOADED, ModelFault.UTF16,
 )  # fmt: skip
-FINAL = (ModelFault.REJECTED, ModelFault.REFUSAL)
 FOR_ALL = (ModelFault.UNAUTHORIZED, ModelFault.NO_CREDIT, ModelFault.NOT_FOUND)  #: held until it is mended
 REFUSED_FOR = 2.0  # seconds
 AFTERMATH = 15.0  # seconds for which a fault may still be felt in the conversation that it has hit
@@ -73,7 +72,8 @@ async def model_faults(plan: Plan) -> Section:
             refused_from = time.monotonic()
             await _refuse_all(plan, site)
         await _operate(site, section, "run-now")
-        revived = await _revive(site, section)
+        # Workers bring back by themselves what they had buried, once others are refused alike.
+        revived = await _revive(site, section) | site.model.refused
         await settle(site, crowd, section, revived=revived, explained={
             "job.buried": "the model said for good that it won't: an operator retries, as `convoq jobs retry` did here",
             "ai.refused": "the provider refused our key or account: the messages were held until it took them again",

@@ -17,6 +17,7 @@ from convoq.loopback.model import LoopbackModel
 from convoq.loopback.twilio import LoopbackTwilio
 
 TOKEN = re.compile(r"#\d{3}\.\d{5}#")  # every message that a person writes carries one of its own
+FINAL = (ModelFault.REJECTED, ModelFault.REFUSAL)  #: faults that bury what was asked
 
 
 class Twilio(LoopbackTwilio):
@@ -50,13 +51,16 @@ class Model(LoopbackModel):
         super().__init__(covering, retry_after=1, delay=0.1)
         self.faults: Counter[str] = Counter()
         self.hit: list[tuple[str, float]] = []  #: which message was hit when, by its token
+        self.refused: set[str] = set()  #: the tokens of what was asked and refused for good
 
     async def _respond(
         self, request: web.Request, dialect: Dialect, asked: RecordedRequest, fault: ModelFault | None
     ) -> web.StreamResponse:
         if fault is not None and fault is not self.mode:
             self.faults[f"model: {fault}"] += 1
-            self.hit += [(token, monotonic()) for token in TOKEN.findall(asked.messages[-1].text)]
+            tokens = TOKEN.findall(asked.messages[-1].text)
+            self.hit += [(token, monotonic()) for token in tokens]
+            self.refused.update(tokens if fault in FINAL else ())
         return await super()._respond(request, dialect, asked, fault)
 
 
