@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -202,3 +203,14 @@ async def test_two_databases_of_one_file_never_see_it_locked(notes: Database, tm
 
         await asyncio.gather(*(write(each, name) for each, name in ((notes, "a"), (notes, "b"), (other, "c"))))
         assert len(await notes_in(other)) == 300
+
+
+async def test_a_read_beside_waits_for_no_other_read(notes: Database) -> None:
+    let_go = threading.Event()
+    held = asyncio.create_task(notes.read(lambda _: let_go.wait()))
+    await turns()
+    try:
+        assert await notes.read_beside(lambda tx: tx.execute("SELECT count(*) FROM notes").fetchone()) == (0,)
+    finally:
+        let_go.set()
+    assert await held

@@ -28,7 +28,7 @@ def fill(tx: Transaction) -> None:
 async def test_all_are_found(database: Database, since: int, states: tuple[JobState, ...] | None) -> None:
     await database.write(fill)
     where = JobFilter(since=since * MINUTE, states=states)
-    found = await database.read(listing.find, where, 0, ROWS, None)
+    found = await database.read(listing.find, where, 0, ROWS)
     wanted = await database.read(
         lambda tx: tx.execute(
             "SELECT id FROM jobs WHERE enqueued_at >= ? ORDER BY id DESC", (since * MINUTE,)
@@ -43,9 +43,9 @@ async def test_all_are_found(database: Database, since: int, states: tuple[JobSt
 async def test_the_newest_cost_what_they_are(database: Database) -> None:
     await database.write(fill)
     where = JobFilter(since=(ROWS - 3) * MINUTE)
-    assert await database.read(lambda tx: steps_of(tx, lambda tx: listing.find(tx, where, 0, 50, None))) < ROWS
+    assert await database.read(lambda tx: steps_of(tx, lambda tx: listing.find(tx, where, 0, 50))) < ROWS
     assert await database.read(lambda tx: steps_of(tx, lambda tx: listing.count(tx, where, 0))) < ROWS
 
 
 async def test_none_are_found_where_there_are_none(database: Database) -> None:
-    assert await database.read(listing.find, JobFilter(since=1), 0, 50, None) == []
+    assert await database.read(listing.find, JobFilter(since=1), 0, 50) == []

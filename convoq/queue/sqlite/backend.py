@@ -10,9 +10,10 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from convoq.db import Database
 from convoq.db.transaction import Transaction
@@ -38,6 +39,7 @@ from convoq.queue.sqlite.joined import SqliteJoined
 from convoq.queue.sqlite.liveness import Liveness, Notifier, is_dead, known_workers, remove_dead
 
 NET_INTERVAL = 0.5  # seconds between two looks for work whose wake-up was lost
+T = TypeVar("T")
 
 
 class SqliteQueue:
@@ -244,11 +246,25 @@ class SqliteQueue:
         return await self._database.read(listing.stats, now)
 
     async def list(self, where: JobFilter, *, limit: int = 50, before: str | None = None) -> list[JobRecord]:
-        now = self._database.clock.now()
-        return await self._database.read(listing.find, where, now, limit, before)
+        now, ids = self._database.clock.now(), listing.below(before)
+        if where.text is None:
+            return await self._database.read(listing.find, where, now, limit, ids)
+        find = partial(listing.find, where=where, now=now, limit=limit)
+        older, newer = await self._in_halves(where, ids, find)
+        return [*newer, *older][:limit]
 
     async def count(self, where: JobFilter) -> int:
-        return await self._database.read(listing.count, where, self._database.clock.now())
+        now = self._database.clock.now()
+        if where.text is None:
+            return await self._database.read(listing.count, where, now)
+        return sum(await self._in_halves(where, listing.ANY_ID, partial(listing.count, where=where, now=now)))
+
+    async def _in_halves(self, where: JobFilter, ids: range, search: Callable[..., T]) -> tuple[T, T]:
+        """A text is looked for in every payload: by two threads, and no other read waits for both."""
+        older, newer = await self._database.read(listing.halves, where, ids)
+        return await asyncio.gather(
+            self._database.read_beside(partial(search, ids=older)), self._database.read(partial(search, ids=newer))
+        )
 
     async def get(self, job_id: str) -> JobRecord | None:
         found = await self.list(JobFilter(ids=(job_id,)), limit=1)

@@ -49,6 +49,7 @@ CANCELLABLE = f"j.state = 'ready' AND NOT {RUNNING}"
 DISCARDABLE = "j.state <> 'ready'"
 # Whatever the claim of its lane goes back with, it does not wait either.
 MOVABLE = f"j.state = 'ready' AND ({SCHEDULED} OR l.receipt IS NOT NULL)"
+ANY_ID = range((1 << 63) - 1)
 FROM_ID = "SELECT id, enqueued_at FROM jobs WHERE id >= ? ORDER BY id LIMIT 1"
 LONGEST_PATTERN = 10_000  # characters: SQLite takes 50,000 bytes, and a bracket may stand around each
 WILDCARD = re.compile(r"[*?\[]")
@@ -77,19 +78,28 @@ def stats(tx: Transaction, now: int) -> Stats:
     return Stats(dict(sorted(kinds.items())))
 
 
-def find(tx: Transaction, where: JobFilter, now: int, limit: int, before: str | None) -> list[JobRecord]:
+def find(tx: Transaction, where: JobFilter, now: int, limit: int, ids: range = ANY_ID) -> list[JobRecord]:
     """Newest first."""
-    condition, values = _bounded(tx, where)
-    if before is not None:
-        condition += " AND j.id < :before"
-        values["before"] = _number(before)
+    condition, values = _bounded(tx, where, ids)
     records = f"{RECORDS} WHERE {condition} ORDER BY j.id DESC LIMIT :limit"
     with _mapped(tx, where):
         return [_record(row) for row in tx.execute(records, {**values, "now": now, "limit": limit})]
 
 
-def count(tx: Transaction, where: JobFilter, now: int) -> int:
-    condition, values = _bounded(tx, where)
+def halves(tx: Transaction, where: JobFilter, ids: range) -> tuple[range, range]:
+    """The older jobs and the newer ones of those that a search for a text has to read."""
+    low, high = tx.execute("SELECT (SELECT min(id) FROM jobs), (SELECT max(id) FROM jobs)").fetchone()
+    low = low or 0 if where.since is None else _first_id(tx, where.since - CLOCK_LAG_MS)
+    middle = (low + min(high or 0, ids.stop)) // 2
+    return range(ids.start, middle), range(middle, ids.stop)
+
+
+def below(job_id: str | None) -> range:
+    return ANY_ID if job_id is None else range(_number(job_id))
+
+
+def count(tx: Transaction, where: JobFilter, now: int, ids: range = ANY_ID) -> int:
+    condition, values = _bounded(tx, where, ids)
     lanes = "" if where.standings is None else "LEFT JOIN lanes AS l ON l.id = j.lane_id"
     with _mapped(tx, where):
         found = tx.execute(f"SELECT count(*) FROM jobs AS j {lanes} WHERE {condition}", {**values, "now": now})
@@ -186,9 +196,12 @@ def _choose(tx: Transaction, where: JobFilter, also: str, limit: int, now: int =
     ]
 
 
-def _bounded(tx: Transaction, where: JobFilter) -> tuple[str, dict[str, object]]:
+def _bounded(tx: Transaction, where: JobFilter, ids: range = ANY_ID) -> tuple[str, dict[str, object]]:
     """The condition, and where the walk through the many may begin; few are found by an index of their own."""
     condition, values = _condition(where)
+    if ids != ANY_ID:
+        condition += " AND j.id >= :low AND j.id < :high"
+        values |= {"low": ids.start, "high": ids.stop}
     if where.since is not None and where.ids is None and not _index_terms(where.states or tuple(JobState)):
         condition += " AND j.id >= :first"
         values["first"] = _first_id(tx, where.since - CLOCK_LAG_MS)

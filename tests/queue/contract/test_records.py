@@ -91,11 +91,12 @@ async def test_list_is_newest_first(engine: Engine) -> None:
     assert [each.id for each in await engine.list(EVERYTHING)] == ids[::-1]
 
 
-async def test_list_pages_without_gap_or_overlap(engine: Engine) -> None:
+@pytest.mark.parametrize("where", [EVERYTHING, JobFilter(text='"n"')], ids=["everything", "text"])
+async def test_list_pages_without_gap_or_overlap(engine: Engine, where: JobFilter) -> None:
     ids = await put(engine, *[job(n) for n in range(7)])
     pages: list[list[str]] = []
     last: str | None = None
-    while page := await engine.list(EVERYTHING, limit=3, before=last):
+    while page := await engine.list(where, limit=3, before=last):
         pages.append([each.id for each in page])
         last = page[-1].id
         await put(engine, job(99))  # what arrives meanwhile shifts no later page
@@ -151,9 +152,19 @@ async def test_a_filter_of_ids_finds_just_them(engine: Engine) -> None:
     assert [each.id for each in await engine.list(JobFilter(ids=(ids[0], ids[2], "nope")))] == [ids[2], ids[0]]
 
 
-async def test_count_is_not_limited_to_a_page(engine: Engine) -> None:
+@pytest.mark.parametrize("where", [EVERYTHING, JobFilter(text='"n"')], ids=["everything", "text"])
+async def test_count_is_not_limited_to_a_page(engine: Engine, where: JobFilter) -> None:
     await put(engine, *[job(n) for n in range(60)])
-    assert await engine.count(EVERYTHING) == 60
+    assert await engine.count(where) == 60
+
+
+async def test_a_text_is_looked_for_among_what_is_young_enough(engine: Engine, clock: ManualClock) -> None:
+    await put(engine, *[job(n) for n in range(5)])
+    clock.advance(3600)
+    young = await put(engine, *[job(n) for n in range(5)])
+    where = JobFilter(text='"n"', since=clock.now())
+    assert [each.id for each in await engine.list(where)] == young[::-1]
+    assert await engine.count(where) == 5
 
 
 async def test_a_record_of_a_job_without_an_ordering_key_has_none(engine: Engine) -> None:
