@@ -17,22 +17,22 @@ from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings.options import QueueSettings
 
 KIND = "bench.note"
-A_CONVERSATION = 2.0  # messages that wait in one, on average
 
 
-def payloads(count: int) -> Iterator[dict[str, Any]]:
-    """Messages of many conversations, each numbered within its own."""
+def payloads(count: int, in_a_lane: int = 1) -> Iterator[dict[str, Any]]:
+    """Messages of many conversations, so many in each on average, each numbered within its own."""
     chance = random.Random(4)
-    people = max(1, round(count / A_CONVERSATION))
+    people = max(1, count // in_a_lane)
     numbers: dict[str, int] = {}
     for form in messages.forms(count, seed=4, people=people):
-        lane = f"twilio|{messages.OUR_ADDRESS}|whatsapp:+1555{chance.randrange(people):07d}"
+        person = chance.randrange(people) if in_a_lane > 1 else len(numbers)
+        lane = f"twilio|{messages.OUR_ADDRESS}|whatsapp:+1555{person:07d}"
         numbers[lane] = numbers.get(lane, 0) + 1
         yield {"lane": lane, "number": numbers[lane], "of": count, "form": form}
 
 
-async def fill_convoq(*, database: str, count: int) -> None:
-    jobs = [_job(payload) for payload in payloads(count)]
+async def fill_convoq(*, database: str, count: int, in_a_lane: int) -> None:
+    jobs = [_job(payload) for payload in payloads(count, in_a_lane)]
     async with await Database.open(Path(database)) as opened:
         backend = SqliteQueue(opened)
         queue = QueueService(backend, QueueSettings())

@@ -25,23 +25,29 @@ from benchmarks.rounds import interleave
 from benchmarks.site import Site
 
 CONVOQ: Final = "convoq work"
+TWO_A_LANE: Final = "convoq work, two jobs a lane"
 TASKIQ: Final = "taskiq worker"
 HUEY: Final = "huey consumer"
 COLUMNS: Final = (Column("per_second", "jobs/s"), Column("cpu_us", "worker CPU µs a job"))
 METHOD: Final = """
-The queue is filled first, with two 500-byte messages a conversation on average; then the peer's own worker runs a
-handler that only notes the time, at concurrency 8. The clock runs from the first handler's start to the last one's.
-convoq acknowledges every job, keeps each conversation's order (which the handler checks) and marks it finished in the
-database (which is counted afterwards). taskiq acknowledges and keeps no order; huey deletes a job before it runs it.
+The queue is filled first, with one 500-byte message a conversation (two on average where it says so); then the peer's
+own worker runs a handler that only notes the time, at concurrency 8. The clock runs from the first handler's start to
+the last one's. convoq acknowledges every job, keeps each conversation's order (which the handler checks), marks it
+finished in the database (which is counted afterwards) and writes its line in the log. taskiq acknowledges and keeps no
+order; huey deletes a job before it runs it.
 """
 
 
 def measure(setting: Setting) -> Outcome:
     contestants = [
         Contestant(
-            CONVOQ, "`convoq work --drain --concurrency 8`, a handler of the user's own",
-            partial(_convoq, setting.size.drained),
-        ),
+            name,
+            "`convoq work --drain --concurrency 8`, a handler of the user's own, log level info",
+            partial(_convoq, setting.size.drained, in_a_lane),
+        )
+        for name, in_a_lane in ((CONVOQ, 1), (TWO_A_LANE, 2))
+    ]
+    contestants += [
         Contestant(
             TASKIQ,
             "RedisStreamBroker, appendfsync always, Unix socket; `taskiq worker --workers 1 --max-async-tasks 8`",
@@ -55,11 +61,11 @@ def measure(setting: Setting) -> Outcome:
     ]  # fmt: skip
     series = interleave(contestants, setting)
     # Redis streams are the faster peer: huey stands in where there is no Redis.
-    peer = next((contestant for contestant in contestants[1:] if contestant.missing is None), contestants[1])
+    peer = next((contestant for contestant in contestants[2:] if contestant.missing is None), contestants[2])
     bars = [
         Bar(
             text="drained jobs/s",
-            limit=10_000.0, unit="/s", at_least=True,
+            limit=12_000.0, unit="/s", at_least=True,
             values=series.values(CONVOQ, "per_second"),
             quiet_disk=True,
         ),
@@ -77,9 +83,10 @@ def measure(setting: Setting) -> Outcome:
 FIGURES: Final = (Figure("drain", "Drain of no-op jobs, concurrency 8", METHOD, measure),)
 
 
-def _convoq(jobs: int, directory: Path) -> Metrics:
-    site = Site(directory, {"handlers": {KIND: "benchmarks.handlers:take_notes"}})
-    child.run("backlog:fill_convoq", database=site.database, count=jobs)
+def _convoq(jobs: int, in_a_lane: int, directory: Path) -> Metrics:
+    handlers = {KIND: "benchmarks.handlers:take_notes"}
+    site = Site(directory, {"handlers": handlers, "log": {"level": "info", "format": "json"}})
+    child.run("backlog:fill_convoq", database=site.database, count=jobs, in_a_lane=in_a_lane)
     notes = directory / "notes"
     asyncio.run(_drained(site, notes))
     with closing(sqlite3.connect(site.database)) as database:

@@ -39,6 +39,8 @@ class Size:
     model_seconds: float = 5.0  #: what a slow model takes
     starts: int = 5  #: a round
     stored_messages: int = 1_000_000  #: in the large file
+    few_messages: int = 10_000  #: in a file that it is held against
+    waves: int = 20  #: of jobs that take a while, for each slot
 
 
 QUICK = Size(
@@ -63,6 +65,8 @@ QUICK = Size(
     model_seconds=0.2,
     starts=1,
     stored_messages=2_000,
+    few_messages=100,
+    waves=1,
 )
 
 

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from typing import Final
 
-from benchmarks import claim_cost, drain, enqueueing, idle, large_file, pickup, startup, together, turns, webhooks
+from benchmarks import (
+    claim_cost,
+    drain,
+    enqueueing,
+    growth,
+    idle,
+    large_file,
+    pickup,
+    startup,
+    together,
+    turns,
+    webhooks,
+    workers,
+)
 from benchmarks.figure import Figure
 
 FIGURES: Final[dict[str, Figure]] = {
     figure.name: figure
-    for module in (enqueueing, webhooks, pickup, drain, together, turns, claim_cost, large_file, idle, startup)
+    for module in (
+        *(enqueueing, webhooks, pickup, drain, workers, together, turns),
+        *(claim_cost, growth, large_file, idle, startup),
+    )
     for figure in module.FIGURES
 }

@@ -68,6 +68,11 @@ async def ring_bell(_job: JobContext) -> None:
         bell.sendto(str(started).encode(), os.environ[BELL])
 
 
+async def wait(job: JobContext) -> None:
+    """A handler that takes as long as its payload says, as one does that asks another server."""
+    await asyncio.sleep(job.payload["seconds"])
+
+
 async def watch_loop(job: JobContext) -> None:
     """A handler that notes how late the worker's loop wakes it, from `after` seconds on for `seconds`."""
     await asyncio.sleep(job.payload["after"])

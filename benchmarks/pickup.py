@@ -38,8 +38,8 @@ def measure(setting: Setting) -> Outcome:
     )
     series = interleave([contestant], setting)
     bars = [
-        Bar(text="pick-up, p50", limit=4.0, unit="ms", values=series.values(CONVOQ, "p50_ms"), quiet_disk=True),
-        Bar(text="pick-up, p99", limit=15.0, unit="ms", values=series.values(CONVOQ, "p99_ms"), quiet_disk=True),
+        Bar(text="pick-up, p50", limit=1.7, unit="ms", values=series.values(CONVOQ, "p50_ms"), quiet_disk=True),
+        Bar(text="pick-up, p99", limit=5.0, unit="ms", values=series.values(CONVOQ, "p99_ms"), quiet_disk=True),
     ]
     return Outcome(series, COLUMNS, bars, {CONVOQ: contestant.settings})
 

@@ -25,13 +25,14 @@ def people(count: int) -> list[str]:
 
 
 async def create(path: Path, addresses: Sequence[str], lines: int) -> None:
-    """A new database, in which each of them has an open conversation of so many lines, half of them ours."""
+    """In a database, new or not, each of them has an open conversation of so many lines, half of them ours."""
     async with await Database.open(path) as database:
         await database.write(_fill, addresses, lines, database.clock.now(), WallClock().now())
 
 
 def _fill(tx: Transaction, addresses: Sequence[str], lines: int, now: int, wall_now: int) -> None:
-    for one, address in enumerate(addresses, 1):
+    [newest] = tx.execute("SELECT coalesce(max(id), 0) FROM contacts").fetchone()
+    for one, address in enumerate(addresses, newest + 1):
         tx.execute(
             "INSERT INTO contacts (id, channel, address, name, first_seen_at, last_seen_at) VALUES (?, ?, ?, ?, ?, ?)",
             (one, CHANNEL, address, "Ana Garcia", now, now),

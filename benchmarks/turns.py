@@ -112,7 +112,7 @@ async def _world(directory: Path, people: Sequence[str], lines: int, **tables: d
 
 def latency(setting: Setting) -> Outcome:
     contestants = [
-        Contestant(name, f"{lines} lines before the message", partial(_run, _latency, setting.size, lines))
+        Contestant(name, f"{lines} lines before the message", partial(_run, one_by_one, setting.size, lines))
         for name, lines in LINES.items()
     ]
     series = interleave(contestants, setting)
@@ -128,7 +128,8 @@ def latency(setting: Setting) -> Outcome:
     return Outcome(series, columns, bars, {one.name: one.settings for one in contestants})
 
 
-async def _latency(size: Size, lines: int, directory: Path) -> Metrics:
+async def one_by_one(size: Size, lines: int, directory: Path) -> Metrics:
+    """The time of a turn, and a worker's CPU for it; in the database of the directory, if there is one."""
     people = talks.people(WARM_UP + size.timed_turns)
     chance = random.Random(7)
     async with _world(directory, people, lines) as world:
