@@ -43,6 +43,10 @@ class Twilio(LoopbackTwilio):
             self.hit.append((str(person), monotonic()))
         return await super()._go_wrong(fault, request, handler)
 
+    def has_queued(self, on: str) -> bool:
+        """Whether a fault of such requests has not found its victim yet."""
+        return any(fault.on == on for fault in self._next_faults)
+
 
 class Model(LoopbackModel):
     """Answers with the tokens of what it was asked last, so that a reply proves which messages it covers."""
