@@ -92,7 +92,10 @@ class AgentResponder:
         if not any(line.author is Author.CONTACT for line in shown.window.pending):
             raise Unrecoverable("there is no message to answer")
         model = self._turn_model(speaker, context, shown)
-        text, finish_reason = await self._ask(speaker, model, context, shown)
+        try:
+            text, finish_reason = await self._ask(speaker, model, context, shown)
+        finally:
+            await model.spending.end()
         text = clean(text)
         if not text:
             # Of an agent's own making: a model's empty answer was asked for once more before.

@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
-from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, UserPromptPart
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    UserPromptPart,
+)
 from pydantic_ai.settings import ModelSettings
 
 from convoq.ai.base import Allowance, AllowanceSpent, ModelCall
@@ -20,6 +28,7 @@ from convoq.ai.failures import ModelFailure
 LEAST_TOKENS: Final = 16  #: that providers take as a limit
 LOOK_AGAIN: Final = 0.05  # seconds; requests take longer
 LONGEST_WAIT: Final = 60.0  # seconds, for the requests beside it
+CUT_OFF_GRACE: Final = 5.0  # seconds for the record of a request that is cut off
 
 
 @dataclass(eq=False, slots=True)
@@ -29,6 +38,17 @@ class Reservation:
     settings: ModelSettings  #: its own, with the limit that it was granted
     tokens: int
     is_held: bool = True
+    task: asyncio.Task[Any] | None = field(default_factory=asyncio.current_task)  #: in which it is made
+
+    @property
+    def is_under_way(self) -> bool:
+        """Not the caller's own, and not one of a stream that its task has left open."""
+        return self.task is not None and self.task is not asyncio.current_task() and not self.task.done()
+
+    def cut_off(self) -> None:
+        if self.task is not None:
+            with suppress(RuntimeError):  # the loop of a thread, closed meanwhile
+                self.task.get_loop().call_soon_threadsafe(self.task.cancel)
 
 
 class Spending:
@@ -42,8 +62,8 @@ class Spending:
         self._tokens_left = allowance.output_tokens
         self._record = record
         self._limit = limit
-        self._under_way = 0
-        self._promised = 0  # tokens, to what is under way
+        self._reserved: set[Reservation] = set()  # until what they came to is recorded, too
+        self._has_ended = False
         self._lock = Lock()  # a tool that is no coroutine asks from a thread
         self._loop = asyncio.get_running_loop()
 
@@ -63,34 +83,49 @@ class Spending:
             yield reservation
         finally:
             with self._lock:
-                self._release(reservation)
+                self._reserved.discard(reservation)
+
+    async def end(self) -> None:
+        """No request is made any more. Those that a tool has left under way are cut off, and recorded first.
+
+        Else they would cost the message more than what the next answer to it sees spent.
+        """
+        with self._lock:
+            self._has_ended = True
+        for reservation in (under_way := self._under_way()):
+            reservation.cut_off()
+        started = time.monotonic()
+        while under_way and time.monotonic() - started < CUT_OFF_GRACE:
+            await asyncio.sleep(LOOK_AGAIN)
+            under_way = self._under_way()
+
+    def _under_way(self) -> list[Reservation]:
+        with self._lock:
+            return [reservation for reservation in self._reserved if reservation.is_under_way]
 
     async def _reserve(self, settings: ModelSettings) -> Reservation:
         limit = settings.get("max_tokens") or self._limit
         started = time.monotonic()
-        while (tokens := self._grant(limit)) is None:
+        while (reservation := self._grant(limit, settings)) is None:
             if time.monotonic() - started > LONGEST_WAIT:  # it waits for itself: inside a stream that it is part of
                 raise AllowanceSpent("the requests beside it hold all that the answer may cost")
             await asyncio.sleep(LOOK_AGAIN)
-        return Reservation(ModelSettings(**{**settings, "max_tokens": tokens}), tokens)
+        return reservation
 
-    def _grant(self, limit: int) -> int | None:
+    def _grant(self, limit: int, settings: ModelSettings) -> Reservation | None:
         """None: the requests under way may leave it more."""
         with self._lock:
-            if self.is_spent or self._requests_left <= self._under_way:
+            held = [reservation.tokens for reservation in self._reserved if reservation.is_held]
+            if self.is_spent or self._requests_left <= len(held):
                 raise AllowanceSpent("the answer has cost all that it may")
+            if self._has_ended:
+                raise AllowanceSpent("the turn that it was to be asked for is over")
             tokens = max(min(limit, self._tokens_left), LEAST_TOKENS)
-            if self._under_way and self._tokens_left - self._promised < tokens:
+            if held and self._tokens_left - sum(held) < tokens:
                 return None
-            self._under_way += 1
-            self._promised += tokens
-            return tokens
-
-    def _release(self, reservation: Reservation) -> None:
-        if reservation.is_held:
-            reservation.is_held = False
-            self._under_way -= 1
-            self._promised -= reservation.tokens
+            reservation = Reservation(ModelSettings(**{**settings, "max_tokens": tokens}), tokens)
+            self._reserved.add(reservation)
+            return reservation
 
     async def store(
         self,
@@ -111,7 +146,7 @@ class Spending:
             error=failure.reason if failure else None,
         )
         with self._lock:
-            self._release(reservation)
+            reservation.is_held = False
             if call.is_billed:
                 self._requests_left -= 1
                 self._tokens_left -= call.output_tokens
@@ -137,11 +172,15 @@ def _tokens(
 
 
 def _estimate(messages: Sequence[ModelMessage]) -> int:
-    texts = [
-        part.content
-        for message in messages
-        for part in message.parts
-        if isinstance(part, UserPromptPart | TextPart) and isinstance(part.content, str)
-    ]
+    texts = [_text(part) for message in messages for part in message.parts]
     texts += [message.instructions or "" for message in messages[-1:] if isinstance(message, ModelRequest)]
     return sum(map(estimate_tokens, texts))
+
+
+def _text(part: object) -> str:
+    match part:
+        case UserPromptPart(content=str(text)) | TextPart(content=text) | ThinkingPart(content=text):
+            return text
+        case ToolCallPart():
+            return part.args_as_json_str()
+    return ""

@@ -128,6 +128,18 @@ async def test_what_models_write_for_a_message_is_bounded(house: House, model: L
     assert await house.outcomes() == [("hello", Outcome.FAILED)]
 
 
+async def test_what_a_model_writes_for_a_tool_counts_where_its_server_counts_nothing(
+    house: House, model: LoopbackModel
+) -> None:
+    model.report_usage = False
+    model.reply = lambda _: ToolCall("teleport", {"to": "Mars " * 2000})
+    await house.hear("hello")
+    await house.settle(patience=HOUR)
+    assert len(model.requests) < MAX_REQUESTS
+    [(tokens,)] = await house.rows("SELECT output_tokens FROM messages")
+    assert tokens >= MAX_OUTPUT_TOKENS
+
+
 async def test_a_model_that_thinks_up_to_its_limit_is_asked_once_more_with_a_larger_one(
     house: House, model: LoopbackModel
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from convoq.ai import build_responder
+from convoq.ai.base import AllowanceSpent
 from convoq.ai.responder import PersonaResponder
 from convoq.conversations.states import Outcome
 from convoq.loopback.dialects import ChatMessage, ToolCall
+from convoq.loopback.faults import ModelFault
 from convoq.loopback.model import LoopbackModel
 from convoq.settings import AiSettings, PersonaSettings
 from tests.handlers.answer.test_what_a_message_costs import HOUR, limits
@@ -109,6 +112,49 @@ async def research(ctx: RunContext[None], topic: str) -> str:
     own = Agent(model_settings=ModelSettings(max_tokens=4000))
     await asyncio.gather(*(own.run(f"{topic} {number}", model=ctx.model) for number in range(4)))
     return "done"
+"""
+
+LEAVES_TASKS_BEHIND = """
+is_asked = asyncio.Event()
+left = []
+
+@agent.tool_plain
+async def research(topic: str) -> str:
+    left.extend(asyncio.create_task(helper.run(f"{topic} {number}")) for number in range(4))
+    await is_asked.wait()
+    raise RuntimeError("broken")
+"""
+LEAVES_A_THREAD_BEHIND = """
+is_asked = asyncio.Event()
+left = []
+
+@agent.tool_plain
+async def research(topic: str) -> str:
+    left.append(asyncio.create_task(asyncio.to_thread(ask_all, topic)))
+    await is_asked.wait()
+    raise RuntimeError("broken")
+
+def ask_all(topic: str) -> None:
+    asyncio.run(ask(topic))
+
+async def ask(topic: str) -> None:
+    async with httpx2.AsyncClient() as own:
+        asked = (helper_of(own).run(f"{topic} {number}") for number in range(4))
+        await asyncio.gather(*asked, return_exceptions=True)
+"""
+
+LEAVES_A_TASK_FOR_LATER = """
+is_later = asyncio.Event()
+
+@agent.tool_plain
+async def research(topic: str) -> str:
+    global left
+    left = asyncio.create_task(ask(topic))
+    return "done"
+
+async def ask(topic: str) -> None:
+    await is_later.wait()
+    await helper.run(topic)
 """
 
 Install = Callable[[str], PersonaResponder]
@@ -214,6 +260,42 @@ async def test_agents_asked_at_once_wait_for_tokens_instead_of_being_cut_short(
     await house.settle()
     assert limits(model)[1:5] == [4000] * 4
     assert house.sent == ["We open at 9."]
+
+
+@pytest.mark.parametrize("code", [LEAVES_TASKS_BEHIND, LEAVES_A_THREAD_BEHIND], ids=["tasks", "a thread"])
+async def test_requests_that_a_broken_tool_has_left_under_way_are_cut_off_and_count(
+    house: House, install: Install, model: LoopbackModel, code: str
+) -> None:
+    model.mode_of = lambda messages: None if messages[-1].text == "hello" else ModelFault.HANG
+    install(code)
+    await house.hear("hello")
+    await house.take_in()
+    turn = asyncio.create_task(house.turn())
+    await model.wait_for_requests(5)
+    costly = sys.modules["costly"]
+    costly.is_asked.set()
+    await turn
+    assert await house.rows("SELECT requests FROM messages WHERE direction = 'in'") == [(5,)]
+    await asyncio.wait(costly.left)
+    model.reply = lambda _: "We open at 9."
+    await house.settle()
+    assert house.sent == ["We open at 9."]
+    assert len(model.requests) == MAX_REQUESTS
+
+
+async def test_no_request_is_made_any_more_for_an_answer_that_is_over(
+    house: House, install: Install, model: LoopbackModel
+) -> None:
+    model.reply = lambda messages: "We open at 9." if messages[-1].text == "done" else rule(messages)
+    install(LEAVES_A_TASK_FOR_LATER)
+    await house.hear("hello")
+    await house.settle()
+    assert house.sent == ["We open at 9."]
+    costly = sys.modules["costly"]
+    costly.is_later.set()
+    with pytest.raises(AllowanceSpent, match="is over"):
+        await costly.left
+    assert len(model.requests) == 2
 
 
 TAKES_A_NUMBER = """
