@@ -153,6 +153,12 @@ class WakeThreads(Payload):
     kind: ClassVar[str] = "wake_threads"
 
 
+class ProcessHandovers(Payload):
+    """Let conversations go on that no person of ours takes, or that one lets lie."""
+
+    kind: ClassVar[str] = "process_handovers"
+
+
 class CatchUp(Payload):
     """Look on the channels' lists for messages whose webhook never reached us."""
 
@@ -169,7 +175,7 @@ BUILT_IN: Final[dict[str, type[Payload]]] = {
     model.kind: model
     for model in (
         *(ReceiveMessage, ProcessAiResponse, SendMessage, RecordDeliveryStatus, SendAgain),
-        *(ProcessIdle, ProcessExpired, WakeThreads, CatchUp, Housekeeping),
+        *(ProcessIdle, ProcessExpired, ProcessHandovers, WakeThreads, CatchUp, Housekeeping),
     )
 }
 

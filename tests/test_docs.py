@@ -71,13 +71,3 @@ def test_no_code_of_the_readme_scrolls_sideways_on_a_laptop() -> None:
     readme = (ROOT / "README.md").read_text()
     code = re.findall(r"(?ms)^ *```\w*\n(.*?)^ *```", readme) + re.findall(r"(?m)^    .+$", readme)
     assert [line for block in code for line in block.splitlines() if len(line) > LONGEST_CODE_LINE] == []
-
-
-def test_no_page_tells_of_a_person_who_takes_over_while_no_code_lets_one() -> None:
-    code = "".join(source.read_text() for source in (ROOT / "convoq").rglob("*.py"))
-    if re.search(r"SET [^\"]*\bowner = ", code):
-        return
-    told = re.compile(r"colleague has|take-over|`not_owner`|`human`|`blocked`")
-    assert [
-        page.name for page in PAGES if page.name not in ("CHANGELOG.md", "design.md") and told.search(page.read_text())
-    ] == []

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from convoq.settings.options import AiSettings, PersonaSettings
+from convoq.settings import AiSettings, PersonaSettings
 from convoq.settings.problems import Missing, RequirementUnmet, Unmet, Unusable, quoted
 
 OFFLINE: Final = "offline"

@@ -11,7 +11,7 @@ from convoq.ai.prompt import DEFAULT_PROMPT
 from convoq.errors import ConfigError
 from convoq.plugins import REFERENCE
 from convoq.settings import AiSettings, PersonaSettings
-from convoq.settings.options import DEFAULT_PERSONA
+from convoq.settings.people import DEFAULT_PERSONA
 from convoq.settings.prompts import read_prompt
 
 

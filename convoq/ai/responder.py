@@ -13,7 +13,7 @@ from convoq.ai.endpoints import COMPATIBLE, Endpoint
 from convoq.ai.offline import OfflineResponder
 from convoq.ai.persona import Persona
 from convoq.settings import AiSettings
-from convoq.settings.options import DEFAULT_PERSONA
+from convoq.settings.people import DEFAULT_PERSONA
 
 if TYPE_CHECKING:
     from convoq.ai.agent import AgentResponder

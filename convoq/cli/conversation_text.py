@@ -10,7 +10,7 @@ from convoq.cli.terminal.table import print_table
 from convoq.conversations.queries import Line, Summary, Transcript, Transition, delivery_of
 from convoq.conversations.records import Conversation, Message, OutboxRow
 from convoq.conversations.resending import first_send
-from convoq.conversations.states import Outcome
+from convoq.conversations.states import Outcome, Owner
 from convoq.monitoring.transcripts import is_unanswered
 from convoq.queue.base import JobRecord, JobState
 from convoq.text import age, counted, harmless, last_line, local_time, mask_address, masked
@@ -28,7 +28,7 @@ def print_summaries(summaries: Sequence[Summary], *, now: int, full: bool) -> No
             _shown_address(summary.conversation, full),
             summary.conversation.contact.name or "",
             _status(summary.conversation),
-            str(summary.conversation.owner),
+            answered_by(summary.conversation),
             str(summary.messages),
             str(summary.waiting or ""),
             age((now - summary.conversation.last_message_at) / 1000),
@@ -48,6 +48,24 @@ def _status(conversation: Conversation) -> str:
     return f"{conversation.status} ({why})" if why else str(conversation.status)
 
 
+def answered_by(conversation: Conversation) -> str:
+    """One word, or the name of a person of ours."""
+    if conversation.owner is Owner.HUMAN and conversation.owner_name:
+        return harmless(conversation.owner_name)
+    return "paused" if conversation.owner is Owner.AI and conversation.is_paused else str(conversation.owner)
+
+
+def _who_answers(conversation: Conversation, now: int) -> str:
+    since = "" if conversation.owner_since is None else f" since {age((now - conversation.owner_since) / 1000)}"
+    match conversation.owner:
+        case Owner.WAITING:
+            return f"waits for a person of ours{since} ({conversation.handed_reason})"
+        case Owner.HUMAN:
+            return f"answered by {answered_by(conversation)}{since}"
+        case _:
+            return f"answered by {conversation.owner}{', which is paused' if conversation.is_paused else ''}"
+
+
 def _preview(last: Line | None, full: bool) -> str:
     if last is None:
         return ""
@@ -64,7 +82,7 @@ def print_transcript(transcript: Transcript, jobs: Mapping[int, JobRecord], *, n
     messages = counted(transcript.messages, "message") + (f" ({shown} shown)" if shown < transcript.messages else "")
     print(colored("bold", harmless(f"Conversation {conversation.id}: {name}{contact.address}")))
     print(f"  with      {harmless(conversation.our_address)}")
-    print(f"  status    {_status(conversation)}, answered by {conversation.owner}")
+    print(f"  status    {_status(conversation)}, {harmless(_who_answers(conversation, now))}")
     print(f"  opened    {local_time(conversation.opened_at)}")
     print(f"  last      {age((now - conversation.last_message_at) / 1000)} ago, {messages}")
     if transcript.previous_id is not None:
@@ -98,7 +116,8 @@ def _message_blocks(transcript: Transcript, jobs: Mapping[int, JobRecord]) -> It
 def _message_lines(line: Line, jobs: Mapping[int, JobRecord]) -> Iterator[str]:
     message = line.message
     color = "green" if message.author == "ai" else "bold"
-    yield f"{local_time(message.at)}  {colored(color, NAMES[message.author])}  {colored('dim', f'#{message.id}')}"
+    author = harmless(message.written_by or NAMES[message.author])
+    yield f"{local_time(message.at)}  {colored(color, author)}  {colored('dim', f'#{message.id}')}"
     yield from _indented(message.description)
     if message.direction == "in":
         outcome = _outcome(line, jobs)
@@ -118,7 +137,11 @@ def _outcome(line: Line, jobs: Mapping[int, JobRecord]) -> str:
     message = line.message
     if is_unanswered(line):
         return _unanswered(message, jobs.get(message.id))
-    return f"answered by #{message.answered_by}" if message.answered_by is not None else str(message.outcome)
+    if message.answered_by is not None:
+        return f"answered by #{message.answered_by}"
+    if message.outcome is Outcome.HUMAN:
+        return f"for a person of ours: {message.reason}" if message.reason else "for a person of ours"
+    return str(message.outcome)
 
 
 def _unanswered(message: Message, job: JobRecord | None) -> str:

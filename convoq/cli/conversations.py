@@ -46,7 +46,7 @@ def _add_list(commands: Any) -> None:
     )
     group = listing.add_argument_group("which conversations (every given condition holds)")
     group.add_argument("--status", action="append", choices=("active", "idle", "closed"), help="with this status")
-    group.add_argument("--owner", action="append", choices=("ai", "human", "nobody"), help="answered by")
+    group.add_argument("--owner", action="append", choices=("ai", "waiting", "human", "nobody"), help="answered by")
     group.add_argument("--address", metavar="TEXT", help="with this in the person's address, e.g. 5551230001")
     group.add_argument("--since", type=moment, metavar="WHEN", help=SINCE)
     group.add_argument("--text", metavar="TEXT", help="with this text in a message")

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_follow_ups, run_async
     from convoq.conversations.resending import Resending
     from convoq.handlers.receive import enqueue_turns
-    from convoq.monitoring.documents import resent_document
+    from convoq.monitoring.act_documents import resent_document
 
     async def main(options: Options) -> int:
         async with open_follow_ups(options) as (database, begin):

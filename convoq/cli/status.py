@@ -154,8 +154,8 @@ def _conversations(snapshot: Snapshot) -> Iterator[str]:
     overview = snapshot.overview
     yield colored("bold", "Conversations")
     yield f"  {_tally(overview.statuses, ('active', 'idle', 'closed'))}"
-    if overview.owners.get("human") or overview.owners.get("nobody"):
-        yield f"  open ones answered by: {_tally(overview.owners, ('ai', 'human', 'nobody'))}"
+    if any(overview.owners.get(owner) for owner in ("waiting", "human", "nobody")):
+        yield f"  open ones answered by: {_tally(overview.owners, ('ai', 'human', 'waiting', 'nobody'))}"
     yield f"  waiting for an answer: {_waiting(snapshot)}"
     yield f"  replies on their way: {_tally(overview.pending, ('ready', 'sending', 'ambiguous'))}"
     yield f"  in the last 24 hours: {overview.failed} not sent, {overview.undelivered} not delivered"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from convoq.conversations.lifecycle import move
-from convoq.conversations.states import CloseReason, Outcome, Status
+from convoq.conversations.states import CloseReason, Outcome, Owner, Status
 from convoq.conversations.stopping import Stop, conclude_waiting, forget_stopped, stop_parts
 from convoq.conversations.threads import Thread, contact_of
 from convoq.db.transaction import Transaction
@@ -23,7 +23,10 @@ def opt_out(tx: Transaction, thread_id: int, now: int, *, why: str) -> list[Thre
     tx.execute("UPDATE contacts SET opted_out_at = coalesce(opted_out_at, ?) WHERE id = ?", (now, contact_id))
     found = tx.execute("SELECT id FROM conversations WHERE thread_id = ? AND status <> 'closed'", (thread_id,))
     for (conversation_id,) in found.fetchall():
-        move(tx, conversation_id, Status.CLOSED, who="contact", why=why, now=now, reason=CloseReason.OPTED_OUT)
+        move(
+            tx, conversation_id, Status.CLOSED, who="contact", why=why, now=now,
+            reason=CloseReason.OPTED_OUT, owner=Owner.NOBODY,
+        )  # fmt: skip
     threads = [
         Thread(*row)
         for row in tx.execute("SELECT id, lane FROM threads WHERE contact_id = ?", (contact_id,)).fetchall()

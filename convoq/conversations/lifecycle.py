@@ -90,21 +90,35 @@ def open_conversation(tx: Transaction, thread_id: int, at: int, now: int, *, who
 
 
 def _begin(tx: Transaction, thread_id: int, at: int, previous: int | None, who: str, now: int) -> int:
-    row = tx.execute(
-        """INSERT INTO conversations (thread_id, owner, status, opened_at, last_message_at, previous_id)
-           VALUES (:thread, 'ai', 'active', :at, :at, :previous) RETURNING id""",
-        {"thread": thread_id, "at": at, "previous": previous},
-    ).fetchone()
-    log_transition(tx, row[0], now, who, "opened", (None, Owner.AI), (None, Status.ACTIVE))
-    return int(row[0])
+    values = {"thread": thread_id, "at": at, "previous": previous}
+    (conversation_id,) = tx.execute(BEGIN, values).fetchone()
+    owner = Owner.AI if previous is None else _inherit_owner(tx, conversation_id, previous, now)
+    log_transition(tx, conversation_id, now, who, "opened", (None, owner), (None, Status.ACTIVE))
+    return int(conversation_id)
+
+
+def _inherit_owner(tx: Transaction, conversation_id: int, previous: int, now: int) -> Owner:
+    """After a STOP and a START whoever answered before does so again."""
+    reason, owner = tx.execute("SELECT closed_reason, owner FROM conversations WHERE id = ?", (previous,)).fetchone()
+    before = owner_before(tx, previous) if (reason, owner) == (CloseReason.OPTED_OUT, Owner.NOBODY) else Owner.AI
+    if before is not Owner.AI:
+        values = {"owner": before, "now": now, "previous": previous, "id": conversation_id}
+        tx.execute(INHERIT_OWNER, values)
+    return before
+
+
+def owner_before(tx: Transaction, conversation_id: int) -> Owner:
+    """Who answered the conversation before nobody did."""
+    found = tx.execute(OWNER_BEFORE, (conversation_id,)).fetchone()
+    return Owner(found[0]) if found else Owner.AI
 
 
 def move(
     tx: Transaction, conversation_id: int, after: Status, *, who: str, why: str, now: int,
-    reason: CloseReason | None = None,
+    reason: CloseReason | None = None, owner: Owner | None = None,
 ) -> None:  # fmt: skip
-    """Changes the status and writes down who did it and why."""
-    owner, before = tx.execute("SELECT owner, status FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
+    """Changes the status, and the owner where one is given, and writes down who did it and why."""
+    answered, before = tx.execute("SELECT owner, status FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
     if before == after:
         return
     check_transition(Status(before), after)
@@ -113,7 +127,9 @@ def move(
         "UPDATE conversations SET status = ?, closed_reason = ?, closed_at = ? WHERE id = ?",
         (after, reason, closed_at, conversation_id),
     )
-    log_transition(tx, conversation_id, now, who, why, (owner, owner), (before, after))
+    if owner is not None:
+        tx.execute(MOVE_OWNER, (owner, now, conversation_id))
+    log_transition(tx, conversation_id, now, who, why, (answered, owner or answered), (before, after))
 
 
 def touch(tx: Transaction, conversation_id: int, at: int) -> None:
@@ -136,9 +152,26 @@ def log_transition(
     )
 
 
-# In the words of the indexes of what waits and what pends.
+BEGIN = """
+    INSERT INTO conversations (thread_id, owner, status, opened_at, last_message_at, previous_id)
+    VALUES (:thread, 'ai', 'active', :at, :at, :previous) RETURNING id
+"""
+MOVE_OWNER = """
+    UPDATE conversations SET owner = ?, owner_at = ?, owner_version = owner_version + 1 WHERE id = ?
+"""
+INHERIT_OWNER = """
+    UPDATE conversations SET owner = :owner, owner_at = :now, owner_acted_at = :now, owner_version = 1,
+        owner_name = (SELECT b.owner_name FROM conversations AS b WHERE b.id = :previous),
+        handed_reason = (SELECT b.handed_reason FROM conversations AS b WHERE b.id = :previous)
+    WHERE id = :id
+"""
+OWNER_BEFORE = """
+    SELECT owner_before FROM transitions
+    WHERE conversation_id = ? AND owner_after = 'nobody' AND owner_before <> 'nobody' ORDER BY id DESC LIMIT 1
+"""
+# In the words of the indexes of what waits and what pends. Who is promised a person of ours is not forgotten.
 STILL = """
-    NOT EXISTS (SELECT 1 FROM messages AS m
+    c.owner <> 'waiting' AND NOT EXISTS (SELECT 1 FROM messages AS m
                 WHERE m.thread_id = c.thread_id AND m.direction = 'in' AND m.outcome IS NULL)
     AND NOT EXISTS (SELECT 1 FROM outbox AS o
                     WHERE o.thread_id = c.thread_id AND o.state IN ('ready', 'sending', 'ambiguous'))

@@ -156,12 +156,15 @@ def add_outgoing(
     parts: Sequence[str],
     now: int,
     wall_now: int,
+    *,
+    written_by: str | None = None,
 ) -> int:
     """A message of ours on record, its parts ready to be sent; its id."""
     row = tx.execute(
-        """INSERT INTO messages (thread_id, conversation_id, direction, author, source, body, description, at, wall_at)
-           VALUES (?, ?, 'out', ?, ?, ?, ?, ?, ?) RETURNING id""",
-        (thread_id, conversation_id, author, source, text, text, now, wall_now),
+        """INSERT INTO messages (thread_id, conversation_id, direction, author, source, body, description, at, wall_at,
+               written_by)
+           VALUES (?, ?, 'out', ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
+        (thread_id, conversation_id, author, source, text, text, now, wall_now, written_by),
     ).fetchone()
     message_id = int(row[0])
     _add_parts(tx, thread_id, conversation_id, message_id, parts)
@@ -203,8 +206,9 @@ def mark_sending(tx: Transaction, row: OutboxRow, now: int, wall_now: int, token
     require_token(tx, row.thread_id, token)
     conversation = rows.conversation(tx, row.conversation_id)
     refusal = may_send(
-        conversation, author=row.author, committed_at=row.committed_at, now=now, confirms_opt_out=row.confirms_opt_out
-    )
+        conversation, author=row.author, committed_at=row.committed_at, now=now, confirms_opt_out=row.confirms_opt_out,
+        says_handover=row.says_handover,
+    )  # fmt: skip
     if refusal is not None:
         fail_parts(tx, row, refusal.reason, refusal.code, now, state=refusal.state)
         return refusal
@@ -232,8 +236,8 @@ def mark_ready(tx: Transaction, row: OutboxRow, because: str | None, now: int, t
     tx.execute(
         """UPDATE outbox SET error = coalesce(?, error), error_code = coalesce(revoked, error_code),
                settled_at = CASE WHEN revoked IS NULL THEN settled_at ELSE ? END,
-               state = CASE WHEN revoked IS NULL THEN 'ready' WHEN revoked = 'cancelled' THEN 'cancelled'
-                       ELSE 'failed' END
+               state = CASE WHEN revoked IS NULL THEN 'ready'
+                       WHEN revoked IN ('cancelled', 'not_owner') THEN 'cancelled' ELSE 'failed' END
            WHERE id = ? AND state IN ('sending', 'ambiguous') AND attempts = ?""",
         (because, now, row.id, row.attempts),
     )

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from convoq.channels.base import Inbound, Keyword
 from convoq.clock import Clock
 from convoq.conversations import rows
+from convoq.conversations.asking import asks_for_person
 from convoq.conversations.catching_up import note_addresses
 from convoq.conversations.choosing import OVERTAKEN_AT, choose
 from convoq.conversations.confirming import Confirmations, confirm_opt_out
 from convoq.conversations.consent import has_opted_out, opt_in, opt_out
+from convoq.conversations.handing_over import HandoverRules, hand_over
 from convoq.conversations.lifecycle import open_conversation, touch
+from convoq.conversations.records import Handover
 from convoq.conversations.rules import OUTCOME_OF, may_write
-from convoq.conversations.states import Outcome
-from convoq.conversations.threads import Thread, join_thread, upsert_contact
+from convoq.conversations.states import HandedReason, Outcome
+from convoq.conversations.threads import Thread, join_thread, take_token, upsert_contact
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
@@ -38,11 +41,13 @@ class Received:
 class Recorder:
     """Recording is right whichever worker does it, so it takes no token, and repeating it changes nothing."""
 
-    def __init__(self, database: Store, wall: Clock, confirmations: Confirmations | None = None) -> None:
+    def __init__(
+        self, database: Store, wall: Clock, handover: HandoverRules, confirmations: Confirmations | None = None
+    ) -> None:
         """`confirmations` has what a STOP is answered with where the channel does not; without it, nothing is said."""
         self._database = database
         self._wall = wall
-        self._confirmations = confirmations
+        self._rules = RecordingRules(handover, confirmations)
 
     async def record(
         self, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T], *, durable: bool = False
@@ -58,18 +63,25 @@ class Recorder:
         self, tx: Transaction, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T]
     ) -> T:
         now = self._database.clock.now()
-        return wake(tx, record(tx, messages, now, self._wall.now() - now, self._confirmations))
+        return wake(tx, record(tx, messages, now, self._wall.now() - now, self._rules))
+
+
+class RecordingRules(NamedTuple):
+    """What is said at once."""
+
+    handover: HandoverRules
+    confirmations: Confirmations | None
 
 
 def record(
-    tx: Transaction, messages: Sequence[Received], now: int, wall_offset: int, confirmations: Confirmations | None
+    tx: Transaction, messages: Sequence[Received], now: int, wall_offset: int, rules: RecordingRules
 ) -> list[Thread]:
     """The threads in which something waits or pends now. `wall_offset`: ms from the queue's clock to the wall's."""
     touched: dict[int, Thread] = {}
     messages = [_as_written(received, wall_offset) for received in messages]
     note_addresses(tx, [received.inbound for received in messages if received.written_at is None], now + wall_offset)
     for received in messages:
-        for thread in _record_one(tx, received, now, wall_offset, confirmations):
+        for thread in _record_one(tx, received, now, wall_offset, rules):
             touched[thread.id] = thread
     job_ids = {received.job_id for received in messages}
     return [
@@ -86,9 +98,7 @@ def _as_written(received: Received, wall_offset: int) -> Received:
     return replace(received, accepted_at=min(received.accepted_at, received.written_at - wall_offset))
 
 
-def _record_one(
-    tx: Transaction, received: Received, now: int, wall_offset: int, confirmations: Confirmations | None
-) -> list[Thread]:
+def _record_one(tx: Transaction, received: Received, now: int, wall_offset: int, rules: RecordingRules) -> list[Thread]:
     """Stores one message; a known one changes nothing, but its thread gets its turn all the same."""
     inbound = received.inbound
     contact_id = upsert_contact(tx, inbound.channel, inbound.address, inbound.profile_name, received.accepted_at)
@@ -99,7 +109,7 @@ def _record_one(
     conversation_id = open_conversation(tx, thread.id, received.accepted_at, now, who="contact")
     message_id = _insert_inbound(tx, thread.id, conversation_id, source, received, wall_offset)
     touched = [thread]
-    text = ""
+    text, confirmations = "", rules.confirmations
     if inbound.keyword is Keyword.STOP and confirmations and not inbound.carrier_replies:
         text = "" if has_opted_out(tx, contact_id) else confirmations.text(inbound)
     if inbound.keyword is not None:
@@ -109,7 +119,8 @@ def _record_one(
         touched.append(thread._replace(failing=True))  # it waits for no turn that backs off
     if received.answered:
         _set_outcome(tx, message_id, Outcome.ELSEWHERE)
-    _apply_gate(tx, conversation_id, message_id)
+    if _waits(tx, message_id):
+        _apply_gate(tx, conversation_id, message_id, inbound.text, rules.handover, now, now + wall_offset)
     return touched
 
 
@@ -159,11 +170,27 @@ def _apply_keyword(
     return []
 
 
-def _apply_gate(tx: Transaction, conversation_id: int, message_id: int) -> None:
-    """What no AI may answer does not wait."""
-    refusal = may_write(rows.conversation(tx, conversation_id), author="ai")
-    if refusal is not None:
+def _apply_gate(
+    tx: Transaction, conversation_id: int, message_id: int, text: str, rules: HandoverRules, now: int, wall_now: int
+) -> None:
+    """What no AI may answer does not wait; a person of ours is awaited where the AI is paused, or one is asked for."""
+    conversation = rows.conversation(tx, conversation_id)
+    refusal = may_write(conversation, author="ai")
+    if refusal is None and rules.ai_may_ask and (language := asks_for_person(text)) is not None:
+        take_token(tx, conversation.thread_id)
+        asked = Handover(HandedReason.ASKED)
+        hand_over(tx, conversation, asked, rules, now, wall_now, who="contact", language=language)
+    elif refusal is not None and refusal.code == "paused":
+        take_token(tx, conversation.thread_id)
+        hand_over(tx, conversation, Handover(HandedReason.PAUSED), rules, now, wall_now, who="system")
+    elif refusal is not None:
         _set_outcome(tx, message_id, OUTCOME_OF[refusal.code])
+
+
+def _waits(tx: Transaction, message_id: int) -> bool:
+    return (
+        tx.execute(f"SELECT 1 FROM messages AS m WHERE m.id = ? AND {rows.WAITS}", (message_id,)).fetchone() is not None
+    )
 
 
 def _set_outcome(tx: Transaction, message_id: int, outcome: Outcome) -> None:

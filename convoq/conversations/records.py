@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from convoq.conversations.states import CloseReason, Outcome, Owner, Status
+from convoq.conversations.states import CloseReason, HandedReason, Outcome, Owner, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,13 @@ class Conversation:
     last_inbound_at: int | None  #: in any conversation of its thread
     closed_at: int | None
     contact: Contact
+    owner_name: str | None = None  #: of the person of ours who owns it
+    owner_since: int | None = None  #: None: from the beginning
+    owner_version: int = 0  #: grows with each change of the owner
+    owner_acted_at: int | None = None  #: when that person did something in it last
+    handed_reason: str | None = None  #: why a person of ours is awaited
+    told_at: int | None = None  #: when the customer was told that nobody is free
+    is_paused: bool = False  #: the AI says nothing here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +62,8 @@ class Message:
     ended_by: str | None = None  #: the job whose end was its own: that job's retry revives it
     requests: int = 0  #: to models, for an answer to it, that may be charged for
     output_tokens: int = 0  #: that models wrote for them
+    written_by: str | None = None  #: the name of the operator
+    returned: int = 0  #: times that it came back to the AI because no person of ours had answered it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +86,13 @@ class Turn:
         return self.shown[-1].id
 
 
+class Handover(NamedTuple):
+    """The AI asks for a person of ours."""
+
+    reason: HandedReason
+    why: str | None = None  #: for that person
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """A reply as it is committed."""
@@ -85,6 +102,7 @@ class Answer:
     model: str
     written_at: int  #: when the model had written it
     acted: bool = False  #: tools have acted for it: it is not given up for a newer message any more
+    handover: Handover | None = None  #: its text says so to the customer; what it is for is not answered by it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +144,7 @@ class OutboxRow:
     resend_of: int | None  #: the part that did not arrive, of which this is the next send
     author: str
     confirms_opt_out: bool  #: the one thing that is sent to who has opted out
+    says_handover: bool  #: the one thing of the AI's that is sent while a person of ours is awaited
     committed_at: int
     channel: str
     address: str

@@ -19,7 +19,7 @@ Wake = Callable[[Transaction, Sequence[Thread]], object]
 
 DEAD_ENDS: Final = ("failed", "undelivered")  #: what a channel says of a message that never arrived
 OPTED_OUT_SINCE: Final = Refusal("opted_out", "the person has said STOP since it was written")
-MOVED_ON: Final = Refusal("not_owner", "a person has taken the conversation over")
+MOVED_ON: Final = Refusal("not_owner", "a person took over")
 
 
 class Resending:
@@ -65,14 +65,15 @@ def is_followed(tx: Transaction, part_id: int) -> bool:
 
 def may_send_again(tx: Transaction, row: OutboxRow, now: int) -> Refusal | None:
     """The rules of any message, and that nothing has happened since that ends what was said before."""
+    if not row.confirms_opt_out and has_come_back_since(tx, row.thread_id, row.committed_at):
+        return OPTED_OUT_SINCE
     conversation = rows.conversation(tx, row.conversation_id)
     refusal = may_send(
-        conversation, author=row.author, committed_at=row.committed_at, now=now, confirms_opt_out=row.confirms_opt_out
-    )
+        conversation, author=row.author, committed_at=row.committed_at, now=now, confirms_opt_out=row.confirms_opt_out,
+        says_handover=row.says_handover,
+    )  # fmt: skip
     if refusal is not None:
         return refusal
-    if has_come_back_since(tx, row.thread_id, row.committed_at):
-        return OPTED_OUT_SINCE
     newest = tx.execute(NEWEST_OWNER, (row.thread_id,)).fetchone()
     return MOVED_ON if row.author == "ai" and newest[0] != "ai" else None
 

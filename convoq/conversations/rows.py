@@ -9,28 +9,34 @@ from convoq.conversations.states import CloseReason, Outcome, Owner, Status
 from convoq.db.transaction import Transaction
 
 NOTICE = "notice:"  #: what the source of each sentence begins with that breaks a silence
+HANDOVER = "handover:"  #: the same of each that tells of a person of ours
+MUTED = "muted:"  #: the same of each answer that never left, because a person of ours had taken over
 OPT_OUT = "opt_out:"  #: the same of each that confirms an opt-out; that of the message that it confirms follows
 
 CONVERSATION = """
     SELECT c.id, c.thread_id, t.our_address, t.lane, c.owner, c.status, c.closed_reason, c.opened_at,
            c.last_message_at, t.last_inbound_at, c.closed_at,
-           p.id, p.channel, p.address, p.name, p.opted_out_at, p.blocked_at
+           p.id, p.channel, p.address, p.name, p.opted_out_at, p.blocked_at,
+           c.owner_name, c.owner_at, c.owner_version, c.owner_acted_at, c.handed_reason, c.told_at,
+           EXISTS (SELECT 1 FROM ai_pauses AS q
+                   WHERE q.scope IN ('all', 'number:' || t.our_address, 'thread:' || t.id))
     FROM conversations AS c JOIN threads AS t ON t.id = c.thread_id JOIN contacts AS p ON p.id = t.contact_id
 """
 MESSAGE_COLUMNS = """
     m.id, m.direction, m.author, m.body, m.description, m.at, m.wall_at, m.outcome, m.reason, m.answered_by, m.job_id,
-    m.tries, m.failures, m.retry_at, m.ended_by, m.requests, m.output_tokens
+    m.tries, m.failures, m.retry_at, m.ended_by, m.requests, m.output_tokens, m.written_by, m.returned
 """
 MESSAGE = f"SELECT {MESSAGE_COLUMNS} FROM messages AS m"
 OUTBOX = f"""
     SELECT o.id, o.reference, o.thread_id, o.conversation_id, o.message_id, o.part, o.body, o.state, o.revoked,
            o.attempts, o.attempted_at, o.attempted_wall, o.settled_at, o.provider_id, o.error_code, o.error,
            o.delivery, o.delivery_at, o.arrived, o.resend_of, m.author,
-           m.source LIKE '{OPT_OUT}%', m.at, p.channel, p.address, t.our_address
+           m.source LIKE '{OPT_OUT}%', m.source LIKE '{HANDOVER}%', m.at, p.channel, p.address, t.our_address
     FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
     JOIN threads AS t ON t.id = o.thread_id JOIN contacts AS p ON p.id = t.contact_id
 """
 # In the words of their indexes.
+FOR_PERSON = "outcome = 'human' AND answered_by IS NULL"  # what a person of ours is to answer
 WAITS = "m.direction = 'in' AND m.outcome IS NULL"
 SHOWN = """m.direction = 'out'
     OR (m.outcome <> 'failed' AND m.outcome <> 'cancelled' AND m.outcome <> 'opted_out' AND m.outcome <> 'blocked')"""
@@ -94,6 +100,7 @@ def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: i
             AND (m.direction = 'in' OR m.author = 'ai' OR EXISTS (SELECT 1 FROM outbox AS o WHERE o.message_id = m.id
                                                                   AND o.state <> 'failed' AND o.state <> 'cancelled'))
             AND m.source NOT LIKE '{NOTICE}%' AND m.source NOT LIKE '{OPT_OUT}%'
+            AND m.source NOT LIKE '{HANDOVER}%' AND m.source NOT LIKE '{MUTED}%'
             ORDER BY m.id DESC LIMIT ?""",
         (conversation_id, through, limit),
     ).fetchall()
@@ -120,6 +127,8 @@ def to_conversation(row: tuple[Any, ...]) -> Conversation:
         id=row[0], thread_id=row[1], our_address=row[2], lane=row[3], owner=Owner(row[4]), status=Status(row[5]),
         closed_reason=CloseReason(row[6]) if row[6] else None, opened_at=row[7], last_message_at=row[8],
         last_inbound_at=row[9], closed_at=row[10], contact=contact,
+        owner_name=row[17], owner_since=row[18], owner_version=row[19], owner_acted_at=row[20],
+        handed_reason=row[21], told_at=row[22], is_paused=bool(row[23]),
     )  # fmt: skip
 
 
@@ -128,11 +137,11 @@ def to_message(row: tuple[Any, ...]) -> Message:
         id=row[0], direction=row[1], author=row[2], body=row[3], description=row[4], at=row[5], wall_at=row[6],
         outcome=Outcome(row[7]) if row[7] else None, reason=row[8], answered_by=row[9], job_id=row[10],
         tries=row[11], failures=row[12], retry_at=row[13], ended_by=row[14],
-        requests=row[15], output_tokens=row[16],
+        requests=row[15], output_tokens=row[16], written_by=row[17], returned=row[18],
     )  # fmt: skip
 
 
 def to_outbox_row(row: tuple[Any, ...]) -> OutboxRow:
     fields = dict(zip(OutboxRow.__slots__, row, strict=True))
-    words = {name: bool(fields[name]) for name in ("arrived", "confirms_opt_out")}
+    words = {name: bool(fields[name]) for name in ("arrived", "confirms_opt_out", "says_handover")}
     return OutboxRow(**{**fields, **words})

@@ -20,35 +20,47 @@ class Refusal(NamedTuple):
     state: str = "failed"  #: of the part: cancelled where nothing is wrong
 
 
+MUTED: Final = ("not_owner", "paused")  #: the codes of what the AI does not say because a person of ours decides so
+
 #: What becomes of a message that no AI may answer, by the refusal's code.
 OUTCOME_OF: Final = {
     "opted_out": Outcome.OPTED_OUT,
     "blocked": Outcome.BLOCKED,
     "not_owner": Outcome.HUMAN,
+    "paused": Outcome.HUMAN,
     "window": Outcome.WINDOW,
 }
 
 
-def may_write(conversation: Conversation, *, author: str) -> Refusal | None:
-    """None: this author may write to the person, as far as the person and who answers decide that."""
+def may_write(conversation: Conversation, *, author: str, says_handover: bool = False) -> Refusal | None:
+    """None: this author may write to the person, as far as the person and who answers decide that.
+
+    What tells of a person of ours is the one thing of the AI's that goes out while that person is awaited.
+    """
     contact = conversation.contact
     if contact.opted_out_at is not None:
         return Refusal("opted_out", "the person has opted out")
     if contact.blocked_at is not None:
         return Refusal("blocked", "the person is blocked")
-    if author == "ai" and conversation.owner is not Owner.AI:
-        return Refusal("not_owner", "a person has taken the conversation over")
-    return None
+    if author != "ai" or (says_handover and conversation.owner is Owner.WAITING):
+        return None
+    if conversation.owner is not Owner.AI:
+        return Refusal("not_owner", _who_answers(conversation), state="cancelled")
+    return Refusal("paused", "the AI is paused", state="cancelled") if conversation.is_paused else None
 
 
 def may_send(
-    conversation: Conversation, *, author: str, committed_at: int, now: int, confirms_opt_out: bool = False
-) -> Refusal | None:
+    conversation: Conversation, *, author: str, committed_at: int, now: int, confirms_opt_out: bool = False,
+    says_handover: bool = False,
+) -> Refusal | None:  # fmt: skip
     """None: it may go out. Times are ms on the queue's clock; `committed_at` is when the message was written down.
 
     What confirms an opt-out is the one thing that goes out after it.
     """
-    refusal = _may_confirm(conversation) if confirms_opt_out else may_write(conversation, author=author)
+    if confirms_opt_out:
+        refusal = _may_confirm(conversation)
+    else:
+        refusal = may_write(conversation, author=author, says_handover=says_handover)
     if refusal is not None:
         return refusal
     if conversation.contact.address.startswith("whatsapp:") and not _is_recent(conversation.last_inbound_at, now):
@@ -63,6 +75,16 @@ def _may_confirm(conversation: Conversation) -> Refusal | None:
     if contact.opted_out_at is None:
         return Refusal("opted_in", "the person wants messages again", state="cancelled")
     return Refusal("blocked", "the person is blocked") if contact.blocked_at is not None else None
+
+
+def _who_answers(conversation: Conversation) -> str:
+    match conversation.owner:
+        case Owner.HUMAN:
+            return f"{conversation.owner_name or 'a person'} took over"
+        case Owner.WAITING:
+            return "it was handed over to a person"
+        case _:
+            return "nobody answers this conversation"
 
 
 def _is_recent(moment: int | None, now: int) -> bool:

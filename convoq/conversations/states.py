@@ -11,8 +11,9 @@ class Owner(enum.StrEnum):
     """Who answers."""
 
     AI = "ai"
-    HUMAN = "human"
-    NOBODY = "nobody"
+    WAITING = "waiting"  #: a person of ours is awaited
+    HUMAN = "human"  #: a person of ours, by name
+    NOBODY = "nobody"  #: the customer has opted out or is blocked
 
 
 class Status(enum.StrEnum):
@@ -21,6 +22,22 @@ class Status(enum.StrEnum):
     ACTIVE = "active"
     IDLE = "idle"
     CLOSED = "closed"
+
+
+class HandedReason(enum.StrEnum):
+    """Why a person of ours is to answer."""
+
+    ASKED = "asked"  #: the customer wants to
+    COMPLAINT = "complaint"
+    MANDATE = "mandate"  #: it is not the AI's to decide
+    UNSURE = "unsure"
+    SAFETY = "safety"
+    BUDGET = "budget"  #: an answer has cost what it may, and there is none
+    PROVIDER_DOWN = "provider_down"
+    LOOP = "loop"  #: the model's answers were of no use, however often it was asked
+    PAUSED = "paused"
+    UNATTENDED = "unattended"  #: the person of ours has let the customer wait
+    OTHER = "other"
 
 
 class CloseReason(enum.StrEnum):
@@ -40,7 +57,7 @@ class Outcome(enum.StrEnum):
     KEYWORD = "keyword"  #: STOP, START or HELP: no AI may answer it
     OPTED_OUT = "opted_out"  #: its author has opted out
     BLOCKED = "blocked"  #: its author is blocked
-    HUMAN = "human"  #: a person owns the conversation
+    HUMAN = "human"  #: a person of ours owns the conversation, or is awaited; what answers it stands in answered_by
     WINDOW = "window"  #: more than 24 hours passed: WhatsApp takes no free text any more
     ELSEWHERE = "elsewhere"  #: answered from elsewhere: from another program, or before a restore
     FAILED = "failed"  #: no answer could be made; its job is in the dead letters

@@ -6,23 +6,32 @@ and lives where the messages do, so it is the same whatever engine the queue has
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar, TypeVarTuple, cast
+from typing import Final, TypeVar, TypeVarTuple, cast
 
 from convoq.clock import Clock
 from convoq.conversations import rows
-from convoq.conversations.choosing import OVERTAKEN_AT, RUN_NOW, choose, next_try
+from convoq.conversations.choosing import RUN_NOW, choose, next_try
+from convoq.conversations.handing_over import add_sentence, await_person, hand_over, may_hand_over
 from convoq.conversations.lifecycle import touch
 from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing, send_first
-from convoq.conversations.records import Answer, Message, ModelUsage, OutboxRow, Turn
-from convoq.conversations.rules import OUTCOME_OF, may_send
-from convoq.conversations.states import Outcome
+from convoq.conversations.records import Answer, Conversation, Handover, Message, ModelUsage, OutboxRow, Turn
+from convoq.conversations.rules import OUTCOME_OF, Refusal, may_send, may_write
+from convoq.conversations.states import HandedReason, Outcome
 from convoq.conversations.stopping import conclude_waiting
 from convoq.conversations.threads import require_token, take_token
+from convoq.conversations.turn_steps import (
+    Concluded,
+    Costly,
+    Pause,
+    Pending,
+    Spent,
+    Step,
+    TurnRules,
+    Uncommitted,
+)  # fmt: skip
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.errors import DatabaseUnavailable, Fenced
@@ -31,67 +40,6 @@ T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
 MOST_SUPERSEDED: Final = 2  #: answers given up for newer messages before the person who keeps typing gets one
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnRules:
-    """When a turn is due. Durations are ms."""
-
-    quiet_window: int  #: since the last message, so that a burst gets one answer
-    max_wait: int  #: since the first, however long the person goes on
-    max_tries: int  #: turns that a message may cost
-    max_requests: int  #: to models that a message may cost over all its turns
-    max_output_tokens: int  #: that models may write for them
-
-    @property
-    def overtaken_at(self) -> int:
-        """Failures from which on a message is tried alone: its last try is, unless it has but one."""
-        return min(OVERTAKEN_AT, max(1, self.max_tries - 1))
-
-
-class Pending(NamedTuple):
-    """Parts of ours are to be delivered before anything else is said."""
-
-    token: str
-
-
-class Pause(NamedTuple):
-    """What waits is to be looked at again."""
-
-    until: int  #: ms on the queue's clock
-    reason: str
-
-
-class Concluded(NamedTuple):
-    """What waited gets no answer."""
-
-    token: str
-    outcome: Outcome
-
-
-class Spent(NamedTuple):
-    """Messages that were tried as often as they may be; the job that is now to be buried ends them."""
-
-    tries: int
-    reason: str | None  #: of its last failure
-
-
-class Costly(NamedTuple):
-    """Messages that have cost as much as they may; the job that is now to be buried ends them."""
-
-    requests: int
-    output_tokens: int
-    reason: str | None  #: of their last failure
-
-
-Step = Pending | Pause | Concluded | Spent | Costly | Turn
-
-
-class Uncommitted(enum.Enum):
-    """Why a reply was not committed: what waits is to be looked at again."""
-
-    NEWER = "a newer message waits"
-    REFUSED = "it must not go out any more"
 
 
 class Turns:
@@ -120,8 +68,8 @@ class Turns:
 
         A Turn's messages count as tried from here on. `job_id` is the job that ends those which are spent.
         """
-        now = self._database.clock.now()
-        return await self._database.write(look, thread_id, token, job_id, self._rules, now, durable=False)
+        now, wall_now = self._database.clock.now(), self._wall.now()
+        return await self._database.write(look, thread_id, token, job_id, self._rules, now, wall_now, durable=False)
 
     async def history(self, turn: Turn, *, limit: int = 100) -> list[Message]:
         """What has been said, oldest first, then the turn's own messages; at most the newest `limit` lines.
@@ -183,12 +131,23 @@ class Turns:
                 await self._database.write(uncount, turn, durable=False)
             raise
 
+    def may_hand_over(self, turn: Turn) -> bool:
+        """Whether the AI may leave what the turn shows to a person of ours."""
+        return may_hand_over(turn.shown, self._rules.handover)
+
+    async def hand_over(self, turn: Turn, handover: Handover) -> bool:
+        """A person of ours is awaited instead of an answer, and the customer told so; False where that cannot be."""
+        now, wall_now = self._database.clock.now(), self._wall.now()
+        return await self._end(hand_over_turn, turn, handover, self._rules, now, wall_now, durable=True)
+
     async def record_usage(self, turn: Turn, usage: ModelUsage) -> None:
         """What one request to a model cost. Never refused: it was paid for, whichever worker holds the claim."""
         await self._database.write(record_usage, turn, usage, self._database.clock.now(), durable=False)
 
 
-def look(tx: Transaction, thread_id: int, token: str | None, job_id: str, rules: TurnRules, now: int) -> Step | None:
+def look(
+    tx: Transaction, thread_id: int, token: str | None, job_id: str, rules: TurnRules, now: int, wall_now: int
+) -> Step | None:
     if token is not None:
         require_token(tx, thread_id, token)
     pends = rows.pends(tx, thread_id)
@@ -201,9 +160,10 @@ def look(tx: Transaction, thread_id: int, token: str | None, job_id: str, rules:
     conversation = rows.conversation_of_message(tx, chosen[-1].id)
     refusal = may_send(conversation, author="ai", committed_at=now, now=now)
     if refusal is not None:
-        conclude_waiting(tx, thread_id, OUTCOME_OF[refusal.code], refusal.reason)
-        return Concluded(token, OUTCOME_OF[refusal.code])
+        return _conclude(tx, conversation, token, refusal, rules, now, wall_now)
     if costly := [message for message in chosen if _is_costly(message, rules)]:
+        if _hand_over(tx, conversation, costly, HandedReason.BUDGET, rules, now, wall_now):
+            return Concluded(token, Outcome.HUMAN)
         _end_by(tx, costly, job_id)
         return Costly(costly[0].requests, costly[0].output_tokens, costly[0].reason)
     [newest] = rows.waiting(tx, thread_id, "true", 1, order="m.id DESC")
@@ -211,12 +171,36 @@ def look(tx: Transaction, thread_id: int, token: str | None, job_id: str, rules:
         _set_wake(tx, thread_id, pause.until)
         return pause
     if spent := [message for message in chosen if message.tries >= rules.max_tries]:
+        if _hand_over(tx, conversation, spent, HandedReason.OTHER, rules, now, wall_now):
+            return Concluded(token, Outcome.HUMAN)
         _end_by(tx, spent, job_id)
         return Spent(spent[0].tries, spent[0].reason)
     return _begin(tx, Turn(
         token=token, conversation=conversation, shown=tuple(chosen), seen=newest.id,
         patience_ends=chosen[0].at + rules.max_wait,
     ), now)  # fmt: skip
+
+
+def _conclude(
+    tx: Transaction, conversation: Conversation, token: str, refusal: Refusal, rules: TurnRules, now: int, wall_now: int
+) -> Concluded:
+    """What waits gets no answer of the AI's. Where that is paused, a person of ours gives it."""
+    if refusal.code == "paused":
+        hand_over(tx, conversation, Handover(HandedReason.PAUSED), rules.handover, now, wall_now, who="system")
+        return Concluded(token, Outcome.HUMAN)
+    conclude_waiting(tx, conversation.thread_id, OUTCOME_OF[refusal.code], refusal.reason)
+    return Concluded(token, OUTCOME_OF[refusal.code])
+
+
+def _hand_over(
+    tx: Transaction, conversation: Conversation, given_up: Sequence[Message], reason: HandedReason, rules: TurnRules,
+    now: int, wall_now: int,
+) -> bool:  # fmt: skip
+    """Instead of the dead letters; False where no person of ours is there for it."""
+    if not may_hand_over(given_up, rules.handover):
+        return False
+    hand_over(tx, conversation, Handover(reason, given_up[0].reason), rules.handover, now, wall_now, who="ai")
+    return True
 
 
 def _pause(first: Message, newest: Message, rules: TurnRules, now: int) -> Pause | None:
@@ -252,6 +236,8 @@ def _end_by(tx: Transaction, messages: Sequence[Message], job_id: str) -> None:
 def is_overtaken(tx: Transaction, turn: Turn, newer_counts: bool, now: int) -> bool:
     row = tx.execute("SELECT token, superseded FROM threads WHERE id = ?", (turn.thread_id,)).fetchone()
     if row is None or row[0] != turn.token or not _all_wait(tx, turn):
+        return True
+    if may_write(rows.conversation(tx, turn.conversation.id), author="ai") is not None:
         return True
     return newer_counts and not _patience_ends(turn, row[1], now) and _newer_waits(tx, turn)
 
@@ -317,6 +303,8 @@ def commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int)
 
 
 def _commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int) -> OutboxRow:
+    if answer.handover is not None:
+        return _commit_handover(tx, turn, answer, answer.handover, now, wall_now)
     conversation_id = turn.conversation.id
     message_id = add_outgoing(
         tx, turn.thread_id, conversation_id, "ai", f"turn:{conversation_id}:{turn.through}",
@@ -331,6 +319,27 @@ def _commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int
     tx.execute("UPDATE threads SET superseded = 0 WHERE id = ?", (turn.thread_id,))
     # The rules were asked in this transaction.
     return cast(OutboxRow, send_first(tx, message_id, now, wall_now, turn.token))
+
+
+def _commit_handover(
+    tx: Transaction, turn: Turn, answer: Answer, handover: Handover, now: int, wall_now: int
+) -> OutboxRow:
+    """The sentence to the customer; all that waits is for a person of ours."""
+    await_person(tx, rows.conversation(tx, turn.conversation.id), handover, now, who="ai")
+    message_id = add_sentence(tx, turn.conversation, handover.reason, answer.text, answer.parts, now, wall_now)
+    touch(tx, turn.conversation.id, now)
+    _save_draft(tx, turn, answer, "committed")
+    # The rules were asked in this transaction.
+    return cast(OutboxRow, send_first(tx, message_id, now, wall_now, turn.token))
+
+
+def hand_over_turn(tx: Transaction, turn: Turn, handover: Handover, rules: TurnRules, now: int, wall_now: int) -> bool:
+    require_token(tx, turn.thread_id, turn.token)
+    conversation = rows.conversation(tx, turn.conversation.id)
+    if not may_hand_over(turn.shown, rules.handover) or may_write(conversation, author="ai") is not None:
+        return False
+    hand_over(tx, conversation, handover, rules.handover, now, wall_now, who="ai")
+    return True
 
 
 def _save_draft(tx: Transaction, turn: Turn, answer: Answer, state: str) -> None:

@@ -10,7 +10,7 @@ from convoq.ai.persona import read_personas
 from convoq.ai.replaceable import ReplaceableResponder
 from convoq.logs import log
 from convoq.settings.load import Loaded
-from convoq.settings.options import DEFAULT_PERSONA, NumberSettings
+from convoq.settings.people import DEFAULT_PERSONA, NumberSettings
 from convoq.zones import zone_named
 
 

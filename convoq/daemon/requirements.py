@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from convoq.errors import ConfigError
 from convoq.monitoring.roles import Role
 from convoq.outbound import is_loopback
-from convoq.settings.options import DEFAULT_PERSONA, Options, TwilioSettings
+from convoq.settings.options import Options, TwilioSettings
+from convoq.settings.people import DEFAULT_PERSONA
 from convoq.settings.problems import Missing, RequirementUnmet, Unmet, Unusable
 
 if TYPE_CHECKING:

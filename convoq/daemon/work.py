@@ -22,8 +22,9 @@ from convoq.settings.load import Loaded
 if TYPE_CHECKING:
     from convoq.ai.base import Responder
     from convoq.conversations.confirming import Confirmations
+    from convoq.conversations.handing_over import HandoverRules
     from convoq.conversations.notices import Notices
-    from convoq.conversations.turns import TurnRules
+    from convoq.conversations.turn_steps import TurnRules
     from convoq.daemon.personas import CurrentPersonas
     from convoq.handlers.base import Handler, Handlers
     from convoq.settings import Options
@@ -95,6 +96,7 @@ async def _handlers(
     from convoq.conversations.catching_up import CatchUp
     from convoq.conversations.lifecycle import Lifecycle
     from convoq.conversations.outbox import Outbox
+    from convoq.conversations.owner_timers import OwnerTimers
     from convoq.conversations.recording import Recorder
     from convoq.conversations.repair import Repair
     from convoq.conversations.resending import Resending
@@ -116,13 +118,13 @@ async def _handlers(
     responder = wrap(personas.responder, stack) if wrap else personas.responder
     wall = WallClock()
     channels = await stack.enter_async_context(open_channels(options, wall))
-    outbox = Outbox(database, wall)
+    outbox, rules = Outbox(database, wall), turn_rules(options, personas)
     delivery = Delivery(
         outbox, channels, database.clock, wall,
         reconcile_after=options.twilio.reconcile_after, request_timeout=options.twilio.timeout,
     )  # fmt: skip
     answer = AnswerHandler(
-        turns=Turns(database, wall, turn_rules(options)),
+        turns=Turns(database, wall, rules),
         delivery=delivery,
         channels=channels,
         responder=responder,
@@ -138,7 +140,7 @@ async def _handlers(
     lifecycle = Lifecycle(database)
     by_kind: dict[str, Handler] = {
         jobs.ReceiveMessage.kind: ReceiveHandler(
-            Recorder(database, wall, _confirmations(options, personas)), channels, storage.follow_ups
+            Recorder(database, wall, rules.handover, _confirmations(options, personas)), channels, storage.follow_ups
         ),
         jobs.ProcessAiResponse.kind: answer,
         jobs.SendMessage.kind: send_message(outbox, delivery, channels),
@@ -146,6 +148,9 @@ async def _handlers(
         jobs.SendAgain.kind: send_again(Resending(database), storage.follow_ups),
         jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation),
         jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation),
+        jobs.ProcessHandovers.kind: upkeep.process_handovers(
+            OwnerTimers(database, wall, rules.handover), storage.follow_ups
+        ),
         jobs.WakeThreads.kind: upkeep.wake_threads(Repair(database), storage.follow_ups),
         jobs.CatchUp.kind: catch_up(
             CatchingUp(CatchUp(database), channels if options.twilio.catch_up else {}, queue.enqueue, wall)
@@ -159,9 +164,9 @@ async def _handlers(
     )
 
 
-def turn_rules(options: Options) -> TurnRules:
+def turn_rules(options: Options, personas: CurrentPersonas) -> TurnRules:
     """What the settings say of when a turn is due, in the store's units."""
-    from convoq.conversations.turns import TurnRules
+    from convoq.conversations.turn_steps import TurnRules
 
     return TurnRules(
         quiet_window=round(options.conversation.quiet_window * 1000),
@@ -169,6 +174,24 @@ def turn_rules(options: Options) -> TurnRules:
         max_tries=options.queue.max_attempts,
         max_requests=options.ai.max_requests_per_message,
         max_output_tokens=options.ai.max_output_tokens_per_message,
+        handover=_handover(options, personas),
+    )
+
+
+def _handover(options: Options, personas: CurrentPersonas) -> HandoverRules:
+    """When a chat goes from one to the other by itself, and what is said then."""
+    from convoq.conversations.handing_over import HandoverRules, HandoverSentences, Told
+    from convoq.settings.notices import sentences
+
+    given = options.handover
+    texts = {told: sentences(options.notices, told.value) for told in Told}
+    return HandoverRules(
+        ai_may_ask=given.ai_may_ask,
+        taken_within=round(given.taken_within * 1000),
+        give_back_within=round(given.give_back_within * 1000),
+        silent_within=round(given.silent_within * 1000),
+        return_when_silent=given.return_when_silent,
+        sentences=HandoverSentences(texts, lambda address: personas.language_of(address) or options.notices.language),
     )
 
 

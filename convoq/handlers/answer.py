@@ -14,12 +14,8 @@ from typing import Final, NamedTuple
 
 from convoq.ai.base import (
     AccountRefused,
-    Allowance,
     AllowanceSpent,
     AnswerRefused,
-    Author,
-    ContextLine,
-    ModelCall,
     Reply,
     ReplyContext,
     Responder,
@@ -31,21 +27,22 @@ from convoq.breaker import LONGEST, SHORTEST
 from convoq.channels.base import Channel
 from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.notices import Notices, Silence
-from convoq.conversations.records import Answer, Message, ModelUsage, OutboxRow, Turn
-from convoq.conversations.turns import Concluded, Costly, Pause, Pending, Spent, Step, Turns, Uncommitted
+from convoq.conversations.records import Answer, Handover, Message, OutboxRow, Turn
+from convoq.conversations.states import HandedReason
+from convoq.conversations.turn_steps import Concluded, Costly, Pause, Pending, Spent, Step, Uncommitted
+from convoq.conversations.turns import Turns
 from convoq.errors import DatabaseUnavailable, Fenced, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, channel_of
 from convoq.handlers.outbox import FENCED_PAUSE, Delivery, require_lease
+from convoq.handlers.prompting import Prompting
 from convoq.jobs import ProcessAiResponse
 from convoq.logs import log
-from convoq.notes import notes_in
 from convoq.queue.base import JobAdmin, JobFilter, JobState
 from convoq.queue.service import error_text
 from convoq.settings import ConversationSettings
 from convoq.text import counted, last_line
 
 REFUSAL_PATIENCE: Final = timedelta(hours=24)  # as long as WhatsApp takes an answer to a message
-REMEMBERED: Final = timedelta(days=30)  # by then the number may belong to another person
 ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all who wait
 LOOK_INTERVAL: Final = 0.5  # seconds between two looks at whether what the model writes is still wanted
 STOPPED_PAUSE: Final = 0.1  # seconds; the next claim of the lane goes on with what waits
@@ -88,12 +85,10 @@ class AnswerHandler:
         self._delivery = delivery
         self._channels = channels
         self._responder = responder
-        self._persona_of = persona_of
-        self._zone_of = zone_of
+        self._prompting = Prompting(turns, wall, persona_of, zone_of)
         self._timing = timing
         self._backoff = backoff
         self._clock = clock
-        self._wall = wall
         self._sentences = sentences
         self._holding_after = sentences.holding_after if sentences else None
         self._jobs = jobs
@@ -151,7 +146,7 @@ class AnswerHandler:
     async def _ask(self, turn: Turn, context: ClaimContext) -> Answer | None:
         """Has the responder write the answer; None when it is not wanted any more."""
         try:
-            prompt = await self._prompt(turn)
+            prompt = await self._prompting.context_of(turn)
             reply = await self._unless_overtaken(turn, prompt)
             return None if reply is None else self._answer_of(turn, reply, acted=prompt.acted.is_set())
         except (Fenced, GeneratorExit):
@@ -175,42 +170,20 @@ class AnswerHandler:
         except Useless as error:
             await self._failed(turn, error, context)
         except AccountRefused as error:
-            raise await self._held(turn, error, context) from error
+            if (held := await self._held(turn, error, context)) is not None:
+                raise held from error
         except RetryLater as error:
             # The model is down, which is not this message's fault: for a while that costs no tries.
-            waited = timedelta(milliseconds=self._clock.now() - turn.shown[0].at)
-            if waited < OUTAGE_PATIENCE:
+            if (waited := self._waited(turn)) < OUTAGE_PATIENCE:
                 # What was asked in vain may have to be paid all the same: that is done less and less.
                 longest = LONGEST_PAUSE if isinstance(error, TimedOut) else LONGEST
                 delay = max(error.delay, self._growing_pause(waited.total_seconds(), longest))
                 raise await self._postponed(turn, delay, str(error)) from error
-            await self._failed(turn, error, context)
+            if not await self._leave_to_person(turn, HandedReason.PROVIDER_DOWN, str(error)):
+                await self._failed(turn, error, context)
         except BaseException as error:  # noqa: BLE001 # SystemExit of a tool is this turn's failure like any other
             await self._failed(turn, error, context)
         return None
-
-    async def _prompt(self, turn: Turn) -> ReplyContext:
-        contact, now = turn.conversation.contact, self._wall.now()
-        forgotten = now - REMEMBERED // timedelta(milliseconds=1)
-
-        async def record(call: ModelCall) -> None:
-            await self._turns.record_usage(turn, _usage(call))
-
-        requests, output_tokens = self._turns.allowance(turn)
-        return ReplyContext(
-            conversation_id=turn.conversation.id,
-            persona=self._persona_of(turn.conversation.our_address),
-            channel=contact.channel,
-            our_address=turn.conversation.our_address,
-            address=contact.address,
-            contact_name=contact.name,
-            lines=tuple(_line(message) for message in await self._turns.history(turn)),
-            earlier=tuple(_line(message) for message in await self._turns.earlier(turn) if message.wall_at > forgotten),
-            now=now,
-            timezone=self._zone_of(turn.conversation.our_address),
-            record=record,
-            allowance=Allowance(requests=requests, output_tokens=output_tokens),
-        )
 
     async def _unless_overtaken(self, turn: Turn, prompt: ReplyContext) -> Reply | None:
         """The responder's reply; None, and its request ended, once the answer would not be what is to be said."""
@@ -290,13 +263,19 @@ class AnswerHandler:
         with suppress(RetryLater, Snooze):
             await self._delivery.run(turn.thread_id, turn.token, first=row)
 
-    async def _held(self, turn: Turn, error: AccountRefused, context: ClaimContext) -> Snooze | Unrecoverable:
-        """A key is corrected and an account topped up: until then the message is held, not lost."""
+    async def _held(self, turn: Turn, error: AccountRefused, context: ClaimContext) -> Snooze | Unrecoverable | None:
+        """A key is corrected and an account topped up: until then the message is held, not lost.
+
+        None: a person of ours answers it.
+        """
         now = self._clock.now()
         if self._alarmed_at is None or timedelta(milliseconds=now - self._alarmed_at) >= ALARM_PAUSE:
             self._alarmed_at = now
             log.error("ai.refused", error=str(error))
             await self._bring_back(str(error))
+        patient = self._waited(turn) < OUTAGE_PATIENCE
+        if not patient and await self._leave_to_person(turn, HandedReason.PROVIDER_DOWN, str(error)):
+            return None
         if timedelta(milliseconds=now - turn.shown[-1].at) < REFUSAL_PATIENCE:
             return await self._postponed(turn, error.delay, str(error))
         await self._fail(turn, str(error), given_up=turn.shown, job_id=context.claim.jobs[0].id)
@@ -317,16 +296,30 @@ class AnswerHandler:
 
         The turn's messages are tried again; those that no try is left of are given up with the job.
         """
-        if isinstance(error, AnswerRefused):
-            await self._say(turn, Silence.REFUSED)
         text = error_text(error)
         final = isinstance(error, Unrecoverable)
-        if given_up := [message for message in turn.shown if final or message.tries + 1 >= self._turns.max_tries]:
+        given_up = [message for message in turn.shown if final or message.tries + 1 >= self._turns.max_tries]
+        if given_up and await self._leave_to_person(turn, _reason_of(error), last_line(text)):
+            return
+        if isinstance(error, AnswerRefused):
+            await self._say(turn, Silence.REFUSED)
+        if given_up:
             await self._fail(turn, last_line(text), given_up=given_up, job_id=context.claim.jobs[0].id)
             raise self._end(context, text) from error
         next_at = await self._fail(turn, last_line(text), delay=self._pause(turn, error))
         if next_at is not None:
             raise RetryLater((next_at - self._clock.now()) / 1000, last_line(text)) from error
+
+    async def _leave_to_person(self, turn: Turn, reason: HandedReason, why: str) -> bool:
+        """Whether a person of ours answers instead; the customer is told so by the next look."""
+        if not self._turns.may_hand_over(turn):
+            return False
+        if handed := await self._turns.hand_over(turn, Handover(reason, why)):
+            log.info("conversation.handed_over", conversation_id=turn.conversation.id, reason=reason)
+        return handed
+
+    def _waited(self, turn: Turn) -> timedelta:
+        return timedelta(milliseconds=self._clock.now() - turn.shown[0].at)
 
     async def _fail(
         self,
@@ -369,24 +362,19 @@ async def _ended(asking: asyncio.Future[Reply]) -> None:
         asking.exception()
 
 
+def _reason_of(error: BaseException) -> HandedReason:
+    match error:
+        case Useless():
+            return HandedReason.LOOP
+        case AnswerRefused():
+            return HandedReason.SAFETY
+        case RetryLater():
+            return HandedReason.PROVIDER_DOWN
+        case _:
+            return HandedReason.OTHER
+
+
 def _costly(requests: int, output_tokens: int, last: str | None) -> str:
     limits = "ai.max_requests_per_message, ai.max_output_tokens_per_message"
     spent = f"no answer for {counted(requests, 'model request')} and {output_tokens:,} output tokens"
     return f"{spent}, as many as a message may cost ({limits}): {last or 'its turns came to no end'}"
-
-
-def _line(message: Message) -> ContextLine:
-    notes = notes_in(message.description, message.body)
-    return ContextLine(author=Author(message.author), text=message.body, at=message.wall_at, notes=notes)
-
-
-def _usage(call: ModelCall) -> ModelUsage:
-    return ModelUsage(
-        model=call.model,
-        outcome=call.outcome,
-        input_tokens=call.input_tokens,
-        output_tokens=call.output_tokens,
-        duration_ms=call.duration_ms,
-        error=call.error,
-        is_billed=call.is_billed,
-    )

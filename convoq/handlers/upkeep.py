@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from convoq.conversations.lifecycle import Lifecycle
+from convoq.conversations.owner_timers import OwnerTimers
 from convoq.conversations.repair import Repair
 from convoq.conversations.text_index import TextIndex
 from convoq.handlers.base import ClaimContext, Handler
@@ -39,6 +40,19 @@ def process_expired(lifecycle: Lifecycle, timing: ConversationSettings) -> Handl
         closed = await _in_batches(lambda: lifecycle.close_expired(silent_for=timing.expire_after, limit=BATCH))
         if closed:
             log.info("conversations.expired", count=closed)
+
+    return handler
+
+
+def process_handovers(timers: OwnerTimers, begin: BeginFollowUps) -> Handler:
+    """Takes the steps that are due where no person of ours has come, or one is silent. Safe to repeat."""
+
+    async def handler(_: ClaimContext) -> None:
+        follow_ups = begin()
+        moved = await _in_batches(lambda: timers.run(partial(enqueue_turns, follow_ups), limit=BATCH))
+        await follow_ups.send()
+        if moved:
+            log.info("handovers.moved", count=moved)
 
     return handler
 

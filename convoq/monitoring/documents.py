@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from convoq.conversations.queries import Line, Summary, Transcript
     from convoq.conversations.records import Conversation, OutboxRow
-    from convoq.conversations.resending import Resent
     from convoq.db.backup import Backup
     from convoq.monitoring.pauses import Pause
     from convoq.monitoring.processes import ProcessRecord
@@ -55,7 +54,7 @@ def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, An
         },
         "conversations": {
             "by_status": {name: overview.statuses.get(name, 0) for name in ("active", "idle", "closed")},
-            "by_owner": {name: overview.owners.get(name, 0) for name in ("ai", "human", "nobody")},
+            "by_owner": {name: overview.owners.get(name, 0) for name in ("ai", "waiting", "human", "nobody")},
             "waiting": snapshot.waiting,
             "waiting_since": iso_time(snapshot.waiting_since),
         },
@@ -243,6 +242,11 @@ def conversation_document(conversation: Conversation, *, full: bool) -> dict[str
         "address": _address(contact.address, full),
         "name": contact.name,
         "owner": str(conversation.owner),
+        "owner_name": conversation.owner_name,
+        "owner_since": iso_time(conversation.owner_since),
+        "owner_version": conversation.owner_version,
+        "handed_reason": conversation.handed_reason,
+        "paused": conversation.is_paused,
         "status": str(conversation.status),
         "closed_reason": str(conversation.closed_reason) if conversation.closed_reason else None,
         "opted_out_at": iso_time(contact.opted_out_at),
@@ -261,6 +265,7 @@ def line_document(line: Line, *, full: bool) -> dict[str, Any]:
         "id": message.id,
         "direction": message.direction,
         "author": message.author,
+        "written_by": message.written_by,
         "text": _shown(text, full),
         "description": _shown(description, full),
         "at": iso_time(message.at),
@@ -270,11 +275,11 @@ def line_document(line: Line, *, full: bool) -> dict[str, Any]:
         "answered_by": message.answered_by,
         "job_id": message.job_id,
         "delivery": line.delivery,
-        "parts": [_part_document(part) for part in line.parts],
+        "parts": [part_document(part) for part in line.parts],
     }
 
 
-def _part_document(part: OutboxRow) -> dict[str, Any]:
+def part_document(part: OutboxRow) -> dict[str, Any]:
     return {
         "id": part.id,
         "part": part.part,
@@ -289,12 +294,6 @@ def _part_document(part: OutboxRow) -> dict[str, Any]:
         "settled_at": iso_time(part.settled_at),
         "delivery_at": iso_time(part.delivery_at),
     }
-
-
-def resent_document(message_id: int, resent: Sequence[Resent]) -> dict[str, Any]:
-    """Its parts are shown as they were before."""
-    parts = [{"action": str(one.action), "reason": one.reason, **_part_document(one.part)} for one in resent]
-    return {"message_id": message_id, "conversation_id": resent[0].part.conversation_id, "parts": parts}
 
 
 def transcript_document(transcript: Transcript, jobs: Mapping[int, JobRecord]) -> dict[str, Any]:
@@ -352,7 +351,7 @@ def line_event(line: Line, conversation: Conversation, *, full: bool) -> dict[st
 
 def delivery_event(part: OutboxRow) -> dict[str, Any]:
     event = {"type": "delivery", "conversation_id": part.conversation_id, "message_id": part.message_id}
-    return event | _part_document(part)
+    return event | part_document(part)
 
 
 def _address(address: str, full: bool) -> str:

@@ -12,7 +12,18 @@ from pydantic import ValidationError
 
 from convoq.clock import Clock
 from convoq.errors import ConfigError
-from convoq.jobs import NORMAL, UPKEEP, CatchUp, Housekeeping, NewJob, ProcessExpired, ProcessIdle, WakeThreads, raw_job
+from convoq.jobs import (
+    NORMAL,
+    UPKEEP,
+    CatchUp,
+    Housekeeping,
+    NewJob,
+    ProcessExpired,
+    ProcessHandovers,
+    ProcessIdle,
+    WakeThreads,
+    raw_job,
+)  # fmt: skip
 from convoq.scheduler.times import Cron, Every
 from convoq.settings import ScheduleSettings
 from convoq.zones import zone_named
@@ -98,7 +109,10 @@ def entries_from(schedules: Sequence[ScheduleSettings] = ()) -> tuple[ScheduleEn
 
 def built_in() -> tuple[ScheduleEntry, ...]:
     """convoq's own upkeep. Each kind has one lane, so two runs of it never overlap."""
-    periods = {ProcessIdle: 60.0, ProcessExpired: 300.0, WakeThreads: 60.0, CatchUp: 600.0, Housekeeping: 3600.0}
+    periods = {
+        ProcessIdle: 60.0, ProcessExpired: 300.0, ProcessHandovers: 30.0, WakeThreads: 60.0, CatchUp: 600.0,
+        Housekeeping: 3600.0,
+    }  # fmt: skip
     return tuple(
         ScheduleEntry(name=model.kind, kind=model.kind, every=every, ordering_key=model.kind, priority=UPKEEP)
         for model, every in periods.items()

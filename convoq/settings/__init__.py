@@ -2,21 +2,18 @@
 
 from convoq.settings.options import (
     AiSettings,
-    ConversationSettings,
     DatabaseSettings,
     LogSettings,
-    NumberSettings,
     Options,
-    PersonaSettings,
     QueueSettings,
     RedisSettings,
     ScheduleSettings,
-    Seconds,
-    Section,
     ServerSettings,
     TwilioSettings,
     WorkSettings,
 )
+from convoq.settings.people import ConversationSettings, NumberSettings, PersonaSettings
+from convoq.settings.section import Seconds, Section
 
 __all__ = [
     "AiSettings",

@@ -21,14 +21,12 @@ from convoq.plugins import REFERENCE
 from convoq.settings.notices import BUILT_IN as BUILT_IN_SENTENCES
 from convoq.settings.notices import LONGEST_SENTENCE, sentences
 from convoq.settings.options import (
-    DEFAULT_PERSONA,
     DatabaseSettings,
-    NumberSettings,
     Options,
-    PersonaSettings,
     RedisSettings,
     ScheduleSettings,
 )
+from convoq.settings.people import DEFAULT_PERSONA, NumberSettings, PersonaSettings
 from convoq.settings.problems import dotted, nearest, quoted
 from convoq.settings.prompts import read_prompt
 from convoq.settings.schema import KeyPath

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from convoq.prose import sendable
-from convoq.settings.options import NoticeSettings
+from convoq.settings.people import NoticeSettings
 
 LONGEST_SENTENCE: Final = 1000  #: characters: one message on every channel
 
@@ -42,7 +42,39 @@ OPTED_OUT: Final = {
     "fr": "Vous ne recevrez plus de messages de notre part. Écrivez START pour en recevoir à nouveau.",
 }
 
-BUILT_IN: Final = {"delayed": DELAYED, "refused": REFUSED, "failed": FAILED, "opted_out": OPTED_OUT}
+HANDED_OVER: Final = {
+    "en": "I am passing this on to a colleague, who will answer you here.",
+    "es": "Se lo paso a una persona de nuestro equipo, que te responderá por aquí.",
+    "pt": "Vou passar a conversa a uma pessoa da nossa equipa, que responde por aqui.",
+    "de": "Ich gebe das an jemanden aus unserem Team weiter. Die Antwort kommt hier.",
+    "fr": "Je transmets votre demande à une personne de notre équipe, qui vous répondra ici.",
+}
+UNABLE: Final = {
+    "en": "I cannot answer this myself. Somebody from our team will look into it and answer you here.",
+    "es": "No puedo responder a esto. Una persona de nuestro equipo lo mirará y te responderá por aquí.",
+    "pt": "Não consigo responder a isto. Uma pessoa da nossa equipa vai ver e responde por aqui.",
+    "de": "Das kann ich nicht selbst beantworten. Jemand aus unserem Team sieht es sich an und antwortet hier.",
+    "fr": "Je ne peux pas répondre moi-même. Une personne de notre équipe va regarder et vous répondra ici.",
+}
+PAUSED: Final = {
+    "en": "Thank you for your message. Somebody from our team will answer you here.",
+    "es": "Gracias por tu mensaje. Una persona de nuestro equipo te responderá por aquí.",
+    "pt": "Obrigado pela mensagem. Uma pessoa da nossa equipa responde por aqui.",
+    "de": "Danke für die Nachricht. Jemand aus unserem Team antwortet hier.",
+    "fr": "Merci pour votre message. Une personne de notre équipe vous répondra ici.",
+}
+NOBODY_FREE: Final = {
+    "en": "Nobody is free just now. Your message is with us, and we will answer as soon as we can.",
+    "es": "Ahora mismo no hay nadie libre. Tenemos tu mensaje y te responderemos en cuanto podamos.",
+    "pt": "De momento ninguém está livre. Temos a sua mensagem e respondemos assim que possível.",
+    "de": "Gerade ist niemand frei. Die Nachricht liegt bei uns, wir antworten so bald wie möglich.",
+    "fr": "Personne n'est disponible pour l'instant. Nous avons votre message et répondrons dès que possible.",
+}
+
+BUILT_IN: Final = {
+    "delayed": DELAYED, "refused": REFUSED, "failed": FAILED, "opted_out": OPTED_OUT, "handed_over": HANDED_OVER,
+    "unable": UNABLE, "paused": PAUSED, "nobody_free": NOBODY_FREE,
+}  # fmt: skip
 
 
 def sentences(notices: NoticeSettings, reason: str) -> Mapping[str, str]:

@@ -1,31 +1,20 @@
-"""Every option and its default: the only place that knows them."""
+"""Every option and its default, with those of section.py and people.py: the only place that knows them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, SecretStr, field_validator
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-#: Who answers where no other persona is named. It is there without being configured.
-DEFAULT_PERSONA: Final = "default"
-
-
-class Section(BaseModel):
-    """One table of convoq.toml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        # Python counts True as 1, and so would pydantic: `max_attempts = true` is a slip, not a number.
-        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation in (int, float):
-            raise PydanticCustomError("boolean", "must be a number")
-        return value
+from convoq.settings.people import (
+    ConversationSettings,
+    HandoverSettings,
+    NoticeSettings,
+    NumberSettings,
+    PersonaSettings,
+)
+from convoq.settings.section import Seconds, Section
 
 
 class DatabaseSettings(Section):
@@ -240,82 +229,6 @@ class AiSettings(Section):
     """The most tokens that models may write for a message, over all attempts."""
 
 
-class NumberSettings(Section):
-    """One of your addresses."""
-
-    address: str = Field(examples=["whatsapp:+14155238886"])
-    """As Twilio writes it: "whatsapp:+14155238886" or "+15551234567"."""
-
-    persona: str = Field(examples=["shop"])
-    """Who answers there: the name of one of [[personas]], or "default"."""
-
-    timezone: str | None = Field(default=None, examples=["Europe/Madrid"])
-    """The zone of the dates and times that the model is told; default: this machine's."""
-
-    language: str | None = Field(default=None, examples=["es"])
-    """The language of [notices] there; default: notices.language."""
-
-
-class PersonaSettings(Section):
-    """Who answers."""
-
-    name: str = Field(examples=["shop"])
-    """How [[numbers]] refers to it. The persona "default", which is built in until one of that name is
-    given, answers every other number."""
-
-    prompt_file: Path | None = Field(default=None, examples=["shop.md"])
-    """A text file with the instructions; a relative path starts at convoq.toml."""
-
-    model: str | None = Field(default=None, examples=["openai:gpt-5-mini"])
-    """A model of its own instead of ai.model."""
-
-    agent: str | None = Field(default=None, examples=["mybot:agent"])
-    """A Pydantic AI agent of your own, as "module:attribute", instead of prompt and model."""
-
-
-class ConversationSettings(Section):
-    """How conversations run."""
-
-    quiet_window: Annotated[float, Field(ge=0)] = 2.5
-    """Seconds without a new message before a burst is answered."""
-
-    max_wait: Annotated[float, Field(ge=0)] = 20.0
-    """The longest that a person who keeps typing waits for an answer, in seconds."""
-
-    max_parts: int = Field(default=4, ge=1, le=20)
-    """The most messages that one answer of the AI may become; a longer one ends early, at a sentence."""
-
-    idle_after: Seconds = 900.0
-    """Seconds of silence after which a conversation counts as idle."""
-
-    expire_after: Seconds = 86400.0
-    """Seconds of silence after which it is closed; the next message opens a new one."""
-
-
-class NoticeSettings(Section):
-    """What people are told when there is no answer for them: once per silence, under the rules of any answer."""
-
-    language: str = "en"
-    """The language of the sentences: "de", "en", "es", "fr" and "pt" are built in, others are given below."""
-
-    holding_after: Annotated[float, Field(ge=0)] = 120.0
-    """Seconds that a person has waited for a model that is down when they are asked for patience; 0: never."""
-
-    delayed: dict[str, str] = Field(default={}, examples=[{"en": "One moment, please."}])
-    """What asks for patience, by language, instead of what is built in; "" says nothing."""
-
-    refused: dict[str, str] = Field(default={}, examples=[{"en": "I cannot help with that."}])
-    """What is said when the model, or its provider's filter, refuses to answer, by language; "" says nothing."""
-
-    failed: dict[str, str] = Field(default={}, examples=[{"en": "Please call us: +1 555 000 1111."}])
-    """What is said when a message became a dead letter for another reason (an outage, a loop of tools), by language;
-    "" says nothing."""
-
-    opted_out: dict[str, str] = Field(default={}, examples=[{"en": "Understood: no more messages. START undoes it."}])
-    """What confirms a STOP where Twilio does not (WhatsApp, and words other than English), once, by language; "" says
-    nothing."""
-
-
 class ScheduleSettings(Section):
     """A job of your own that is enqueued on time."""
 
@@ -369,6 +282,7 @@ class Options(Section):
     personas: tuple[PersonaSettings, ...] = ()
     conversation: ConversationSettings = ConversationSettings()
     notices: NoticeSettings = NoticeSettings()
+    handover: HandoverSettings = HandoverSettings()
     schedules: tuple[ScheduleSettings, ...] = ()
     handlers: dict[str, str] = Field(default={}, examples=[{"greet.morning": "mybot:greet"}])
     """Handlers of your own: the kind of job, and the "module:attribute" that handles it."""

@@ -17,7 +17,8 @@ from convoq.conversations.recording import Received, Recorder
 from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.settling import Settling
 from convoq.conversations.threads import Thread
-from convoq.conversations.turns import TurnRules, Turns
+from convoq.conversations.turn_steps import TurnRules
+from convoq.conversations.turns import Turns
 from convoq.db import Database
 from convoq.db.transaction import Transaction
 from convoq.handlers.receive import enqueue_turns
@@ -26,6 +27,7 @@ from convoq.monitoring.processes import Processes
 from convoq.monitoring.roles import ROLES
 from convoq.queue.base import Claim
 from convoq.queue.sqlite.backend import SqliteQueue
+from tests.handovers import NOBODY_LOOKS
 
 T = TypeVar("T")
 
@@ -33,7 +35,9 @@ OURS = "whatsapp:+14155238886"
 ANA = "whatsapp:+34600000001"
 ACCOUNT = "AC" + 32 * "a"
 TOKEN = "canary-7f3a9c"
-RULES = TurnRules(quiet_window=0, max_wait=20_000, max_tries=12, max_requests=6, max_output_tokens=10_000)
+RULES = TurnRules(
+    quiet_window=0, max_wait=20_000, max_tries=12, max_requests=6, max_output_tokens=10_000, handover=NOBODY_LOOKS
+)
 
 
 @dataclass
@@ -164,7 +168,7 @@ async def receive(
             engine.joined.ack(tx, claim, forget=False)
             return threads[0]
 
-        thread = await Recorder(database, wall).record([message], wake)
+        thread = await Recorder(database, wall, NOBODY_LOOKS).record([message], wake)
         turn = await turns.look(thread.id, None, "0")
         assert isinstance(turn, Turn)
         if reply is None:

@@ -16,6 +16,7 @@ from convoq.jobs import NewJob, ReceiveMessage, message_job, turn_job
 from convoq.queue.opening import open_queue
 from convoq.settings import Options
 from tests.cli.scenes import ANA, OURS, Place, bury, fail_turn, inbound_job
+from tests.handovers import NOBODY_LOOKS
 
 
 def states(place: Place) -> list[str]:
@@ -35,7 +36,7 @@ async def hear(database: Database, text: str, sid: int, confirmations: Confirmat
     async with open_queue(database, Options()) as queue:
         follow_ups = queue.follow_ups()
         wake = partial(enqueue_turns, follow_ups)
-        await Recorder(database, WallClock(), confirmations).record(
+        await Recorder(database, WallClock(), NOBODY_LOOKS, confirmations).record(
             [received], wake if confirmations else lambda *_: None
         )
         await follow_ups.send()

@@ -84,7 +84,9 @@ def people(tx: Transaction) -> None:
         )
         tx.execute("INSERT INTO threads (id, contact_id, our_address, lane) VALUES (?, ?, 'o', ?)", (one, one, one))
         tx.execute(
-            "INSERT INTO conversations VALUES (?, ?, 'ai', 'active', NULL, 0, ?, NULL, NULL)", (one, one, one // 3)
+            """INSERT INTO conversations (id, thread_id, owner, status, opened_at, last_message_at)
+               VALUES (?, ?, 'ai', 'active', 0, ?)""",
+            (one, one, one // 3),
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from convoq.db import Database, migrations
 from convoq.db.migrations import Migration, known, migrate, statements
+from convoq.db.postgres.migrations import known as known_for_postgres
 from convoq.errors import DatabaseRefused
 from tests.clock import ManualClock
 
@@ -90,8 +91,12 @@ def test_every_migration_consists_of_whole_statements(migration: Migration) -> N
     ]
 
 
-def test_versions_start_at_one_and_have_no_gap() -> None:
-    assert [migration.version for migration in known()] == list(range(1, len(known()) + 1))
+def test_versions_start_at_one_and_grow_and_no_number_is_free_of_both_databases() -> None:
+    versions = [migration.version for migration in known()]
+    assert versions[0] == 1
+    assert versions == sorted(set(versions))
+    both = {*versions, *(migration.version for migration in known_for_postgres())}
+    assert both == set(range(1, max(both) + 1))
 
 
 def test_every_table_is_strict(tmp_path: Path, connection: sqlite3.Connection) -> None:

@@ -14,16 +14,20 @@ from pydantic import SecretStr
 from convoq.ai.base import Author, ModelCall, Reply, ReplyContext, Responder
 from convoq.channels.twilio.channel import TwilioChannel
 from convoq.clock import WallClock
+from convoq.conversations.acts import Acts
 from convoq.conversations.catching_up import CatchUp
 from convoq.conversations.confirming import Confirmations
+from convoq.conversations.handing_over import HandoverRules
 from convoq.conversations.lifecycle import Lifecycle
 from convoq.conversations.outbox import Outbox
+from convoq.conversations.owner_timers import OwnerTimers
 from convoq.conversations.recording import Recorder
 from convoq.conversations.repair import Repair
 from convoq.conversations.resending import Resending
 from convoq.conversations.settling import Settling
 from convoq.conversations.text_index import TextIndex
-from convoq.conversations.turns import TurnRules, Turns
+from convoq.conversations.turn_steps import TurnRules
+from convoq.conversations.turns import Turns
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
 from convoq.errors import RetryLater
@@ -32,13 +36,14 @@ from convoq.handlers.answer import AnswerHandler, Sentences
 from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.catch_up import CatchingUp, catch_up
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
-from convoq.handlers.receive import ReceiveHandler
+from convoq.handlers.receive import ReceiveHandler, enqueue_turns
 from convoq.handlers.run import Run
 from convoq.jobs import CatchUp as CatchUpJob
 from convoq.jobs import (
     Housekeeping,
     ProcessAiResponse,
     ProcessExpired,
+    ProcessHandovers,
     ProcessIdle,
     ReceiveMessage,
     RecordDeliveryStatus,
@@ -60,6 +65,7 @@ from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
 from convoq.worker import Worker
 from tests.clock import ManualClock
+from tests.handovers import NOBODY_LOOKS
 
 OURS, ANA, BEN = "whatsapp:+15550009999", "whatsapp:+15551230001", "whatsapp:+15551230002"
 OUR_SMS, ANA_SMS = "+15550009999", "+15551230001"
@@ -70,6 +76,8 @@ TOGETHER = frozenset({ReceiveMessage.kind, ProcessAiResponse.kind})
 MAX_TRIES = 5
 MAX_REQUESTS, MAX_OUTPUT_TOKENS = 6, 10_000
 TIMING = ConversationSettings(quiet_window=0, max_wait=20, idle_after=900, expire_after=86400)
+
+UPKEEP_KINDS = (ProcessIdle, ProcessExpired, ProcessHandovers, WakeThreads, CatchUpJob, Housekeeping)
 
 Answering = Callable[[ReplyContext], Awaitable[str] | str]
 
@@ -175,6 +183,10 @@ class House:
         """Somebody of ours writes to a person; the job's id."""
         return (await self.queue.enqueue(message_job(sender, to, body))).job_id
 
+    def acts(self, name: str = "Marta") -> Acts:
+        """What one of our people can do."""
+        return Acts(self.database, WallClock(), name, lambda tx, threads: enqueue_turns(self.joined, tx, threads))
+
     # --- The worker
 
     async def step(self) -> int:
@@ -223,9 +235,7 @@ class House:
 
     async def upkeep(self, kind: str) -> None:
         """One run of an upkeep job."""
-        model = {model.kind: model for model in (ProcessIdle, ProcessExpired, WakeThreads, CatchUpJob, Housekeeping)}[
-            kind
-        ]
+        model = {model.kind: model for model in UPKEEP_KINDS}[kind]
         await self.queue.enqueue(model().job())
         await self.step()
 
@@ -313,6 +323,7 @@ async def open_house(
     max_tries: int = MAX_TRIES,
     confirmations: Confirmations | None = None,
     redis: Server | None = None,
+    handover: HandoverRules = NOBODY_LOOKS,
 ) -> AsyncIterator[House]:
     """With `redis` the queue is there instead of in the database.
 
@@ -333,6 +344,7 @@ async def open_house(
             max_tries=max_tries,
             max_requests=MAX_REQUESTS,
             max_output_tokens=MAX_OUTPUT_TOKENS,
+            handover=handover,
         )
         turns, lifecycle = Turns(database, wall, rules), Lifecycle(database)
         channels, outbox, responder = {channel.name: channel}, Outbox(database, wall), ScriptedResponder()
@@ -359,13 +371,14 @@ async def open_house(
         else:
             begin = partial(SharedFollowUps, engine.joined)
         handlers: dict[str, Handler] = {
-            ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall, confirmations), channels, begin),
+            ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall, handover, confirmations), channels, begin),
             ProcessAiResponse.kind: answer,
             RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, begin),
             SendAgain.kind: send_again(Resending(database), begin),
             SendMessage.kind: send_message(outbox, delivery, channels),
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing),
             ProcessExpired.kind: upkeep.process_expired(lifecycle, timing),
+            ProcessHandovers.kind: upkeep.process_handovers(OwnerTimers(database, wall, handover), begin),
             WakeThreads.kind: upkeep.wake_threads(Repair(database), begin),
             CatchUpJob.kind: catch_up(CatchingUp(CatchUp(database), channels, queue.enqueue, wall)),
             Housekeeping.kind: upkeep.housekeeping(

@@ -13,7 +13,7 @@ from convoq.db import Database
 from convoq.handlers.receive import enqueue_turns
 from convoq.loopback.faults import refused, reset, too_many
 from convoq.settings.notices import OPTED_OUT, sentences
-from convoq.settings.options import NoticeSettings
+from convoq.settings.people import NoticeSettings
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, ANA_SMS, OUR_SMS, OURS, House, open_house
 

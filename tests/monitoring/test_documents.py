@@ -102,7 +102,8 @@ PART = OutboxRow(
     revoked=None, attempts=1, attempted_at=0, attempted_wall=0,
     settled_at=1500, provider_id="SM1", error_code=None, error=f"to {ANA}", delivery="delivered", delivery_at=1500,
     arrived=True, resend_of=None,
-    author="ai", confirms_opt_out=False, committed_at=0, channel="twilio", address=ANA, our_address=OURS,
+    author="ai", confirms_opt_out=False, says_handover=False, committed_at=0, channel="twilio", address=ANA,
+    our_address=OURS,
 )  # fmt: skip
 SAID = Line(
     message=Message(id=2, direction="out", author="ai", body="Hi", description="Hi", at=1500, wall_at=1500,
@@ -114,10 +115,12 @@ SAID = Line(
 TALK_DOCUMENT = {
     "id": 3, "channel": "twilio", "our_address": OURS, "address": ANA, "name": "Ana", "owner": "ai",
     "status": "closed", "closed_reason": "expired", "opted_out_at": T1, "blocked_at": None, "opened_at": T0,
-    "last_message_at": T1, "last_inbound_at": T0, "closed_at": None,
+    "last_message_at": T1, "last_inbound_at": T0, "closed_at": None, "owner_name": None, "owner_since": None,
+    "owner_version": 0, "handed_reason": None, "paused": False,
 }  # fmt: skip
 ASKED_DOCUMENT = {
-    "id": 1, "direction": "in", "author": "contact", "text": f"call {ANA}", "description": f"call {ANA}", "at": T0,
+    "id": 1, "direction": "in", "author": "contact", "written_by": None, "text": f"call {ANA}",
+    "description": f"call {ANA}", "at": T0,
     "outcome": "failed", "reason": f"no {MASKED_ANA}", "tries": 2, "answered_by": None, "job_id": "7", "delivery": None,
     "parts": [],
 }  # fmt: skip
@@ -126,7 +129,8 @@ PART_DOCUMENT = {
     "delivery": "delivered", "error_code": None, "error": f"to {MASKED_ANA}", "settled_at": T1, "delivery_at": T1,
 }  # fmt: skip
 SAID_DOCUMENT = {
-    "id": 2, "direction": "out", "author": "ai", "text": "Hi", "description": "Hi", "at": T1, "outcome": None,
+    "id": 2, "direction": "out", "author": "ai", "written_by": None, "text": "Hi", "description": "Hi",
+    "at": T1, "outcome": None,
     "reason": None, "tries": 0, "answered_by": None, "job_id": None, "delivery": "delivered", "parts": [PART_DOCUMENT],
 }  # fmt: skip
 
@@ -212,7 +216,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
         },
         "conversations": {
             "by_status": {"active": 1, "idle": 0, "closed": 0},
-            "by_owner": {"ai": 1, "human": 0, "nobody": 0},
+            "by_owner": {"ai": 1, "waiting": 0, "human": 0, "nobody": 0},
             "waiting": 1,
             "waiting_since": T0,
         },

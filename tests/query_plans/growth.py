@@ -9,14 +9,16 @@ LANE = "'turn|twilio|whatsapp:+15550009999|whatsapp:+1666' || (1000000 + i)"
 TABLES = {
     "contacts": "i, 'twilio', 'whatsapp:+1666' || (1000000 + i), NULL, i, i, NULL, NULL, NULL",
     "threads": f"i, i, 'whatsapp:+15550009999', {LANE}, 'token', 0, i, i",
-    "conversations": "i, i, 'ai', 'closed', 'expired', i, i, i, NULL",
+    "conversations": "i, i, 'closed', 'expired', i, i, i, NULL, 'ai', NULL, NULL, 0, NULL, NULL, NULL",
     "messages": "i, i, i, 'in', 'contact', 'twilio:' || i, '' || -i, 'hi', 'hi', '[]', i, i, 'answered', NULL, NULL"
-    ", 1, 0, 0, NULL, 0, 0",
+    ", 1, 0, 0, NULL, 0, 0, NULL, 0",
     "outbox": "i, 'r' || i, i, i, i, 0, 'hi', 'sent', NULL, 1, i, i, 'SM' || i, 0, NULL, NULL, NULL, 'delivered', 3, i"
     ", NULL, 1, i",
     "drafts": "i, i, i, 'committed', 'hi', 'm', i",
     "model_calls": "i, i, i, 'm', 'ok', 1, 1, 1, NULL, i",
     "transitions": "i, i, i, 'contact', 'opened', NULL, 'ai', NULL, 'active'",
+    "operator_notes": "i, i, i, i, 'Marta', 'hi'",
+    "audit": "i, i, 'Marta', 'reply', i, NULL, NULL",
     "jobs": f"i, {LANE}, i, 'x', '{{}}', 'done', 1, 1, 8, i, i, i, NULL, NULL, NULL, NULL, NULL",
     "dedup": "i, i, i, i",
 }

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from convoq.conversations.audit_trail import AuditTrail
 from convoq.conversations.notices import Notices, Silence
+from convoq.conversations.ownership import ActRefused
+from convoq.conversations.pausing import list_pauses, number_scope
 from convoq.conversations.queries import Reading
 from convoq.conversations.resending import Resending
 from convoq.conversations.search import ConversationFilter
@@ -29,6 +33,7 @@ from convoq.queue.base import JobFilter, JobState, Standing, settle_nothing
 from convoq.scheduler.progress import SqlProgress
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, OURS, Engine, House, open_engine, open_house
+from tests.handovers import GIVE_BACK_WITHIN, SILENT_WITHIN, TAKEN_WITHIN
 from tests.query_plans.growth import ROWS
 
 LANE = turn_key("twilio", OURS, ANA)
@@ -58,6 +63,7 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
         await _fail(house)
         await _send_again(house)
         await _send_again_by_hand(house)
+        await _step_in(house)
         await _die(house)
         await _upkeep(house)
         await _operate(house.engine)
@@ -126,6 +132,61 @@ async def _send_again_by_hand(house: House) -> None:
     for (message_id,) in await house.rows("SELECT id FROM messages WHERE direction = 'out' AND id > ?", ROWS):
         await Resending(house.database).resend(message_id, partial(enqueue_turns, house.joined))
     await house.settle()
+
+
+async def _step_in(house: House) -> None:
+    """People of ours take over, answer, give back, pause, block and close; nobody comes, and one is silent."""
+    marta, number, reply = house.acts(), number_scope(OURS), "what is it about? " * 120
+    await house.hear("a question")
+    await house.settle()
+    [(newest, contact)] = await house.rows(NEWEST, ANA)
+    for step in (marta.take_over, partial(marta.reply, text=reply, key="k"), partial(marta.reply, text=reply, key="k")):
+        await house.hear_at_once("a question")
+        await step(newest)
+        await house.settle()
+    await marta.note(newest, "a note")
+    await marta.release(newest)
+    await _take_from_the_ai(house, newest)
+    await marta.pause(number, "training")
+    await house.hear("hello?")
+    await house.settle()
+    for seconds in (TAKEN_WITHIN, GIVE_BACK_WITHIN):
+        house.clock.advance(seconds)
+        await house.upkeep("process_handovers")
+    await house.database.read(list_pauses)
+    await marta.resume(number)
+    await marta.take_over(newest)
+    await house.hear_at_once("hello?")
+    for seconds in (SILENT_WITHIN, TAKEN_WITHIN, GIVE_BACK_WITHIN):
+        house.clock.advance(seconds)
+        await house.upkeep("process_handovers")
+    await marta.block(contact)
+    await marta.unblock(contact)
+    await marta.close(newest)
+    await marta.write_to("twilio", OURS, ANA, "one more thing")
+    with suppress(ActRefused):
+        await marta.take_over(newest)
+    await house.settle()
+    await AuditTrail(house.database).list(limit=5, before=5, since=1, who="Marta", conversation_id=newest)
+
+
+async def _take_from_the_ai(house: House, conversation_id: int) -> None:
+    """While its answer is on its way, of which some has left or nothing."""
+    for fault in (None, too_many("1"), reset(accepted=False)):
+        house.responder.script = ["word " * 800]
+        if fault is not None:
+            house.twilio.fail_next(fault)
+        await house.hear_at_once("a question")
+        await house.turn()
+        await house.acts().take_over(conversation_id)
+        await house.acts().release(conversation_id)
+        await house.settle()
+
+
+NEWEST = """
+    SELECT c.id, p.id FROM contacts AS p JOIN threads AS t ON t.contact_id = p.id
+    JOIN conversations AS c ON c.thread_id = t.id WHERE p.address = ? AND c.status <> 'closed'
+"""
 
 
 async def _settle_otherwise(house: House) -> None:

@@ -19,6 +19,7 @@ def test_upkeep_runs_in_lanes_of_its_own_behind_everything_else() -> None:
     assert [(entry.name, entry.every, entry.ordering_key, entry.priority) for entry in built_in()] == [
         ("process_idle", 60.0, "process_idle", UPKEEP),
         ("process_expired", 300.0, "process_expired", UPKEEP),
+        ("process_handovers", 30.0, "process_handovers", UPKEEP),
         ("wake_threads", 60.0, "wake_threads", UPKEEP),
         ("catch_up", 600.0, "catch_up", UPKEEP),
         ("housekeeping", 3600.0, "housekeeping", UPKEEP),

@@ -97,8 +97,8 @@ async def test_the_queue_itself_keeps_each_slot_once(database: Database, clock: 
     jobs = await engine.list(JobFilter(), limit=100)
     await engine.close()
     assert Counter(job.kind for job in jobs) == {
-        "process_idle": 10, "wake_threads": 10, "process_expired": 2, "catch_up": 1,
+        "process_idle": 10, "process_handovers": 10, "wake_threads": 10, "process_expired": 2, "catch_up": 1,
     }  # fmt: skip
     assert {(job.kind, job.ordering_key) for job in jobs} == {
-        (kind, kind) for kind in ("process_idle", "process_expired", "wake_threads", "catch_up")
+        (kind, kind) for kind in ("process_idle", "process_expired", "process_handovers", "wake_threads", "catch_up")
     }

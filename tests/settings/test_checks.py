@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from convoq.settings.notices import BUILT_IN
 from tests.settings.conftest import CANARY, Place
 
 PERSONA = "[[personas]]\nname = 'shop'\n"
@@ -72,12 +73,14 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
         (
             "[notices]\nlanguage = 'it'\nfailed = {it = 'Scusi.'}",
             "notices.language: is not built in (de, en, es, fr, pt): "
-            "notices.delayed, notices.refused, notices.failed, notices.opted_out need a sentence in it",
+            "notices.delayed, notices.refused, notices.failed, notices.opted_out, notices.handed_over, notices.unable, "
+            "notices.paused, notices.nobody_free need a sentence in it",
         ),
         (
             NUMBER.format("+15551230001", "shop") + "language = 'english'",
             "numbers[0].language: is not built in (de, en, es, fr, pt): "
-            "notices.delayed, notices.refused, notices.failed, notices.opted_out need a sentence in it",
+            "notices.delayed, notices.refused, notices.failed, notices.opted_out, notices.handed_over, notices.unable, "
+            "notices.paused, notices.nobody_free need a sentence in it",
         ),
         (
             f"[notices]\nfailed = {{en = '{1001 * 'x'}'}}",
@@ -190,6 +193,6 @@ def test_a_secret_with_a_line_break_in_it_is_refused(place: Place) -> None:
 
 
 def test_a_language_of_ones_own_needs_all_sentences(place: Place) -> None:
-    given = "".join(f"{reason} = {{it = 'Scusi.'}}\n" for reason in ("delayed", "refused", "failed", "opted_out"))
+    given = "".join(f"{reason} = {{it = 'Scusi.'}}\n" for reason in BUILT_IN)
     place.write(f"[notices]\nlanguage = 'it'\n{given}")
     assert place.load().options.notices.language == "it"

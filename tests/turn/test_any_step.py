@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from convoq.ai.base import ReplyContext
+from convoq.conversations.pausing import thread_scope
 from convoq.conversations.turns import MOST_SUPERSEDED
 from convoq.db import Database
 from convoq.queue.base import JobFilter
@@ -17,7 +18,7 @@ from convoq.settings import ConversationSettings
 from tests.clock import ManualClock
 from tests.handlers.house import House, open_house, waiting
 from tests.turn.stepping import SteppedWorker, Steps, stepping
-from tests.turn.timeline import block, hand_back, take_over
+from tests.turn.timeline import block
 
 TRIES_OF_LAST = "SELECT tries FROM messages WHERE direction = 'in' ORDER BY id DESC LIMIT 1"
 MOST_STEPS = 40  # of one turn
@@ -34,8 +35,9 @@ def person(number: int) -> str:
 
 
 def sent_to(house: House, who: str) -> list[str]:
-    """What the person received: a reply's first part by what it answers, its second as "more"."""
+    """What the AI has answered: a reply's first part by what it answers, its second as "more"."""
     words = [message.body.split()[0] for message in house.twilio.messages if message.to == who]
+    words = [word for word in words if not word.startswith("<")]  # what tells of a person of ours
     return ["more" if word.startswith("word") else word for word in words]
 
 
@@ -74,11 +76,15 @@ async def stop(house: House, who: str) -> None:
 
 
 async def someone_takes_over(house: House, who: str) -> None:
-    await house.database.write(take_over, await thread_of(house, who), house.clock.now())
+    await house.acts().take_over(await conversation_of(house, who))
+
+
+async def someone_pauses(house: House, who: str) -> None:
+    await house.acts().pause(thread_scope(await thread_of(house, who)))
 
 
 async def someone_blocks(house: House, who: str) -> None:
-    await house.database.write(block, who, house.clock.now())
+    await block(house, who)
 
 
 async def cancel(house: House, who: str) -> None:
@@ -88,6 +94,12 @@ async def cancel(house: House, who: str) -> None:
     assert await house.engine.cancel(JobFilter(ordering_key=lane)) == 1
 
 
+async def conversation_of(house: House, who: str) -> int:
+    thread = await thread_of(house, who)
+    [(conversation,)] = await house.rows("SELECT id FROM conversations WHERE thread_id = ?", thread)
+    return int(conversation)
+
+
 async def thread_of(house: House, who: str) -> int:
     [(thread,)] = await house.rows(
         "SELECT t.id FROM threads AS t JOIN contacts AS c ON c.id = t.contact_id WHERE c.address = ?", who
@@ -95,7 +107,7 @@ async def thread_of(house: House, who: str) -> int:
     return int(thread)
 
 
-@pytest.mark.parametrize("ending", [stop, someone_takes_over, someone_blocks, cancel])
+@pytest.mark.parametrize("ending", [stop, someone_takes_over, someone_pauses, someone_blocks, cancel])
 async def test_nothing_that_had_not_left_goes_out_after_it(
     house: House, ending: Callable[[House, str], Awaitable[None]]
 ) -> None:
@@ -201,14 +213,12 @@ async def test_a_turn_that_fails_after_it_lost_its_token_costs_its_message_neith
 
 async def test_what_was_handed_back_before_anybody_answered_is_answered(house: House) -> None:
     async def hand_over_and_back(steps: Steps, worker: SteppedWorker, who: str) -> None:
-        left = may_have_left(worker, house, who)
-        thread = await thread_of(house, who)
-        [(lane,)] = await house.rows("SELECT lane FROM threads WHERE id = ?", thread)
-        await house.database.write(take_over, thread, house.clock.now())
-        await house.database.write(hand_back, thread, lane, house.joined)
+        conversation = await conversation_of(house, who)
+        await house.acts().take_over(conversation)
+        await house.acts().release(conversation)
         await worker.finish()
         await house.settle()
-        assert sent_to(house, who) == ["a", "more"][: left or 2]
+        assert sent_to(house, who) == ["a", "more"]
 
     await at_any_step(house, hand_over_and_back)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from convoq.conversations import choosing, rows, settling, stopping, turns
+from convoq.conversations import choosing, lifecycle, rows, settling, stopping, turns
 from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.states import Outcome
 from convoq.db.transaction import Transaction
@@ -242,13 +242,18 @@ def goes_on_without_what_pends(patch: pytest.MonkeyPatch) -> None:
 
 Scenario = Callable[[House], Awaitable[None]]
 Mutation = Callable[[pytest.MonkeyPatch], object]
+#: The AI's parts of a conversation that nobody answers any more are kept back by that, too.
+LEAVES_THE_OWNER = "UPDATE conversations SET owner = owner WHERE ? IS NULL AND ? = 0 AND id = ?"
 MUTANTS: dict[str, tuple[Scenario, Mutation]] = {
     "M1": (m1_a_fenced_turn_leaves_the_job, acks_when_fenced),
     "M2": (m2_a_fenced_turn_does_not_begin_again_in_its_claim, begins_again_when_fenced),
     "M3": (m3_a_token_that_a_power_cut_took_back_is_not_given_out_again, counts_tokens),
     "M4": (
         m4_what_is_under_way_at_a_stop_is_not_sent_after_a_start,
-        lambda patch: patch.setattr(stopping, "REVOKE_UNDER_WAY", "UPDATE outbox SET revoked = NULL WHERE :code = 0"),
+        lambda patch: (
+            patch.setattr(stopping, "REVOKE_UNDER_WAY", "UPDATE outbox SET revoked = NULL WHERE :code = 0"),
+            patch.setattr(lifecycle, "MOVE_OWNER", LEAVES_THE_OWNER),
+        ),
     ),
     "M5": (m5_recording_and_waking_are_one, enqueues_before_it_records),
     "M6": (

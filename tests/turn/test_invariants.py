@@ -13,7 +13,7 @@ from convoq.db.postgres.store import PostgresDatabase
 from tests.clock import ManualClock
 from tests.handlers.house import TIMING, open_house
 from tests.stores import on_each
-from tests.turn.confirming import NumberedConfirmations
+from tests.turn.confirming import NumberedConfirmations, numbered_handover
 from tests.turn.timeline import Timeline
 
 BATCHES = 10
@@ -27,11 +27,14 @@ async def test_every_step_of_any_timeline_keeps_the_invariants(
 ) -> None:
     """One file for all seeds of a batch, one person each."""
     timing = PATIENT if batch % 2 else TIMING
-    numbered = NumberedConfirmations()
-    async with asyncio.timeout(600), open_house(database, clock, timing=timing, confirmations=numbered) as house:
+    numbered, handover = NumberedConfirmations(), numbered_handover()
+    async with (
+        asyncio.timeout(600),
+        open_house(database, clock, timing=timing, confirmations=numbered, handover=handover) as house,
+    ):
         seeds = SEEDS if isinstance(database, Database) else SEEDS // 3
         for seed in range(batch * SEEDS, batch * SEEDS + seeds):
             try:
-                await Timeline(house, seed).run()
+                await Timeline(house, seed, handover).run()
             except AssertionError as violation:
                 raise AssertionError(f"seed {seed}: {violation}") from violation

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from convoq.conversations import outbox, rows, settling, stopping, turns
+from convoq.conversations import lifecycle, outbox, rows, settling, stopping, turns
 from convoq.conversations.records import OutboxRow
 from convoq.db import Database
 from convoq.db.transaction import Transaction
@@ -238,6 +238,8 @@ def go_on_without_what_pends(patch: pytest.MonkeyPatch) -> None:
 
 Scenario = Callable[[Steps], Awaitable[None]]
 #: What is taken out -> what it breaks, how it is taken out, and what is then seen.
+#: The AI's parts of a conversation that nobody answers any more are kept back by that, too.
+LEAVES_THE_OWNER = "UPDATE conversations SET owner = owner WHERE ? IS NULL AND ? = 0 AND id = ?"
 MUTANTS: dict[str, tuple[Scenario, Callable[[pytest.MonkeyPatch], object], str]] = {
     "M1 a fenced turn acks": (
         m1_a_turn_that_was_fenced_by_a_dead_one_leaves_its_job,
@@ -251,7 +253,10 @@ MUTANTS: dict[str, tuple[Scenario, Callable[[pytest.MonkeyPatch], object], str]]
     ),
     "M4 STOP revokes nothing that is under way": (
         m4_a_part_under_way_at_a_stop_is_not_sent_after_a_start,
-        lambda patch: patch.setattr(stopping, "REVOKE_UNDER_WAY", "UPDATE outbox SET revoked = NULL WHERE :code = 0"),
+        lambda patch: (
+            patch.setattr(stopping, "REVOKE_UNDER_WAY", "UPDATE outbox SET revoked = NULL WHERE :code = 0"),
+            patch.setattr(lifecycle, "MOVE_OWNER", LEAVES_THE_OWNER),
+        ),
         "'re: a' not in ['re: a', 're: START']",
     ),
     "M5 enqueued before it is recorded": (

@@ -21,7 +21,7 @@ from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, House, open_house, waiting
 from tests.stores import on_each
 from tests.turn.confirming import NumberedConfirmations
-from tests.turn.timeline import block
+from tests.turn.timeline import block, unblock
 
 SEEDS = 60
 STEPS = 60
@@ -128,7 +128,7 @@ class Timeline:
             case 8:
                 person, at = self.chance.choice([(ANA, house.clock.now()), (ANA, None), (BEN, None)])
                 self.told.append(f"{person[-1]} is {'blocked' if at else 'not blocked'}")
-                await house.database.write(block, person, at)
+                await (block if at else unblock)(house, person)
             case _:
                 house.clock.advance(self.chance.choice([0.1, 1.5, 7, LEASE]))
 
@@ -138,7 +138,7 @@ class Timeline:
         self.house.twilio._next_faults.clear()
         self.house.delivery._breakers.clear()  # a killed worker's is gone with it, and the probe that it had begun
         for person in (ANA, BEN):
-            await self.house.database.write(block, person, None)
+            await unblock(self.house, person)
             await self.house.hear("START", sender=person)
         for _ in range(4):
             self.house.clock.advance(LEASE)

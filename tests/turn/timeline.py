@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
 
 from convoq.ai.base import ReplyContext
+from convoq.clock import WallClock
+from convoq.conversations.handing_over import HandoverRules
+from convoq.conversations.owner_timers import OwnerTimers
+from convoq.conversations.ownership import ActRefused
+from convoq.conversations.pausing import EVERYWHERE, number_scope
 from convoq.conversations.repair import Repair
-from convoq.conversations.states import Outcome
-from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
-from convoq.conversations.threads import take_token
 from convoq.db.transaction import Transaction
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.handlers.receive import enqueue_turns
-from convoq.jobs import turn_job
 from convoq.loopback.faults import error, garbage, refused, reset, too_many
 from convoq.queue.base import JobFilter
-from convoq.queue.following import Joined
 from tests.handlers.house import OURS, House
+from tests.handovers import GIVE_BACK_WITHIN, SILENT_WITHIN, TAKEN_WITHIN
 from tests.turn.stepping import SteppedWorker, Steps, stepping
 from tests.turn.watching import Violation, Watch, require
 
 ALSO_OURS = "whatsapp:+15550008888"
 ACTS = 90
 LONGEST_END = 400  # steps until everything has come to rest; a run that needs more turns in circles
-TAKEN_OVER = Stop("failed", "not_owner", "a person has taken the conversation over")
+NAMES = ("Marta", "Luis")
 FAULTS = (
     *(error(accepted=True), error(accepted=False), reset(accepted=True), reset(accepted=False)),
     *(garbage(accepted=True), too_many("1"), refused(30008)),
@@ -37,11 +38,11 @@ FAULTS = (
 class Timeline:
     """One run. Every choice is the seed's."""
 
-    def __init__(self, house: House, seed: int) -> None:
+    def __init__(self, house: House, seed: int, handover: HandoverRules) -> None:
         self.house = house
         self.chance = random.Random(seed)
         self.person = f"whatsapp:+1555{seed:07d}"
-        self.watch = Watch(house, max_wait=round(house.turns._rules.max_wait))
+        self.watch = Watch(house, max_wait=round(house.turns._rules.max_wait), handover=handover)
         self.steps: Steps
         self.written = 0
         self.texts: dict[str, tuple[str, str]] = {}  #: SID -> what was written, and to which address
@@ -73,7 +74,8 @@ class Timeline:
             (9, self.write), (1, self.redeliver), (1, self.stop), (1, self.start), (20, self.take), (80, self.go),
             (3, self.kill), (6, self.stall), (5, self.wait), (1, self.take_over), (1, self.hand_back), (3, self.cancel),
             (2, self.retry), (1, self.discard), (3, self.notify), (1, self.lose_jobs), (1, self.repair),
-            (4, self.fault), (1, self.block), (1, self.unblock),
+            (4, self.fault), (1, self.block), (1, self.unblock), (1, self.reply), (1, self.ask_for_person),
+            (1, self.wait_long), (1, self.pause), (1, self.resume),
         ]  # fmt: skip
         [(_, act)] = self.chance.choices(acts, [weight for weight, _ in acts])
         await act()
@@ -83,6 +85,10 @@ class Timeline:
     async def write(self) -> None:
         self.written += 1
         await self.hear(f"m{self.written}")
+
+    async def ask_for_person(self) -> None:
+        self.causes.add("human")
+        await self.hear("human please")
 
     async def stop(self) -> None:
         self.causes.add("opted_out")
@@ -161,25 +167,59 @@ class Timeline:
 
     async def take_over(self) -> None:
         self.causes.add("human")
-        before = self.watch.now
-        for thread in before.threads:
-            await self.house.database.write(take_over, thread, self.house.clock.now())
-        self.seen("take over")
-        for thread in before.threads:
-            self.watch.check_settled(thread, before, authors=("ai",))
+        name = self.chance.choice(NAMES)
+        for thread, conversation in self.watch.now.open_conversations():
+            before = self.watch.now
+            with suppress(ActRefused):
+                await self.house.acts(name).take_over(conversation, force=self.chance.random() < 0.5)
+                self.seen(f"{name} takes over")
+                self.watch.check_settled(thread, before, authors=("ai",))
 
     async def hand_back(self) -> None:
-        for thread, row in self.watch.now.threads.items():
-            await self.house.database.write(hand_back, thread, row["lane"], self.house.joined)
-        self.seen("hand back")
+        for _, conversation in self.watch.now.open_conversations():
+            with suppress(ActRefused):
+                await self.house.acts().release(conversation, force=True)
+                self.seen("hand back")
+
+    async def reply(self) -> None:
+        self.causes.add("human")
+        for thread, conversation in self.watch.now.open_conversations()[:1]:
+            before = self.watch.now
+            self.written += 1
+            with suppress(ActRefused):
+                await self.house.acts().reply(conversation, f"o{self.written}", force=self.chance.random() < 0.5)
+                self.seen(f"Marta writes o{self.written}")
+                self.watch.check_settled(thread, before, authors=("ai",))
+
+    async def wait_long(self) -> None:
+        """Nobody comes, or one of ours is silent."""
+        await self.steps.advance(self.chance.choice([TAKEN_WITHIN, SILENT_WITHIN, GIVE_BACK_WITHIN]))
+        await self.go_on_by_themselves()
+
+    async def go_on_by_themselves(self) -> None:
+        timers = OwnerTimers(self.house.database, WallClock(), self.watch.handover)
+        moved = await timers.run(partial(enqueue_turns, self.house.joined), limit=100)
+        self.seen("hand back" if moved else "no hand-over is due")
+
+    async def pause(self) -> None:
+        self.causes.add("human")
+        with suppress(ActRefused):
+            await self.house.acts().pause(self.chance.choice([EVERYWHERE, number_scope(OURS)]))
+            self.seen("pause")
+
+    async def resume(self) -> None:
+        for scope in (EVERYWHERE, number_scope(OURS)):
+            with suppress(ActRefused):
+                await self.house.acts().resume(scope)
+                self.seen("hand back")
 
     async def block(self) -> None:
         self.causes.add("blocked")
-        await self.house.database.write(block, self.person, self.house.clock.now())
+        await block(self.house, self.person)
         self.seen("block")
 
     async def unblock(self) -> None:
-        await self.house.database.write(block, self.person, None)
+        await unblock(self.house, self.person)
         self.seen("unblock")
 
     async def notify(self) -> None:
@@ -248,6 +288,7 @@ class Timeline:
         """No faults any more; workers that stand go on or die; all that is due is done."""
         self.calm = True
         self.house.twilio._next_faults.clear()
+        await self.resume()
         for worker in self.alive():
             if self.chance.random() < 0.4:
                 worker.kill()
@@ -262,11 +303,17 @@ class Timeline:
                 require(self.watch.jobs_lost, "the queue is empty, and something waits")
                 await self.steps.advance(181)
                 await self.repair()
+            elif self.watch.now.unanswered():
+                await self.attend()
             else:
                 break
         else:
             raise Violation("it never comes to rest")
         await self.check_end()
+
+    async def attend(self) -> None:
+        """Somebody answers, gives back, or nobody does anything."""
+        await self.chance.choice([self.reply, self.hand_back, self.wait_long])()
 
     async def check_end(self) -> None:
         [(failed,)] = await self.house.rows(
@@ -278,30 +325,17 @@ class Timeline:
         self.watch.check_end(self.causes | {"failed"})
 
 
-def take_over(tx: Transaction, thread: int, now: int) -> None:
-    """As a person takes a conversation over: nothing of the AI's goes out any more, the person's own messages do."""
-    tx.execute("UPDATE conversations SET owner = 'human' WHERE thread_id = ?", (thread,))
-    take_token(tx, thread)
-    conclude_waiting(tx, thread, Outcome.HUMAN)
-    for (message,) in tx.execute("SELECT id FROM messages WHERE thread_id = ? AND author = 'ai'", (thread,)).fetchall():
-        stop_parts(tx, thread, TAKEN_OVER, now, message_id=message)
+async def block(house: House, address: str) -> None:
+    """From here on nothing may be said to the person, if there is one."""
+    for (contact,) in await house.rows("SELECT id FROM contacts WHERE address = ?", address):
+        with suppress(ActRefused):
+            await house.acts().block(contact)
 
 
-def hand_back(tx: Transaction, thread: int, lane: str, queue: Joined) -> None:
-    """What no one has answered meanwhile waits again."""
-    tx.execute("UPDATE conversations SET owner = 'ai' WHERE thread_id = ?", (thread,))
-    revived = tx.execute(
-        """UPDATE messages SET outcome = NULL, tries = 0, failures = 0 WHERE thread_id = ? AND outcome = 'human'
-           AND id > (SELECT coalesce(max(id), 0) FROM messages WHERE thread_id = ? AND direction = 'out')""",
-        (thread, thread),
-    )
-    if revived.rowcount:
-        queue.enqueue(tx, turn_job(thread, lane))
-
-
-def block(tx: Transaction, address: str, at: int | None) -> None:
-    """From here on nothing may be said to the person; None: something may again."""
-    tx.execute("UPDATE contacts SET blocked_at = ? WHERE address = ?", (at, address))
+async def unblock(house: House, address: str) -> None:
+    for (contact,) in await house.rows("SELECT id FROM contacts WHERE address = ?", address):
+        with suppress(ActRefused):
+            await house.acts().unblock(contact)
 
 
 def lose_jobs(tx: Transaction, lane: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from convoq.ai.base import Author, ReplyContext
 from convoq.conversations.choosing import OVERTAKEN_AT, UNLUCKY
+from convoq.conversations.handing_over import HandoverRules
 from convoq.conversations.records import OutboxRow, Turn
 from convoq.conversations.turns import MOST_SUPERSEDED
 from tests.handlers.house import RECONCILE_AFTER, House
@@ -20,7 +21,7 @@ PENDING = ("ready", "sending", "ambiguous")
 UNDONE: dict[str, set[tuple[Any, Any]]] = {
     "retry": {("failed", None), ("cancelled", None)},
     "discard": {("failed", "cancelled")},
-    "hand back": {("human", None)},
+    "hand back": {("human", None), ("answered", None)},
 }
 NOTHING: set[tuple[Any, Any]] = set()
 
@@ -36,7 +37,7 @@ class Snapshot:
     messages: dict[int, Row]
     parts: dict[int, Row]
     threads: dict[int, Row]
-    owners: dict[int, str]
+    conversations: dict[int, Row]
     lanes: set[str]  #: those with a ready job
     unread: set[str]  #: forms that wait to be recorded: their jobs' ids
 
@@ -45,6 +46,23 @@ class Snapshot:
 
     def pending(self, thread: int) -> list[Row]:
         return [row for row in self.parts.values() if row["thread_id"] == thread and row["state"] in PENDING]
+
+    def open_conversations(self) -> list[tuple[int, int]]:
+        """With their threads."""
+        return [
+            (row["thread_id"], number)
+            for number, row in self.conversations.items()
+            if row["thread_id"] in self.threads and row["status"] != "closed"
+        ]
+
+    def unanswered(self) -> list[Row]:
+        """What a person of ours is to answer, in conversations that are not over."""
+        open_ones = {n for _, n in self.open_conversations() if self.conversations[n]["owner"] != "nobody"}
+        return [
+            row
+            for row in self.messages.values()
+            if row["outcome"] == "human" and row["answered_by"] is None and row["conversation_id"] in open_ones
+        ]
 
     def stopped_after(self, part: Row) -> bool:
         """Whether the person has said STOP since this part was committed."""
@@ -71,6 +89,7 @@ class Watch:
 
     house: House
     max_wait: int  #: ms
+    handover: HandoverRules
     base: dict[str, int] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
     accepted: dict[str, str] = field(default_factory=dict)  #: SID of each message that was taken -> job id, in order
@@ -105,7 +124,7 @@ class Watch:
                 messages=rows("SELECT * FROM messages WHERE id > ?", "messages"),
                 parts=rows(PARTS, "outbox"),
                 threads=rows(THREADS, "threads"),
-                owners={row["id"]: row["owner"] for row in self._reader.rows("SELECT id, owner FROM conversations")},
+                conversations={row["id"]: row for row in self._reader.rows("SELECT * FROM conversations")},
                 lanes={row["lane"] for row in self._reader.rows(READY_LANES)},
                 unread={str(row["id"]) for row in self._reader.rows(UNREAD)},
             )
@@ -184,7 +203,12 @@ class Watch:
         """5 and 12. Nothing is sent that the rules forbid, or that was settled."""
         for number, part in self.now.parts.items():
             was = before.parts.get(number)
-            if what == "retry" and was is not None and number in self.settled and part["revoked"] is None:
+            if (
+                what in ("retry", "hand back")
+                and was is not None
+                and number in self.settled
+                and part["revoked"] is None
+            ):
                 self.settled -= {number} if part["state"] in PENDING else set()
                 self.revived |= {number} if part["state"] in PENDING else set()
             if part["state"] in ("failed", "cancelled") or part["revoked"]:
@@ -201,7 +225,9 @@ class Watch:
         require((thread["opted_out_at"] is not None) == confirms, f"{name} is sent to a person who has opted out or in")
         require(thread["blocked_at"] is None, f"{name} is sent to a person who is blocked")
         if part["author"] == "ai":
-            require(self.now.owners[part["conversation_id"]] == "ai", f"{name} is sent after the take-over")
+            owner = self.now.conversations[part["conversation_id"]]["owner"]
+            awaited = owner == "waiting" and part["source"].startswith("handover:")
+            require(owner == "ai" or awaited, f"{name} is sent after the take-over")
         require(confirms or not self.now.stopped_after(part), f"{name} of before a STOP is sent after it")
         if number not in self.revived:
             require(number not in self.settled, f"{name} is sent though it was settled")
@@ -248,7 +274,9 @@ class Watch:
         require(not (newer and patient), f"the reply is blind for {newer}")
         require(not before.pending(turn.thread_id), "a reply is committed while a part pends")
 
-    def check_settled(self, thread: int, before: Snapshot, *, authors: tuple[str, ...] = ("ai", "system")) -> None:
+    def check_settled(
+        self, thread: int, before: Snapshot, *, authors: tuple[str, ...] = ("ai", "system", "operator")
+    ) -> None:
         """12. After a STOP, a take-over or a cancel nothing that waited waits, nothing that pended is to be sent."""
         for row in before.waiting(thread):
             require(not waits(self.now.messages[row["id"]]), f"{row['body']} still waits")
@@ -266,6 +294,7 @@ class Watch:
         for thread in self.now.threads:
             require(not self.now.waiting(thread), "a message waits, and nothing is left that would answer it")
             require(not self.now.pending(thread), "a part pends, and nothing is left that would send it")
+        require(not self.now.unanswered(), "a message waits for a person of ours, and nobody comes")
         for row in self.now.messages.values():
             if row["direction"] == "in":
                 require(row["outcome"] in causes | {"answered", "keyword"}, f"{row['body']}: {row['outcome']}")

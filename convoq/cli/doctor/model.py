@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from convoq.cli.doctor import ollama
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.monitoring.findings import Finding, fail, note, ok, warn
-from convoq.settings.options import DEFAULT_PERSONA
+from convoq.settings.people import DEFAULT_PERSONA
 from convoq.settings.problems import Missing, RequirementUnmet
 from convoq.text import age
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from convoq.ai.base import AccountRefused, ReplyContext
 from convoq.conversations.records import Answer, Message, OutboxRow, Turn
-from convoq.conversations.turns import Uncommitted
+from convoq.conversations.turn_steps import Uncommitted
 from convoq.errors import DatabaseUnavailable, RetryLater, Unrecoverable
 from convoq.handlers.base import ClaimContext, Leaving
 from convoq.handlers.run import Run

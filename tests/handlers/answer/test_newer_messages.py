@@ -8,7 +8,7 @@ import pytest
 
 from convoq.ai.base import ReplyContext
 from convoq.conversations.records import Answer, OutboxRow, Turn
-from convoq.conversations.turns import Uncommitted
+from convoq.conversations.turn_steps import Uncommitted
 from convoq.errors import Unrecoverable
 from convoq.queue.base import JobFilter
 from tests.handlers.house import House, about

@@ -130,7 +130,7 @@ async def test_who_has_opted_out_since_hears_nothing(house: House, start: bool) 
 async def test_an_answer_of_the_ai_is_not_sent_in_the_name_of_who_took_over(house: House) -> None:
     await undelivered(house)
     await house.change("UPDATE conversations SET owner = 'human'")
-    assert await resend(house) == [(NOTHING, "a person has taken the conversation over")]
+    assert await resend(house) == [(NOTHING, "a person took over")]
 
 
 @pytest.mark.parametrize("message_id", [1, 99])

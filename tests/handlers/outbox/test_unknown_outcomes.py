@@ -9,7 +9,7 @@ import pytest
 
 from convoq.channels.base import Outbound, Sent
 from convoq.conversations.records import Answer, OutboxRow, Turn
-from convoq.conversations.turns import Uncommitted
+from convoq.conversations.turn_steps import Uncommitted
 from convoq.handlers.base import ClaimContext
 from convoq.loopback.faults import TwilioFault, error, garbage, hang, reset, slow
 from tests.clock import ManualClock

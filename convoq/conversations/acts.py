@@ -1,0 +1,157 @@
+"""What people of ours do, whichever way they come: each act is one transaction, with its entry in the audit trail."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from convoq.clock import Clock
+from convoq.conversations import blocking, operators, ownership, pausing, rows
+from convoq.conversations.audit_trail import record_act
+from convoq.conversations.operators import Written
+from convoq.conversations.ownership import Change, thread_of
+from convoq.conversations.records import Conversation
+from convoq.conversations.threads import Thread
+from convoq.db.store import Store
+from convoq.db.transaction import Transaction
+
+T = TypeVar("T")
+Wake = Callable[[Transaction, Sequence[Thread]], object]
+
+RESUMED_AT_ONCE = 200  #: chats a transaction, so that the writer is never held long
+
+
+class Acts:
+    """The acts of one person of ours, by `name`; fsynced. `wake` is called in the transaction with the threads in which
+    a turn is due. Raises ActRefused, and nothing is done; LookupError where there is no such conversation.
+    """
+
+    def __init__(self, database: Store, wall: Clock, name: str, wake: Wake) -> None:
+        self._database = database
+        self._wall = wall
+        self._name = name
+        self._wake = wake
+
+    async def take_over(self, conversation_id: int, *, force: bool = False, version: int | None = None) -> Change:
+        """From its return on nothing of the AI's reaches the channel that had not been handed to it before."""
+
+        def unit(tx: Transaction, now: int) -> Change:
+            change = ownership.take_over(tx, conversation_id, self._name, now, force=force, version=version)
+            self._record(tx, now, "take_over", change.conversation, f"from {change.before}")
+            return change
+
+        return await self._do(unit)
+
+    async def release(self, conversation_id: int, *, force: bool = False) -> Change:
+        """The AI answers again, first of all what nobody has answered."""
+
+        def unit(tx: Transaction, now: int) -> Change:
+            change = ownership.release(tx, conversation_id, self._name, now, force=force)
+            self._record(tx, now, "release", change.conversation, f"from {change.before}")
+            self._wake_if_due(tx, change.conversation)
+            return change
+
+        return await self._do(unit)
+
+    async def close(self, conversation_id: int, *, force: bool = False) -> Change:
+        def unit(tx: Transaction, now: int) -> Change:
+            change = ownership.close(tx, conversation_id, self._name, now, force=force)
+            self._record(tx, now, "close", change.conversation)
+            return change
+
+        return await self._do(unit)
+
+    async def reply(self, conversation_id: int, text: str, *, key: str | None = None, force: bool = False) -> Written:
+        """Also takes over. `key` makes repeating it harmless."""
+        text, key = operators.checked_text(text), key or secrets.token_hex(16)
+
+        def unit(tx: Transaction, now: int) -> Written:
+            written = operators.reply(tx, conversation_id, text, self._name, key, now, self._wall.now(), force=force)
+            self._record_written(tx, now, "reply", written)
+            return written
+
+        return await self._do(unit)
+
+    async def write_to(
+        self, channel: str, our_address: str, address: str, text: str, *, key: str | None = None, force: bool = False
+    ) -> Written:
+        """As reply(), to an address that may be new."""
+        text, key = operators.checked_text(text), key or secrets.token_hex(16)
+
+        def unit(tx: Transaction, now: int) -> Written:
+            written = operators.write_to(
+                tx, channel, our_address, address, text, self._name, key, now, self._wall.now(), force=force
+            )
+            self._record_written(tx, now, "send", written)
+            return written
+
+        return await self._do(unit)
+
+    async def note(self, conversation_id: int, text: str) -> int:
+        """For people of ours; its id."""
+        text = operators.checked_text(text)
+
+        def unit(tx: Transaction, now: int) -> int:
+            note_id = operators.add_note(tx, conversation_id, text, self._name, now, self._wall.now())
+            record_act(tx, now, self._name, "note", conversation_id=conversation_id)
+            return note_id
+
+        return await self._do(unit)
+
+    async def pause(self, scope: str, reason: str | None = None) -> None:
+        def unit(tx: Transaction, now: int) -> None:
+            pausing.pause(tx, scope, self._name, now, reason)
+            record_act(tx, now, self._name, "pause", subject=scope, detail=reason)
+
+        await self._do(unit)
+
+    async def resume(self, scope: str) -> int:
+        """How many chats the AI has back, which had been handed over for the pause."""
+
+        def unit(tx: Transaction, now: int) -> None:
+            pausing.resume(tx, scope)
+            record_act(tx, now, self._name, "resume", subject=scope)
+
+        def give_back(tx: Transaction, now: int) -> int:
+            threads = pausing.return_paused(tx, self._name, now, RESUMED_AT_ONCE)
+            self._wake(tx, [thread for thread in threads if rows.is_unsettled(tx, thread.id)])
+            return len(threads)
+
+        await self._do(unit)
+        returned = 0
+        while done := await self._do(give_back):
+            returned += done
+        return returned
+
+    async def block(self, contact_id: int, reason: str | None = None) -> None:
+        def unit(tx: Transaction, now: int) -> None:
+            blocking.block(tx, contact_id, self._name, now, reason)
+            record_act(tx, now, self._name, "block", subject=f"contact:{contact_id}", detail=reason)
+
+        await self._do(unit)
+
+    async def unblock(self, contact_id: int) -> None:
+        def unit(tx: Transaction, now: int) -> None:
+            blocking.unblock(tx, contact_id, self._name, now)
+            record_act(tx, now, self._name, "unblock", subject=f"contact:{contact_id}")
+
+        await self._do(unit)
+
+    async def _do(self, unit: Callable[[Transaction, int], T]) -> T:
+        return await self._database.write(unit, self._database.clock.now())
+
+    def _record(
+        self, tx: Transaction, now: int, act: str, conversation: Conversation, detail: str | None = None
+    ) -> None:
+        record_act(tx, now, self._name, act, conversation_id=conversation.id, detail=detail)
+
+    def _record_written(self, tx: Transaction, now: int, act: str, written: Written) -> None:
+        if written.is_new:
+            self._record(tx, now, act, written.change.conversation, f"#{written.message_id}")
+        self._wake_if_due(tx, written.change.conversation)
+
+    def _wake_if_due(self, tx: Transaction, conversation: Conversation) -> None:
+        """At once, also where a turn of the thread backs off."""
+        if rows.is_unsettled(tx, conversation.thread_id):
+            self._wake(tx, [thread_of(conversation)._replace(failing=True)])

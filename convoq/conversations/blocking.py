@@ -1,0 +1,52 @@
+"""A person whom we do not answer any more, until an operator says otherwise."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from convoq.conversations import rows
+from convoq.conversations.lifecycle import owner_before
+from convoq.conversations.ownership import ActRefused, set_owner
+from convoq.conversations.states import Outcome, Owner
+from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
+from convoq.conversations.threads import take_token
+from convoq.db.transaction import Transaction
+from convoq.text import local_time
+
+BLOCKED: Final = Stop("failed", "blocked", "the person is blocked")
+
+
+def block(tx: Transaction, contact_id: int, name: str, now: int, reason: str | None = None) -> None:
+    """Nothing goes out to the person that had not left, in none of their threads. Raises ActRefused."""
+    (blocked_at,) = tx.execute("SELECT blocked_at FROM contacts WHERE id = ?", (contact_id,)).fetchone()
+    if blocked_at is not None:
+        raise ActRefused("unchanged", f"the person is blocked already, since {local_time(blocked_at)}")
+    tx.execute("UPDATE contacts SET blocked_at = ? WHERE id = ?", (now, contact_id))
+    for (thread_id,) in tx.execute("SELECT id FROM threads WHERE contact_id = ?", (contact_id,)).fetchall():
+        take_token(tx, thread_id)
+        conclude_waiting(tx, thread_id, Outcome.BLOCKED, reason)
+        stop_parts(tx, thread_id, BLOCKED, now)
+    for (conversation_id,) in tx.execute(OPEN_OF, (contact_id,)).fetchall():
+        conversation = rows.conversation(tx, conversation_id)
+        why = f"blocked: {reason}" if reason else "blocked"
+        set_owner(tx, conversation, Owner.NOBODY, who=name, why=why, now=now)
+
+
+def unblock(tx: Transaction, contact_id: int, name: str, now: int) -> None:
+    """Who answered before does so again; what was written meanwhile stays unanswered. Raises ActRefused."""
+    if tx.execute(UNBLOCK, (contact_id,)).rowcount == 0:
+        raise ActRefused("unchanged", "the person is not blocked")
+    for (conversation_id,) in tx.execute(OPEN_OF, (contact_id,)).fetchall():
+        conversation = rows.conversation(tx, conversation_id)
+        if conversation.owner is Owner.NOBODY:
+            set_owner(
+                tx, conversation, owner_before(tx, conversation_id), who=name, why="unblocked", now=now,
+                name=conversation.owner_name, reason=conversation.handed_reason,
+            )  # fmt: skip
+
+
+OPEN_OF: Final = """
+    SELECT c.id FROM threads AS t JOIN conversations AS c ON c.thread_id = t.id
+    WHERE t.contact_id = ? AND c.status <> 'closed' ORDER BY c.id
+"""
+UNBLOCK: Final = "UPDATE contacts SET blocked_at = NULL WHERE id = ? AND blocked_at IS NOT NULL"

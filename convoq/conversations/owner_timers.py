@@ -1,0 +1,107 @@
+"""Nobody is forgotten: a chat that no person of ours takes, or that one lets lie, goes on by itself.
+
+What is due follows from what is on record at that moment: each step is taken once, and after a downtime only if it is
+still true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from convoq.clock import Clock
+from convoq.conversations import rows
+from convoq.conversations.handing_over import HandoverRules, Told, tell
+from convoq.conversations.ownership import give_back, set_owner, thread_of
+from convoq.conversations.pausing import find_paused_no_more, return_paused
+from convoq.conversations.records import Conversation
+from convoq.conversations.states import HandedReason, Owner
+from convoq.conversations.threads import Thread
+from convoq.db.store import Store
+from convoq.db.transaction import Transaction
+
+WHO: Final = "upkeep"
+
+Wake = Callable[[Transaction, Sequence[Thread]], object]
+
+
+class OwnerTimers:
+    """Each method is one transaction; `wake` is called in it with the threads in which a turn is due."""
+
+    def __init__(self, database: Store, wall: Clock, rules: HandoverRules) -> None:
+        self._database = database
+        self._wall = wall
+        self._rules = rules
+
+    async def run(self, wake: Wake, *, limit: int) -> int:
+        """At most `limit` chats of each kind go one step further; how many did."""
+        now = self._database.clock.now()
+        if not await self._database.read(is_due, self._rules, now):
+            return 0
+        return await self._database.write(take_steps, self._rules, now, self._wall.now(), limit, wake)
+
+
+def is_due(tx: Transaction, rules: HandoverRules, now: int) -> bool:
+    return bool(find_paused_no_more(tx, 1)) or any(_find(tx, sql, rules, now, 1) for sql in STEPS)
+
+
+def take_steps(tx: Transaction, rules: HandoverRules, now: int, wall_now: int, limit: int, wake: Wake) -> int:
+    moved = return_paused(tx, WHO, now, limit)
+    for sql, step in STEPS.items():
+        for conversation_id in _find(tx, sql, rules, now, limit):
+            conversation = rows.conversation(tx, conversation_id)
+            step(tx, conversation, rules, now, wall_now)
+            moved.append(thread_of(conversation))
+    wake(tx, [thread for thread in moved if rows.is_unsettled(tx, thread.id)])
+    return len(moved)
+
+
+def _find(tx: Transaction, sql: str, rules: HandoverRules, now: int, limit: int) -> list[int]:
+    values = {
+        "now": now, "limit": limit, "taken": rules.taken_within, "back": rules.give_back_within,
+        "silent": rules.silent_within, "returns": rules.return_when_silent,
+    }  # fmt: skip
+    return [conversation_id for (conversation_id,) in tx.execute(sql, values).fetchall()]
+
+
+def _tell(tx: Transaction, conversation: Conversation, rules: HandoverRules, now: int, wall_now: int) -> None:
+    tx.execute("UPDATE conversations SET told_at = ? WHERE id = ?", (now, conversation.id))
+    tell(tx, conversation.id, Told.NOBODY_FREE, rules, now, wall_now)
+
+
+def _give_back(tx: Transaction, conversation: Conversation, _: HandoverRules, now: int, __: int) -> None:
+    give_back(tx, conversation, who=WHO, why="nobody came", now=now)
+
+
+def _await_another(tx: Transaction, conversation: Conversation, _: HandoverRules, now: int, __: int) -> None:
+    why = f"{conversation.owner_name or 'the person'} has left a message unanswered"
+    set_owner(tx, conversation, Owner.WAITING, who=WHO, why=why, now=now, reason=HandedReason.UNATTENDED)
+
+
+def _return(tx: Transaction, conversation: Conversation, _: HandoverRules, now: int, __: int) -> None:
+    give_back(tx, conversation, who=WHO, why=f"{conversation.owner_name or 'the person'} is silent", now=now)
+
+
+OPEN: Final = "SELECT c.id FROM conversations AS c WHERE c.status IN ('active', 'idle')"
+FIRST: Final = "ORDER BY c.id LIMIT :limit"
+NOBODY_CAME: Final = f"""
+    {OPEN} AND c.owner = 'waiting' AND c.told_at IS NULL AND :taken > 0 AND c.owner_at <= :now - :taken {FIRST}
+"""
+NOBODY_COMES: Final = f"""
+    {OPEN} AND c.owner = 'waiting' AND :back > 0
+        AND CASE WHEN :taken > 0 THEN c.told_at ELSE c.owner_at END <= :now - :back
+        AND NOT EXISTS (SELECT 1 FROM threads AS t JOIN ai_pauses AS q
+                        ON q.scope IN ('all', 'number:' || t.our_address, 'thread:' || t.id) WHERE t.id = c.thread_id)
+    {FIRST}
+"""
+LEFT_ALONE: Final = f"""
+    {OPEN} AND c.owner = 'human' AND :silent > 0 AND c.owner_acted_at <= :now - :silent
+        AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = c.id AND {rows.FOR_PERSON} AND at <= :now - :silent)
+    {FIRST}
+"""
+SILENT: Final = f"""
+    {OPEN} AND c.owner = 'human' AND :silent > 0 AND :returns > 0 AND c.owner_acted_at <= :now - :silent
+        AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = c.id AND {rows.FOR_PERSON})
+    {FIRST}
+"""
+STEPS: Final = {NOBODY_CAME: _tell, NOBODY_COMES: _give_back, LEFT_ALONE: _await_another, SILENT: _return}

@@ -1,0 +1,221 @@
+"""Who answers a conversation. Each change is one row that says who, why and when; what the AI would still say ends with
+it, and what nobody has answered waits again when the AI has it back."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from convoq.conversations import rows
+from convoq.conversations.lifecycle import log_transition, move
+from convoq.conversations.records import Conversation
+from convoq.conversations.rules import MUTED
+from convoq.conversations.states import CloseReason, Outcome, Owner, Status
+from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
+from convoq.conversations.threads import Thread, take_token
+from convoq.db.transaction import Transaction
+from convoq.errors import ConvoqError
+from convoq.text import local_time
+
+
+class ActRefused(ConvoqError):
+    """What a person of ours asked for is not done, and nothing of it is."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code  #: not_owner, stale, closed, opted_out, blocked, window, paused, text, unchanged
+
+
+class Change(NamedTuple):
+    """A change of the owner."""
+
+    conversation: Conversation  #: as it is now
+    before: Owner
+    unsent: int = 0  #: parts of the AI's that now never go out, as far as they had not begun to
+    under_way: int = 0  #: those whose request had begun: they may have left
+    returned: int = 0  #: messages that wait for the AI again
+
+
+def take_over(
+    tx: Transaction, conversation_id: int, name: str, now: int, *, force: bool = False, version: int | None = None
+) -> Change:
+    """From its commit on nothing of the AI's goes out that had not left. Raises ActRefused, LookupError.
+
+    `force`: also from another person of ours. `version`: only if the owner has not changed since it was that.
+    """
+    conversation = _open(tx, conversation_id)
+    require_version(conversation, version)
+    require_mine(conversation, name, force=force)
+    require_reachable(conversation)
+    if conversation.owner is Owner.HUMAN and conversation.owner_name == name:
+        note_act(tx, conversation_id, now)
+        return Change(rows.conversation(tx, conversation_id), Owner.HUMAN)
+    set_owner(tx, conversation, Owner.HUMAN, who=name, why="took over", now=now, name=name)
+    return _muted(tx, conversation, now, f"{name} took over")
+
+
+def release(tx: Transaction, conversation_id: int, name: str, now: int, *, force: bool = False) -> Change:
+    """The AI has it back. Raises ActRefused, LookupError."""
+    conversation = _open(tx, conversation_id)
+    require_mine(conversation, name, force=force)
+    if conversation.owner not in (Owner.HUMAN, Owner.WAITING):
+        raise ActRefused("unchanged", f"conversation {conversation_id} is answered by {conversation.owner} already")
+    if conversation.is_paused:
+        raise ActRefused("paused", f"the AI is paused in conversation {conversation_id}: resume it first")
+    return give_back(tx, conversation, who=name, why="gave it back", now=now)
+
+
+def give_back(tx: Transaction, conversation: Conversation, *, who: str, why: str, now: int) -> Change:
+    """What nobody has answered waits again; its turn is to be enqueued in this transaction."""
+    set_owner(tx, conversation, Owner.AI, who=who, why=why, now=now)
+    returned = _return_unanswered(tx, conversation.id)
+    if returned:
+        tx.execute("UPDATE threads SET superseded = 0 WHERE id = ?", (conversation.thread_id,))
+    return Change(rows.conversation(tx, conversation.id), conversation.owner, returned=returned)
+
+
+def close(tx: Transaction, conversation_id: int, name: str, now: int, *, force: bool = False) -> Change:
+    """It is over: nothing of the AI's goes out any more, and the next message begins another one. Raises ActRefused."""
+    conversation = _open(tx, conversation_id)
+    require_mine(conversation, name, force=force)
+    change = _muted(tx, conversation, now, f"{name} closed the conversation")
+    # Nobody is going to: it is not what a give-back brings back.
+    tx.execute(SETTLE_FOR_GOOD, (f"{name} closed the conversation", conversation_id))
+    move(tx, conversation_id, Status.CLOSED, who=name, why="closed", now=now, reason=CloseReason.OPERATOR)
+    return change._replace(conversation=rows.conversation(tx, conversation_id))
+
+
+def set_owner(
+    tx: Transaction, conversation: Conversation, owner: Owner, *, who: str, why: str, now: int,
+    name: str | None = None, reason: str | None = None,
+) -> None:  # fmt: skip
+    """Writes down the change. To nobody keeps the name and the reason, for who comes after."""
+    tx.execute(SET_OWNER, {
+        "owner": owner, "name": name, "now": now, "reason": reason, "id": conversation.id, "nobody": Owner.NOBODY,
+    })  # fmt: skip
+    status = (conversation.status, conversation.status)
+    log_transition(tx, conversation.id, now, who, why, (conversation.owner, owner), status)
+
+
+def note_act(tx: Transaction, conversation_id: int, now: int) -> None:
+    """The person of ours who has it is there."""
+    tx.execute("UPDATE conversations SET owner_acted_at = ? WHERE id = ? AND owner = 'human'", (now, conversation_id))
+
+
+def mute(tx: Transaction, thread_id: int, now: int, why: str) -> tuple[int, int]:
+    """Nothing of the AI's goes out in the thread any more; how many parts had not begun to, how many had.
+
+    What waits is for a person of ours. The turn that is under way may still write: else take its token.
+    """
+    conclude_waiting(tx, thread_id, Outcome.HUMAN)
+    unsent = stop_parts(tx, thread_id, Stop("cancelled", "not_owner", why), now, author="ai")
+    tx.execute("UPDATE threads SET superseded = 0 WHERE id = ?", (thread_id,))
+    (under_way,) = tx.execute(UNDER_WAY, (thread_id,)).fetchone()
+    return unsent - under_way, under_way
+
+
+def require_mine(conversation: Conversation, name: str, *, force: bool) -> None:
+    """Raises ActRefused where another person of ours has it."""
+    if conversation.owner is Owner.HUMAN and conversation.owner_name not in (None, name) and not force:
+        since = f", since {local_time(conversation.owner_since)}" if conversation.owner_since else ""
+        raise ActRefused("not_owner", f"{conversation.owner_name} answers conversation {conversation.id}{since}")
+
+
+def require_version(conversation: Conversation, version: int | None) -> None:
+    """Raises ActRefused where its owner has changed since it was that version."""
+    if version is not None and version != conversation.owner_version:
+        who = conversation.owner_name if conversation.owner is Owner.HUMAN else conversation.owner
+        raise ActRefused("stale", f"conversation {conversation.id} has changed meanwhile: {who} answers it now")
+
+
+def require_reachable(conversation: Conversation) -> None:
+    """Raises ActRefused where nothing may be said to the person, whoever says it."""
+    contact = conversation.contact
+    if contact.opted_out_at is not None:
+        raise ActRefused("opted_out", "the person has opted out: only their START lets messages through again")
+    if contact.blocked_at is not None:
+        raise ActRefused("blocked", "the person is blocked: convoq contacts unblock")
+
+
+def _open(tx: Transaction, conversation_id: int) -> Conversation:
+    conversation = rows.conversation(tx, conversation_id)
+    if conversation.status is not Status.CLOSED:
+        return conversation
+    newer = tx.execute(NEWEST_OPEN, (conversation.thread_id,)).fetchone()
+    then = f"; it goes on in conversation {newer[0]}" if newer else ""
+    raise ActRefused("closed", f"conversation {conversation_id} is closed ({conversation.closed_reason}){then}")
+
+
+def _muted(tx: Transaction, conversation: Conversation, now: int, why: str) -> Change:
+    take_token(tx, conversation.thread_id)
+    unsent, under_way = mute(tx, conversation.thread_id, now, why)
+    return Change(rows.conversation(tx, conversation.id), conversation.owner, unsent, under_way)
+
+
+def _return_unanswered(tx: Transaction, conversation_id: int) -> int:
+    """What waits again: what no person of ours has answered, and what an answer was for that never left."""
+    found = tx.execute(NEWEST_ANSWER, (conversation_id,)).fetchone()
+    if found is not None and tx.execute(ANSWERED_SINCE, (conversation_id, found[0])).fetchone() is None:
+        _take_back(tx, found[0])
+    return tx.execute(RETURN, (conversation_id,)).rowcount
+
+
+def _take_back(tx: Transaction, answer: int) -> None:
+    """The answer that was on its way when the AI fell silent: what has begun to leave goes on, what has not is void.
+
+    Its rest only if the customer has not written on: then that is answered.
+    """
+    states = list(tx.execute(PARTS_OF, (answer,)))
+    if not all(state == "cancelled" and code in MUTED for state, code in states):
+        tx.execute(GO_ON, {"answer": answer})
+    else:
+        tx.execute(VOID, (rows.MUTED, answer))
+        tx.execute(UNANSWER, {"answer": answer})
+
+
+def thread_of(conversation: Conversation) -> Thread:
+    """Where its turns are due."""
+    return Thread(conversation.thread_id, conversation.lane)
+
+
+SET_OWNER: Final = """
+    UPDATE conversations SET owner = :owner, owner_at = :now, owner_version = owner_version + 1, told_at = NULL,
+        owner_acted_at = :now,
+        owner_name = CASE WHEN :owner = :nobody THEN owner_name ELSE :name END,
+        handed_reason = CASE WHEN :owner = :nobody THEN handed_reason ELSE :reason END
+    WHERE id = :id
+"""
+NEWEST_OPEN: Final = "SELECT id FROM conversations WHERE thread_id = ? AND status <> 'closed'"
+UNDER_WAY: Final = f"""
+    SELECT count(*) FROM outbox AS o WHERE o.thread_id = ? AND {rows.PENDS} AND o.revoked = 'not_owner'
+"""
+SETTLE_FOR_GOOD: Final = f"UPDATE messages SET reason = ? WHERE conversation_id = ? AND {rows.FOR_PERSON}"
+# Anew, with all that an answer may cost: as after an operator's retry.
+RETURNED: Final = """
+    outcome = NULL, reason = NULL, answered_by = NULL, ended_by = NULL, tries = 0, failures = 0, retry_at = 0,
+    requests = 0, output_tokens = 0, returned = returned + 1
+"""
+RETURN: Final = f"UPDATE messages SET {RETURNED} WHERE conversation_id = ? AND {rows.FOR_PERSON}"
+# Nothing is committed while a part pends, so only the newest can have been on its way.
+NEWEST_ANSWER: Final = """
+    SELECT id FROM messages WHERE conversation_id = ? AND direction = 'out' AND source LIKE 'turn:%'
+    ORDER BY id DESC LIMIT 1
+"""
+ANSWERED_SINCE: Final = """
+    SELECT 1 FROM messages WHERE conversation_id = ? AND id > ? AND direction = 'out' AND author = 'operator'
+"""
+PARTS_OF: Final = "SELECT state, error_code FROM outbox WHERE message_id = ?"
+# Cancelled like that, a part is certainly not sent.
+GO_ON: Final = """
+    UPDATE outbox SET revoked = NULL, settled_at = NULL, error_code = NULL, error = NULL,
+        state = CASE state WHEN 'cancelled' THEN 'ready' ELSE state END
+    WHERE message_id = :answer AND (revoked = 'not_owner' AND state IN ('sending', 'ambiguous')
+        OR state = 'cancelled' AND error_code IN ('not_owner', 'paused')
+            AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.conversation_id = outbox.conversation_id
+                            AND m.id > :answer AND m.direction = 'in'))
+"""
+VOID: Final = "UPDATE messages SET source = ? || source || ':' || id WHERE id = ?"
+UNANSWER: Final = """
+    UPDATE messages SET outcome = 'human', answered_by = NULL
+    WHERE conversation_id = (SELECT conversation_id FROM messages AS m WHERE m.id = :answer)
+        AND id < :answer AND answered_by = :answer
+"""
