@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.settings import ModelSettings
 
+from convoq.ai.acts import Acting, Decided, Decision, definitions, first_call, names_of_own_tools, toolset
 from convoq.ai.base import Author, ModelCall, Reply, ReplyContext, TimedOut, Useless
 from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
@@ -51,6 +52,13 @@ class _Speaker:
     prompt: str
     agent: AbstractAgent[Any, Any] | None  #: the user's own, with a prompt and a loop of its own
     candidates: tuple[Candidate, ...]
+    own_tools: frozenset[str] = frozenset()  #: names that are the agent's
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    text: str
+    finish_reason: str | None  #: why it ends
 
 
 class AgentResponder:
@@ -91,16 +99,20 @@ class AgentResponder:
         shown = Shown.of(context, self._ai.history_tokens)
         if not any(line.author is Author.CONTACT for line in shown.window.pending):
             raise Unrecoverable("there is no message to answer")
-        model = self._turn_model(speaker, context, shown)
+        rules = frame(context, shown.window)
+        acting = Acting(context.acts - speaker.own_tools, f"{speaker.prompt}\n\n{rules}")
+        model = self._turn_model(speaker, context, shown, acting)
         try:
-            text, finish_reason = await self._ask(speaker, model, context, shown)
+            said = await self._ask(speaker, model, context, shown, rules, acting)
         finally:
             await model.spending.end()
-        text = clean(text)
+        if isinstance(said, Decision):
+            return Reply(said.sentence, model.answered_by, said.handover)
+        text = clean(said.text)
         if not text:
             # Of an agent's own making: a model's empty answer was asked for once more before.
             raise Useless(SHORTEST, f"persona {context.persona}: its answer is empty")
-        return Reply(end_at_sentence(text) if finish_reason == "length" else text, model.answered_by)
+        return Reply(end_at_sentence(text) if said.finish_reason == "length" else text, model.answered_by)
 
     async def close(self) -> None:
         """Ends what is open. Records of cut off requests are written first."""
@@ -108,7 +120,7 @@ class AgentResponder:
         await self._models.aclose()
         await self._client.aclose()
 
-    def _turn_model(self, speaker: _Speaker, context: ReplyContext, shown: Shown) -> TurnModel:
+    def _turn_model(self, speaker: _Speaker, context: ReplyContext, shown: Shown, acting: Acting) -> TurnModel:
         return TurnModel(
             speaker.candidates,
             spending=Spending(
@@ -121,21 +133,18 @@ class AgentResponder:
             shown=shown,
             conversation=context.conversation_id,
             is_agents=speaker.agent is not None,
+            of_ours=acting.names,
         )
 
     async def _ask(
-        self, speaker: _Speaker, model: TurnModel, context: ReplyContext, shown: Shown
-    ) -> tuple[str, str | None]:
-        """The answer, and why it ends."""
-        rules = frame(context, shown.window)
+        self, speaker: _Speaker, model: TurnModel, context: ReplyContext, shown: Shown, rules: str, acting: Acting
+    ) -> _Answer | Decision:
         try:
             # The requests end by themselves; this is for an agent's tools.
             async with asyncio.timeout(TURN_TIMEOUTS * self._ai.timeout + 1):
                 if speaker.agent is not None:
-                    return await _run(speaker.agent, model, shown, rules)
-                messages, parameters = to_request(shown.turns, [speaker.prompt, rules])
-                response = await model.request(messages, None, parameters)
-                return response.text or "", response.finish_reason
+                    return await _run(speaker.agent, model, shown, rules, acting)
+                return await _request(model, shown, [speaker.prompt, rules], acting)
         except TimeoutError as error:
             raise TimedOut(SHORTEST, f"persona {context.persona}: no reply in time") from error
         except AgentRunError as error:
@@ -169,7 +178,7 @@ class AgentResponder:
             first = self._own_candidate(agent.model, where)
         if first is None:
             raise ConfigError(f"{where}: it has no model; give it one or set ai.model")
-        return _Speaker(persona.prompt, agent, _in_order(first, self._fallback))
+        return _Speaker(persona.prompt, agent, _in_order(first, self._fallback), names_of_own_tools(agent))
 
     def _candidate(self, endpoint: Endpoint) -> Candidate:
         # One for all personas of a model: they share what is known of its failures.
@@ -212,26 +221,43 @@ def import_agent(reference: str, where: str, base_dir: Path) -> AbstractAgent[An
     return agent
 
 
+async def _request(model: TurnModel, shown: Shown, instructions: Sequence[str], acting: Acting) -> _Answer | Decision:
+    """What a model without an agent says, or does."""
+    messages, parameters = to_request(shown.turns, instructions, definitions(acting.acts))
+    while True:
+        response = await model.request(messages, None, parameters)
+        if (call := first_call(response, acting.names)) is None:
+            return acting.decide_by(response.text or "") or _Answer(response.text or "", response.finish_reason)
+        decision = acting.decide(*call)
+        if isinstance(decision, Decision):
+            return decision
+        messages = [*messages, response, acting.answered(response, call[0], decision)]
+
+
 async def _run(
-    agent: AbstractAgent[Any, Any], model: TurnModel, shown: Shown, instructions: str
-) -> tuple[str, str | None]:
+    agent: AbstractAgent[Any, Any], model: TurnModel, shown: Shown, instructions: str, acting: Acting
+) -> _Answer | Decision:
     *history, asked = shown.turns
-    with charged_to(model.spending):
-        result = await agent.run(
-            asked.text,
-            message_history=to_messages(history),
-            model=model,
-            instructions=instructions,
-            deps=None,
-            # The model keeps within what the message may cost.
-            usage_limits=UsageLimits(request_limit=None),
-            # Without it an agent's system_prompt is left out as soon as there is a history.
-            capabilities=[ReinjectSystemPrompt()],
-            infer_name=False,
-        )
+    try:
+        with charged_to(model.spending):
+            result = await agent.run(
+                asked.text,
+                message_history=to_messages(history),
+                model=model,
+                instructions=instructions,
+                deps=None,
+                # The model keeps within what the message may cost.
+                usage_limits=UsageLimits(request_limit=None),
+                # Without it an agent's system_prompt is left out as soon as there is a history.
+                capabilities=[ReinjectSystemPrompt()],
+                toolsets=[toolset(acting)] if acting.names else None,
+                infer_name=False,
+            )
+    except Decided as decided:
+        return decided.decision
     if not isinstance(result.output, str):
         raise UserError(f"its agent answered with a {type(result.output).__name__}; a reply is a str")
-    return result.output, result.response.finish_reason
+    return acting.decide_by(result.output) or _Answer(result.output, result.response.finish_reason)
 
 
 async def _write(context: ReplyContext, call: ModelCall) -> None:

@@ -16,6 +16,23 @@ from convoq.errors import RetryLater, Unrecoverable
 FREE: Final = frozenset({"retryable", "account", "misconfigured", "permanent", "timeout"})
 
 
+class Act(enum.StrEnum):
+    """What a model may do instead of answering, as the tool of that name."""
+
+    HAND_OVER = "hand_over"
+
+
+class HandoverReason(enum.StrEnum):
+    """Why a model asks for a person of ours."""
+
+    ASKED = "asked"
+    COMPLAINT = "complaint"
+    MANDATE = "mandate"
+    UNSURE = "unsure"
+    SAFETY = "safety"
+    OTHER = "other"
+
+
 class Author(enum.StrEnum):
     """Who wrote a line of a conversation."""
 
@@ -80,8 +97,17 @@ class ReplyContext:
     earlier: tuple[ContextLine, ...] = ()  #: how earlier conversations ended, oldest line first
     record: Callable[[ModelCall], Awaitable[None]]  #: stores a call as soon as it ended
     allowance: Allowance
+    acts: frozenset[Act] = frozenset()  #: that the model may do
     #: To be set before a tool acts outside: from then on the answer is not given up for a newer message.
     acted: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverRequest:
+    """The model asks for a person of ours."""
+
+    reason: HandoverReason
+    note: str | None = None  #: for that person
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +116,7 @@ class Reply:
 
     text: str  #: Markdown; the gate of ai/reply.py cleans it, the channel renders it
     model: str
+    handover: HandoverRequest | None = None  #: the text tells of it; empty: the model has found no words for that
 
 
 class AccountRefused(RetryLater):

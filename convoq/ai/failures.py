@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -35,6 +35,11 @@ _OVERFLOW = re.compile(
     r"|request too large|(?:input|prompt).{0,40}exceeds.{0,40}(?:tokens|length|limit)",
     re.IGNORECASE,
 )
+_NO_TOOLS = re.compile(
+    r"\btools?\b.{0,60}\b(?:not supported|unsupported|not available|not allowed)|"
+    r"(?:not support|unsupported).{0,60}\b(?:tools?|function[ _]calling)\b|enable-auto-tool-choice",
+    re.IGNORECASE,
+)
 _UNSUPPORTED = re.compile(r"not supported|unsupported|not implemented", re.IGNORECASE)
 
 
@@ -45,6 +50,7 @@ class ModelFailure:
     outcome: str  #: as ModelCall names it
     reason: str  #: for people: what happened and what to check; never a key, never a message
     overflow: bool = False  #: showing the model less may help
+    no_tools: bool = False  #: asking without tools may help
     cut_off: bool = False  #: a larger limit on what it may write may help
     retry_after: float | None = None  #: seconds that the provider asked to wait
 
@@ -110,6 +116,8 @@ def _status_failure(error: ModelHTTPError) -> ModelFailure:
         return _overflow(f"{said}: the conversation does not fit its context window")
     if status in (400, 422, 429, 500) and _OVERFLOW.search(body):
         return _overflow(f"{said}: the conversation does not fit its context window")
+    if status in (400, 404, 422, 500, 501) and _NO_TOOLS.search(body):
+        return replace(_permanent(f"{said}: it takes no tools{quoted}"), no_tools=True)
     if isinstance(error, ModelQuotaExceededError):
         return _account(f"{said}: the account's credit or quota is used up{quoted}; top it up at the provider", error)
     if isinstance(error, ModelAuthenticationError):
@@ -141,14 +149,18 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def response_failure(response: ModelResponse, instructions: str, *, is_agents: bool) -> ModelFailure | None:
+def response_failure(
+    response: ModelResponse, instructions: str, *, is_agents: bool, tools: Collection[str] = ()
+) -> ModelFailure | None:
     """Why an answer is no use although the request went well; None when it is one.
 
-    `is_agents`: an agent asked, so it may be a step towards an answer.
+    `is_agents`: an agent asked, so it may be a step towards an answer. `tools`: the names of those that were offered.
     """
     if response.finish_reason == "content_filter":
         return ModelFailure(outcome="refused", reason="it refused to answer")
     if is_agents and (response.state == "suspended" or response.files or response.tool_calls):
+        return None
+    if any(call.tool_name in tools for call in response.tool_calls):
         return None
     if response.state == "suspended":
         return ModelFailure(outcome="unusable", reason="it paused for a tool, and was given none")

@@ -15,6 +15,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.tools import ToolDefinition
 
 from convoq.ai.prompt import PromptTurn
 
@@ -29,12 +30,14 @@ def to_messages(turns: Sequence[PromptTurn]) -> list[ModelMessage]:
 
 
 def to_request(
-    turns: Sequence[PromptTurn], instructions: Sequence[str]
+    turns: Sequence[PromptTurn], instructions: Sequence[str], tools: Sequence[ToolDefinition] = ()
 ) -> tuple[list[ModelMessage], ModelRequestParameters]:
-    """What a model without tools is asked for the last of the turns: as an agent with these instructions would ask."""
+    """What a model is asked for the last of the turns: as an agent with these instructions and tools would ask."""
     *history, asked = turns
     request = ModelRequest(parts=[UserPromptPart(asked.text)], instructions="\n\n".join(instructions))
-    parameters = ModelRequestParameters(instruction_parts=[InstructionPart(text) for text in instructions])
+    parameters = ModelRequestParameters(
+        function_tools=list(tools), instruction_parts=[InstructionPart(text) for text in instructions]
+    )
     return [*to_messages(history), request], parameters
 
 

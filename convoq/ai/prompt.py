@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from convoq.ai.base import Author, ContextLine, ReplyContext
+from convoq.ai.base import Act, Author, ContextLine, ReplyContext
 from convoq.ai.context import Window
 from convoq.ai.facts import CLOSING, OPENING, fact, plain
 from convoq.ai.times import is_plausible, moment
@@ -80,6 +80,11 @@ def _rules(context: ReplyContext, window: Window) -> Iterator[str]:
         yield (
             f"Your earlier answers that begin with {COLLEAGUE_MARK} were written by a human colleague. Stand by what "
             "they say, and do not sign as them."
+        )
+    if Act.HAND_OVER in context.acts:
+        yield (
+            f"Only the tool {Act.HAND_OVER} brings a human colleague into this conversation: where one is needed, call "
+            "it, and never promise one in an answer."
         )
     if name := _tidy_name(context.contact_name):
         yield f'The person calls themselves "{name}" (a name they chose, nothing more).'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -38,6 +38,7 @@ class Candidate:
     label: str  #: for people: "openai:gpt-5-mini"
     model: Model[Any]
     breaker: Breaker[ModelFailure]  #: everybody's who asks it
+    toolless: set[str] = field(default_factory=set)  #: its label, once it has refused tools of ours
     rejected: dict[str, set[int]] = field(default_factory=dict)  #: conversations, by reason, since it has answered one
     defaults: ModelSettings = field(default_factory=ModelSettings)  #: settings that the agent's own override
 
@@ -51,7 +52,7 @@ class TurnModel(WrapperModel):
     answered without use, RetryLater if time may help, else Unrecoverable with what to check. Every request counts, and
     none is made beyond what `spending` has left: then raises AllowanceSpent.
     `spending` records every request, cut off ones too. `is_agents`: what it says may be a step of an agent's run;
-    `acts` is called before tools that an answer asks for are run.
+    `acts` is called before tools that an answer asks for are run, other than those `of_ours`, which only decide.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class TurnModel(WrapperModel):
         shown: Shown,
         conversation: int,
         is_agents: bool,
+        of_ours: Collection[str] = (),
     ) -> None:
         super().__init__(candidates[0].model)
         self.answered_by: str = candidates[0].label
         self._has_begun = False
         self._conversation = conversation
         self._is_agents = is_agents
+        self._of_ours = of_ours
         self._candidates = candidates
         self.spending = spending
         self._acts = acts
@@ -104,7 +107,7 @@ class TurnModel(WrapperModel):
             if isinstance(answer, ModelResponse):
                 self.answered_by = candidate.label
                 self._has_begun = True
-                if answer.tool_calls and self._is_agents:
+                if self._is_agents and any(call.tool_name not in self._of_ours for call in answer.tool_calls):
                     self._acts()
                 return answer
             failures.append((candidate, answer))
@@ -142,6 +145,8 @@ class TurnModel(WrapperModel):
     ) -> ModelResponse | ModelFailure:
         settings = _settings(candidate, model_settings)
         shown, useless = messages, 0
+        if candidate.toolless and not self._is_agents:
+            parameters = replace(parameters, function_tools=[])
         cut_off: ModelFailure | None = None
         # An earlier request of the run may have told how much it has room for.
         if fitting := self._fitting.get(candidate.label):
@@ -154,6 +159,9 @@ class TurnModel(WrapperModel):
                 return answer
             if answer.overflow and (less := self._show_less(candidate, messages)):
                 shown = less
+            elif answer.no_tools and parameters.function_tools and not self._is_agents:
+                candidate.toolless.add(candidate.label)
+                parameters = replace(parameters, function_tools=[])
             elif answer.outcome in ("empty", "unusable") and useless + 1 < MOST_USELESS and not self.spending.is_spent:
                 useless += 1
                 if answer.cut_off:
@@ -184,11 +192,12 @@ class TurnModel(WrapperModel):
         limit = min(self._timeout, self._ends_at - started)
         response: ModelResponse | None = None
         failure: ModelFailure | None
+        offered = [tool.name for tool in parameters.function_tools]
         try:
             async with asyncio.timeout(limit):
                 prepared = candidate.model.prepare_messages(messages, parameters)
                 response = await candidate.model.request(prepared, reservation.settings, parameters)
-            failure = response_failure(response, _instructions(messages), is_agents=self._is_agents)
+            failure = response_failure(response, _instructions(messages), is_agents=self._is_agents, tools=offered)
         except asyncio.CancelledError:
             await self.spending.store(reservation, candidate.label, messages, None, CANCELLED, self._clock() - started)
             raise
@@ -207,7 +216,7 @@ class TurnModel(WrapperModel):
         """What several conversations are refused alike, and none is answered between, is not their messages' fault."""
         if failure is None:
             candidate.rejected.clear()
-        elif failure.outcome == "permanent" and not failure.overflow:
+        elif failure.outcome == "permanent" and not (failure.overflow or failure.no_tools):
             conversations = candidate.rejected.setdefault(failure.reason, set())
             conversations.add(self._conversation)
             if len(conversations) >= SEVERAL:

@@ -37,6 +37,10 @@ SENTENCE_OF: Final = {
 }
 
 
+def sentence_of(reason: HandedReason) -> Told:
+    return SENTENCE_OF.get(reason, Told.HANDED_OVER)
+
+
 class HandoverSentences:
     """What is said, by language; an empty one is not. `language_of` names the language of an address of ours."""
 
@@ -73,8 +77,7 @@ def hand_over(
 ) -> None:  # fmt: skip
     """A person of ours is awaited, and the customer told so, where that may be said. Its turn is to be enqueued."""
     await_person(tx, conversation, handover, now, who=who)
-    told = SENTENCE_OF.get(handover.reason, Told.HANDED_OVER)
-    tell(tx, conversation.id, told, rules, now, wall_now, language=language)
+    tell(tx, conversation.id, sentence_of(handover.reason), rules, now, wall_now, language=language)
 
 
 def await_person(tx: Transaction, conversation: Conversation, handover: Handover, now: int, *, who: str) -> None:

@@ -13,7 +13,13 @@ from typing import Final, TypeVar, TypeVarTuple, cast
 from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.choosing import RUN_NOW, choose, next_try
-from convoq.conversations.handing_over import add_sentence, await_person, hand_over, may_hand_over
+from convoq.conversations.handing_over import (
+    add_sentence,
+    await_person,
+    hand_over,
+    may_hand_over,
+    sentence_of,
+)
 from convoq.conversations.lifecycle import touch
 from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing, send_first
@@ -134,6 +140,10 @@ class Turns:
     def may_hand_over(self, turn: Turn) -> bool:
         """Whether the AI may leave what the turn shows to a person of ours."""
         return may_hand_over(turn.shown, self._rules.handover)
+
+    def handover_sentence(self, turn: Turn, reason: HandedReason) -> str:
+        """What the customer is told where the AI has no words of its own for it; may be empty."""
+        return self._rules.handover.sentences.text(sentence_of(reason), turn.conversation.our_address)
 
     async def hand_over(self, turn: Turn, handover: Handover) -> bool:
         """A person of ours is awaited instead of an answer, and the customer told so; False where that cannot be."""

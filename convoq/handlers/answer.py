@@ -34,7 +34,7 @@ from convoq.conversations.turns import Turns
 from convoq.errors import DatabaseUnavailable, Fenced, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, channel_of
 from convoq.handlers.outbox import FENCED_PAUSE, Delivery, require_lease
-from convoq.handlers.prompting import Prompting
+from convoq.handlers.prompting import Prompting, handover_of
 from convoq.jobs import ProcessAiResponse
 from convoq.logs import log
 from convoq.queue.base import JobAdmin, JobFilter, JobState
@@ -138,6 +138,9 @@ class AnswerHandler:
             raise
         conversation_id = turn.conversation.id
         if isinstance(committed, OutboxRow):
+            if answer.handover is not None:
+                reason = answer.handover.reason
+                log.info("conversation.handed_over", conversation_id=conversation_id, reason=reason)
             log.info("reply.committed", conversation_id=conversation_id, parts=len(answer.parts))
             await self._delivery.run(turn.thread_id, turn.token, first=committed)
         elif committed is Uncommitted.NEWER:
@@ -148,7 +151,7 @@ class AnswerHandler:
         try:
             prompt = await self._prompting.context_of(turn)
             reply = await self._unless_overtaken(turn, prompt)
-            return None if reply is None else self._answer_of(turn, reply, acted=prompt.acted.is_set())
+            return None if reply is None else await self._answer_of(turn, reply, acted=prompt.acted.is_set())
         except (Fenced, GeneratorExit):
             raise
         except DatabaseUnavailable:
@@ -212,9 +215,14 @@ class AnswerHandler:
             return not prompt.acted.is_set() or await self._turns.is_overtaken(turn, newer_counts=False)
         return False
 
-    def _answer_of(self, turn: Turn, reply: Reply, *, acted: bool) -> Answer:
+    async def _answer_of(self, turn: Turn, reply: Reply, *, acted: bool) -> Answer | None:
+        """None: a person of ours answers, and the customer is told nothing of it."""
         # The user's own responder may answer anything, too.
-        text = clean(reply.text)
+        text, handover = clean(reply.text), handover_of(reply)
+        if handover is not None and not text:
+            text = self._turns.handover_sentence(turn, handover.reason)
+            if not text and await self._leave_to_person(turn, *handover):
+                return None
         if not text:
             raise Useless(SHORTEST, f"{reply.model}: its answer is empty")
         contact = turn.conversation.contact
@@ -222,8 +230,9 @@ class AnswerHandler:
         parts = channel.split(channel.render(text, contact.address), most=self._timing.max_parts)
         log.info("reply.drafted", conversation_id=turn.conversation.id, answers=len(turn.shown), model=reply.model)
         return Answer(
-            text="".join(parts), parts=tuple(parts), model=reply.model, written_at=self._clock.now(), acted=acted
-        )
+            text="".join(parts), parts=tuple(parts), model=reply.model, written_at=self._clock.now(), acted=acted,
+            handover=handover,
+        )  # fmt: skip
 
     async def _commit(self, turn: Turn, answer: Answer, context: ClaimContext) -> OutboxRow | Uncommitted:
         """For as long as the lease is kept: given back, the answer would be paid for twice, and its tools act twice."""
@@ -310,7 +319,7 @@ class AnswerHandler:
         if next_at is not None:
             raise RetryLater((next_at - self._clock.now()) / 1000, last_line(text)) from error
 
-    async def _leave_to_person(self, turn: Turn, reason: HandedReason, why: str) -> bool:
+    async def _leave_to_person(self, turn: Turn, reason: HandedReason, why: str | None) -> bool:
         """Whether a person of ours answers instead; the customer is told so by the next look."""
         if not self._turns.may_hand_over(turn):
             return False

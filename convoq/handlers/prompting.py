@@ -1,4 +1,4 @@
-"""What a responder is told of a turn, and what it tells of its requests."""
+"""What a responder is told of a turn, and what it tells of its requests and its decisions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable
 from datetime import timedelta, tzinfo
 from typing import Final
 
-from convoq.ai.base import Allowance, Author, ContextLine, ModelCall, ReplyContext
+from convoq.ai.base import Act, Allowance, Author, ContextLine, ModelCall, Reply, ReplyContext
 from convoq.clock import Clock
-from convoq.conversations.records import Message, ModelUsage, Turn
+from convoq.conversations.records import Handover, Message, ModelUsage, Turn
+from convoq.conversations.states import HandedReason
 from convoq.conversations.turns import Turns
 from convoq.notes import notes_in
 
@@ -52,12 +53,19 @@ class Prompting:
             timezone=self._zone_of(turn.conversation.our_address),
             record=record,
             allowance=Allowance(requests=requests, output_tokens=output_tokens),
+            acts=frozenset({Act.HAND_OVER}) if self._turns.may_hand_over(turn) else frozenset(),
         )
 
 
 def _line(message: Message) -> ContextLine:
     notes = notes_in(message.description, message.body)
     return ContextLine(author=Author(message.author), text=message.body, at=message.wall_at, notes=notes)
+
+
+def handover_of(reply: Reply) -> Handover | None:
+    if reply.handover is None:
+        return None
+    return Handover(HandedReason(reply.handover.reason), reply.handover.note)
 
 
 def _usage(call: ModelCall) -> ModelUsage:

@@ -82,6 +82,7 @@ class ModelFault(enum.StrEnum):
     UNAUTHORIZED = "unauthorized"  #: 401
     NOT_FOUND = "not_found"  #: 404
     OVERFLOW = "overflow"  #: 400, the context is too long
+    NO_TOOLS = "no_tools"  #: 400, as a server says it of a model that takes no tools
     REJECTED = "rejected"  #: 400, for another reason
     RATE_LIMITED = "rate_limited"  #: 429 with Retry-After
     NO_CREDIT = "no_credit"  #: 429 or 400, the account is empty

@@ -158,6 +158,7 @@ _STATUSES: Final[dict[ModelFault, int]] = {
     ModelFault.UNAUTHORIZED: 401,
     ModelFault.NOT_FOUND: 404,
     ModelFault.OVERFLOW: 400,
+    ModelFault.NO_TOOLS: 400,
     ModelFault.REJECTED: 400,
     ModelFault.RATE_LIMITED: 429,
     ModelFault.NO_CREDIT: 429,
