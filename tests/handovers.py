@@ -14,6 +14,7 @@ HANDOVER = HandoverRules(
     give_back_within=GIVE_BACK_WITHIN * 1000,
     silent_within=SILENT_WITHIN * 1000,
     return_when_silent=True,
+    notes_to_model=False,
     sentences=SENTENCES,
 )
 NOBODY_LOOKS = replace(HANDOVER, ai_may_ask=False)  #: as where [handover] stands at its defaults

@@ -63,6 +63,7 @@ class HandoverRules:
     give_back_within: int  #: after that the AI answers
     silent_within: int  #: without a word of the person of ours who has it
     return_when_silent: bool  #: to the AI, where nobody waits
+    notes_to_model: bool  #: whether the AI reads what people of ours note
     sentences: HandoverSentences
 
 

@@ -20,6 +20,7 @@ from convoq.conversations.handing_over import (
     may_hand_over,
     sentence_of,
 )
+from convoq.conversations.happenings import Happening, list_happenings
 from convoq.conversations.lifecycle import touch
 from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing, send_first
@@ -38,6 +39,7 @@ from convoq.conversations.turn_steps import (
     TurnRules,
     Uncommitted,
 )  # fmt: skip
+from convoq.conversations.usage import record_usage
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.errors import DatabaseUnavailable, Fenced
@@ -85,6 +87,12 @@ class Turns:
         """
         settled = await self._database.read(rows.newest_settled, turn.conversation.id, turn.through, limit)
         return [*settled, *turn.shown][-limit:]
+
+    async def happenings(self, turn: Turn, *, limit: int = 10) -> list[Happening]:
+        """Who answered the turn's conversation before, and what people of ours have noted: the newest of each."""
+        wall_offset = self._wall.now() - self._database.clock.now()
+        notes = limit if self._rules.handover.notes_to_model else 0
+        return await self._database.read(list_happenings, turn.conversation.id, limit, notes, wall_offset)
 
     async def earlier(self, turn: Turn, *, limit: int = 20) -> list[Message]:
         """How the conversations before the turn's ended, oldest line first: at most `limit` lines."""
@@ -381,20 +389,3 @@ def _newer_waits(tx: Transaction, turn: Turn) -> bool:
 
 def _patience_ends(turn: Turn, superseded: int, now: int) -> bool:
     return superseded >= MOST_SUPERSEDED or now >= turn.patience_ends
-
-
-def record_usage(tx: Transaction, turn: Turn, usage: ModelUsage, now: int) -> None:
-    tx.execute(
-        """INSERT INTO model_calls
-               (conversation_id, through_id, model, outcome, input_tokens, output_tokens, duration_ms, error, at)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-        (
-            *(turn.conversation.id, turn.through, usage.model, usage.outcome),
-            *(usage.input_tokens, usage.output_tokens, usage.duration_ms, usage.error, now),
-        ),
-    )
-    if usage.is_billed:
-        tx.executemany(
-            "UPDATE messages SET requests = requests + 1, output_tokens = output_tokens + ? WHERE id = ?",
-            [(usage.output_tokens, message.id) for message in turn.shown],
-        )

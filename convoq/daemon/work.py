@@ -191,6 +191,7 @@ def _handover(options: Options, personas: CurrentPersonas) -> HandoverRules:
         give_back_within=round(given.give_back_within * 1000),
         silent_within=round(given.silent_within * 1000),
         return_when_silent=given.return_when_silent,
+        notes_to_model=given.notes_to_model,
         sentences=HandoverSentences(texts, lambda address: personas.language_of(address) or options.notices.language),
     )
 

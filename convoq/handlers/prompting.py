@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta, tzinfo
 from typing import Final
 
 from convoq.ai.base import Act, Allowance, Author, ContextLine, ModelCall, Reply, ReplyContext
+from convoq.ai.times import moment
 from convoq.clock import Clock
+from convoq.conversations.happenings import Happening, Note, OwnerPeriod
 from convoq.conversations.records import Handover, Message, ModelUsage, Turn
-from convoq.conversations.states import HandedReason
+from convoq.conversations.states import HandedReason, Owner
 from convoq.conversations.turns import Turns
 from convoq.notes import notes_in
 
+RETURNED: Final = "no colleague has answered what follows: answer it yourself"
 REMEMBERED: Final = timedelta(days=30)  # by then the number may belong to another person
+_BECAUSE: Final = {
+    HandedReason.ASKED: "the person wanted a human",
+    HandedReason.COMPLAINT: "a complaint",
+    HandedReason.MANDATE: "it was not yours to decide",
+    HandedReason.UNSURE: "you did not know",
+    HandedReason.SAFETY: "somebody might be in danger",
+}
 
 
 class Prompting:
@@ -47,7 +58,7 @@ class Prompting:
             our_address=turn.conversation.our_address,
             address=contact.address,
             contact_name=contact.name,
-            lines=tuple(_line(message) for message in await self._turns.history(turn)),
+            lines=tuple(await self._lines(turn)),
             earlier=tuple(_line(message) for message in await self._turns.earlier(turn) if message.wall_at > forgotten),
             now=now,
             timezone=self._zone_of(turn.conversation.our_address),
@@ -55,6 +66,45 @@ class Prompting:
             allowance=Allowance(requests=requests, output_tokens=output_tokens),
             acts=frozenset({Act.HAND_OVER}) if self._turns.may_hand_over(turn) else frozenset(),
         )
+
+    async def _lines(self, turn: Turn) -> list[ContextLine]:
+        """What was said and what happened, oldest first; what is to be answered comes last."""
+        history, zone = await self._turns.history(turn), self._zone_of(turn.conversation.our_address)
+        settled, happenings = history[: len(history) - len(turn.shown)], await self._turns.happenings(turn)
+        lines = list(_in_order(settled, [one for one in happenings if one.at >= history[0].at], zone))
+        if any(message.returned for message in turn.shown):
+            lines.append(ContextLine(author=Author.SYSTEM, text=RETURNED, at=self._wall.now()))
+        return [*lines, *map(_line, turn.shown)]
+
+
+def _in_order(
+    settled: Sequence[Message], happenings: Sequence[Happening], zone: tzinfo | None
+) -> Iterator[ContextLine]:
+    """Each happening stands before what was said after it."""
+    left = deque(happenings)
+    for message in settled:
+        while left and left[0].at <= message.at:
+            yield _told(left.popleft(), zone)
+        yield _line(message)
+    yield from (_told(happening, zone) for happening in left)
+
+
+def _told(happening: Happening, zone: tzinfo | None) -> ContextLine:
+    match happening.what:
+        case Note(who, text):
+            told = f"note of {who}, a colleague, which the person has not seen: {text}"
+        case OwnerPeriod(Owner.HUMAN, name, _, until):
+            told = f"from here on {name}, a colleague, answered{_until(until, zone)}"
+        case OwnerPeriod(Owner.WAITING, _, reason, until):
+            why = f" ({_BECAUSE[reason]})" if reason else ""
+            told = f"from here on a colleague was awaited{why}{_until(until, zone)}"
+        case _:
+            told = "from here on it is you who answers, and nobody else"
+    return ContextLine(author=Author.SYSTEM, text=told, at=happening.wall_at)
+
+
+def _until(until: int | None, zone: tzinfo | None) -> str:
+    return f"; that ended on {moment(until, zone)}" if until is not None else ""
 
 
 def _line(message: Message) -> ContextLine:

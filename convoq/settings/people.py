@@ -123,3 +123,6 @@ class HandoverSettings(Section):
 
     return_when_silent: bool = True
     """Whether the AI has it back then, where no customer waits."""
+
+    notes_to_model: bool = False
+    """Whether the AI reads the notes of your people when it answers."""
