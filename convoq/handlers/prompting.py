@@ -80,10 +80,10 @@ class Prompting:
 def _in_order(
     settled: Sequence[Message], happenings: Sequence[Happening], zone: tzinfo | None
 ) -> Iterator[ContextLine]:
-    """Each happening stands before what was said after it."""
+    """Each happening stands before what was said after it; at the same moment, behind the words that led to it."""
     left = deque(happenings)
     for message in settled:
-        while left and left[0].at <= message.at:
+        while left and left[0].at < message.at + (message.direction == "out"):
             yield _told(left.popleft(), zone)
         yield _line(message)
     yield from (_told(happening, zone) for happening in left)

@@ -11,7 +11,7 @@ from convoq.ai.base import Author, ReplyContext
 from convoq.loopback.dialects import ChatMessage, ToolCall
 from convoq.loopback.model import LoopbackModel
 from tests.handlers.house import House
-from tests.handlers.who_answers.chats import ask_for_person, hear, open_chat, owner
+from tests.handlers.who_answers.chats import PERSON_PLEASE, ask_for_person, hear, open_chat, owner
 from tests.handovers import GIVE_BACK_WITHIN, HANDOVER, TAKEN_WITHIN
 
 HANDS_OVER = ToolCall("hand_over", {"reason": "complaint", "sentence": "A colleague will answer you here."})
@@ -33,13 +33,18 @@ async def test_a_chat_that_always_was_the_ais_holds_no_fact_of_it(house: House) 
 
 
 async def test_a_hand_over_a_take_over_and_a_give_back_stand_between_the_words_with_their_ends(house: House) -> None:
-    conversation = await ask_for_person(house)
+    conversation = await open_chat(house)
+    house.clock.advance(60)
+    await hear(house, PERSON_PLEASE)
+    house.clock.advance(60)
     await house.acts().take_over(conversation)
     await house.acts().reply(conversation, "Marta here.")
     await house.settle()
+    house.clock.advance(60)
     await hear(house, "thank you Marta")
     await house.acts().reply(conversation, "You are welcome.")
     await house.settle()
+    house.clock.advance(60)
     await house.acts().release(conversation)
     await hear(house, "are you open on Sunday?")
     lines = [
@@ -48,7 +53,7 @@ async def test_a_hand_over_a_take_over_and_a_give_back_stand_between_the_words_w
     assert lines == [
         ("contact", "hello"),
         ("ai", "re: hello"),
-        ("contact", "I want to talk to a human, please"),
+        ("contact", PERSON_PLEASE),
         ("system", "from here on a colleague was awaited (the person wanted a human)"),
         ("system", "from here on Marta, a colleague, answered"),
         ("operator", "Marta here."),
