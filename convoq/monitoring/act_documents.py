@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 
 def resent_document(message_id: int, resent: Sequence[Resent]) -> dict[str, Any]:
-    """Its parts are shown as they were before."""
-    parts = [{"action": str(one.action), "reason": one.reason, **part_document(one.part)} for one in resent]
+    """Its parts are shown as they were before; `number` is what people are told, whichever send of the part it is."""
+    parts = [
+        {"number": one.number, "action": str(one.action), "reason": one.reason, **part_document(one.part)}
+        for one in resent
+    ]
     return {"message_id": message_id, "conversation_id": resent[0].part.conversation_id, "parts": parts}
 
 

@@ -47,6 +47,17 @@ def test_programs_hear_what_becomes_of_each_part(undelivered: Place, capsys: pyt
     assert (document["message_id"], part["action"], part["reason"], part["error_code"]) == (2, "send", None, "30007")
 
 
+def test_programs_hear_the_number_of_the_part_whichever_send_of_it_failed(
+    undelivered: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert undelivered.run("conversations", "resend", "2") == 0
+    undelivered.execute("UPDATE outbox SET state = 'sent', delivery = 'undelivered'")
+    capsys.readouterr()
+    assert undelivered.run("conversations", "resend", "2", "--json") == 0
+    [part] = json.loads(capsys.readouterr().out)["parts"]
+    assert (part["number"], part["part"], part["resend_of"]) == (1, 1, 1)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
