@@ -259,11 +259,12 @@ def mark_failed(tx: Transaction, row: OutboxRow, because: str, code: str | None,
 def fail_parts(
     tx: Transaction, row: OutboxRow, because: str, code: str | None, now: int, *, state: str = "failed"
 ) -> None:
-    """This part and the message's later ones will never be sent."""
+    """This part and the message's later ones will never be sent; one that may have been is looked up all the same."""
     tx.execute(
         """UPDATE outbox SET state = ?, error = ?, error_code = ?, settled_at = ?
-           WHERE message_id = ? AND part >= ? AND state IN ('ready', 'sending', 'ambiguous')""",
-        (state, because, code, now, row.message_id, row.part),
+           WHERE message_id = ? AND (id = ? AND state IN ('ready', 'sending', 'ambiguous')
+                                     OR part > ? AND state = 'ready')""",
+        (state, because, code, now, row.message_id, row.id, row.part),
     )
 
 

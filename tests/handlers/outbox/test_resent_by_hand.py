@@ -184,6 +184,23 @@ async def test_parts_with_code_are_sent_and_sent_again_as_they_were_divided(hous
     assert house.sent == parts * 2
 
 
+async def test_the_refusal_of_one_part_leaves_open_whether_another_was_sent(house: House) -> None:
+    house.responder.script = [" ".join(f"sentence {number}." for number in range(200))]
+    await house.hear("hello")
+    await house.live(1)
+    await house.change("UPDATE outbox SET state = 'failed', error_code = '30450', provider_id = NULL WHERE part = 1")
+    await house.report(house.twilio.messages[0].sid, "undelivered", code=30008)
+    house.twilio.fail_next(reset(accepted=True))
+    await house.live(121)
+    assert await house.outbox_states() == ["sent", "failed", "ambiguous"]
+    house.twilio.fail_next(refused(30450))
+    for _ in range(2):
+        await resend(house)
+        await house.settle()
+    assert await house.outbox_states() == ["sent"] * 3
+    assert len(house.sent) == 4  # each part, and each once more
+
+
 async def test_each_is_told_by_the_number_of_the_part_that_it_repeats(house: House) -> None:
     house.responder.script = [" ".join(f"sentence {number}." for number in range(300))]
     await house.hear("hello")
