@@ -294,7 +294,7 @@ def record_delivery(tx: Transaction, status: DeliveryStatus, again: Again, now: 
         opt_out_as_told(tx, row.thread_id, now, attempted_at=row.attempted_at)
     # What was sent again already is not sent a third time. Said again during the pause, it may be for want of the job.
     waits = row.error == rows.TO_BE_SENT_AGAIN and row.delivery == status.status
-    if (moved or waits) and status.again_after is not None and row.resend_of is None and not row.arrived:
+    if (moved or waits) and status.again_after is not None and row.may_be_repeated:
         tx.execute("UPDATE outbox SET error = ? WHERE id = ?", (rows.TO_BE_SENT_AGAIN, row.id))
         again(tx, row.id, status.again_after)
     return True
@@ -337,6 +337,13 @@ class _Reported(NamedTuple):
     resend_of: int | None
     error: str | None
     delivery: str | None
+    revoked: str | None
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Not what was given up before this said that it had been sent: only whoever gave it up brings it back."""
+        is_given_up = self.revoked is not None or self.state in ("failed", "cancelled")
+        return not (is_given_up or self.arrived or self.resend_of is not None)
 
 
 def _find(tx: Transaction, status: DeliveryStatus) -> _Reported | None:
@@ -347,4 +354,7 @@ def _find(tx: Transaction, status: DeliveryStatus) -> _Reported | None:
     return None if row is None else _Reported(*row)
 
 
-FOUND = "SELECT id, state, thread_id, coalesce(attempted_at, 0), arrived, resend_of, error, delivery FROM outbox WHERE "
+FOUND = """
+    SELECT id, state, thread_id, coalesce(attempted_at, 0), arrived, resend_of, error, delivery, revoked
+    FROM outbox WHERE
+"""

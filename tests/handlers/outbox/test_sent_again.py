@@ -52,6 +52,26 @@ async def test_what_was_cancelled_at_twilio_is_not_sent_again(house: House) -> N
     assert house.sent == ["re: hello"]
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_what_an_operator_has_cancelled_is_not_sent_again(house: House, accepted: bool) -> None:
+    house.twilio.fail_next(reset(accepted=accepted))
+    await house.hear("hello")
+    await house.step()
+    job = await house.turn_job()
+    await house.engine.cancel(JobFilter(ids=(job.id,)))
+    if accepted:
+        sid = house.twilio.messages[-1].sid
+        await house.settle()  # looked up, and found
+    else:
+        await house.settle()  # looked up, and not found: only what is said of it later knows it
+        sid = house.twilio.new_sid()
+    [(reference,)] = await house.rows("SELECT reference FROM outbox")
+    await house.report(sid, "undelivered", code=30008, reference=reference)
+    await house.settle()
+    assert house.sent == ["re: hello"] * accepted
+    assert await house.rows("SELECT state, delivery FROM outbox") == [("sent", "undelivered")]
+
+
 async def test_each_send_has_a_reference_and_a_fate_of_its_own(house: House) -> None:
     first = await answered(house)
     await fails(house, first)
