@@ -65,7 +65,8 @@ def is_followed(tx: Transaction, part_id: int) -> bool:
 
 def may_send_again(tx: Transaction, row: OutboxRow, now: int) -> Refusal | None:
     """The rules of any message, and that nothing has happened since that ends what was said before."""
-    if not row.confirms_opt_out and has_come_back_since(tx, row.thread_id, row.committed_at):
+    is_back = has_come_back_since(tx, row.thread_id, row.committed_at)
+    if is_back and not row.confirms_opt_out:
         return OPTED_OUT_SINCE
     conversation = rows.conversation(tx, row.conversation_id)
     refusal = may_send(
@@ -74,6 +75,8 @@ def may_send_again(tx: Transaction, row: OutboxRow, now: int) -> Refusal | None:
     )  # fmt: skip
     if refusal is not None:
         return refusal
+    if is_back:  # and gone again: that opt-out has a confirmation of its own
+        return OPTED_OUT_SINCE
     newest = tx.execute(NEWEST_OWNER, (row.thread_id,)).fetchone()
     return MOVED_ON if row.author == "ai" and newest[0] != "ai" else None
 
