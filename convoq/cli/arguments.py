@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+LONGEST_LINE: Final = 200  # characters
 MOST_DIGITS: Final = 18  # of an id: they all fit into SQLite's integers
 
 
@@ -41,6 +42,17 @@ def positive(text: str) -> int:
     return int(digits)
 
 
+def one_line(text: str) -> str:
+    """A few words, for people or as a name."""
+    if not text.strip() or not text.isprintable() or len(text) > LONGEST_LINE:
+        raise argparse.ArgumentTypeError(f"{shortened(text)} is not one line of 1 to {LONGEST_LINE} characters")
+    return text.strip()
+
+
+def positive_or_zero(text: str) -> int:
+    return 0 if text and not text.strip("0") else positive(text)
+
+
 def job_id(text: str) -> str:
     return str(_row_id(text, "a job's id"))
 
@@ -53,12 +65,19 @@ def conversation(text: str) -> str:
     """A conversation's id, or the person's address; which of them it is, the database tells."""
     if text.isascii() and text.isdigit():
         return str(conversation_id(text))
-    address = str(re.sub(r"[\s().-]", "", text))
-    if not re.fullmatch(r"[a-z]+:\S+|\+[0-9]+", address):
-        raise argparse.ArgumentTypeError(
-            f"{shortened(text)} is neither a conversation's id nor an address such as +15551230001"
-        )
-    return address
+    return _address(text, "is neither a conversation's id nor an address such as +15551230001")
+
+
+def address(text: str) -> str:
+    """A person's, as it is written to."""
+    return _address(text, "is no address such as whatsapp:+15551230001 or +15551230001")
+
+
+def _address(text: str, problem: str) -> str:
+    found = str(re.sub(r"[\s().-]", "", text))
+    if not re.fullmatch(r"[a-z]+:\S+|\+[0-9]+", found):
+        raise argparse.ArgumentTypeError(f"{shortened(text)} {problem}")
+    return found
 
 
 def message_id(text: str) -> int:

@@ -90,6 +90,7 @@ def print_transcript(transcript: Transcript, jobs: Mapping[int, JobRecord], *, n
     if transcript.calls:
         print(f"  model     {_costs(transcript)}")
     blocks = [*_message_blocks(transcript, jobs), *_draft_blocks(transcript), *_change_blocks(transcript)]
+    blocks += _note_blocks(transcript)
     for _, _, lines in sorted(blocks):
         print()
         for line in lines:
@@ -180,6 +181,12 @@ def _draft_blocks(transcript: Transcript) -> Iterator[Block]:
         what = colored("yellow", "draft, given up for newer messages")
         head = f"{local_time(draft.at)}  {what}  {colored('dim', f'for #{draft.through}')}"
         yield draft.at, 2 * index + 1, [head, *_indented(draft.text)]
+
+
+def _note_blocks(transcript: Transcript) -> Iterator[Block]:
+    for index, note in enumerate(transcript.notes):
+        head = f"{local_time(note.at)}  {colored('yellow', f'note of {harmless(note.who)}')}"
+        yield note.at, 1_000_000 + index, [head, *_indented(note.text)]
 
 
 def _change_blocks(transcript: Transcript) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""`convoq conversations`: list, show and follow them; resend.py sends again what failed."""
+"""`convoq conversations`: list, show and follow them; what is done in them is in stepping_in, pauses and resend."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import argparse
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from convoq.cli import resend
+from convoq.cli import pauses, resend, stepping_in
 from convoq.cli.arguments import SINCE, conversation, conversation_id, message_id, moment, positive
+from convoq.cli.lookup import find_conversation
 from convoq.cli.terminal.output import print_json, print_raw, say
 from convoq.errors import ConvoqError
 
 if TYPE_CHECKING:
     from convoq.conversations.queries import Line, Reading
-    from convoq.conversations.records import Conversation
     from convoq.conversations.search import ConversationFilter
     from convoq.db.store import Store
     from convoq.settings import Options
 
-LEAST_DIGITS: Final = 5  # of a number that is looked for in addresses, where no conversation has it for an id
-MOST_DIGITS_OF_PHONE: Final = 15
 LOOK_INTERVAL_SECONDS: Final = 0.25  # between two looks for what is new; a look that finds nothing costs microseconds
 
 
 def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "conversations",
-        help="list, show and follow conversations, send again what failed",
-        description="What people wrote, what they were answered, and whether it arrived.",
+        help="list, show and follow conversations, take them over",
+        description="What people wrote, what they were answered, whether it arrived, and who answers.",
         epilog="example:\n  convoq conversations list --waiting",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_list(commands)
     _add_show(commands)
     _add_tail(commands)
+    stepping_in.add_parsers(commands)
+    pauses.add_parsers(commands)
     resend.add_parser(commands)
 
 
@@ -149,25 +149,6 @@ def _filter(args: argparse.Namespace, now: int) -> ConversationFilter:
     )
 
 
-async def _resolve(reading: Reading, given: str) -> Conversation:
-    """The conversation with this id, else the latest one of the person with this number. Raises ConvoqError."""
-    from convoq.conversations.search import ConversationFilter
-
-    found = await reading.get(int(given)) if given.isdigit() else None
-    if found is not None:
-        return found
-    if not LEAST_DIGITS <= len(given) <= MOST_DIGITS_OF_PHONE and given.isdigit():
-        raise ConvoqError(f"there is no conversation {given}")
-    summaries = await reading.find(ConversationFilter(address=given), limit=50)
-    people = list(dict.fromkeys(summary.conversation.contact.address for summary in summaries))
-    if not people:
-        raise ConvoqError(f"there is no conversation with {given}")
-    if len(people) > 1 and given not in people:
-        raise ConvoqError(f"{given} is in {len(people)} addresses: say which ({', '.join(people[:5])})")
-    wanted = given if given in people else people[0]
-    return next(one.conversation for one in summaries if one.conversation.contact.address == wanted)
-
-
 def show_conversation(args: argparse.Namespace) -> int:
     from convoq.cli.conversation_text import print_transcript
     from convoq.cli.session import load_settings, open_jobs, run_async
@@ -178,7 +159,7 @@ def show_conversation(args: argparse.Namespace) -> int:
     async def main(options: Options) -> int:
         async with open_jobs(options) as (database, admin):
             reading = Reading(database)
-            found = await _resolve(reading, args.id)
+            found = await find_conversation(reading, args.id)
             transcript = await reading.transcript(found.id, limit=args.limit, before=args.before)
             if transcript is None:
                 raise ConvoqError(f"there is no conversation {args.id}")
@@ -201,7 +182,7 @@ def tail(args: argparse.Namespace) -> int:
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
-            only = None if args.id is None else (await _resolve(Reading(database), args.id)).id
+            only = None if args.id is None else (await find_conversation(Reading(database), args.id)).id
             await _Tail(database, only, full=args.full, as_json=args.json).run(max(0, args.lines))
             return 0
 

@@ -42,7 +42,11 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
     "Operate": (
         Command("status", "status", "the queue, the conversations and the processes at a glance"),
         Command("jobs", "jobs", "list, show, retry, run, cancel and discard jobs"),
-        Command("conversations", "conversations", "list, show and follow conversations"),
+        Command("conversations", "conversations", "list, show and follow conversations, take them over"),
+        Command("contacts", "contacts", "show a person; block and unblock"),
+        Command("send", "send", "write to a person"),
+        Command("operators", "operators", "who may take conversations over"),
+        Command("audit", "audit", "who of yours did what"),
         Command("enqueue", "enqueue", "put a job into the queue"),
         Command("schedules", "schedules", "what runs when"),
         Command("catch-up", "catch_up", "fetch messages whose webhook never came"),

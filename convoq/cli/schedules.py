@@ -6,9 +6,9 @@ import argparse
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from convoq.cli.arguments import positive
+from convoq.cli.arguments import one_line, positive
 from convoq.cli.terminal.output import print_json, say
 from convoq.cli.terminal.table import print_table
 from convoq.errors import ConvoqError, DatabaseUnavailable
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from convoq.queue.base import Enqueued, JobAdmin
     from convoq.scheduler.entries import ScheduleEntry
     from convoq.settings import Options
-
-LONGEST_REASON: Final = 200  # characters
 
 
 def add_parser(subparsers: Any) -> None:
@@ -85,7 +83,7 @@ def _add_pause(commands: Any) -> None:
         epilog="example:\n  convoq schedules pause morning-greeting --reason 'closed in August'",
     )
     pausing.add_argument("name", metavar="NAME", help="the entry")
-    pausing.add_argument("--reason", type=_reason, metavar="TEXT", help="shown in `status` and `schedules list`")
+    pausing.add_argument("--reason", type=one_line, metavar="TEXT", help="shown in `status` and `schedules list`")
     pausing.set_defaults(run=pause)
     resuming = commands.add_parser(
         "resume",
@@ -95,12 +93,6 @@ def _add_pause(commands: Any) -> None:
     )
     resuming.add_argument("name", metavar="NAME", help="the entry")
     resuming.set_defaults(run=resume)
-
-
-def _reason(text: str) -> str:
-    if not text.strip() or not text.isprintable() or len(text) > LONGEST_REASON:
-        raise argparse.ArgumentTypeError(f"a reason is one line of 1 to {LONGEST_REASON} characters")
-    return text.strip()
 
 
 # --- Looking

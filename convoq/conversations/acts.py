@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from convoq.clock import Clock
-from convoq.conversations import blocking, operators, ownership, pausing, rows
+from convoq.conversations import blocking, operator_list, operators, ownership, pausing, rows
 from convoq.conversations.audit_trail import record_act
+from convoq.conversations.operator_list import Operator
 from convoq.conversations.operators import Written
 from convoq.conversations.ownership import Change, thread_of
 from convoq.conversations.records import Conversation
@@ -138,7 +139,34 @@ class Acts:
 
         await self._do(unit)
 
+    async def add_operator(self, name: str) -> Operator:
+        """Also brings back who was removed."""
+
+        def unit(tx: Transaction, now: int) -> Operator:
+            operator = operator_list.add_operator(tx, name, self._name, now)
+            record_act(tx, now, self._name, "add_operator", subject=f"operator:{operator.name}")
+            return operator
+
+        return await self._write(unit)
+
+    async def remove_operator(self, name: str) -> int:
+        """How many chats that person had, which now wait for another one."""
+
+        def unit(tx: Transaction, now: int) -> int:
+            left = operator_list.remove_operator(tx, name, self._name, now)
+            record_act(tx, now, self._name, "remove_operator", subject=f"operator:{name}")
+            return left
+
+        return await self._write(unit)
+
     async def _do(self, unit: Callable[[Transaction, int], T]) -> T:
+        def as_operator(tx: Transaction, now: int) -> T:
+            operator_list.require_operator(tx, self._name)
+            return unit(tx, now)
+
+        return await self._write(as_operator)
+
+    async def _write(self, unit: Callable[[Transaction, int], T]) -> T:
         return await self._database.write(unit, self._database.clock.now())
 
     def _record(

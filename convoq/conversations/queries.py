@@ -69,6 +69,15 @@ class Transition:
     status_after: str
 
 
+class Note(NamedTuple):
+    """What a person of ours wrote for the others."""
+
+    id: int
+    at: int
+    who: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """A request to a model."""
@@ -85,7 +94,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
-    """A conversation with all that happened in it; lines, drafts, transitions and calls oldest first."""
+    """A conversation with all that happened in it; each tuple oldest first."""
 
     conversation: Conversation
     previous_id: int | None  #: the conversation with the same person before this one
@@ -94,6 +103,7 @@ class Transcript:
     drafts: tuple[SavedDraft, ...]
     transitions: tuple[Transition, ...]
     calls: tuple[Call, ...]
+    notes: tuple[Note, ...] = ()
 
 
 class ModelRefusal(NamedTuple):
@@ -147,6 +157,10 @@ class Reading:
     async def of_person(self, address: str, *, our_address: str | None = None, limit: int = 20) -> list[Conversation]:
         """The conversations with exactly this address, newest first."""
         return await self._database.read(_of_person, address, our_address, limit)
+
+    async def our_addresses(self) -> list[str]:
+        """Those of ours that somebody has written to."""
+        return await self._database.read(lambda tx: [address for (address,) in tx.execute(OUR_ADDRESSES)])
 
     async def transcript(
         self, conversation_id: int, *, limit: int = 200, before: int | None = None
@@ -229,6 +243,7 @@ def _lines(
     ]
 
 
+OUR_ADDRESSES = "SELECT DISTINCT our_address FROM our_addresses ORDER BY our_address"
 LINE = f"SELECT {rows.MESSAGE_COLUMNS}, m.conversation_id FROM messages AS m"
 
 
@@ -263,6 +278,7 @@ def _transcript(tx: Transaction, conversation_id: int, limit: int, before: int |
             for row in tx.execute(TRANSITIONS, {"conversation": conversation_id, "at": first_at})
         ),
         calls=tuple(Call(**_named(Call, row)) for row in tx.execute(CALLS, span)),
+        notes=tuple(Note(*row) for row in tx.execute(NOTES, {"conversation": conversation_id, "at": first_at})),
     )
 
 
@@ -274,6 +290,7 @@ TRANSITIONS = """
     SELECT at, who, reason, owner_before, owner_after, status_before, status_after FROM transitions
     WHERE conversation_id = :conversation AND at >= :at ORDER BY id
 """
+NOTES = "SELECT id, at, who, text FROM operator_notes WHERE conversation_id = :conversation AND at >= :at ORDER BY id"
 CALLS = """
     SELECT through_id, model, outcome, input_tokens, output_tokens, duration_ms, error, at FROM model_calls
     WHERE conversation_id = :conversation AND through_id BETWEEN :first AND :last ORDER BY id

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from convoq.monitoring.documents import conversation_document, part_document
-from convoq.text import iso_time
+from convoq.text import iso_time, masked
 
 if TYPE_CHECKING:
     from convoq.conversations.audit_trail import AuditEntry
+    from convoq.conversations.operator_list import Operator
     from convoq.conversations.operators import Written
-    from convoq.conversations.ownership import Change
+    from convoq.conversations.ownership import ActRefused, Change
     from convoq.conversations.pausing import AiPause
     from convoq.conversations.records import Contact, Conversation
     from convoq.conversations.resending import Resent
@@ -45,6 +46,10 @@ def written_document(written: Written) -> dict[str, Any]:
     }
 
 
+def note_document(conversation_id: int, note_id: int) -> dict[str, Any]:
+    return {"conversation_id": conversation_id, "note_id": note_id}
+
+
 def contact_document(contact: Contact, conversations: Sequence[Conversation]) -> dict[str, Any]:
     return {
         "contact": {
@@ -66,9 +71,34 @@ def pauses_document(pauses: Sequence[AiPause]) -> list[dict[str, Any]]:
     ]
 
 
-def audit_trail_document(entries: Sequence[AuditEntry], *, more: bool) -> dict[str, Any]:
-    """One page; `more` if there is another."""
+def operators_document(operators: Sequence[Operator]) -> dict[str, Any]:
     return {
-        "acts": [{**entry._asdict(), "at": iso_time(entry.at)} for entry in entries],
+        "operators": [
+            {
+                "name": one.name, "added_at": iso_time(one.added_at), "added_by": one.added_by,
+                "removed_at": iso_time(one.removed_at), "removed_by": one.removed_by,
+            }
+            for one in operators
+        ]
+    }  # fmt: skip
+
+
+def audit_trail_document(entries: Sequence[AuditEntry], *, more: bool, full: bool) -> dict[str, Any]:
+    """One page; `more` if there is another. Addresses are masked unless `full`."""
+    return {
+        "acts": [
+            {**entry._asdict(), "at": iso_time(entry.at)}
+            | ({} if full else {name: _masked(getattr(entry, name)) for name in ("subject", "detail")})
+            for entry in entries
+        ],
         "next_before": entries[-1].id if more else None,
     }
+
+
+def _masked(text: str | None) -> str | None:
+    return None if text is None else masked(text)
+
+
+def refusal_document(refused: ActRefused) -> dict[str, Any]:
+    """`refused` is a word for programs; nothing was done."""
+    return {"refused": refused.code, "reason": str(refused)}

@@ -329,6 +329,7 @@ def transcript_document(transcript: Transcript, jobs: Mapping[int, JobRecord]) -
             }
             for call in transcript.calls
         ],
+        "notes": [{**note._asdict(), "at": iso_time(note.at)} for note in transcript.notes],
     }  # fmt: skip
 
 

@@ -73,12 +73,43 @@ def test_jobs_are_enqueued_listed_cancelled_and_counted(
         ("schedules", "list"),
         ("schedules", "pause", "housekeeping"),
         ("db", "check"),
+        ("conversations", "pause", "--all", "--as", "Marta"),
+        ("conversations", "pauses"),
+        ("operators", "add", "Marta"),
+        ("audit", "--who", "Marta", "--since", "7d", "--conversation", "1", "--before", "9"),
     ],
 )
 def test_what_reads_or_changes_the_store_works(
     run: Callable[[str], Run], migrated_postgres_url: str, command: tuple[str, ...]
 ) -> None:
     assert run(migrated_postgres_url)(*command) == 0
+
+
+def test_a_person_steps_in_as_with_a_file(
+    run: Callable[[str], Run], migrated_postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convoq = run(migrated_postgres_url)
+    ben, marta = "+15551230002", ("--as", "Marta")
+    for arguments in (
+        ("send", ben, "Your table is ready.", "--from", "+15550009999", *marta),
+        ("conversations", "takeover", "1", "--as", "Luis", "--force"),
+        ("conversations", "reply", "1", "At eight?", "--as", "Luis"),
+        ("conversations", "note", ben, "likes the window"),
+        ("conversations", "release", "1", "--as", "Luis"),
+        ("conversations", "close", "1", *marta),
+        ("contacts", "block", ben, *marta),
+        ("contacts", "unblock", ben, *marta),
+        ("operators", "add", "Luis"),
+        ("operators", "remove", "Luis"),
+    ):
+        assert convoq(*arguments) == 0, arguments
+    capsys.readouterr()
+    assert convoq("audit", "--json") == 0
+    assert [act["act"] for act in json.loads(shown(capsys))["acts"]][::-1] == [
+        "send", "take_over", "reply", "note", "release", "close", "block", "unblock", "add_operator", "remove_operator",
+    ]  # fmt: skip
+    assert convoq("contacts", "show", ben) == 0
+    assert shown(capsys).startswith(ben)
 
 
 def test_a_backup_is_pg_dumps(

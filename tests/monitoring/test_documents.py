@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from convoq.conversations.queries import Call, Line, Overview, SavedDraft, Summary, Transcript, Transition
+from convoq.conversations.queries import Call, Line, Note, Overview, SavedDraft, Summary, Transcript, Transition
 from convoq.conversations.records import Contact, Conversation, Message, OutboxRow
 from convoq.conversations.states import CloseReason, Outcome, Owner, Status
 from convoq.db.log_readers import LogState
@@ -162,6 +162,7 @@ def test_a_transcript_has_all_that_happened() -> None:
             Call(through=1, model="m", outcome="ok", input_tokens=1, output_tokens=2, duration_ms=1500, error=None,
                  at=0),
         ),
+        notes=(Note(id=4, at=1500, who="Marta", text="calls back at 5"),),
     )  # fmt: skip
 
     assert transcript_document(transcript, {1: job()}) == {
@@ -182,6 +183,7 @@ def test_a_transcript_has_all_that_happened() -> None:
             {"through": 1, "model": "m", "outcome": "ok", "input_tokens": 1, "output_tokens": 2,
              "duration_seconds": 1.5, "error": None, "at": T0},
         ],
+        "notes": [{"id": 4, "at": T1, "who": "Marta", "text": "calls back at 5"}],
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from convoq.conversations.audit_trail import AuditTrail
 from convoq.conversations.notices import Notices, Silence
+from convoq.conversations.operator_list import OperatorList
 from convoq.conversations.ownership import ActRefused
 from convoq.conversations.pausing import list_pauses, number_scope
 from convoq.conversations.queries import Reading
@@ -163,10 +164,15 @@ async def _step_in(house: House) -> None:
     await marta.block(contact)
     await marta.unblock(contact)
     await marta.close(newest)
-    await marta.write_to("twilio", OURS, ANA, "one more thing")
+    written = await marta.write_to("twilio", OURS, ANA, "one more thing")
     with suppress(ActRefused):
         await marta.take_over(newest)
     await house.settle()
+    await marta.add_operator("Luis")
+    await house.acts("Luis").take_over(written.change.conversation.id, force=True)
+    await marta.remove_operator("Luis")
+    await OperatorList(house.database).all()
+    await Reading(house.database).our_addresses()
     await AuditTrail(house.database).list(limit=5, before=5, since=1, who="Marta", conversation_id=newest)
 
 

@@ -1,0 +1,138 @@
+"""`convoq contacts`: a person, with all their conversations; block and unblock them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from convoq.cli.acting import Ways, add_identity, run_act
+from convoq.cli.arguments import conversation, one_line
+from convoq.cli.lookup import find_conversation
+from convoq.cli.terminal.output import print_json, say
+from convoq.cli.terminal.table import print_table
+from convoq.text import age, harmless, local_time
+
+if TYPE_CHECKING:
+    from convoq.conversations.queries import Reading
+    from convoq.conversations.records import Contact, Conversation
+    from convoq.settings import Options
+
+WHICH = "the person's number, or the id of a conversation with them"
+
+
+class Person(NamedTuple):
+    """A contact, and the newest of their conversations."""
+
+    contact: Contact
+    conversations: list[Conversation]
+
+
+def add_parser(subparsers: Any) -> None:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "contacts",
+        help="show a person; block and unblock",
+        description="The people who wrote to you, or whom you wrote to.",
+        epilog="example:\n  convoq contacts show +15551230001",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    showing = commands.add_parser(
+        "show",
+        help="a person and their conversations",
+        description="Shows a person: whether messages may go out to them, and their newest conversations.",
+        epilog="example:\n  convoq contacts show +15551230001",
+    )
+    showing.add_argument("who", type=conversation, metavar="WHO", help=WHICH)
+    showing.add_argument("--json", action="store_true", help="for programs")
+    showing.set_defaults(run=show)
+    blocking = commands.add_parser(
+        "block",
+        help="answer this person no more",
+        description="Blocks a person: nothing goes out to them any more that had not left, in none of their\n"
+        "conversations, and what they write is recorded and answered by nobody. They are not told.",
+        epilog="example:\n  convoq contacts block +15551230001 --reason 'insults the staff'",
+    )
+    blocking.add_argument("who", type=conversation, metavar="WHO", help=WHICH)
+    blocking.add_argument("--reason", type=one_line, metavar="TEXT", help="for your colleagues")
+    add_identity(blocking)
+    blocking.set_defaults(run=block)
+    unblocking = commands.add_parser(
+        "unblock",
+        help="answer this person again",
+        description="Ends a block: who answered before does so again. What was written meanwhile stays unanswered.",
+        epilog="example:\n  convoq contacts unblock +15551230001",
+    )
+    unblocking.add_argument("who", type=conversation, metavar="WHO", help=WHICH)
+    add_identity(unblocking)
+    unblocking.set_defaults(run=unblock)
+
+
+async def _find(reading: Reading, who: str) -> Person:
+    """Raises ConvoqError."""
+    contact = (await find_conversation(reading, who)).contact
+    conversations = await reading.of_person(contact.address)
+    return Person(conversations[0].contact, conversations)
+
+
+def show(args: argparse.Namespace) -> int:
+    from convoq.cli.session import load_settings, open_existing, run_async
+    from convoq.conversations.queries import Reading
+    from convoq.monitoring.act_documents import contact_document
+
+    async def main(options: Options) -> int:
+        async with open_existing(options) as database:
+            person = await _find(Reading(database), args.who)
+            if args.json:
+                print_json(contact_document(*person))
+            else:
+                _print(person, now=database.clock.now())
+            return 0
+
+    return run_async(main(load_settings(args.config).options))
+
+
+def _print(person: Person, *, now: int) -> None:
+    from convoq.cli.conversation_text import answered_by
+
+    contact = person.contact
+    print(harmless(f"{contact.name}, {contact.address}" if contact.name else contact.address))
+    if contact.opted_out_at is not None:
+        print(f"opted out {local_time(contact.opted_out_at)}: only their START lets messages through again")
+    if contact.blocked_at is not None:
+        print(f"blocked {local_time(contact.blocked_at)}: convoq contacts unblock {harmless(contact.address)}")
+    header = ("CONVERSATION", "OUR NUMBER", "STATUS", "BY", "OPENED", "LAST")
+    rows = [
+        (
+            str(one.id), one.our_address, str(one.status), answered_by(one), local_time(one.opened_at),
+            age((now - one.last_message_at) / 1000),
+        )
+        for one in person.conversations
+    ]  # fmt: skip
+    print_table(header, rows, right=("CONVERSATION", "LAST"))
+
+
+def block(args: argparse.Namespace) -> int:
+    from convoq.monitoring.act_documents import contact_document
+
+    async def act(ways: Ways) -> Person:
+        person = await _find(ways.reading, args.who)
+        await ways.acts.block(person.contact.id, args.reason)
+        return await _find(ways.reading, args.who)
+
+    def tell(person: Person) -> None:
+        say(f"{person.contact.address} is blocked: nothing goes out to them any more")
+
+    return run_act(args, act, lambda person: contact_document(*person), tell)
+
+
+def unblock(args: argparse.Namespace) -> int:
+    from convoq.monitoring.act_documents import contact_document
+
+    async def act(ways: Ways) -> Person:
+        person = await _find(ways.reading, args.who)
+        await ways.acts.unblock(person.contact.id)
+        return await _find(ways.reading, args.who)
+
+    def tell(person: Person) -> None:
+        say(f"{person.contact.address} is answered again")
+
+    return run_act(args, act, lambda person: contact_document(*person), tell)

@@ -1,0 +1,50 @@
+"""Which conversation, person or address of ours is meant by what was typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from convoq.errors import ConvoqError
+
+if TYPE_CHECKING:
+    from convoq.conversations.queries import Reading
+    from convoq.conversations.records import Conversation
+    from convoq.settings import Options
+
+LEAST_DIGITS: Final = 5  # of a number that is looked for in addresses, where no conversation has it for an id
+MOST_DIGITS_OF_PHONE: Final = 15
+
+
+async def find_conversation(reading: Reading, given: str) -> Conversation:
+    """The conversation with this id, else the latest one of the person with this number. Raises ConvoqError."""
+    from convoq.conversations.search import ConversationFilter
+
+    found = await reading.get(int(given)) if given.isdigit() else None
+    if found is not None:
+        return found
+    if not LEAST_DIGITS <= len(given) <= MOST_DIGITS_OF_PHONE and given.isdigit():
+        raise ConvoqError(f"there is no conversation {given}")
+    summaries = await reading.find(ConversationFilter(address=given), limit=50)
+    people = list(dict.fromkeys(summary.conversation.contact.address for summary in summaries))
+    if not people:
+        raise ConvoqError(f"there is no conversation with {given}")
+    if len(people) > 1 and given not in people:
+        raise ConvoqError(f"{given} is in {len(people)} addresses: say which ({', '.join(people[:5])})")
+    wanted = given if given in people else people[0]
+    return next(one.conversation for one in summaries if one.conversation.contact.address == wanted)
+
+
+async def our_addresses(reading: Reading, options: Options) -> list[str]:
+    """Those that somebody has written to, and those of [[numbers]]."""
+    return sorted({*await reading.our_addresses(), *(number.address for number in options.numbers)})
+
+
+def pick_address(given: str, known: list[str]) -> str:
+    """The one of `known` that was given, or that ends so. Raises ConvoqError."""
+    if given in known:
+        return given
+    found = [address for address in known if address.endswith(given)]
+    if len(found) == 1:
+        return found[0]
+    problem = "is more than one address of ours" if found else "is no address of ours"
+    raise ConvoqError(f"{given} {problem}: say which ({', '.join(found or known) or 'none is known yet'})")
