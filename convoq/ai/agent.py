@@ -124,7 +124,10 @@ class AgentResponder:
         return TurnModel(
             speaker.candidates,
             spending=Spending(
-                context.allowance, lambda call: self._record(context, call), limit=self._ai.max_output_tokens
+                context.allowance,
+                lambda call: self._record(context, call),
+                hold=context.hold,
+                limit=self._ai.max_output_tokens,
             ),
             acts=context.acted.set,
             timeout=self._ai.timeout,

@@ -66,11 +66,28 @@ class ModelCall:
     output_tokens: int = 0
     duration_ms: int = 0
     error: str | None = None
+    cached_tokens: int = 0  #: of the input, that the provider had in its cache
+    unheard_tokens: int = 0  #: that it may have written, and be billed for, without our having got them
+    hold: int | None = None  #: what ReplyContext.hold gave for it
 
     @property
     def is_billed(self) -> bool:
         """Whether it may be charged for, and so counts to what a message may cost."""
         return self.outcome not in FREE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallBound:
+    """A request that is to be sent, and what it may cost at most."""
+
+    model: str
+    input_tokens: int  #: as estimated
+    most_input_tokens: int
+    output_tokens: int  #: its limit
+
+
+async def hold_nothing(_: CallBound) -> None:
+    """Where nothing is bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +113,8 @@ class ReplyContext:
     timezone: dt.tzinfo | None = None  #: our address's; None: the machine's
     earlier: tuple[ContextLine, ...] = ()  #: how earlier conversations ended, oldest line first
     record: Callable[[ModelCall], Awaitable[None]]  #: stores a call as soon as it ended
+    #: To be awaited before a call; its result goes into the ModelCall. Raises BudgetReached when it must not be made.
+    hold: Callable[[CallBound], Awaitable[int | None]] = hold_nothing
     allowance: Allowance
     acts: frozenset[Act] = frozenset()  #: that the model may do
     #: To be set before a tool acts outside: from then on the answer is not given up for a newer message.
@@ -130,6 +149,15 @@ class Useless(RetryLater):
 
 class TimedOut(RetryLater):
     """A model was asked and gave no answer in time: an outage like others, but its provider may charge for it."""
+
+
+class BudgetReached(RetryLater):
+    """A request could exceed what a person or a number may cost in its period."""
+
+    def __init__(self, delay: float, reason: str, *, used_up: bool, day: str) -> None:
+        super().__init__(delay, reason)
+        self.used_up = used_up  #: else what is under way may leave enough
+        self.day = day  #: today, where budgets are counted
 
 
 class AllowanceSpent(Unrecoverable):

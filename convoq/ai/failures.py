@@ -53,6 +53,7 @@ class ModelFailure:
     no_tools: bool = False  #: asking without tools may help
     cut_off: bool = False  #: a larger limit on what it may write may help
     retry_after: float | None = None  #: seconds that the provider asked to wait
+    unheard: bool = False  #: it may have been answered, and be billed, without our having got that
 
     @property
     def transient(self) -> bool:
@@ -80,17 +81,19 @@ class ModelFailure:
         return replace(self, outcome=self.outcome if theirs else "retryable", retry_after=retry_after)
 
 
-CANCELLED: Final = ModelFailure(outcome="cancelled", reason="cancelled")  #: what came of a request that was cut off
+CANCELLED: Final = ModelFailure(
+    outcome="cancelled", reason="cancelled", unheard=True
+)  #: what came of a request that was cut off
 
 
 def request_failure(error: Exception) -> ModelFailure:
     """The failure that an exception out of a model's request stands for."""
     # Some SDKs wrap it.
     if unreadable := next((cause for cause in _causes(error) if isinstance(cause, Unreadable)), None):
-        return ModelFailure(outcome="unreadable", reason=f"its answer cannot be read: {unreadable}")
+        return ModelFailure(outcome="unreadable", reason=f"its answer cannot be read: {unreadable}", unheard=True)
     match error:
         case TimeoutError() | ModelTimeoutError():
-            return ModelFailure(outcome="timeout", reason="no complete answer in time")
+            return ModelFailure(outcome="timeout", reason="no complete answer in time", unheard=True)
         case ContentFilterError():
             return ModelFailure(outcome="refused", reason="the provider's content filter blocked it")
         case ModelHTTPError():
@@ -102,9 +105,11 @@ def request_failure(error: Exception) -> ModelFailure:
         case UserError():
             return ModelFailure(outcome="permanent", reason=first_line(error))
         case ModelAPIError():
-            return ModelFailure(outcome="unreadable", reason="its answer cannot be read", retry_after=error.retry_after)
+            reason = "its answer cannot be read"
+            return ModelFailure(outcome="unreadable", reason=reason, retry_after=error.retry_after, unheard=True)
     # The SDKs build answers without validation (construct), so one of the wrong shape ends in any exception at all.
-    return ModelFailure(outcome="unreadable", reason=f"its answer has the wrong shape ({type(error).__name__})")
+    reason = f"its answer has the wrong shape ({type(error).__name__})"
+    return ModelFailure(outcome="unreadable", reason=reason, unheard=True)
 
 
 def _status_failure(error: ModelHTTPError) -> ModelFailure:
@@ -139,7 +144,11 @@ def _connection_failure(error: ModelConnectionError) -> ModelFailure:
         why = getattr(refusal, "verify_message", "")
         advice = "check the base_url, or name its authority in SSL_CERT_FILE"
         return _misconfigured(f"its TLS certificate cannot be verified{why and f' ({why})'}; {advice}")
-    return ModelFailure(outcome="retryable", reason=f"cannot be reached ({error.phase or 'connection'} failed)")
+    return ModelFailure(
+        outcome="retryable",
+        reason=f"cannot be reached ({error.phase or 'connection'} failed)",
+        unheard=error.phase not in ("pool", "connect"),
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -79,7 +79,7 @@ class _CountedModel(WrapperModel):
         model_settings: ModelSettings | None,
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
-        async with self._counted(messages, model_settings) as (settings, answers):
+        async with self._counted(messages, model_settings, model_request_parameters) as (settings, answers):
             answers.append(await self.wrapped.request(messages, settings, model_request_parameters))
         return answers[0]
 
@@ -92,7 +92,7 @@ class _CountedModel(WrapperModel):
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
         async with (
-            self._counted(messages, model_settings) as (settings, answers),
+            self._counted(messages, model_settings, model_request_parameters) as (settings, answers),
             self.wrapped.request_stream(messages, settings, model_request_parameters, run_context) as stream,
         ):
             try:
@@ -102,13 +102,13 @@ class _CountedModel(WrapperModel):
 
     @asynccontextmanager
     async def _counted(
-        self, messages: list[ModelMessage], model_settings: ModelSettings | None
+        self, messages: list[ModelMessage], model_settings: ModelSettings | None, parameters: ModelRequestParameters
     ) -> AsyncGenerator[tuple[ModelSettings, list[ModelResponse]]]:
         """Records the request with the answer that the caller adds, or with what it ended by."""
         started = time.monotonic()
         answers: list[ModelResponse] = []
         failure: ModelFailure | None = None
-        async with self._spending.reserved(model_settings) as reservation:
+        async with self._spending.reserved(model_settings, self.model_id, messages, parameters) as reservation:
             try:
                 yield reservation.settings, answers
             except asyncio.CancelledError:

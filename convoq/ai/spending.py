@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic_ai.messages import (
     ModelMessage,
@@ -19,13 +19,18 @@ from pydantic_ai.messages import (
     ToolCallPart,
     UserPromptPart,
 )
+from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
-from convoq.ai.base import Allowance, AllowanceSpent, ModelCall
+from convoq.ai.base import Allowance, AllowanceSpent, CallBound, ModelCall, hold_nothing
 from convoq.ai.context import estimate_tokens
 from convoq.ai.failures import ModelFailure
 
+T = TypeVar("T")
+
 LEAST_TOKENS: Final = 16  #: that providers take as a limit
+PART_OVERHEAD: Final = 16  #: tokens, at most, of the roles and separators around a part
+TOOLS_OVERHEAD: Final = 1000  #: tokens, at most, of what a provider says of tools by itself
 LOOK_AGAIN: Final = 0.05  # seconds; requests take longer
 LONGEST_WAIT: Final = 60.0  # seconds, for the requests beside it
 CUT_OFF_GRACE: Final = 5.0  # seconds for the record of a request that is cut off
@@ -37,6 +42,7 @@ class Reservation:
 
     settings: ModelSettings  #: its own, with the limit that it was granted
     tokens: int
+    hold: int | None = None  #: of its budgets
     is_held: bool = True
     task: asyncio.Task[Any] | None = field(default_factory=asyncio.current_task)  #: in which it is made
 
@@ -52,15 +58,24 @@ class Reservation:
 
 
 class Spending:
-    """What is left of an allowance. `record` gets every request, on the loop that this was made on.
+    """What is left of an allowance. `hold` is asked before every request, and `record` gets it when it has ended, on
+    the loop that this was made on.
 
     `limit`: tokens that a request may write for which its agent says nothing.
     """
 
-    def __init__(self, allowance: Allowance, record: Callable[[ModelCall], Awaitable[None]], *, limit: int) -> None:
+    def __init__(
+        self,
+        allowance: Allowance,
+        record: Callable[[ModelCall], Awaitable[None]],
+        *,
+        hold: Callable[[CallBound], Awaitable[int | None]] = hold_nothing,
+        limit: int,
+    ) -> None:
         self._requests_left = allowance.requests
         self._tokens_left = allowance.output_tokens
         self._record = record
+        self._hold = hold
         self._limit = limit
         self._reserved: set[Reservation] = set()  # until what they came to is recorded, too
         self._has_ended = False
@@ -72,14 +87,28 @@ class Spending:
         return self._requests_left <= 0 or self._tokens_left <= 0
 
     @asynccontextmanager
-    async def reserved(self, settings: ModelSettings | None) -> AsyncIterator[Reservation]:
+    async def reserved(
+        self,
+        settings: ModelSettings | None,
+        model: str,
+        messages: Sequence[ModelMessage],
+        parameters: ModelRequestParameters,
+    ) -> AsyncIterator[Reservation]:
         """Around a request: there are never more at the same time than requests and tokens are left for.
 
         One that would get fewer tokens than it asks for, because of those beside it, waits for what they leave. Raises
-        AllowanceSpent where there may be no further one.
+        AllowanceSpent where there may be no further one, BudgetReached where it could exceed a budget.
         """
         reservation = await self._reserve(settings or ModelSettings())
         try:
+            if self._hold is not hold_nothing:
+                bound = CallBound(
+                    model=model,
+                    input_tokens=_estimate(messages),
+                    most_input_tokens=most_tokens(messages, parameters),
+                    output_tokens=reservation.tokens,
+                )
+                reservation.hold = await self._on_loop(self._hold(bound))
             yield reservation
         finally:
             with self._lock:
@@ -137,11 +166,15 @@ class Spending:
         seconds: float,
     ) -> None:
         sent, received = _tokens(messages, response, failure)
+        unheard = response is None and failure is not None and failure.unheard
         call = ModelCall(
             model=model,
             outcome=failure.outcome if failure else "ok",
             input_tokens=sent,
+            cached_tokens=min(response.usage.cache_read_tokens, sent) if response else 0,
             output_tokens=received,
+            unheard_tokens=reservation.tokens if unheard else 0,
+            hold=reservation.hold,
             duration_ms=round(seconds * 1000),
             error=failure.reason if failure else None,
         )
@@ -150,14 +183,17 @@ class Spending:
             if call.is_billed:
                 self._requests_left -= 1
                 self._tokens_left -= call.output_tokens
+        await self._on_loop(self._record(call))
+
+    async def _on_loop(self, awaitable: Awaitable[T]) -> T:
         if asyncio.get_running_loop() is self._loop:
-            await self._record(call)
-        else:  # a tool that is no coroutine runs in a thread, and its agents on a loop of their own
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_awaited(self._record(call)), self._loop))
+            return await awaitable
+        # A tool that is no coroutine runs in a thread, and its agents on a loop of their own.
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_awaited(awaitable), self._loop))
 
 
-async def _awaited(recording: Awaitable[None]) -> None:
-    await recording
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 def _tokens(
@@ -167,8 +203,21 @@ def _tokens(
         usage = response.usage
         return usage.input_tokens or _estimate(messages), usage.output_tokens or _estimate([response])
     # A request that was cut off is billed for what it was sent; one that was turned down is not.
-    cut_off = failure is not None and failure.outcome in ("timeout", "cancelled")
-    return (_estimate(messages) if cut_off else 0), 0
+    return (_estimate(messages) if failure is not None and failure.unheard else 0), 0
+
+
+def most_tokens(messages: Sequence[ModelMessage], parameters: ModelRequestParameters) -> int:
+    """That they can be for any model: a token is at least one byte of what is sent."""
+    parts = [part for message in messages for part in message.parts]
+    texts = [getattr(part, name, "") for part in parts for name in ("content", "tool_name", "args")]
+    texts += [message.instructions for message in messages if isinstance(message, ModelRequest)]
+    tools = (*parameters.function_tools, *parameters.output_tools)
+    sizes = [_bytes(text) for text in (*texts, *tools) if text]
+    return sum(sizes) + PART_OVERHEAD * (len(parts) + len(messages)) + (TOOLS_OVERHEAD if tools else 0)
+
+
+def _bytes(value: object) -> int:
+    return len((value if isinstance(value, str) else repr(value)).encode(errors="replace"))
 
 
 def _estimate(messages: Sequence[ModelMessage]) -> int:

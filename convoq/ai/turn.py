@@ -153,7 +153,7 @@ class TurnModel(WrapperModel):
             shown = show_less(messages, self._shown.turns, fitting.turns) or messages
         while self._clock() < self._ends_at:
             # Beside those that tools have handed this model to.
-            async with self.spending.reserved(settings) as reservation:
+            async with self.spending.reserved(settings, candidate.label, shown, parameters) as reservation:
                 answer = await self._attempt(candidate, shown, reservation, parameters, is_trial=cut_off is not None)
             if isinstance(answer, ModelResponse):
                 return answer

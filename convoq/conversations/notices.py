@@ -20,6 +20,7 @@ class Silence(enum.StrEnum):
     DELAYED = "delayed"  #: the model is down: the answer comes later
     REFUSED = "refused"  #: the model, or its provider's filter, will not answer this
     FAILED = "failed"  #: no answer could be made: its job is in the dead letters
+    BUDGET = "budget"  #: what answers may cost is used up
 
 
 FINAL: Final = (Silence.REFUSED, Silence.FAILED)  #: no answer will come
@@ -40,12 +41,21 @@ class Notices:
 
 
 def add_notice(
-    tx: Transaction, conversation: Conversation, silence: Silence, notices: Notices, now: int, wall_now: int
-) -> int | None:
-    """The message that breaks the silence, ready to be sent; None when nothing may or need be said."""
+    tx: Transaction, conversation: Conversation, silence: Silence, notices: Notices, now: int, wall_now: int,
+    once: str | None = None,
+) -> int | None:  # fmt: skip
+    """The message that breaks the silence, ready to be sent; None when nothing may or need be said.
+
+    `once` names what it is said once for.
+    """
     text = notices.text(silence, conversation.our_address)
     if not text or may_send(conversation, author="ai", committed_at=now, now=now) is not None:
         return None
+    if once is not None:
+        source = f"{rows.NOTICE}{silence}:{once}"
+        if tx.execute("SELECT 1 FROM messages WHERE source = ?", (source,)).fetchone() is not None:
+            return None
+        return add_outgoing(tx, conversation.thread_id, conversation.id, "ai", source, text, [text], now, wall_now)
     last = _last_source(tx, conversation.id)
     # "delayed" may be followed by "failed"; after any other sentence of a silence none comes.
     if last.startswith((*(f"{rows.NOTICE}{final}:" for final in FINAL), f"{rows.NOTICE}{silence}:")):

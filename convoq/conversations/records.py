@@ -116,6 +116,9 @@ class ModelUsage:
     duration_ms: int
     error: str | None
     is_billed: bool  #: it counts to what a message may cost
+    cached_tokens: int = 0  #: of its input, that the provider had in its cache
+    unheard_tokens: int = 0  #: that it may have written, and be billed for, without our having got them
+    cost: int | None = None  #: of all of them, in millionths of the budgets' currency; None: its price is not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from convoq.conversations.choosing import OVERTAKEN_AT
 from convoq.conversations.handing_over import HandoverRules
 from convoq.conversations.records import Turn
 from convoq.conversations.states import Outcome
+from convoq.text import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,12 @@ class Costly(NamedTuple):
     requests: int
     output_tokens: int
     reason: str | None  #: of their last failure
+
+    @property
+    def told(self) -> str:
+        limits = "ai.max_requests_per_message, ai.max_output_tokens_per_message"
+        spent = f"no answer for {counted(self.requests, 'model request')} and {self.output_tokens:,} output tokens"
+        return f"{spent}, as many as a message may cost ({limits}): {self.reason or 'its turns came to no end'}"
 
 
 Step = Pending | Pause | Concluded | Spent | Costly | Turn

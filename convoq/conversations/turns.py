@@ -24,7 +24,7 @@ from convoq.conversations.happenings import Happening, list_happenings
 from convoq.conversations.lifecycle import touch
 from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing, send_first
-from convoq.conversations.records import Answer, Conversation, Handover, Message, ModelUsage, OutboxRow, Turn
+from convoq.conversations.records import Answer, Conversation, Handover, Message, OutboxRow, Turn
 from convoq.conversations.rules import OUTCOME_OF, Refusal, may_send, may_write
 from convoq.conversations.states import HandedReason, Outcome
 from convoq.conversations.stopping import conclude_waiting
@@ -39,7 +39,6 @@ from convoq.conversations.turn_steps import (
     TurnRules,
     Uncommitted,
 )  # fmt: skip
-from convoq.conversations.usage import record_usage
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.errors import DatabaseUnavailable, Fenced
@@ -106,9 +105,15 @@ class Turns:
         """For newer messages: the turn did not count, but the next one is more patient."""
         await self._end(give_up, turn)
 
-    async def notify(self, turn: Turn, silence: Silence, notices: Notices) -> OutboxRow | None:
-        """The sentence that stands in for an answer, as a part that is being sent; None where nothing is to be said."""
-        return await self._database.write(notify, turn, silence, notices, self._database.clock.now(), self._wall.now())
+    async def notify(
+        self, turn: Turn, silence: Silence, notices: Notices, *, once: str | None = None
+    ) -> OutboxRow | None:
+        """The sentence that stands in for an answer, as a part that is being sent; None where nothing is to be said.
+
+        `once` names what it is said once for.
+        """
+        now, wall_now = self._database.clock.now(), self._wall.now()
+        return await self._database.write(notify, turn, silence, notices, now, wall_now, once)
 
     async def give_back(self, turn: Turn, *, until: int | None = None) -> None:
         """The turn did not count: the worker stops, or (`until`) the model is down, which is no message's fault."""
@@ -157,10 +162,6 @@ class Turns:
         """A person of ours is awaited instead of an answer, and the customer told so; False where that cannot be."""
         now, wall_now = self._database.clock.now(), self._wall.now()
         return await self._end(hand_over_turn, turn, handover, self._rules, now, wall_now, durable=True)
-
-    async def record_usage(self, turn: Turn, usage: ModelUsage) -> None:
-        """What one request to a model cost. Never refused: it was paid for, whichever worker holds the claim."""
-        await self._database.write(record_usage, turn, usage, self._database.clock.now(), durable=False)
 
 
 def look(
@@ -267,13 +268,13 @@ def give_up(tx: Transaction, turn: Turn) -> None:
 
 
 def notify(
-    tx: Transaction, turn: Turn, silence: Silence, notices: Notices, now: int, wall_now: int
+    tx: Transaction, turn: Turn, silence: Silence, notices: Notices, now: int, wall_now: int, once: str | None
 ) -> OutboxRow | None:
     require_token(tx, turn.thread_id, turn.token)
     if rows.pends(tx, turn.thread_id) or not _all_wait(tx, turn):
         return None
     conversation = rows.conversation(tx, turn.conversation.id)
-    message_id = add_notice(tx, conversation, silence, notices, now, wall_now)
+    message_id = add_notice(tx, conversation, silence, notices, now, wall_now, once)
     if message_id is None:
         return None
     # The rules were asked in this transaction.

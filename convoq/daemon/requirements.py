@@ -45,6 +45,7 @@ def missing_for(
                 *_model(options),
                 *([] if allow_offline else _offline(options)),
                 *endpoint_problems(options.ai, options.personas, environ),
+                *_prices(options),
             ]
         case "schedule":
             return []
@@ -81,6 +82,21 @@ def _model(options: Options) -> Iterator[Missing]:
     # A number that no persona is named for is answered by the default one.
     if options.ai.model is None and not own >= {DEFAULT_PERSONA, *(persona.name for persona in options.personas)}:
         yield Missing(("ai", "model"), 'the model that writes the replies: "openai:gpt-5-mini"')
+
+
+def _prices(options: Options) -> Iterator[Unusable]:
+    """A ceiling in money holds only where it is known what a request may cost."""
+    from convoq.ai.prices import PriceList, named_models, shipped_price
+
+    budgets = options.budgets
+    if not budgets.has_money:
+        return
+    prices = PriceList(options.prices, budgets.currency)
+    for model, where in named_models(options.ai, options.personas).items():
+        if prices.of(model) is None:
+            known = " but in USD" if shipped_price(model) else ""
+            problem = f'{where}: what "{model}" costs is not known{known}, so no ceiling in money ([budgets]) can hold'
+            yield Unusable(problem, f"Give it a price in {budgets.currency} in [[prices]]; 0 where it costs nothing")
 
 
 def _offline(options: Options) -> Iterator[Unusable]:

@@ -92,7 +92,9 @@ async def _handlers(
 ) -> Handlers:  # fmt: skip
     """Every kind's handler, with what it needs; closed by the stack."""
     from convoq import jobs
+    from convoq.ai.prices import PriceList
     from convoq.channels.opening import open_channels
+    from convoq.conversations.budgets import Budgets, budget_rules
     from convoq.conversations.catching_up import CatchUp
     from convoq.conversations.lifecycle import Lifecycle
     from convoq.conversations.outbox import Outbox
@@ -106,6 +108,7 @@ async def _handlers(
     from convoq.handlers.answer import AnswerHandler, Sentences
     from convoq.handlers.base import Handlers
     from convoq.handlers.catch_up import CatchingUp, catch_up
+    from convoq.handlers.costs import Costs
     from convoq.handlers.custom import load_custom
     from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
     from convoq.handlers.receive import ReceiveHandler
@@ -123,8 +126,11 @@ async def _handlers(
         outbox, channels, database.clock, wall,
         reconcile_after=options.twilio.reconcile_after, request_timeout=options.twilio.timeout,
     )  # fmt: skip
+    budgets = Budgets(database, wall, budget_rules(options.budgets))
+    await budgets.begin_counting()
     answer = AnswerHandler(
         turns=Turns(database, wall, rules),
+        costs=Costs(budgets, PriceList(options.prices, options.budgets.currency)),
         delivery=delivery,
         channels=channels,
         responder=responder,
@@ -155,7 +161,9 @@ async def _handlers(
         jobs.CatchUp.kind: catch_up(
             CatchingUp(CatchUp(database), channels if options.twilio.catch_up else {}, queue.enqueue, wall)
         ),
-        jobs.Housekeeping.kind: upkeep.housekeeping(storage.jobs, TextIndex(database), database.tidy, options.queue),
+        jobs.Housekeeping.kind: upkeep.housekeeping(
+            storage.jobs, TextIndex(database), budgets, database.tidy, options.queue
+        ),
     }
     return Handlers(
         by_kind | custom,

@@ -16,6 +16,7 @@ from convoq.ai.base import (
     AccountRefused,
     AllowanceSpent,
     AnswerRefused,
+    BudgetReached,
     Reply,
     ReplyContext,
     Responder,
@@ -33,6 +34,7 @@ from convoq.conversations.turn_steps import Concluded, Costly, Pause, Pending, S
 from convoq.conversations.turns import Turns
 from convoq.errors import DatabaseUnavailable, Fenced, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, channel_of
+from convoq.handlers.costs import Costs
 from convoq.handlers.outbox import FENCED_PAUSE, Delivery, require_lease
 from convoq.handlers.prompting import Prompting, handover_of
 from convoq.jobs import ProcessAiResponse
@@ -40,7 +42,7 @@ from convoq.logs import log
 from convoq.queue.base import JobAdmin, JobFilter, JobState
 from convoq.queue.service import error_text
 from convoq.settings import ConversationSettings
-from convoq.text import counted, last_line
+from convoq.text import last_line
 
 REFUSAL_PATIENCE: Final = timedelta(hours=24)  # as long as WhatsApp takes an answer to a message
 ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all who wait
@@ -69,6 +71,7 @@ class AnswerHandler:
         self,
         *,
         turns: Turns,
+        costs: Costs,
         delivery: Delivery,
         channels: Mapping[str, Channel],
         responder: Responder,
@@ -85,7 +88,7 @@ class AnswerHandler:
         self._delivery = delivery
         self._channels = channels
         self._responder = responder
-        self._prompting = Prompting(turns, wall, persona_of, zone_of)
+        self._prompting = Prompting(turns, costs, wall, persona_of, zone_of)
         self._timing = timing
         self._backoff = backoff
         self._clock = clock
@@ -116,8 +119,8 @@ class AnswerHandler:
                     raise self._end(
                         context, f"tried {tries} times, and no turn came to an end: {last or 'its workers died'}"
                     )
-                case Costly(requests, output_tokens, last):
-                    raise self._end(context, _costly(requests, output_tokens, last))
+                case Costly():
+                    raise self._end(context, step.told)
                 case Turn(token=token):
                     await self._answer(step, context)
 
@@ -175,6 +178,9 @@ class AnswerHandler:
         except AccountRefused as error:
             if (held := await self._held(turn, error, context)) is not None:
                 raise held from error
+        except BudgetReached as error:
+            if (back := await self._held_back(turn, error, context)) is not None:
+                raise back from error
         except RetryLater as error:
             # The model is down, which is not this message's fault: for a while that costs no tries.
             if (waited := self._waited(turn)) < OUTAGE_PATIENCE:
@@ -264,8 +270,11 @@ class AnswerHandler:
             return pause
         return min(pause, self._holding_after / 1000 - waited)
 
-    async def _say(self, turn: Turn, silence: Silence) -> None:
-        if self._sentences is None or (row := await self._turns.notify(turn, silence, self._sentences.notices)) is None:
+    async def _say(self, turn: Turn, silence: Silence, *, once: str | None = None) -> None:
+        if self._sentences is None:
+            return
+        row = await self._turns.notify(turn, silence, self._sentences.notices, once=once)
+        if row is None:
             return
         log.info("silence.broken", conversation_id=turn.conversation.id, because=silence)
         # What comes of the send is in the outbox: the next turn goes on with it.
@@ -285,10 +294,33 @@ class AnswerHandler:
         patient = self._waited(turn) < OUTAGE_PATIENCE
         if not patient and await self._leave_to_person(turn, HandedReason.PROVIDER_DOWN, str(error)):
             return None
-        if timedelta(milliseconds=now - turn.shown[-1].at) < REFUSAL_PATIENCE:
+        if self._is_patient(turn):
             return await self._postponed(turn, error.delay, str(error))
+        return await self._given_up(turn, error, context)
+
+    async def _held_back(
+        self, turn: Turn, error: BudgetReached, context: ClaimContext
+    ) -> Snooze | Unrecoverable | None:
+        """The message waits for the next period, or for a ceiling that is raised.
+
+        None: a person of ours answers it.
+        """
+        if error.used_up:
+            if await self._leave_to_person(turn, HandedReason.BUDGET, str(error)):
+                return None
+            if not self._is_patient(turn):
+                return await self._given_up(turn, error, context)
+        await self._turns.give_back(turn, until=self._at(error.delay))
+        if error.used_up:
+            await self._say(turn, Silence.BUDGET, once=f"{turn.conversation.contact.id}:{error.day}")
+        return Snooze(error.delay, str(error))
+
+    async def _given_up(self, turn: Turn, error: RetryLater, context: ClaimContext) -> Unrecoverable:
         await self._fail(turn, str(error), given_up=turn.shown, job_id=context.claim.jobs[0].id)
         return self._end(context, f"{error} (still so after 24 hours)")
+
+    def _is_patient(self, turn: Turn) -> bool:
+        return timedelta(milliseconds=self._clock.now() - turn.shown[-1].at) < REFUSAL_PATIENCE
 
     async def _bring_back(self, refusal: str) -> None:
         """Who was refused alike before it was known that everybody is stands in the dead letters: held from now on."""
@@ -381,9 +413,3 @@ def _reason_of(error: BaseException) -> HandedReason:
             return HandedReason.PROVIDER_DOWN
         case _:
             return HandedReason.OTHER
-
-
-def _costly(requests: int, output_tokens: int, last: str | None) -> str:
-    limits = "ai.max_requests_per_message, ai.max_output_tokens_per_message"
-    spent = f"no answer for {counted(requests, 'model request')} and {output_tokens:,} output tokens"
-    return f"{spent}, as many as a message may cost ({limits}): {last or 'its turns came to no end'}"

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta, tzinfo
 from typing import Final
 
-from convoq.ai.base import Act, Allowance, Author, ContextLine, ModelCall, Reply, ReplyContext
+from convoq.ai.base import Act, Allowance, Author, ContextLine, Reply, ReplyContext, hold_nothing
 from convoq.ai.times import moment
 from convoq.clock import Clock
 from convoq.conversations.happenings import Happening, Note, OwnerPeriod
-from convoq.conversations.records import Handover, Message, ModelUsage, Turn
+from convoq.conversations.records import Handover, Message, Turn
 from convoq.conversations.states import HandedReason, Owner
 from convoq.conversations.turns import Turns
+from convoq.handlers.costs import Costs, TurnCosts
 from convoq.notes import notes_in
 
 RETURNED: Final = "no colleague has answered what follows: answer it yourself"
@@ -34,11 +35,13 @@ class Prompting:
     def __init__(
         self,
         turns: Turns,
+        costs: Costs,
         wall: Clock,
         persona_of: Callable[[str], str],
         zone_of: Callable[[str], tzinfo | None],
     ) -> None:
         self._turns = turns
+        self._costs = costs
         self._wall = wall
         self._persona_of = persona_of
         self._zone_of = zone_of
@@ -47,9 +50,7 @@ class Prompting:
         contact, now = turn.conversation.contact, self._wall.now()
         forgotten = now - REMEMBERED // timedelta(milliseconds=1)
 
-        async def record(call: ModelCall) -> None:
-            await self._turns.record_usage(turn, _usage(call))
-
+        costs = TurnCosts(self._costs, turn)
         requests, output_tokens = self._turns.allowance(turn)
         return ReplyContext(
             conversation_id=turn.conversation.id,
@@ -62,7 +63,8 @@ class Prompting:
             earlier=tuple(_line(message) for message in await self._turns.earlier(turn) if message.wall_at > forgotten),
             now=now,
             timezone=self._zone_of(turn.conversation.our_address),
-            record=record,
+            record=costs.record,
+            hold=costs.hold if self._costs.budgets.are_set else hold_nothing,
             allowance=Allowance(requests=requests, output_tokens=output_tokens),
             acts=frozenset({Act.HAND_OVER}) if self._turns.may_hand_over(turn) else frozenset(),
         )
@@ -116,15 +118,3 @@ def handover_of(reply: Reply) -> Handover | None:
     if reply.handover is None:
         return None
     return Handover(HandedReason(reply.handover.reason), reply.handover.note)
-
-
-def _usage(call: ModelCall) -> ModelUsage:
-    return ModelUsage(
-        model=call.model,
-        outcome=call.outcome,
-        input_tokens=call.input_tokens,
-        output_tokens=call.output_tokens,
-        duration_ms=call.duration_ms,
-        error=call.error,
-        is_billed=call.is_billed,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from convoq.conversations.budgets import Budgets
 from convoq.conversations.lifecycle import Lifecycle
 from convoq.conversations.owner_timers import OwnerTimers
 from convoq.conversations.repair import Repair
@@ -70,14 +71,16 @@ def wake_threads(repair: Repair, begin: BeginFollowUps) -> Handler:
 
 
 def housekeeping(
-    jobs: JobAdmin, texts: TextIndex, tidy: Callable[[], Awaitable[None]], settings: QueueSettings
+    jobs: JobAdmin, texts: TextIndex, budgets: Budgets, tidy: Callable[[], Awaitable[None]], settings: QueueSettings
 ) -> Handler:
-    """Prunes finished jobs past their retention, indexes new texts, then has the store tidy itself up."""
+    """Prunes finished jobs past their retention and counters of budgets, indexes new texts, then has the store tidy
+    itself up."""
 
     async def handler(_: ClaimContext) -> None:
         pruned = await _in_batches(lambda: jobs.prune(older_than=settings.retention, limit=BATCH))
         indexed = await _in_batches(lambda: texts.advance(BATCH), at_most=MOST_INDEXED)
         await _in_batches(texts.forget_erased, at_most=MOST_MERGES)
+        await _in_batches(lambda: budgets.tidy(BATCH))
         await tidy()
         log.info("housekeeping.done", pruned=pruned, indexed=indexed)
 

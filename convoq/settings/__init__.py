@@ -1,5 +1,6 @@
 """Every option of convoq: its default (options), where it is read from (sources, load), and what must hold (checks)."""
 
+from convoq.settings.money import BudgetSettings, PriceSettings
 from convoq.settings.options import (
     AiSettings,
     DatabaseSettings,
@@ -17,12 +18,14 @@ from convoq.settings.section import Seconds, Section
 
 __all__ = [
     "AiSettings",
+    "BudgetSettings",
     "ConversationSettings",
     "DatabaseSettings",
     "LogSettings",
     "NumberSettings",
     "Options",
     "PersonaSettings",
+    "PriceSettings",
     "QueueSettings",
     "RedisSettings",
     "ScheduleSettings",

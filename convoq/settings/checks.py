@@ -61,6 +61,7 @@ def violations(options: Options) -> Iterator[Violation]:
     for index, schedule in enumerate(options.schedules):
         yield from _schedule(("schedules", index), schedule, options.handlers)
     yield from _notices(options)
+    yield from _budgets(options)
     yield from _duplicates(options)
     yield from _handlers(options.handlers)
 
@@ -219,6 +220,18 @@ def _notices(options: Options) -> Iterator[Violation]:
                 yield Violation(("notices", name), f"{language}: must be at most {LONGEST_SENTENCE} characters")
 
 
+def _budgets(options: Options) -> Iterator[Violation]:
+    yield from _zone(("budgets", "timezone"), options.budgets.timezone)
+    least = options.ai.max_output_tokens
+    for name in ("tokens_per_contact_day", "tokens_per_number_day", "tokens_per_number_month"):
+        ceiling = getattr(options.budgets, name)
+        if ceiling is not None and ceiling <= least:
+            limit = ("ai", "max_output_tokens")
+            yield Violation(
+                ("budgets", name), f"must be more than one answer may cost: {dotted(limit)} ({least})", (limit,)
+            )
+
+
 def _zone(path: KeyPath, name: str) -> Iterator[Violation]:
     if not _is_zone(name):
         yield Violation(path, f"no such time zone{_did_you_mean(name, zoneinfo.available_timezones())}")
@@ -300,7 +313,7 @@ def _wrong_payload(schedule: ScheduleSettings) -> Iterator[str]:
 
 def _duplicates(options: Options) -> Iterator[Violation]:
     """The later of two that share what must be their own."""
-    for table, key in (("numbers", "address"), ("personas", "name"), ("schedules", "name")):
+    for table, key in (("numbers", "address"), ("personas", "name"), ("schedules", "name"), ("prices", "model")):
         seen: set[str] = set()
         for index, item in enumerate(getattr(options, table)):
             value = getattr(item, key)

@@ -71,9 +71,17 @@ NOBODY_FREE: Final = {
     "fr": "Personne n'est disponible pour l'instant. Nous avons votre message et répondrons dès que possible.",
 }
 
+BUDGET: Final = {
+    "en": "Thank you for your message. I cannot answer just now: you will hear from us as soon as possible.",
+    "es": "Gracias por tu mensaje. Ahora mismo no puedo responder: tendrás noticias nuestras lo antes posible.",
+    "pt": "Obrigado pela mensagem. Agora não posso responder: terá notícias nossas assim que possível.",
+    "de": "Danke für die Nachricht. Gerade kann ich nicht antworten: Wir melden uns, sobald es geht.",
+    "fr": "Merci pour votre message. Je ne peux pas répondre pour l'instant : vous aurez une réponse dès que possible.",
+}
+
 BUILT_IN: Final = {
-    "delayed": DELAYED, "refused": REFUSED, "failed": FAILED, "opted_out": OPTED_OUT, "handed_over": HANDED_OVER,
-    "unable": UNABLE, "paused": PAUSED, "nobody_free": NOBODY_FREE,
+    "delayed": DELAYED, "refused": REFUSED, "failed": FAILED, "budget": BUDGET, "opted_out": OPTED_OUT,
+    "handed_over": HANDED_OVER, "unable": UNABLE, "paused": PAUSED, "nobody_free": NOBODY_FREE,
 }  # fmt: skip
 
 

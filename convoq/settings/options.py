@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from convoq.settings.money import BudgetSettings, PriceSettings
 from convoq.settings.people import (
     ConversationSettings,
     HandoverSettings,
@@ -283,6 +284,8 @@ class Options(Section):
     conversation: ConversationSettings = ConversationSettings()
     notices: NoticeSettings = NoticeSettings()
     handover: HandoverSettings = HandoverSettings()
+    budgets: BudgetSettings = BudgetSettings()
+    prices: tuple[PriceSettings, ...] = ()
     schedules: tuple[ScheduleSettings, ...] = ()
     handlers: dict[str, str] = Field(default={}, examples=[{"greet.morning": "mybot:greet"}])
     """Handlers of your own: the kind of job, and the "module:attribute" that handles it."""

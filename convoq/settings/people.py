@@ -84,6 +84,9 @@ class NoticeSettings(Section):
     """What is said when a message became a dead letter for another reason (an outage, a loop of tools), by language;
     "" says nothing."""
 
+    budget: dict[str, str] = Field(default={}, examples=[{"en": "We will answer tomorrow."}])
+    """What is said when one of [budgets] is used up, once a day, by language; "" says nothing."""
+
     handed_over: dict[str, str] = Field(default={}, examples=[{"en": "Marta or Luis will answer you here."}])
     """What is said when a person of yours is to answer, because the customer asks for one or the AI does, by language;
     "" says nothing."""

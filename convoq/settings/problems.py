@@ -30,6 +30,7 @@ _PATTERNS: Final = {
     r"^AC[0-9a-f]{32}$": "must be AC and 32 of the characters 0-9 and a-f",
     r"^SK[0-9a-f]{32}$": "must be SK and 32 of the characters 0-9 and a-f",
     r"^MG[0-9a-f]{32}$": "must be MG and 32 of the characters 0-9 and a-f",
+    r"^[A-Z]{3}$": "must be three capital letters, such as USD",
     r"^[A-Za-z0-9_.-]+$": "may only hold letters, digits, underscores, dots and hyphens",
 }
 
@@ -160,7 +161,7 @@ def explain(error: ErrorDetails) -> str:
             return f"must be a list of tables: write [[{path[-1]}]]" if path[-1] in TABLE_LISTS else "must be a list"
         case "dict_type" | "model_type":
             return "must be a table"
-        case "boolean" | "float_parsing" | "float_type" | "finite_number":
+        case "boolean" | "float_parsing" | "float_type" | "finite_number" | "decimal_parsing" | "decimal_type":
             return f"must be a number{_echo(error)}"
         case "int_parsing" | "int_type" | "int_from_float" | "int_parsing_size":
             return f"must be a whole number{_echo(error)}"

@@ -158,3 +158,20 @@ def test_require_raises_a_line_for_each() -> None:
 )
 def test_what_is_missing_says_where_to_set_it(missing: Missing, secret: bool, text: str) -> None:
     assert (missing.secret, str(missing)) == (secret, text)
+
+
+@pytest.mark.parametrize(
+    ("model", "currency", "problem"),
+    [
+        ("openai:gpt-9", "USD", 'what "openai:gpt-9" costs is not known, so'),
+        ("openai:gpt-5-mini", "EUR", 'what "openai:gpt-5-mini" costs is not known but in USD, so'),
+    ],
+)
+def test_a_ceiling_in_money_needs_a_price_for_each_model(model: str, currency: str, problem: str) -> None:
+    ai = {"model": model, "api_key": "k"}
+    budgets = {"cost_per_number_day": 5, "currency": currency}
+    [said] = missing("work", twilio=TWILIO, ai=ai, budgets=budgets)
+    assert said.startswith(f"ai.model: {problem}")
+
+    price = {"model": model, "input": 0, "output": 0}
+    assert missing("work", twilio=TWILIO, ai=ai, budgets=budgets, prices=[price]) == []

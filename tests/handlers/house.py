@@ -12,9 +12,11 @@ from typing import Any
 from pydantic import SecretStr
 
 from convoq.ai.base import Author, ModelCall, Reply, ReplyContext, Responder
+from convoq.ai.prices import PriceList
 from convoq.channels.twilio.channel import TwilioChannel
-from convoq.clock import WallClock
+from convoq.clock import Clock, WallClock
 from convoq.conversations.acts import Acts
+from convoq.conversations.budgets import BudgetRules, Budgets
 from convoq.conversations.catching_up import CatchUp
 from convoq.conversations.confirming import Confirmations
 from convoq.conversations.handing_over import HandoverRules
@@ -35,6 +37,7 @@ from convoq.handlers import upkeep
 from convoq.handlers.answer import AnswerHandler, Sentences
 from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.catch_up import CatchingUp, catch_up
+from convoq.handlers.costs import Costs
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
 from convoq.handlers.receive import ReceiveHandler, enqueue_turns
 from convoq.handlers.run import Run
@@ -78,6 +81,7 @@ MAX_REQUESTS, MAX_OUTPUT_TOKENS = 6, 10_000
 TIMING = ConversationSettings(quiet_window=0, max_wait=20, idle_after=900, expire_after=86400)
 
 UPKEEP_KINDS = (ProcessIdle, ProcessExpired, ProcessHandovers, WakeThreads, CatchUpJob, Housekeeping)
+NO_BUDGETS = BudgetRules()
 
 Answering = Callable[[ReplyContext], Awaitable[str] | str]
 
@@ -324,6 +328,9 @@ async def open_house(
     confirmations: Confirmations | None = None,
     redis: Server | None = None,
     handover: HandoverRules = NOBODY_LOOKS,
+    budgets: BudgetRules = NO_BUDGETS,
+    prices: PriceList | None = None,
+    wall: Clock | None = None,
 ) -> AsyncIterator[House]:
     """With `redis` the queue is there instead of in the database.
 
@@ -334,7 +341,7 @@ async def open_house(
             account_sid=ACCOUNT_SID, auth_token=SecretStr(AUTH_TOKEN), api_base_url=twilio.url, timeout=timeout
         )
         channel = await TwilioChannel.create(settings, public_url="http://127.0.0.1:9", clock=WallClock())
-        wall = WallClock()
+        wall = wall or WallClock()
         settle = Settling(clock, wall, sentences.notices if sentences else None)
         engine = open_engine(database, settle) if redis is None else open_redis(redis, database, settle, clock)
         queue = QueueService(engine, QueueSettings(), random=lambda: 1.0)
@@ -346,6 +353,8 @@ async def open_house(
             max_output_tokens=MAX_OUTPUT_TOKENS,
             handover=handover,
         )
+        spending = Budgets(database, wall, budgets)
+        await spending.begin_counting()
         turns, lifecycle = Turns(database, wall, rules), Lifecycle(database)
         channels, outbox, responder = {channel.name: channel}, Outbox(database, wall), ScriptedResponder()
         delivery = Delivery(
@@ -353,6 +362,7 @@ async def open_house(
         )
         answer = AnswerHandler(
             turns=turns,
+            costs=Costs(spending, prices or PriceList((), budgets.currency)),
             delivery=delivery,
             channels=channels,
             responder=responder,
@@ -382,7 +392,7 @@ async def open_house(
             WakeThreads.kind: upkeep.wake_threads(Repair(database), begin),
             CatchUpJob.kind: catch_up(CatchingUp(CatchUp(database), channels, queue.enqueue, wall)),
             Housekeeping.kind: upkeep.housekeeping(
-                engine, TextIndex(database), database.tidy, QueueSettings(retention=100)
+                engine, TextIndex(database), spending, database.tidy, QueueSettings(retention=100)
             ),
         }
         try:

@@ -15,7 +15,8 @@ TABLES = {
     "outbox": "i, 'r' || i, i, i, i, 0, 'hi', 'sent', NULL, 1, i, i, 'SM' || i, 0, NULL, NULL, NULL, 'delivered', 3, i"
     ", NULL, 1, i",
     "drafts": "i, i, i, 'committed', 'hi', 'm', i",
-    "model_calls": "i, i, i, 'm', 'ok', 1, 1, 1, NULL, i",
+    "model_calls": "i, i, i, 'm', 'ok', 1, 1, 1, NULL, i, 0, 0, NULL, NULL, '2020-01-01', 0, 0, NULL",
+    "spending": "'2020-01-01', 'contact:' || i, 'USD', 1, 0, 1, 0, 0",
     "transitions": "i, i, i, 'contact', 'opened', NULL, 'ai', NULL, 'active'",
     "operator_notes": "i, i, i, i, 'Marta', 'hi'",
     "audit": "i, i, 'Marta', 'reply', i, NULL, NULL",

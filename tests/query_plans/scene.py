@@ -10,7 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from convoq.ai.base import CallBound, ModelCall, ReplyContext
 from convoq.conversations.audit_trail import AuditTrail
+from convoq.conversations.budgets import BudgetRules, Ceiling
+from convoq.conversations.costs import CostsBy, read_costs
 from convoq.conversations.notices import Notices, Silence
 from convoq.conversations.operator_list import OperatorList
 from convoq.conversations.ownership import ActRefused
@@ -37,6 +40,14 @@ from tests.handlers.house import ANA, BEN, OURS, Engine, House, open_engine, ope
 from tests.handovers import GIVE_BACK_WITHIN, SILENT_WITHIN, TAKEN_WITHIN
 from tests.query_plans.growth import ROWS
 
+MOST = 10**9
+BUDGETS = BudgetRules(
+    ceilings=(
+        Ceiling(scope="contact", period="day", tokens=2 * MOST),
+        Ceiling(scope="number", period="day", tokens=MOST),
+        Ceiling(scope="number", period="month", tokens=MOST),
+    )
+)
 LANE = turn_key("twilio", OURS, ANA)
 # A value for each field: a new one is a new way to search, and wants its own.
 JOB_FIELDS: dict[str, Any] = {
@@ -58,9 +69,10 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
     sentences = Sentences(notices, holding_after=0)
     async with (
         await Database.open(path, clock=clock) as database,
-        open_house(database, clock, sentences=sentences) as house,
+        open_house(database, clock, sentences=sentences, budgets=BUDGETS) as house,
     ):
         await _converse(house)
+        await _spend(house)
         await _fail(house)
         await _send_again(house)
         await _send_again_by_hand(house)
@@ -95,6 +107,29 @@ async def _converse(house: House) -> None:
         await house.change("UPDATE conversations SET owner = ? WHERE id = ?", owner, conversation_id)
         await house.hear(f"to {owner}", sender=BEN)
         await house.settle()
+
+
+async def _spend(house: House) -> None:
+    """A request that nobody records, which is lost, and one that is more than may be."""
+
+    async def unrecorded(context: ReplyContext) -> str:
+        await context.hold(CallBound(model="m", input_tokens=1, most_input_tokens=1, output_tokens=1))
+        return "yes"
+
+    async def recorded(context: ReplyContext) -> str:
+        held = await context.hold(CallBound(model="m", input_tokens=1, most_input_tokens=1, output_tokens=1))
+        await context.record(ModelCall(model="m", outcome="ok", hold=held))
+        return "yes"
+
+    async def too_much(context: ReplyContext) -> str:
+        await context.hold(CallBound(model="m", input_tokens=1, most_input_tokens=MOST + 1, output_tokens=1))
+        return "never"
+
+    house.responder.script = [unrecorded, recorded, too_much]
+    for text in ("one", "two", "three"):
+        await house.hear(text)
+        await house.step()
+    await house.settle()
 
 
 async def _fail(house: House) -> None:
@@ -314,7 +349,9 @@ async def _read(house: House) -> None:
 async def _watch(database: Database, engine: Engine) -> None:
     processes, progress = Processes(database), SqlProgress(database)
     await processes.announce("a", "work", "fine")
-    await take(database, engine)
+    await take(database, engine, BUDGETS)
+    for by in CostsBy:
+        await read_costs(database, by, 1)
     await processes.leave("a")
     await progress.record("nightly", "every 60", 1)
     await progress.last("nightly")

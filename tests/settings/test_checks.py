@@ -9,6 +9,7 @@ from tests.settings.conftest import CANARY, Place
 
 PERSONA = "[[personas]]\nname = 'shop'\n"
 NUMBER = PERSONA + "[[numbers]]\naddress = '{}'\npersona = '{}'\n"
+PRICE = "[[prices]]\nmodel = 'm'\ninput = 1\n"
 SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
 
 
@@ -56,6 +57,28 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
         ),
         ("[redis]\nprefix = 'a{b}'", "redis.prefix: must not hold { or }: it stands between them in the names of keys"),
         ("[redis]\nusername = 'convoq'", "redis.username: needs redis.password"),
+        ("[budgets]\ntimezone = 'Europe/Madird'", 'budgets.timezone: no such time zone. Did you mean "Europe/Madrid"?'),
+        (
+            "[budgets]\ncost_per_contact_day = 0",
+            "budgets.cost_per_contact_day: must be more than 0, for nobody would get an answer: leave it out for no "
+            "ceiling, or stop convoq work",
+        ),
+        (
+            "[budgets]\ntokens_per_number_day = -1",
+            "budgets.tokens_per_number_day: must be more than 0, for nobody would get an answer: leave it out for no "
+            "ceiling, or stop convoq work",
+        ),
+        (
+            "[budgets]\ntokens_per_contact_day = 2000",
+            "budgets.tokens_per_contact_day: must be more than one answer may cost: ai.max_output_tokens (2000)",
+        ),
+        ("[budgets]\ncost_per_contact_day = true", "budgets.cost_per_contact_day: must be a number, not true"),
+        ("[budgets]\ncost_per_contact_day = 'a lot'", 'budgets.cost_per_contact_day: must be a number, not "a lot"'),
+        ("[budgets]\ncost_per_contact_day = nan", "budgets.cost_per_contact_day: must be a number, not nan"),
+        ("[budgets]\ncurrency = 'euro'", "budgets.currency: must be three capital letters, such as USD"),
+        (PRICE + "output = -1", "prices[0].output: must be at least 0, not -1"),
+        (PRICE + "output = 0.0000001", "prices[0].output: must have at most six decimals"),
+        (PRICE + "output = 1\n" + PRICE + "output = 2", 'prices[1].model: "m" is there twice'),
         (SCHEDULE, "schedules[0]: needs every or cron"),
         (SCHEDULE + "every = 1\ncron = '* * * * *'", "schedules[0]: has every and cron: give one of them"),
         (SCHEDULE + "cron = '* * * * * *'", 'schedules[0].cron: must be five fields, such as "0 9 * * mon-fri"'),
@@ -73,14 +96,14 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
         (
             "[notices]\nlanguage = 'it'\nfailed = {it = 'Scusi.'}",
             "notices.language: is not built in (de, en, es, fr, pt): "
-            "notices.delayed, notices.refused, notices.failed, notices.opted_out, notices.handed_over, notices.unable, "
-            "notices.paused, notices.nobody_free need a sentence in it",
+            "notices.delayed, notices.refused, notices.failed, notices.budget, notices.opted_out, notices.handed_over, "
+            "notices.unable, notices.paused, notices.nobody_free need a sentence in it",
         ),
         (
             NUMBER.format("+15551230001", "shop") + "language = 'english'",
             "numbers[0].language: is not built in (de, en, es, fr, pt): "
-            "notices.delayed, notices.refused, notices.failed, notices.opted_out, notices.handed_over, notices.unable, "
-            "notices.paused, notices.nobody_free need a sentence in it",
+            "notices.delayed, notices.refused, notices.failed, notices.budget, notices.opted_out, notices.handed_over, "
+            "notices.unable, notices.paused, notices.nobody_free need a sentence in it",
         ),
         (
             f"[notices]\nfailed = {{en = '{1001 * 'x'}'}}",
