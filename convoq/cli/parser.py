@@ -47,6 +47,7 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
         Command("send", "send", "write to a person"),
         Command("operators", "operators", "who may take conversations over"),
         Command("audit", "audit", "who of yours did what"),
+        Command("costs", "costs", "what the models have cost"),
         Command("enqueue", "enqueue", "put a job into the queue"),
         Command("schedules", "schedules", "what runs when"),
         Command("catch-up", "catch_up", "fetch messages whose webhook never came"),

@@ -100,7 +100,7 @@ def _add_pause(commands: Any) -> None:
 
 def list_entries(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, run_async
-    from convoq.monitoring.documents import schedules_document
+    from convoq.monitoring.schedule_documents import schedules_document
 
     entries, clock, pauses = run_async(_read(load_settings(args.config).options))
     runs = {entry.name: _runs(entry, 1, clock, pauses) for entry in entries}
@@ -116,7 +116,7 @@ def list_entries(args: argparse.Namespace) -> int:
 
 def next_runs(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, run_async
-    from convoq.monitoring.documents import schedules_document
+    from convoq.monitoring.schedule_documents import schedules_document
 
     entries, clock, pauses = run_async(_read(load_settings(args.config).options))
     chosen = entries if args.name is None else [_named(args.name, entries)]

@@ -90,13 +90,14 @@ def _count(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_jobs, run_async
+    from convoq.conversations.budgets import budget_rules
 
     limits = AlertLimits(roles=args.role or DEFAULTS.roles, max_wait=args.max_wait, max_dead=args.max_dead)
 
     async def main(options: Options) -> int:
         async with open_jobs(options) as (database, jobs):
             while True:
-                snapshot = await take(database, jobs)
+                snapshot = await take(database, jobs, budget_rules(options.budgets))
                 alerts = list(find_alerts(snapshot, limits))
                 show(snapshot, alerts, as_json=args.json, redraw=args.watch is not None)
                 if args.watch is None:

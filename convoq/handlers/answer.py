@@ -35,6 +35,7 @@ from convoq.conversations.turns import Turns
 from convoq.errors import DatabaseUnavailable, Fenced, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, channel_of
 from convoq.handlers.costs import Costs
+from convoq.handlers.handing_over import reason_of
 from convoq.handlers.outbox import FENCED_PAUSE, Delivery, require_lease
 from convoq.handlers.prompting import Prompting, handover_of
 from convoq.jobs import ProcessAiResponse
@@ -340,7 +341,7 @@ class AnswerHandler:
         text = error_text(error)
         final = isinstance(error, Unrecoverable)
         given_up = [message for message in turn.shown if final or message.tries + 1 >= self._turns.max_tries]
-        if given_up and await self._leave_to_person(turn, _reason_of(error), last_line(text)):
+        if given_up and await self._leave_to_person(turn, reason_of(error), last_line(text)):
             return
         if isinstance(error, AnswerRefused):
             await self._say(turn, Silence.REFUSED)
@@ -401,15 +402,3 @@ async def _ended(asking: asyncio.Future[Reply]) -> None:
     await asyncio.wait({asking})
     if not asking.cancelled():
         asking.exception()
-
-
-def _reason_of(error: BaseException) -> HandedReason:
-    match error:
-        case Useless():
-            return HandedReason.LOOP
-        case AnswerRefused():
-            return HandedReason.SAFETY
-        case RetryLater():
-            return HandedReason.PROVIDER_DOWN
-        case _:
-            return HandedReason.OTHER

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from convoq.monitoring.cost_documents import reached_document
 from convoq.monitoring.findings import Finding, Level
+from convoq.monitoring.schedule_documents import pause_document
 from convoq.text import iso_time, last_line, mask_address, masked
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from convoq.conversations.queries import Line, Summary, Transcript
     from convoq.conversations.records import Conversation, OutboxRow
     from convoq.db.backup import Backup
-    from convoq.monitoring.pauses import Pause
     from convoq.monitoring.processes import ProcessRecord
     from convoq.monitoring.snapshot import Alert, Snapshot
     from convoq.queue.base import JobRecord
-    from convoq.scheduler.entries import ScheduleEntry
     from convoq.settings.load import Loaded
     from convoq.settings.schema import KeyPath
 
@@ -86,6 +85,7 @@ def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, An
             for process in snapshot.processes
         ],
         "paused_schedules": [{"name": pause.name, **pause_document(pause)} for pause in snapshot.pauses],
+        "budgets_reached": [reached_document(budget) for budget in snapshot.budgets],
         "database": {
             "path": snapshot.location,
             "bytes": snapshot.database_bytes,
@@ -119,31 +119,6 @@ def backup_document(backup: Backup, still_writing: Iterable[ProcessRecord] = ())
         "jobs": backup.rows["jobs"],
         "messages": backup.rows["messages"],
         "still_writing": [{"role": one.role, "host": one.host, "pid": one.pid} for one in still_writing],
-    }
-
-
-def schedules_document(
-    entries: Iterable[tuple[ScheduleEntry, Sequence[datetime]]], pauses: Mapping[str, Pause]
-) -> dict[str, Any]:
-    """Each entry with its next runs: none while it is paused."""
-    return {"schedules": [_schedule_document(entry, runs, pauses.get(entry.name)) for entry, runs in entries]}
-
-
-def pause_document(pause: Pause) -> dict[str, Any]:
-    return {"paused_at": iso_time(pause.paused_at), "reason": pause.reason}
-
-
-def _schedule_document(entry: ScheduleEntry, runs: Sequence[datetime], pause: Pause | None) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "kind": entry.kind,
-        "every_seconds": entry.every,
-        "cron": entry.cron,
-        "timezone": entry.timezone,
-        "missed": entry.missed,
-        "overlap": entry.overlap,
-        "paused": None if pause is None else pause_document(pause),
-        "next": [moment.isoformat() for moment in runs],
     }
 
 
@@ -387,6 +362,8 @@ def without_secrets(value: Any, key: str = "") -> Any:
             return [without_secrets(item, key) for item in value]
         case bool() | int() | float() | str() | Path() if not looks_secret(key):
             return str(value) if isinstance(value, Path) else value
+        case Decimal():  # an amount, which JSON and TOML know as a number
+            return float(value)
         case _:
             return SECRET
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 from convoq.jobs import ReceiveMessage
 from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
 from convoq.queue.base import KindStats
-from convoq.text import age, counted, size
+from convoq.text import age, counted, local_time, mask_address, size
 
 if TYPE_CHECKING:
+    from convoq.conversations.budgets import BudgetRules
+    from convoq.conversations.costs import ReachedBudget
     from convoq.conversations.queries import Overview
     from convoq.db.log_readers import LogState
     from convoq.db.store import Store
@@ -37,6 +39,7 @@ class Snapshot:
     overview: Overview
     processes: Sequence[ProcessRecord]
     pauses: Sequence[Pause] = ()  #: entries of the schedule that are paused
+    budgets: Sequence[ReachedBudget] = ()  #: ceilings that hold something back
 
     @property
     def dead(self) -> int:
@@ -84,7 +87,10 @@ class Snapshot:
         return quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
 
 
-async def take(database: Store, jobs: JobAdmin) -> Snapshot:
+async def take(database: Store, jobs: JobAdmin, budgets: BudgetRules | None = None) -> Snapshot:
+    """`budgets` are those whose ceilings are looked at."""
+    from convoq.clock import WallClock
+    from convoq.conversations.costs import read_reached
     from convoq.conversations.queries import Reading
     from convoq.monitoring.pauses import read_pauses
     from convoq.monitoring.processes import Processes
@@ -100,6 +106,7 @@ async def take(database: Store, jobs: JobAdmin) -> Snapshot:
         overview=await Reading(database).overview(since=now - DAY_MS, refused_since=now - HOUR_MS),
         processes=await Processes(database).seen(),
         pauses=await read_pauses(database),
+        budgets=await read_reached(database, budgets, WallClock().now()) if budgets else (),
     )
 
 
@@ -143,11 +150,29 @@ def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
         yield Alert(detail=detail, remedy="convoq conversations list --waiting")
     if snapshot.dead > limits.max_dead:
         yield Alert(detail=counted(snapshot.dead, "dead letter"), remedy="convoq jobs list --state dead")
+    yield from _budget_alerts(snapshot.budgets)
     if snapshot.log is not None and snapshot.log.readers:
         detail = f"the database's log has grown to {size(snapshot.log.bytes)}: {HELD_BY} {snapshot.log.holders}"
         yield Alert(detail=detail, remedy=END_READER)
     if not snapshot.accepts:
         yield Alert(detail="the disk is nearly full: webhooks are answered 503 until there is room")
+
+
+def _budget_alerts(budgets: Sequence[ReachedBudget]) -> Iterator[Alert]:
+    people = [budget for budget in budgets if budget.scope == "contact"]
+    if people:
+        yield Alert(detail=f"{counted(len(people), 'contact')} reached it: {describe_budget(people[0])}")
+    for budget in budgets:
+        if budget.scope != "contact":
+            remedy = "convoq costs --by number; to raise it: [budgets] of convoq.toml"
+            yield Alert(detail=describe_budget(budget), remedy=remedy)
+
+
+def describe_budget(budget: ReachedBudget) -> str:
+    """What is used up, and until when."""
+    whose = "a person" if budget.scope == "contact" else mask_address(budget.whose)
+    when = "in a day" if budget.period == "day" else "in a month"
+    return f"what {whose} may cost {when} is used up until {local_time(budget.until)}"
 
 
 def _role_alerts(health: RoleHealth) -> Iterator[Alert]:

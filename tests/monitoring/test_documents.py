@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from convoq.conversations.costs import ReachedBudget
 from convoq.conversations.queries import Call, Line, Note, Overview, SavedDraft, Summary, Transcript, Transition
 from convoq.conversations.records import Contact, Conversation, Message, OutboxRow
 from convoq.conversations.states import CloseReason, Outcome, Owner, Status
@@ -18,13 +19,13 @@ from convoq.monitoring.documents import (
     jobs_document,
     jobs_in_full,
     line_event,
-    schedules_document,
     status_document,
     transcript_document,
 )
 from convoq.monitoring.findings import fail, ok
 from convoq.monitoring.pauses import Pause
 from convoq.monitoring.processes import ProcessRecord
+from convoq.monitoring.schedule_documents import schedules_document
 from convoq.monitoring.snapshot import Alert, Snapshot
 from convoq.queue.base import JobRecord, JobState, KindStats, Stats
 from convoq.scheduler.entries import ScheduleEntry, next_runs
@@ -205,6 +206,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
                           reply_times=(1.0, 3.0)),
         processes=[process],
         pauses=[Pause(name="tidy", paused_at=1500, reason="closed")],
+        budgets=[ReachedBudget("number", "+15550009999", "day", 1500)],
     )  # fmt: skip
 
     assert status_document(snapshot, [Alert(role="serve", detail="silent", remedy="look")]) == {
@@ -232,6 +234,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
              "seen_seconds_ago": 0.0, "status": "busy", "gone": False},
         ],
         "paused_schedules": [{"name": "tidy", "paused_at": T1, "reason": "closed"}],
+        "budgets_reached": [{"scope": "number", "whose": "+1555***9999", "period": "day", "until": T1}],
         "database": {"path": "/srv/convoq.db", "bytes": 4096, "log_bytes": 0, "log_readers": [], "accepts": True},
     }  # fmt: skip
 

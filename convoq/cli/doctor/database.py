@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from convoq.cli.doctor import queue
+from convoq.cli.doctor import budgets, queue
 from convoq.cli.doctor.machine import user_name
 from convoq.errors import ConvoqError, DatabaseRefused
 from convoq.monitoring.findings import Finding, Level, fail, note, ok, warn
@@ -49,6 +49,8 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
             for finding in await queue.examine(options):
                 yield finding
             yield await dead_letters(jobs)
+            for finding in await budgets.reached(database, options):
+                yield finding
     except ConvoqError as error:
         yield fail("opening", str(error))
 

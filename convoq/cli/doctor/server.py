@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from convoq.cli.doctor import queue
+from convoq.cli.doctor import budgets, queue
 from convoq.cli.doctor.database import dead_letters, processes, writing
 from convoq.errors import ConvoqError
 from convoq.monitoring.findings import Finding, fail, ok, warn
@@ -46,6 +46,8 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
             for finding in await queue.examine(options):
                 yield finding
             yield await dead_letters(jobs)
+            for finding in await budgets.reached(database, options):
+                yield finding
     except ConvoqError as error:
         yield fail("opening", str(error))
 
