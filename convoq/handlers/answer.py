@@ -180,7 +180,7 @@ class AnswerHandler:
             if (held := await self._held(turn, error, context)) is not None:
                 raise held from error
         except BudgetReached as error:
-            if (back := await self._held_back(turn, error, context)) is not None:
+            if (back := await self._put_off(turn, error, context)) is not None:
                 raise back from error
         except RetryLater as error:
             # The model is down, which is not this message's fault: for a while that costs no tries.
@@ -299,13 +299,8 @@ class AnswerHandler:
             return await self._postponed(turn, error.delay, str(error))
         return await self._given_up(turn, error, context)
 
-    async def _held_back(
-        self, turn: Turn, error: BudgetReached, context: ClaimContext
-    ) -> Snooze | Unrecoverable | None:
-        """The message waits for the next period, or for a ceiling that is raised.
-
-        None: a person of ours answers it.
-        """
+    async def _put_off(self, turn: Turn, error: BudgetReached, context: ClaimContext) -> Snooze | Unrecoverable | None:
+        """Until the next period begins, or a ceiling is raised. None: a person of ours answers it."""
         if error.used_up:
             if await self._leave_to_person(turn, HandedReason.BUDGET, str(error)):
                 return None

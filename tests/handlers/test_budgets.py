@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from convoq.ai.base import CallBound, ModelCall, Reply, ReplyContext
 from convoq.ai.prices import PriceList
 from convoq.conversations.budgets import BudgetRules, Ceiling
+from convoq.conversations.handing_over import HandoverRules
 from convoq.conversations.notices import Notices, Silence
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
@@ -19,6 +21,7 @@ from convoq.handlers.answer import Sentences
 from convoq.settings import PriceSettings
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, House, open_house
+from tests.handovers import HANDOVER, NOBODY_LOOKS
 
 DAY = 86_400.0
 NOON = 1_764_158_400_000  # 2025-11-26, UTC
@@ -74,9 +77,18 @@ def house_with(database: Database | PostgresDatabase, clock: ManualClock, wall: 
     )
 
     @asynccontextmanager
-    async def opened(budgets: BudgetRules, asking: Asking | None = None) -> AsyncIterator[House]:
+    async def opened(
+        budgets: BudgetRules, asking: Asking | None = None, handover: HandoverRules = NOBODY_LOOKS
+    ) -> AsyncIterator[House]:
         sentences = Sentences(notices, holding_after=None)
-        async with open_house(database, clock, budgets=budgets, prices=PRICES, wall=wall, sentences=sentences) as house:
+        options: dict[str, Any] = {
+            "budgets": budgets,
+            "prices": PRICES,
+            "wall": wall,
+            "sentences": sentences,
+            "handover": handover,
+        }
+        async with open_house(database, clock, **options) as house:
             house.responder.instead = asking or Asking()
             yield house
 
@@ -149,6 +161,16 @@ async def test_who_reached_it_is_told_once_a_day(house_with: Open, wall: ManualC
             await house.hear(text)
             await house.step()
         assert house.sent == ["yes", SORRY]
+
+
+async def test_where_people_of_ours_look_they_answer_instead(house_with: Open) -> None:
+    async with house_with(per("contact", tokens=100), handover=HANDOVER) as house:
+        for text in ("one", "two"):
+            await house.hear(text)
+            await house.step()
+        assert await house.outcomes() == [("one", "answered"), ("two", "human")]
+        assert house.sent == ["yes", "<unable>"]
+        assert await house.rows("SELECT owner, handed_reason FROM conversations") == [("waiting", "budget")]
 
 
 async def test_what_waits_is_answered_on_the_next_day(house_with: Open, wall: ManualClock) -> None:
