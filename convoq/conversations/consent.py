@@ -34,7 +34,8 @@ def opt_out(tx: Transaction, thread_id: int, now: int, *, why: str) -> list[Thre
     for thread in threads:
         conclude_waiting(tx, thread.id, Outcome.OPTED_OUT)
         stop_parts(tx, thread.id, OPTED_OUT, now, spare_confirmation=again)
-        forget_stopped(tx, thread.id)
+        if not again:  # what has ended since is what confirms the first
+            forget_stopped(tx, thread.id)
     return threads
 
 

@@ -77,8 +77,13 @@ def test_a_turn_of_which_a_stop_has_left_nothing_is_not_retried_and_the_command_
     assert "nothing of it is left to be answered or sent" in capsys.readouterr().err
 
 
-def test_a_turn_that_was_to_confirm_the_stop_is_retried(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("stops", [1, 2])
+def test_a_turn_that_was_to_confirm_the_stop_is_retried(
+    stops: int, place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     place.prepare(stopped_unconfirmed)
+    for sid in range(2, 1 + stops):
+        place.prepare(partial(hear, text="STOP", sid=sid))
     assert states(place) == ["dead"]
     assert place.run("jobs", "retry", "1") == 0
     assert capsys.readouterr().out == "1 job retried\n"
