@@ -42,6 +42,7 @@ from convoq.queue.postgres.joined import PostgresJoined
 from convoq.queue.postgres.liveness import WAKE, Liveness
 from convoq.queue.postgres.text import stored_key, stored_text
 from convoq.queue.rules import require_unicode
+from convoq.queue.sql import CANCELLABLE, DISCARDABLE, MOVABLE, RETRYABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,16 +297,16 @@ class PostgresQueue:
         return await self._database.read(listing.busy, ordering_keys)
 
     async def retry_dead(self, where: JobFilter, *, limit: int = 500) -> int:
-        return await self._change(Ending.RETRIED, listing.revive, where, listing.RETRYABLE, limit)
+        return await self._change(Ending.RETRIED, listing.revive, where, RETRYABLE, limit)
 
     async def run_now(self, where: JobFilter, *, limit: int = 500) -> int:
-        return await self._change(Ending.RUN_NOW, listing.run_now, where, listing.MOVABLE, limit)
+        return await self._change(Ending.RUN_NOW, listing.run_now, where, MOVABLE, limit)
 
     async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:
-        return await self._change(Ending.CANCELLED, listing.cancel, where, listing.CANCELLABLE, limit)
+        return await self._change(Ending.CANCELLED, listing.cancel, where, CANCELLABLE, limit)
 
     async def discard(self, where: JobFilter, *, limit: int = 500) -> int:
-        return await self._change(Ending.DISCARDED, listing.discard, where, listing.DISCARDABLE, limit)
+        return await self._change(Ending.DISCARDED, listing.discard, where, DISCARDABLE, limit)
 
     async def _change(
         self, ending: Ending, change: Callable[..., Sequence[EndedJob]], where: JobFilter, also: str, limit: int

@@ -8,29 +8,29 @@ from typing import Any, Final
 
 from convoq.db.transaction import Transaction
 from convoq.jobs import RESERVED
-from convoq.queue.base import EndedJob, JobFilter, JobRecord, JobState, KindStats, Stats
+from convoq.queue.base import EndedJob, JobFilter, JobRecord, Stats
 from convoq.queue.postgres.text import read_key, stored_key
 from convoq.queue.rules import CLOCK_LAG_MS
+from convoq.queue.sql import (
+    BEHIND_A_CLAIM,
+    CANCELLABLE,
+    DEAD,
+    DISCARDABLE,
+    MOVABLE,
+    RECORDS,
+    RETRYABLE,
+    RUNNING,
+    STANDING,
+    index_terms,
+    number_of,
+    to_record,
+    to_stats,
+)
 
-# A job runs while the lease of the claim that charged it lives.
-CHARGED: Final = "coalesce(j.receipt = l.receipt, false)"
-RUNNING: Final = f"({CHARGED} AND l.due_at > :now)"
-SCHEDULED: Final = f"coalesce(NOT {RUNNING} AND l.receipt IS NULL AND l.due_at > :now, false)"
-# The next run of a schedule that waits until the one before has ended: nothing is wrong with it.
-BEHIND_A_CLAIM: Final = "(j.waiting_key IS NOT NULL AND l.receipt IS NOT NULL AND l.due_at > :now)"
-STANDING: Final = f"""
-    CASE WHEN j.state <> 'ready' THEN j.state WHEN {RUNNING} THEN 'running' WHEN {SCHEDULED} THEN 'scheduled'
-    ELSE 'ready' END
-"""
 WAITING_SINCE: Final = f"""
     CASE WHEN starts_with(j.lane, '{RESERVED}') THEN greatest(j.enqueued_at, l.due_at) ELSE j.enqueued_at END
 """
 NOW: Final = "SELECT queue_now(CAST(:now AS bigint))"
-RECORDS: Final = f"""
-    SELECT j.id, j.lane, j.kind, j.payload, j.state, j.attempt, j.max_attempts, j.priority, j.enqueued_at,
-           j.claimed_at, j.finished_at, l.due_at, {RUNNING}, l.worker, j.error, j.dedup_key, l.reason, {SCHEDULED}
-    FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id AND j.state = 'ready'
-"""
 DUE: Final = f"NOT {RUNNING} AND (l.receipt IS NOT NULL OR l.due_at <= :now)"
 STATS: Final = f"""
     SELECT j.kind, count(*) FILTER (WHERE {DUE}),
@@ -40,17 +40,11 @@ STATS: Final = f"""
            count(*) FILTER (WHERE j.claimed_at IS NULL), min(j.enqueued_at) FILTER (WHERE j.claimed_at IS NULL)
     FROM jobs AS j JOIN lanes AS l ON l.id = j.lane_id WHERE j.state = 'ready' GROUP BY j.kind
 """
-DEAD: Final = "SELECT kind, count(*) FROM jobs WHERE state = 'dead' AND state <> 'ready' GROUP BY kind"
 BUSY: Final = """
     SELECT coalesce(l.aside_of, l.lane) FROM lanes AS l
     WHERE (l.lane = ANY (:lanes) OR l.aside_of = ANY (:lanes))
         AND EXISTS (SELECT 1 FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready')
 """
-RETRYABLE: Final = "j.state IN ('dead', 'cancelled') AND j.state <> 'ready'"
-CANCELLABLE: Final = f"j.state = 'ready' AND NOT {RUNNING}"
-DISCARDABLE: Final = "j.state <> 'ready'"
-# Whatever the claim of its lane goes back with, it does not wait either.
-MOVABLE: Final = f"j.state = 'ready' AND ({SCHEDULED} OR l.receipt IS NOT NULL)"
 CHOSEN: Final = """
     SELECT j.id, j.kind, j.payload, j.error
     FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id AND j.state = 'ready'
@@ -60,20 +54,8 @@ JOBS: Final = "CAST(:jobs AS bigint[])"
 
 def stats(tx: Transaction, manual: int | None) -> Stats:
     now = _now(tx, manual)
-    dead = {read_key(kind): number for kind, number in tx.execute(DEAD)}
-    kinds = {kind: KindStats(dead=number) for kind, number in dead.items()}
-    for stored, ready, scheduled, running, oldest, unstarted, since in tx.execute(STATS, {"now": now}):
-        kind = read_key(stored)
-        kinds[kind] = KindStats(
-            ready=ready,
-            scheduled=scheduled,
-            running=running,
-            dead=dead.get(kind, 0),
-            oldest_wait=0.0 if oldest is None else max(0, now - oldest) / 1000,
-            unstarted=unstarted,
-            unstarted_since=since,
-        )
-    return Stats(dict(sorted(kinds.items())))
+    dead = dict(tx.execute(DEAD).fetchall())
+    return to_stats(tx.execute(STATS, {"now": now}), dead, now, read_key)
 
 
 def find(tx: Transaction, where: JobFilter, manual: int | None, limit: int, before: str | None) -> list[JobRecord]:
@@ -81,9 +63,9 @@ def find(tx: Transaction, where: JobFilter, manual: int | None, limit: int, befo
     condition, values = _condition(tx, where, manual)
     if before is not None:
         condition += " AND j.id < :before"
-        values["before"] = _number(before)
+        values["before"] = number_of(before)
     rows = tx.execute(f"{RECORDS} WHERE {condition} ORDER BY j.id DESC LIMIT :limit", {**values, "limit": limit})
-    return [_record(row) for row in rows]
+    return [to_record(row, read_key) for row in rows]
 
 
 def count(tx: Transaction, where: JobFilter, manual: int | None) -> int:
@@ -142,7 +124,7 @@ def _jobs(chosen: Sequence[EndedJob], manual: int | None) -> dict[str, object]:
 
 def _choose_held(tx: Transaction, where: JobFilter, also: str, manual: int | None, limit: int) -> list[EndedJob]:
     """Those that still are what is asked for once nobody else can change them."""
-    ids = [_number(job_id) for job_id in where.ids or ()]
+    ids = [number_of(job_id) for job_id in where.ids or ()]
     tx.execute(f"SELECT queue_hold_lanes_of({JOBS})", {"jobs": ids})
     return _choose(tx, where, also, manual, limit)
 
@@ -166,12 +148,12 @@ def _condition(tx: Transaction, where: JobFilter, manual: int | None) -> tuple[s
         values[name] = value
 
     if where.ids is not None:
-        add("j.id = ANY (CAST(:ids AS bigint[]))", "ids", [_number(job_id) for job_id in where.ids])
+        add("j.id = ANY (CAST(:ids AS bigint[]))", "ids", [number_of(job_id) for job_id in where.ids])
     if where.kinds is not None:
         add("j.kind = ANY (CAST(:kinds AS text[]))", "kinds", [stored_key(kind) for kind in where.kinds])
     if where.states is not None:
         add("j.state = ANY (CAST(:states AS text[]))", "states", [str(state) for state in where.states])
-        clauses += _index_terms(where.states)
+        clauses += index_terms(where.states)
     if where.standings is not None:
         add(f"{STANDING} = ANY (CAST(:standings AS text[]))", "standings", [str(each) for each in where.standings])
     if where.ordering_key is not None:
@@ -184,40 +166,3 @@ def _condition(tx: Transaction, where: JobFilter, manual: int | None) -> tuple[s
         add("j.enqueued_at >= :since AND j.id >= queue_first_id(:since - :lag)", "since", where.since)
         values["lag"] = CLOCK_LAG_MS
     return " AND ".join(clauses), values
-
-
-def _index_terms(states: Sequence[JobState]) -> list[str]:
-    """What makes an index of the few usable where only few can be meant; many are found faster in the order of ids."""
-    if set(states) == {JobState.READY}:
-        return ["j.state = 'ready'"]
-    return [] if {JobState.READY, JobState.DONE} & set(states) else ["j.state <> 'ready'"]
-
-
-def _number(job_id: str) -> int:
-    """Ids are numbers; anything else names no job."""
-    return int(job_id) if job_id.isascii() and job_id.isdigit() and len(job_id) < 19 else -1
-
-
-def _record(row: tuple[Any, ...]) -> JobRecord:
-    (job_id, lane, kind, payload, state, attempt, max_attempts, priority, enqueued_at, *rest) = row
-    (claimed_at, finished_at, due_at, running, worker, error, dedup_key, reason, scheduled) = rest
-    return JobRecord(
-        id=str(job_id),
-        ordering_key=None if lane.startswith(RESERVED) else read_key(lane),
-        kind=read_key(kind),
-        payload=payload,
-        state=JobState(state),
-        attempt=attempt,
-        max_attempts=max_attempts,
-        priority=priority,
-        enqueued_at=enqueued_at,
-        claimed_at=claimed_at,
-        finished_at=finished_at,
-        due_at=due_at,
-        running=running,
-        worker=worker,
-        error=error,
-        dedup_key=None if dedup_key is None else read_key(dedup_key),
-        reason=reason,
-        scheduled=scheduled,
-    )

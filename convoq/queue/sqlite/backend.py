@@ -33,6 +33,7 @@ from convoq.queue.base import (
     Stats,
     settle_nothing,
 )
+from convoq.queue.sql import CANCELLABLE, DISCARDABLE, MOVABLE, RETRYABLE
 from convoq.queue.sqlite import dedup, lanes, listing
 from convoq.queue.sqlite.enqueue import EnqueueBatcher, JobInserter
 from convoq.queue.sqlite.joined import SqliteJoined
@@ -274,25 +275,25 @@ class SqliteQueue:
         return await self._database.read(listing.busy, ordering_keys)
 
     async def retry_dead(self, where: JobFilter, *, limit: int = 500) -> int:
-        found = await self._narrowed(where, listing.RETRYABLE, limit)
+        found = await self._narrowed(where, RETRYABLE, limit)
         if not found.ids:
             return 0
         return await self._end(Ending.RETRIED, listing.revive, found, self._database.clock.now(), limit)
 
     async def run_now(self, where: JobFilter, *, limit: int = 500) -> int:
-        found = await self._narrowed(where, listing.MOVABLE, limit)
+        found = await self._narrowed(where, MOVABLE, limit)
         if not found.ids:
             return 0
         return await self._end(Ending.RUN_NOW, listing.run_now, found, self._database.clock.now(), limit)
 
     async def cancel(self, where: JobFilter, *, limit: int = 500) -> int:
-        found = await self._narrowed(where, listing.CANCELLABLE, limit)
+        found = await self._narrowed(where, CANCELLABLE, limit)
         if not found.ids:
             return 0
         return await self._end(Ending.CANCELLED, listing.cancel, found, self._database.clock.now(), limit)
 
     async def discard(self, where: JobFilter, *, limit: int = 500) -> int:
-        found = await self._narrowed(where, listing.DISCARDABLE, limit)
+        found = await self._narrowed(where, DISCARDABLE, limit)
         if not found.ids:
             return 0
         return await self._end(Ending.DISCARDED, listing.discard, found, limit)

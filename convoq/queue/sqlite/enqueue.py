@@ -17,6 +17,7 @@ from convoq.errors import DatabaseUnavailable
 from convoq.jobs import RESERVED, NewJob
 from convoq.queue.base import Enqueued
 from convoq.queue.rules import require_unicode
+from convoq.queue.sql import CHARGED
 from convoq.queue.sqlite import dedup
 
 
@@ -143,8 +144,6 @@ INSERT_JOB = """
                       waiting_key, start_by)
     VALUES (?1, (SELECT id FROM lanes WHERE lane = ?2), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
 """
-# Under the claim that its lane has: it may have begun, also when the lease has run out.
-CHARGED = "coalesce(j.receipt = l.receipt, 0)"
 # One that waits for another try takes neither the payload nor the time: it is joined only where no other one waits.
 WAITING = f"""
     SELECT j.id FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id

@@ -10,8 +10,9 @@ from convoq.errors import LeaseLost
 from convoq.jobs import NewJob
 from convoq.queue.base import Claim
 from convoq.queue.rules import SEARCHED_OF_LANE
+from convoq.queue.sql import CHARGED
 from convoq.queue.sqlite import lanes
-from convoq.queue.sqlite.enqueue import CHARGED, JobInserter
+from convoq.queue.sqlite.enqueue import JobInserter
 
 
 class SqliteJoined:

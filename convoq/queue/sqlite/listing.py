@@ -10,28 +10,28 @@ from typing import NamedTuple
 
 from convoq.db.transaction import Transaction
 from convoq.jobs import RESERVED
-from convoq.queue.base import EndedJob, JobFilter, JobRecord, JobState, KindStats, Stats
+from convoq.queue.base import EndedJob, JobFilter, JobRecord, JobState, Stats
 from convoq.queue.rules import CLOCK_LAG_MS
+from convoq.queue.sql import (
+    BEHIND_A_CLAIM,
+    CANCELLABLE,
+    DEAD,
+    DISCARDABLE,
+    MOVABLE,
+    RECORDS,
+    RETRYABLE,
+    RUNNING,
+    STANDING,
+    index_terms,
+    number_of,
+    to_record,
+    to_stats,
+)
 from convoq.queue.sqlite import lanes
-from convoq.queue.sqlite.enqueue import CHARGED, JOIN_LANE
+from convoq.queue.sqlite.enqueue import JOIN_LANE
 
-# A job runs while the lease of the claim that charged it lives.
-RUNNING = f"({CHARGED} AND l.due_at > :now)"
-SCHEDULED = f"coalesce(NOT {RUNNING} AND l.receipt IS NULL AND l.due_at > :now, 0)"
-# The next run of a schedule that waits until the one before has ended: nothing is wrong with it.
-BEHIND_A_CLAIM = "(j.waiting_key IS NOT NULL AND l.receipt IS NOT NULL AND l.due_at > :now)"
-STANDING = f"""
-    CASE WHEN j.state <> 'ready' THEN j.state WHEN {RUNNING} THEN 'running' WHEN {SCHEDULED} THEN 'scheduled'
-    ELSE 'ready' END
-"""
 WAITING_SINCE = f"CASE WHEN j.lane LIKE '{RESERVED}%' THEN max(j.enqueued_at, l.due_at) ELSE j.enqueued_at END"
 
-RECORDS = f"""
-    SELECT j.id, j.lane, j.kind, j.payload, j.state, j.attempt, j.max_attempts, j.priority, j.enqueued_at,
-           j.claimed_at, j.finished_at, l.due_at, {RUNNING}, l.worker, j.error, j.dedup_key, l.reason,
-           {SCHEDULED}
-    FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id AND j.state = 'ready'
-"""
 STATS = f"""
     SELECT j.kind,
            sum(NOT {RUNNING} AND (l.receipt IS NOT NULL OR l.due_at <= :now)),
@@ -42,13 +42,6 @@ STATS = f"""
            sum(j.claimed_at IS NULL), min(CASE WHEN j.claimed_at IS NULL THEN j.enqueued_at END)
     FROM jobs AS j JOIN lanes AS l ON l.id = j.lane_id WHERE j.state = 'ready' GROUP BY j.kind
 """
-# That they are not ready is said in the words of an index that holds no ready job: SQLite does not conclude it.
-DEAD = "SELECT kind, count(*) FROM jobs WHERE state = 'dead' AND state <> 'ready' GROUP BY kind"
-RETRYABLE = "j.state IN ('dead', 'cancelled') AND j.state <> 'ready'"
-CANCELLABLE = f"j.state = 'ready' AND NOT {RUNNING}"
-DISCARDABLE = "j.state <> 'ready'"
-# Whatever the claim of its lane goes back with, it does not wait either.
-MOVABLE = f"j.state = 'ready' AND ({SCHEDULED} OR l.receipt IS NOT NULL)"
 ANY_ID = range((1 << 63) - 1)
 FROM_ID = "SELECT id, enqueued_at FROM jobs WHERE id >= ? ORDER BY id LIMIT 1"
 LONGEST_PATTERN = 10_000  # characters: SQLite takes 50,000 bytes, and a bracket may stand around each
@@ -62,20 +55,7 @@ END_WAIT_OF_FRONT = """
 
 
 def stats(tx: Transaction, now: int) -> Stats:
-    dead = dict(tx.execute(DEAD).fetchall())
-    kinds = {kind: KindStats(dead=number) for kind, number in dead.items()}
-    for kind, ready, scheduled, running, oldest, unstarted, since in tx.execute(STATS, {"now": now}):
-        wait = 0.0 if oldest is None else max(0, now - oldest) / 1000
-        kinds[kind] = KindStats(
-            ready=ready,
-            scheduled=scheduled,
-            running=running,
-            dead=dead.get(kind, 0),
-            oldest_wait=wait,
-            unstarted=unstarted,
-            unstarted_since=since,
-        )
-    return Stats(dict(sorted(kinds.items())))
+    return to_stats(tx.execute(STATS, {"now": now}), dict(tx.execute(DEAD).fetchall()), now)
 
 
 def find(tx: Transaction, where: JobFilter, now: int, limit: int, ids: range = ANY_ID) -> list[JobRecord]:
@@ -83,7 +63,7 @@ def find(tx: Transaction, where: JobFilter, now: int, limit: int, ids: range = A
     condition, values = _bounded(tx, where, ids)
     records = f"{RECORDS} WHERE {condition} ORDER BY j.id DESC LIMIT :limit"
     with _mapped(tx, where):
-        return [_record(row) for row in tx.execute(records, {**values, "now": now, "limit": limit})]
+        return [to_record(row) for row in tx.execute(records, {**values, "now": now, "limit": limit})]
 
 
 def halves(tx: Transaction, where: JobFilter, ids: range) -> tuple[range, range]:
@@ -95,7 +75,7 @@ def halves(tx: Transaction, where: JobFilter, ids: range) -> tuple[range, range]
 
 
 def below(job_id: str | None) -> range:
-    return ANY_ID if job_id is None else range(_number(job_id))
+    return ANY_ID if job_id is None else range(number_of(job_id))
 
 
 def count(tx: Transaction, where: JobFilter, now: int, ids: range = ANY_ID) -> int:
@@ -202,7 +182,7 @@ def _bounded(tx: Transaction, where: JobFilter, ids: range = ANY_ID) -> tuple[st
     if ids != ANY_ID:
         condition += " AND j.id >= :low AND j.id < :high"
         values |= {"low": ids.start, "high": ids.stop}
-    if where.since is not None and where.ids is None and not _index_terms(where.states or tuple(JobState)):
+    if where.since is not None and where.ids is None and not index_terms(where.states or tuple(JobState)):
         condition += " AND j.id >= :first"
         values["first"] = _first_id(tx, where.since - CLOCK_LAG_MS)
     return condition, values
@@ -233,12 +213,12 @@ def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:
         values.update(zip(names, wanted, strict=True))
 
     if where.ids is not None:
-        among("id", [_number(job_id) for job_id in where.ids])
+        among("id", [number_of(job_id) for job_id in where.ids])
     if where.kinds is not None:
         among("kind", where.kinds)
     if where.states is not None:
         among("state", where.states)
-        clauses += _index_terms(where.states)
+        clauses += index_terms(where.states)
     if where.standings is not None:
         clauses.append(f"{STANDING} IN ({', '.join(repr(str(standing)) for standing in where.standings)})")
     if where.since is not None:
@@ -275,28 +255,3 @@ def _mapped(tx: Transaction, where: JobFilter) -> Iterator[None]:
         yield
     finally:
         tx.execute("PRAGMA mmap_size = 0")
-
-
-def _index_terms(states: Sequence[JobState]) -> list[str]:
-    """What makes an index of the few usable where only few can be meant; many are found faster in the order of ids."""
-    if set(states) == {JobState.READY}:
-        return ["j.state = 'ready'"]
-    return [] if {JobState.READY, JobState.DONE} & set(states) else ["j.state <> 'ready'"]
-
-
-def _number(job_id: str) -> int:
-    """Ids are numbers; anything else names no job."""
-    return int(job_id) if job_id.isascii() and job_id.isdigit() and len(job_id) < 19 else -1
-
-
-def _record(row: tuple[object, ...]) -> JobRecord:
-    names = (
-        *("id", "ordering_key", "kind", "payload", "state", "attempt", "max_attempts", "priority", "enqueued_at"),
-        *("claimed_at", "finished_at", "due_at", "running", "worker", "error", "dedup_key", "reason", "scheduled"),
-    )
-    fields = dict(zip(names, row, strict=True))
-    lane = str(fields["ordering_key"])
-    fields["ordering_key"] = None if lane.startswith(RESERVED) else lane
-    fields |= {"id": str(fields["id"]), "state": JobState(str(fields["state"])), "running": bool(fields["running"])}
-    fields["scheduled"] = bool(fields["scheduled"])
-    return JobRecord(**fields)  # type: ignore[arg-type] # the columns' types are the table's, which is STRICT
