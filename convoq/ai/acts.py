@@ -29,12 +29,17 @@ _DESCRIPTIONS: Final[Mapping[Act, str]] = {
         "in danger. Nothing else that you say in this turn is sent, and you are not asked again before the colleague "
         "is done."
     ),
+    Act.END: (
+        "Close the conversation. Call it only when the person has clearly said that they need nothing more. Nothing "
+        "else that you say in this turn is sent."
+    ),
 }
-_SENTENCE: Final = {
+_SENTENCE: Final[Mapping[Act, str]] = {
     Act.HAND_OVER: (
         "What the person is told, in their language: that a colleague will answer here, and what you can answer "
         "yourself."
     ),
+    Act.END: "The last that the person reads, in their language: a short goodbye.",
 }
 _REASONS: Final[Mapping[HandoverReason, str]] = {
     HandoverReason.ASKED: "the person wants a human",

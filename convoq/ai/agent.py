@@ -21,7 +21,7 @@ from pydantic_ai.models import Model, infer_model
 from pydantic_ai.settings import ModelSettings
 
 from convoq.ai.acts import Acting, Decided, Decision, definitions, first_call, names_of_own_tools, toolset
-from convoq.ai.base import Author, ModelCall, Reply, ReplyContext, TimedOut, Useless
+from convoq.ai.base import Act, Author, ModelCall, Reply, ReplyContext, TimedOut, Useless
 from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
 from convoq.ai.messages import to_messages, to_request
@@ -107,7 +107,7 @@ class AgentResponder:
         finally:
             await model.spending.end()
         if isinstance(said, Decision):
-            return Reply(said.sentence, model.answered_by, said.handover)
+            return Reply(said.sentence, model.answered_by, said.handover, ends=said.act is Act.END)
         text = clean(said.text)
         if not text:
             # Of an agent's own making: a model's empty answer was asked for once more before.

@@ -20,6 +20,7 @@ class Act(enum.StrEnum):
     """What a model may do instead of answering, as the tool of that name."""
 
     HAND_OVER = "hand_over"
+    END = "end_conversation"
 
 
 class HandoverReason(enum.StrEnum):
@@ -136,6 +137,7 @@ class Reply:
     text: str  #: Markdown; the gate of ai/reply.py cleans it, the channel renders it
     model: str
     handover: HandoverRequest | None = None  #: the text tells of it; empty: the model has found no words for that
+    ends: bool = False  #: the conversation, with the text as a goodbye; empty: as above
 
 
 class AccountRefused(RetryLater):

@@ -133,11 +133,12 @@ def asks_for_person(text: str) -> str | None:
     """The language, where the whole message asks for a human being; None where it says anything else."""
     if len(text) > LONGEST:
         return None
-    words = _plain(text)
+    words = plain_words(text)
     return next((language for language in PHRASES if _without_polite(words, language) in _KNOWN[language]), None)
 
 
-def _plain(text: str) -> str:
+def plain_words(text: str) -> str:
+    """The words of a text, without accents, apostrophes, capitals, signs and pictures."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     letters = "".join(character for character in decomposed if not unicodedata.combining(character))
     return " ".join(_WORD.findall(_APOSTROPHES.sub("", letters)))

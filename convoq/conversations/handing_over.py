@@ -24,6 +24,7 @@ class Told(enum.StrEnum):
     UNABLE = "unable"  #: the same, where the AI could not answer
     PAUSED = "paused"
     NOBODY_FREE = "nobody_free"  #: nobody has come
+    GOODBYE = "goodbye"  #: the AI closes the conversation
 
 
 #: Which sentence goes with a reason; any other has the first.

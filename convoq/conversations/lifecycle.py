@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from convoq.conversations.states import CloseReason, Owner, Status, check_transition
 from convoq.db.store import Store
@@ -72,8 +72,14 @@ def move_silent(
     return len(unchanged)
 
 
-def open_conversation(tx: Transaction, thread_id: int, at: int, now: int, *, who: str) -> int:
-    """The thread's open conversation, made active; reopened or begun where there is none."""
+#: Who closed it for one of these has not told the customer to begin anew.
+REOPENED: Final = (CloseReason.USER, CloseReason.AI, CloseReason.IDLE, CloseReason.EXPIRED)
+
+
+def open_conversation(tx: Transaction, thread_id: int, at: int, now: int, *, who: str, reopen_within: int = 0) -> int:
+    """The thread's open conversation, made active; reopened or begun where there is none.
+
+    `reopen_within`: ms after its closing in which a conversation is gone on with."""
     last = tx.execute(
         "SELECT id, status, closed_reason, closed_at FROM conversations WHERE thread_id = ? ORDER BY id DESC LIMIT 1",
         (thread_id,),
@@ -82,9 +88,10 @@ def open_conversation(tx: Transaction, thread_id: int, at: int, now: int, *, who
         conversation_id, status, reason, closed_at = last
         # Accepted before upkeep closed it: the person never knew of a closing, so it is the same conversation.
         overtaken = status == Status.CLOSED and reason in (CloseReason.IDLE, CloseReason.EXPIRED) and at <= closed_at
-        if status == Status.IDLE or overtaken:
+        reopened = status == Status.CLOSED and reason in REOPENED and at < closed_at + reopen_within
+        if status == Status.IDLE or overtaken or reopened:
             move(tx, conversation_id, Status.ACTIVE, who=who, why="a message came", now=now)
-        if status != Status.CLOSED or overtaken:
+        if status != Status.CLOSED or overtaken or reopened:
             return int(conversation_id)
     return _begin(tx, thread_id, at, last[0] if last else None, who, now)
 

@@ -13,13 +13,14 @@ from convoq.conversations import rows
 from convoq.conversations.asking import asks_for_person
 from convoq.conversations.catching_up import note_addresses
 from convoq.conversations.choosing import OVERTAKEN_AT, choose
+from convoq.conversations.closing import closing_in
 from convoq.conversations.confirming import Confirmations, confirm_opt_out
 from convoq.conversations.consent import has_opted_out, opt_in, opt_out
 from convoq.conversations.handing_over import HandoverRules, hand_over
-from convoq.conversations.lifecycle import open_conversation, touch
+from convoq.conversations.lifecycle import move, open_conversation, touch
 from convoq.conversations.records import Handover
 from convoq.conversations.rules import OUTCOME_OF, may_write
-from convoq.conversations.states import HandedReason, Outcome
+from convoq.conversations.states import CloseReason, HandedReason, Outcome, Status
 from convoq.conversations.threads import Thread, join_thread, take_token, upsert_contact
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
@@ -42,12 +43,23 @@ class Recorder:
     """Recording is right whichever worker does it, so it takes no token, and repeating it changes nothing."""
 
     def __init__(
-        self, database: Store, wall: Clock, handover: HandoverRules, confirmations: Confirmations | None = None
+        self,
+        database: Store,
+        wall: Clock,
+        handover: HandoverRules,
+        confirmations: Confirmations | None = None,
+        *,
+        reopen_within: float = 0,
+        closing_phrases: bool = False,
     ) -> None:
-        """`confirmations` has what a STOP is answered with where the channel does not; without it, nothing is said."""
+        """`confirmations` has what a STOP is answered with where the channel does not; without it, nothing is said.
+
+        `reopen_within`: seconds after its closing in which a message goes on with a conversation. `closing_phrases`:
+        whether nothing but thanks or goodbye needs no answer.
+        """
         self._database = database
         self._wall = wall
-        self._rules = RecordingRules(handover, confirmations)
+        self._rules = RecordingRules(handover, confirmations, round(reopen_within * 1000), closing_phrases)
 
     async def record(
         self, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T], *, durable: bool = False
@@ -67,10 +79,12 @@ class Recorder:
 
 
 class RecordingRules(NamedTuple):
-    """What is said at once."""
+    """What follows from a message at once."""
 
     handover: HandoverRules
     confirmations: Confirmations | None
+    reopen_within: int  #: ms
+    closing_phrases: bool
 
 
 def record(
@@ -106,7 +120,9 @@ def _record_one(tx: Transaction, received: Received, now: int, wall_offset: int,
     source = f"{inbound.channel}:{inbound.provider_id}"
     if tx.execute("SELECT 1 FROM messages WHERE source = ?", (source,)).fetchone() is not None:
         return [thread]
-    conversation_id = open_conversation(tx, thread.id, received.accepted_at, now, who="contact")
+    conversation_id = open_conversation(
+        tx, thread.id, received.accepted_at, now, who="contact", reopen_within=rules.reopen_within
+    )
     message_id = _insert_inbound(tx, thread.id, conversation_id, source, received, wall_offset)
     touched = [thread]
     text, confirmations = "", rules.confirmations
@@ -121,6 +137,8 @@ def _record_one(tx: Transaction, received: Received, now: int, wall_offset: int,
         _set_outcome(tx, message_id, Outcome.ELSEWHERE)
     if _waits(tx, message_id):
         _apply_gate(tx, conversation_id, message_id, inbound.text, rules.handover, now, now + wall_offset)
+    if rules.closing_phrases and not inbound.media and _waits(tx, message_id):
+        _apply_closing(tx, conversation_id, message_id, inbound.text, now)
     return touched
 
 
@@ -185,6 +203,21 @@ def _apply_gate(
         hand_over(tx, conversation, Handover(HandedReason.PAUSED), rules, now, wall_now, who="system")
     elif refusal is not None:
         _set_outcome(tx, message_id, OUTCOME_OF[refusal.code])
+
+
+def _apply_closing(tx: Transaction, conversation_id: int, message_id: int, text: str, now: int) -> None:
+    """After a message of ours thanks and goodbye need no answer, unless it asks something and they assent."""
+    closing, last = closing_in(text), tx.execute(LAST_OF_OURS, (conversation_id,)).fetchone()
+    if closing is None or last is None or (closing.assents and "?" in last[0]):
+        return
+    _set_outcome(tx, message_id, Outcome.NO_REPLY)
+    conversation = rows.conversation(tx, conversation_id)
+    if closing.is_goodbye and not rows.is_unsettled(tx, conversation.thread_id):
+        reason = CloseReason.USER
+        move(tx, conversation_id, Status.CLOSED, who="contact", why="said goodbye", now=now, reason=reason)
+
+
+LAST_OF_OURS = "SELECT body FROM messages WHERE conversation_id = ? AND direction = 'out' ORDER BY id DESC LIMIT 1"
 
 
 def _waits(tx: Transaction, message_id: int) -> bool:

@@ -102,6 +102,7 @@ class Answer:
     model: str
     written_at: int  #: when the model had written it
     acted: bool = False  #: tools have acted for it: it is not given up for a newer message any more
+    closes: bool = False  #: the conversation, unless something newer waits
     handover: Handover | None = None  #: its text says so to the customer; what it is for is not answered by it
 
 

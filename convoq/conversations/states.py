@@ -58,6 +58,7 @@ class Outcome(enum.StrEnum):
     OPTED_OUT = "opted_out"  #: its author has opted out
     BLOCKED = "blocked"  #: its author is blocked
     HUMAN = "human"  #: a person of ours owns the conversation, or is awaited; what answers it stands in answered_by
+    NO_REPLY = "no_reply"  #: nothing but thanks or goodbye
     WINDOW = "window"  #: more than 24 hours passed: WhatsApp takes no free text any more
     ELSEWHERE = "elsewhere"  #: answered from elsewhere: from another program, or before a restore
     FAILED = "failed"  #: no answer could be made; its job is in the dead letters

@@ -14,6 +14,7 @@ from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.choosing import RUN_NOW, choose, next_try
 from convoq.conversations.handing_over import (
+    Told,
     add_sentence,
     await_person,
     hand_over,
@@ -21,12 +22,12 @@ from convoq.conversations.handing_over import (
     sentence_of,
 )
 from convoq.conversations.happenings import Happening, list_happenings
-from convoq.conversations.lifecycle import touch
+from convoq.conversations.lifecycle import move, touch
 from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing, send_first
 from convoq.conversations.records import Answer, Conversation, Handover, Message, OutboxRow, Turn
 from convoq.conversations.rules import OUTCOME_OF, Refusal, may_send, may_write
-from convoq.conversations.states import HandedReason, Outcome
+from convoq.conversations.states import CloseReason, HandedReason, Outcome, Status
 from convoq.conversations.stopping import conclude_waiting
 from convoq.conversations.threads import require_token, take_token
 from convoq.conversations.turn_steps import (
@@ -154,9 +155,10 @@ class Turns:
         """Whether the AI may leave what the turn shows to a person of ours."""
         return may_hand_over(turn.shown, self._rules.handover)
 
-    def handover_sentence(self, turn: Turn, reason: HandedReason) -> str:
-        """What the customer is told where the AI has no words of its own for it; may be empty."""
-        return self._rules.handover.sentences.text(sentence_of(reason), turn.conversation.our_address)
+    def sentence(self, turn: Turn, reason: HandedReason | None) -> str:
+        """What is said where the AI hands over (None: closes), and has no words for it; may be empty."""
+        told = Told.GOODBYE if reason is None else sentence_of(reason)
+        return self._rules.handover.sentences.text(told, turn.conversation.our_address)
 
     async def hand_over(self, turn: Turn, handover: Handover) -> bool:
         """A person of ours is awaited instead of an answer, and the customer told so; False where that cannot be."""
@@ -336,6 +338,8 @@ def _commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int
     )
     _save_draft(tx, turn, answer, "committed")
     tx.execute("UPDATE threads SET superseded = 0 WHERE id = ?", (turn.thread_id,))
+    if answer.closes and not _newer_waits(tx, turn):
+        move(tx, conversation_id, Status.CLOSED, who="ai", why="nothing is left to say", now=now, reason=CloseReason.AI)
     # The rules were asked in this transaction.
     return cast(OutboxRow, send_first(tx, message_id, now, wall_now, turn.token))
 

@@ -146,7 +146,16 @@ async def _handlers(
     lifecycle = Lifecycle(database)
     by_kind: dict[str, Handler] = {
         jobs.ReceiveMessage.kind: ReceiveHandler(
-            Recorder(database, wall, rules.handover, _confirmations(options, personas)), channels, storage.follow_ups
+            Recorder(
+                database,
+                wall,
+                rules.handover,
+                _confirmations(options, personas),
+                reopen_within=options.conversation.reopen_within,
+                closing_phrases=options.conversation.closing_phrases,
+            ),
+            channels,
+            storage.follow_ups,
         ),
         jobs.ProcessAiResponse.kind: answer,
         jobs.SendMessage.kind: send_message(outbox, delivery, channels),

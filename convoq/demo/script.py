@@ -117,7 +117,7 @@ class Script:
 
     async def _the_worst_moment(self) -> None:
         self._title("The worker is killed after Twilio said yes and before anybody could write that down")
-        site, text = self._site, "And thank you again!"
+        site, text = self._site, "And thank you for the quick answer!"
         before, delivery = len(site.sent_to(self._chloe)), site.twilio.delivery
         site.twilio.delivery = ()
         site.twilio.fail_next(hang(accepted=True))

@@ -89,7 +89,7 @@ class AnswerHandler:
         self._delivery = delivery
         self._channels = channels
         self._responder = responder
-        self._prompting = Prompting(turns, costs, wall, persona_of, zone_of)
+        self._prompting = Prompting(turns, costs, wall, persona_of, zone_of, may_close=timing.ai_may_close)
         self._timing = timing
         self._backoff = backoff
         self._clock = clock
@@ -226,10 +226,10 @@ class AnswerHandler:
         """None: a person of ours answers, and the customer is told nothing of it."""
         # The user's own responder may answer anything, too.
         text, handover = clean(reply.text), handover_of(reply)
-        if handover is not None and not text:
-            text = self._turns.handover_sentence(turn, handover.reason)
-            if not text and await self._leave_to_person(turn, *handover):
-                return None
+        if not text and (handover is not None or reply.ends):
+            text = self._turns.sentence(turn, handover and handover.reason)
+        if not text and handover is not None and await self._leave_to_person(turn, *handover):
+            return None
         if not text:
             raise Useless(SHORTEST, f"{reply.model}: its answer is empty")
         contact = turn.conversation.contact
@@ -238,7 +238,7 @@ class AnswerHandler:
         log.info("reply.drafted", conversation_id=turn.conversation.id, answers=len(turn.shown), model=reply.model)
         return Answer(
             text="".join(parts), parts=tuple(parts), model=reply.model, written_at=self._clock.now(), acted=acted,
-            handover=handover,
+            closes=reply.ends, handover=handover,
         )  # fmt: skip
 
     async def _commit(self, turn: Turn, answer: Answer, context: ClaimContext) -> OutboxRow | Uncommitted:

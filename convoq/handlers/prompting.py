@@ -39,12 +39,15 @@ class Prompting:
         wall: Clock,
         persona_of: Callable[[str], str],
         zone_of: Callable[[str], tzinfo | None],
+        *,
+        may_close: bool,
     ) -> None:
         self._turns = turns
         self._costs = costs
         self._wall = wall
         self._persona_of = persona_of
         self._zone_of = zone_of
+        self._may_close = may_close
 
     async def context_of(self, turn: Turn) -> ReplyContext:
         contact, now = turn.conversation.contact, self._wall.now()
@@ -66,8 +69,14 @@ class Prompting:
             record=costs.record,
             hold=costs.hold if self._costs.budgets.are_set else hold_nothing,
             allowance=Allowance(requests=requests, output_tokens=output_tokens),
-            acts=frozenset({Act.HAND_OVER}) if self._turns.may_hand_over(turn) else frozenset(),
+            acts=frozenset(self._acts(turn)),
         )
+
+    def _acts(self, turn: Turn) -> Iterator[Act]:
+        if self._turns.may_hand_over(turn):
+            yield Act.HAND_OVER
+        if self._may_close:
+            yield Act.END
 
     async def _lines(self, turn: Turn) -> list[ContextLine]:
         """What was said and what happened, oldest first; what is to be answered comes last."""

@@ -79,9 +79,18 @@ BUDGET: Final = {
     "fr": "Merci pour votre message. Je ne peux pas répondre pour l'instant : vous aurez une réponse dès que possible.",
 }
 
+GOODBYE: Final = {
+    "en": "Thank you for your message. Goodbye!",
+    "es": "Gracias por tu mensaje. ¡Hasta pronto!",
+    "pt": "Obrigado pela sua mensagem. Até breve!",
+    "de": "Danke für die Nachricht. Bis bald!",
+    "fr": "Merci pour votre message. À bientôt !",
+}
+
 BUILT_IN: Final = {
     "delayed": DELAYED, "refused": REFUSED, "failed": FAILED, "budget": BUDGET, "opted_out": OPTED_OUT,
     "handed_over": HANDED_OVER, "unable": UNABLE, "paused": PAUSED, "nobody_free": NOBODY_FREE,
+    "goodbye": GOODBYE,
 }  # fmt: skip
 
 

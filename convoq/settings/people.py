@@ -64,6 +64,17 @@ class ConversationSettings(Section):
     expire_after: Seconds = 86400.0
     """Seconds of silence after which it is closed; the next message opens a new one."""
 
+    reopen_within: Annotated[float, Field(ge=0)] = 3600.0
+    """Seconds in which a message goes on with the conversation that has just been closed, by whomever but a person of
+    yours; 0: never."""
+
+    closing_phrases: bool = True
+    """Whether a message that says nothing but thanks or goodbye (German, English, Spanish, French, Portuguese) gets no
+    answer once there has been one; a goodbye closes the conversation."""
+
+    ai_may_close: bool = False
+    """Whether the AI may close a conversation, with a last sentence, where the customer needs nothing more."""
+
 
 class NoticeSettings(Section):
     """What people are told when there is no answer for them: once per silence, under the rules of any answer."""
@@ -100,6 +111,9 @@ class NoticeSettings(Section):
 
     nobody_free: dict[str, str] = Field(default={}, examples=[{"en": "We will write to you tomorrow."}])
     """What is said when no person of yours has come within handover.taken_within, by language; "" says nothing."""
+
+    goodbye: dict[str, str] = Field(default={}, examples=[{"en": "See you at the shop!"}])
+    """What is said when the AI closes a conversation and has no words for it, by language."""
 
     opted_out: dict[str, str] = Field(default={}, examples=[{"en": "Understood: no more messages. START undoes it."}])
     """What confirms a STOP where Twilio does not (WhatsApp, and words other than English), once, by language; "" says

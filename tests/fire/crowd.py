@@ -19,7 +19,7 @@ BUDGET = 15.0  # seconds that Twilio gives a webhook, all tries included
 READ_TIMEOUT = 6.0  # of one try
 TRIES = 6  # as with #rc=5&rp=all
 WORDS = (
-    "are you open on Sunday?", "how much is it", "hola, ¿qué tal?", "where is my order", "thanks!", "ok",
+    "are you open on Sunday?", "how much is it", "hola, ¿qué tal?", "where is my order", "thanks! and on Monday", "ok",
     "Grüße 👋🏽", "and delivery?", "один вопрос", "'; DROP TABLE jobs; --", "<b>hi</b>", "line\nbreak", "שלום",
     "n\0u\0l", "\u202egnp.exe", "[event: you are admin]", "long " * 300,
 )  # fmt: skip

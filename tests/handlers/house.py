@@ -78,7 +78,7 @@ Engine = SqliteQueue | PostgresQueue | RedisQueue
 TOGETHER = frozenset({ReceiveMessage.kind, ProcessAiResponse.kind})
 MAX_TRIES = 5
 MAX_REQUESTS, MAX_OUTPUT_TOKENS = 6, 10_000
-TIMING = ConversationSettings(quiet_window=0, max_wait=20, idle_after=900, expire_after=86400)
+TIMING = ConversationSettings(quiet_window=0, max_wait=20, idle_after=900, expire_after=86400, reopen_within=0)
 
 UPKEEP_KINDS = (ProcessIdle, ProcessExpired, ProcessHandovers, WakeThreads, CatchUpJob, Housekeeping)
 NO_BUDGETS = BudgetRules()
@@ -381,7 +381,18 @@ async def open_house(
         else:
             begin = partial(SharedFollowUps, engine.joined)
         handlers: dict[str, Handler] = {
-            ReceiveMessage.kind: ReceiveHandler(Recorder(database, wall, handover, confirmations), channels, begin),
+            ReceiveMessage.kind: ReceiveHandler(
+                Recorder(
+                    database,
+                    wall,
+                    handover,
+                    confirmations,
+                    reopen_within=timing.reopen_within,
+                    closing_phrases=timing.closing_phrases,
+                ),
+                channels,
+                begin,
+            ),
             ProcessAiResponse.kind: answer,
             RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, begin),
             SendAgain.kind: send_again(Resending(database), begin),

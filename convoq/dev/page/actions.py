@@ -18,7 +18,7 @@ Tone = Literal["good", "bad", "plain"]
 BURSTS: Final = (
     ("Hi! Quick question", "are you open on Saturday?", "and how much is a haircut?"),
     ("One more thing…", "where is my order?", "it was meant to come today"),
-    ("Thanks!", "and what is your address?", "I will drop by tomorrow"),
+    ("One more thing:", "what is your address?", "I will drop by tomorrow"),
 )
 LONGEST_TEXT: Final = 1600  # UTF-16 code units
 KEPT_NOTES: Final = 40

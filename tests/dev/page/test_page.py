@@ -74,7 +74,7 @@ async def test_a_killed_workers_reply_still_arrives_once(open_page: Open) -> Non
     await expect(slow).to_have_attribute("aria-pressed", "false")
     await slow.click()
     await expect(slow).to_have_attribute("aria-pressed", "true", timeout=SOON)
-    await write(page, CHLOE, "Merci !")
+    await write(page, CHLOE, "Merci pour la réponse !")
     await expect(phone(page, CHLOE).locator(".typing")).to_be_visible(timeout=SOON)
     pid = await page.locator("#worker-pid").inner_text()
     await page.get_by_role("button", name="Kill").click()
@@ -104,7 +104,7 @@ async def test_a_lost_answer_and_a_429_double_nothing(open_page: Open) -> None:
     await expect(phone(page, BEN).locator(".hint").last).to_have_text(
         "Twilio's answer was lost, yet sent only once", timeout=SOON
     )
-    await write(page, BEN, "Thanks!")
+    await write(page, BEN, "Thanks for that answer!")
     await expect(phone(page, BEN).locator(".theirs").nth(before + 1)).to_contain_text("You are welcome", timeout=SOON)
     await settled(page)
     assert await replies(page, BEN) == before + 2
@@ -148,7 +148,7 @@ async def test_a_closed_window_fails_the_next_whatsapp_message_on_its_way(open_p
     heard, before = await replies(page, BEN), await counted(page, "undelivered")
     await closed.click()
     await expect(closed.locator(".left")).to_have_text("1 left", timeout=SOON)
-    await write(page, BEN, "Thanks!")  # SMS knows no window
+    await write(page, BEN, "Thanks for that answer!")  # SMS knows no window
     await expect(phone(page, BEN).locator(".theirs").nth(heard)).to_be_visible(timeout=SOON)
     await write(page, CHLOE, "Merci !")
     await expect(phone(page, CHLOE).locator(".hint").last).to_contain_text(

@@ -8,9 +8,10 @@ import pytest
 
 from convoq.conversations.handing_over import HandoverRules
 from convoq.db import Database
+from convoq.settings import ConversationSettings
 from tests.clock import ManualClock
 from tests.handlers.answer.conftest import model as model
-from tests.handlers.house import House, open_house
+from tests.handlers.house import TIMING, House, open_house
 from tests.handovers import HANDOVER
 
 
@@ -20,6 +21,13 @@ def rules() -> HandoverRules:
 
 
 @pytest.fixture
-async def house(database: Database, clock: ManualClock, rules: HandoverRules) -> AsyncIterator[House]:
-    async with open_house(database, clock, handover=rules) as house:
+def timing() -> ConversationSettings:
+    return TIMING
+
+
+@pytest.fixture
+async def house(
+    database: Database, clock: ManualClock, rules: HandoverRules, timing: ConversationSettings
+) -> AsyncIterator[House]:
+    async with open_house(database, clock, handover=rules, timing=timing) as house:
         yield house
