@@ -7,7 +7,11 @@ from dataclasses import replace
 from convoq.conversations.handing_over import HandoverRules, HandoverSentences, Told
 
 TAKEN_WITHIN, GIVE_BACK_WITHIN, SILENT_WITHIN = 300, 1800, 1200  # seconds
-SENTENCES = HandoverSentences({told: {"en": f"<{told}>", "es": f"<{told} es>"} for told in Told}, lambda _: "en")
+ASIDE = (Told.CHECK_IN, Told.EXPIRED)  #: said only where the settings have a sentence
+SENTENCES = HandoverSentences(
+    {told: {"en": f"<{told}>", "es": f"<{told} es>"} for told in Told if told not in ASIDE}, lambda _: "en"
+)
+TALKATIVE = HandoverSentences({told: {"en": f"<{told}>"} for told in Told}, lambda _: "en")
 HANDOVER = HandoverRules(
     ai_may_ask=True,
     taken_within=TAKEN_WITHIN * 1000,

@@ -24,6 +24,8 @@ class Told(enum.StrEnum):
     UNABLE = "unable"  #: the same, where the AI could not answer
     PAUSED = "paused"
     NOBODY_FREE = "nobody_free"  #: nobody has come
+    CHECK_IN = "check_in"  #: whether there is anything else, in a silence
+    EXPIRED = "expired"  #: that the conversation is closed, for its silence
     GOODBYE = "goodbye"  #: the AI closes the conversation
 
 

@@ -1,76 +1,11 @@
-"""How conversations begin, fall silent, end and come back; every change is written down with who and why."""
+"""How conversations begin, end and come back; every change is written down with who and why."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from convoq.conversations.states import CloseReason, Owner, Status, check_transition
-from convoq.db.store import Store
 from convoq.db.transaction import Transaction
-
-
-class Lifecycle:
-    """What upkeep does to silent conversations. Safe to repeat; one transaction a batch.
-
-    A conversation is not silent while a message in its thread waits or a part of ours is to be sent.
-    """
-
-    def __init__(self, database: Store) -> None:
-        self._database = database
-
-    async def mark_idle(self, *, silent_for: float, limit: int) -> int:
-        """At most `limit` active conversations, silent for that many seconds, become idle; how many did."""
-        return await self._move(Status.ACTIVE, Status.IDLE, None, silent_for, limit)
-
-    async def close_expired(self, *, silent_for: float, limit: int) -> int:
-        """At most `limit` conversations, silent for that many seconds, are closed; how many were."""
-        closed = 0
-        for status in (Status.ACTIVE, Status.IDLE):
-            closed += await self._move(status, Status.CLOSED, CloseReason.EXPIRED, silent_for, limit - closed)
-        return closed
-
-    async def _move(
-        self, before: Status, after: Status, reason: CloseReason | None, silent_for: float, limit: int
-    ) -> int:
-        silent_since = self._database.clock.now() - round(silent_for * 1000)
-        found = await self._database.read(find_silent, before, silent_since, limit)
-        if not found:
-            return 0
-
-        def unit(tx: Transaction) -> int:
-            # The time of the move itself: a message accepted before it and recorded after it reopens the conversation.
-            return move_silent(
-                tx, found, before, after, reason, f"silent for {silent_for:g} s", self._database.clock.now()
-            )
-
-        return await self._database.write(unit)
-
-
-class Silent(NamedTuple):
-    """A conversation in which nothing was said for a while."""
-
-    id: int
-    last_message_at: int
-
-
-def find_silent(tx: Transaction, status: Status, since: int, limit: int) -> list[Silent]:
-    """The longest silent first."""
-    return [Silent(*row) for row in tx.execute(SILENT, (status, since, limit))]
-
-
-def move_silent(
-    tx: Transaction, found: Sequence[Silent], before: Status, after: Status, reason: CloseReason | None, why: str,
-    now: int,
-) -> int:  # fmt: skip
-    """How many are still as they were found, and so were moved."""
-    unchanged = [
-        silent for silent in found if tx.execute(UNCHANGED, (silent.id, before, silent.last_message_at)).fetchone()
-    ]
-    for silent in unchanged:
-        move(tx, silent.id, after, who="upkeep", why=why, now=now, reason=reason)
-    return len(unchanged)
-
 
 #: Who closed it for one of these has not told the customer to begin anew.
 REOPENED: Final = (CloseReason.USER, CloseReason.AI, CloseReason.IDLE, CloseReason.EXPIRED)
@@ -176,15 +111,3 @@ OWNER_BEFORE = """
     SELECT owner_before FROM transitions
     WHERE conversation_id = ? AND owner_after = 'nobody' AND owner_before <> 'nobody' ORDER BY id DESC LIMIT 1
 """
-# In the words of the indexes of what waits and what pends. Who is promised a person of ours is not forgotten.
-STILL = """
-    c.owner <> 'waiting' AND NOT EXISTS (SELECT 1 FROM messages AS m
-                WHERE m.thread_id = c.thread_id AND m.direction = 'in' AND m.outcome IS NULL)
-    AND NOT EXISTS (SELECT 1 FROM outbox AS o
-                    WHERE o.thread_id = c.thread_id AND o.state IN ('ready', 'sending', 'ambiguous'))
-"""
-SILENT = f"""
-    SELECT id, last_message_at FROM conversations AS c
-    WHERE status = ? AND status <> 'closed' AND last_message_at <= ? AND {STILL} ORDER BY last_message_at, id LIMIT ?
-"""
-UNCHANGED = f"SELECT 1 FROM conversations AS c WHERE id = ? AND status = ? AND last_message_at = ? AND {STILL}"

@@ -96,12 +96,12 @@ async def _handlers(
     from convoq.channels.opening import open_channels
     from convoq.conversations.budgets import Budgets, budget_rules
     from convoq.conversations.catching_up import CatchUp
-    from convoq.conversations.lifecycle import Lifecycle
     from convoq.conversations.outbox import Outbox
     from convoq.conversations.owner_timers import OwnerTimers
     from convoq.conversations.recording import Recorder
     from convoq.conversations.repair import Repair
     from convoq.conversations.resending import Resending
+    from convoq.conversations.silence import Lifecycle
     from convoq.conversations.text_index import TextIndex
     from convoq.conversations.turns import Turns
     from convoq.handlers import upkeep
@@ -143,7 +143,7 @@ async def _handlers(
         sentences=Sentences(notices, round(options.notices.holding_after * 1000) or None),
         jobs=storage.jobs,
     )
-    lifecycle = Lifecycle(database)
+    lifecycle = Lifecycle(database, wall, rules.handover.sentences)
     by_kind: dict[str, Handler] = {
         jobs.ReceiveMessage.kind: ReceiveHandler(
             Recorder(
@@ -161,8 +161,8 @@ async def _handlers(
         jobs.SendMessage.kind: send_message(outbox, delivery, channels),
         jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, storage.follow_ups),
         jobs.SendAgain.kind: send_again(Resending(database), storage.follow_ups),
-        jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation),
-        jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation),
+        jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation, storage.follow_ups),
+        jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation, storage.follow_ups),
         jobs.ProcessHandovers.kind: upkeep.process_handovers(
             OwnerTimers(database, wall, rules.handover), storage.follow_ups
         ),

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from convoq.conversations.budgets import Budgets
-from convoq.conversations.lifecycle import Lifecycle
 from convoq.conversations.owner_timers import OwnerTimers
 from convoq.conversations.repair import Repair
+from convoq.conversations.silence import Lifecycle
 from convoq.conversations.text_index import TextIndex
 from convoq.handlers.base import ClaimContext, Handler
 from convoq.handlers.receive import enqueue_turns
@@ -23,22 +23,28 @@ MOST_MERGES = 1000
 MOST_WOKEN = 500  # threads a run: a repair must not flood the queue that it mends
 
 
-def process_idle(lifecycle: Lifecycle, timing: ConversationSettings) -> Handler:
+def process_idle(lifecycle: Lifecycle, timing: ConversationSettings, begin: BeginFollowUps) -> Handler:
     """Marks conversations idle that have been silent for idle_after. Running it twice changes nothing more."""
 
     async def handler(_: ClaimContext) -> None:
-        marked = await _in_batches(lambda: lifecycle.mark_idle(silent_for=timing.idle_after, limit=BATCH))
+        follow_ups = begin()
+        wake = partial(enqueue_turns, follow_ups)
+        marked = await _in_batches(lambda: lifecycle.mark_idle(wake, silent_for=timing.idle_after, limit=BATCH))
+        await follow_ups.send()
         if marked:
             log.info("conversations.idled", count=marked)
 
     return handler
 
 
-def process_expired(lifecycle: Lifecycle, timing: ConversationSettings) -> Handler:
+def process_expired(lifecycle: Lifecycle, timing: ConversationSettings, begin: BeginFollowUps) -> Handler:
     """Closes conversations that have been silent for expire_after. Running it twice changes nothing more."""
 
     async def handler(_: ClaimContext) -> None:
-        closed = await _in_batches(lambda: lifecycle.close_expired(silent_for=timing.expire_after, limit=BATCH))
+        follow_ups = begin()
+        wake = partial(enqueue_turns, follow_ups)
+        closed = await _in_batches(lambda: lifecycle.close_expired(wake, silent_for=timing.expire_after, limit=BATCH))
+        await follow_ups.send()
         if closed:
             log.info("conversations.expired", count=closed)
 

@@ -19,7 +19,7 @@ from convoq.jobs import BUILT_IN
 from convoq.outbound import is_loopback
 from convoq.plugins import REFERENCE
 from convoq.settings.notices import BUILT_IN as BUILT_IN_SENTENCES
-from convoq.settings.notices import LONGEST_SENTENCE, sentences
+from convoq.settings.notices import LONGEST_SENTENCE, OPTIONAL, sentences
 from convoq.settings.options import (
     DatabaseSettings,
     Options,
@@ -214,7 +214,7 @@ def _notices(options: Options) -> Iterator[Violation]:
         if language is not None and language not in known:
             given = f"{', '.join(f'notices.{reason}' for reason in BUILT_IN_SENTENCES)} need a sentence in it"
             yield Violation(path, f"is not built in ({', '.join(sorted(known))}): {given}", (("notices",),))
-    for name in BUILT_IN_SENTENCES:
+    for name in (*BUILT_IN_SENTENCES, *OPTIONAL):
         for language, text in getattr(options.notices, name).items():
             if len(text) > LONGEST_SENTENCE:
                 yield Violation(("notices", name), f"{language}: must be at most {LONGEST_SENTENCE} characters")

@@ -94,7 +94,10 @@ BUILT_IN: Final = {
 }  # fmt: skip
 
 
+OPTIONAL: Final = ("check_in", "expired")  #: said only where it is given
+
+
 def sentences(notices: NoticeSettings, reason: str) -> Mapping[str, str]:
     """What is said for that reason, by language."""
     given: Mapping[str, str] = getattr(notices, reason)
-    return {language: sendable(text) for language, text in {**BUILT_IN[reason], **given}.items()}
+    return {language: sendable(text) for language, text in {**BUILT_IN.get(reason, {}), **given}.items()}

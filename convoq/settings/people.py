@@ -112,6 +112,14 @@ class NoticeSettings(Section):
     nobody_free: dict[str, str] = Field(default={}, examples=[{"en": "We will write to you tomorrow."}])
     """What is said when no person of yours has come within handover.taken_within, by language; "" says nothing."""
 
+    check_in: dict[str, str] = Field(default={}, examples=[{"en": "Is there anything else?"}])
+    """What is asked once when the customer is silent for conversation.idle_after after an answer, by language; without
+    a sentence nothing is."""
+
+    expired: dict[str, str] = Field(default={}, examples=[{"en": "We close this conversation. Write at any time."}])
+    """What is said when a silent conversation is closed after conversation.expire_after, by language; without a
+    sentence nothing is. WhatsApp takes it only within 24 hours of the customer's last message."""
+
     goodbye: dict[str, str] = Field(default={}, examples=[{"en": "See you at the shop!"}])
     """What is said when the AI closes a conversation and has no words for it, by language."""
 

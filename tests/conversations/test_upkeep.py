@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
-from convoq.conversations.lifecycle import find_silent, move_silent
+from convoq.conversations.silence import find_silent, move_silent
 from convoq.conversations.states import ALLOWED, CloseReason, IllegalTransition, Status, check_transition
+from convoq.conversations.threads import Thread
 from convoq.db import Database
+from convoq.db.transaction import Transaction
 from convoq.errors import Snooze, Unrecoverable
 from convoq.handlers import upkeep
 from convoq.loopback.faults import too_many
@@ -27,6 +30,11 @@ async def met(house: House) -> House:
     await house.hear("hello")
     await house.settle()
     return house
+
+
+def nobody(_: Transaction, threads: Sequence[Thread]) -> None:
+    """Nothing is to be said."""
+    assert not threads
 
 
 async def statuses(house: House) -> list[tuple[str, str | None]]:
@@ -185,7 +193,7 @@ async def test_a_message_that_upkeep_overtakes_in_the_queue_finds_its_conversati
 ) -> None:
     met.clock.advance(EXPIRED)
     await met.hear("just in time")
-    await (met.lifecycle.close_expired if close else met.lifecycle.mark_idle)(silent_for=IDLE, limit=10)
+    await (met.lifecycle.close_expired if close else met.lifecycle.mark_idle)(nobody, silent_for=IDLE, limit=10)
     await met.step()
     assert await statuses(met) == [("active", None)]
 
@@ -206,7 +214,7 @@ async def test_a_dead_letter_that_is_retried_while_upkeep_looks_keeps_its_conver
     found = await house.database.read(find_silent, Status.ACTIVE, house.clock.now(), 10)
     await house.engine.retry_dead(JobFilter(states=(JobState.DEAD,)))
     moved = (found, Status.ACTIVE, Status.CLOSED, CloseReason.EXPIRED, "silent", house.clock.now())
-    assert (len(found), await house.database.write(move_silent, *moved)) == (1, 0)
+    assert (len(found), await house.database.write(move_silent, *moved)) == (1, [])
     assert await statuses(house) == [("active", None)]
 
 
@@ -226,9 +234,9 @@ async def test_in_any_order_of_arrival_and_upkeep_everybody_is_answered(house: H
                 said += 1
                 await house.hear(f"{said}", sender=chance.choice([ANA_SMS, BEN_SMS]), to=OUR_SMS)
             case 1:
-                await house.lifecycle.mark_idle(silent_for=IDLE, limit=10)
+                await house.lifecycle.mark_idle(nobody, silent_for=IDLE, limit=10)
             case 2:
-                await house.lifecycle.close_expired(silent_for=EXPIRED, limit=10)
+                await house.lifecycle.close_expired(nobody, silent_for=EXPIRED, limit=10)
             case 3:
                 await house.step()
             case _:

@@ -20,13 +20,13 @@ from convoq.conversations.budgets import BudgetRules, Budgets
 from convoq.conversations.catching_up import CatchUp
 from convoq.conversations.confirming import Confirmations
 from convoq.conversations.handing_over import HandoverRules
-from convoq.conversations.lifecycle import Lifecycle
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.owner_timers import OwnerTimers
 from convoq.conversations.recording import Recorder
 from convoq.conversations.repair import Repair
 from convoq.conversations.resending import Resending
 from convoq.conversations.settling import Settling
+from convoq.conversations.silence import Lifecycle
 from convoq.conversations.text_index import TextIndex
 from convoq.conversations.turn_steps import TurnRules
 from convoq.conversations.turns import Turns
@@ -355,7 +355,7 @@ async def open_house(
         )
         spending = Budgets(database, wall, budgets)
         await spending.begin_counting()
-        turns, lifecycle = Turns(database, wall, rules), Lifecycle(database)
+        turns, lifecycle = Turns(database, wall, rules), Lifecycle(database, wall, handover.sentences)
         channels, outbox, responder = {channel.name: channel}, Outbox(database, wall), ScriptedResponder()
         delivery = Delivery(
             outbox, channels, clock, wall, reconcile_after=RECONCILE_AFTER, request_timeout=REQUEST_TIMEOUT
@@ -397,8 +397,8 @@ async def open_house(
             RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, begin),
             SendAgain.kind: send_again(Resending(database), begin),
             SendMessage.kind: send_message(outbox, delivery, channels),
-            ProcessIdle.kind: upkeep.process_idle(lifecycle, timing),
-            ProcessExpired.kind: upkeep.process_expired(lifecycle, timing),
+            ProcessIdle.kind: upkeep.process_idle(lifecycle, timing, begin),
+            ProcessExpired.kind: upkeep.process_expired(lifecycle, timing, begin),
             ProcessHandovers.kind: upkeep.process_handovers(OwnerTimers(database, wall, handover), begin),
             WakeThreads.kind: upkeep.wake_threads(Repair(database), begin),
             CatchUpJob.kind: catch_up(CatchingUp(CatchUp(database), channels, queue.enqueue, wall)),

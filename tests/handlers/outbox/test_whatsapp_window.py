@@ -40,7 +40,7 @@ async def test_the_window_outlives_the_conversation_it_was_opened_in(house: Hous
     await house.hear("hello")
     await house.settle()
     house.clock.advance(3600)
-    await house.lifecycle.close_expired(silent_for=1800, limit=10)
+    await house.lifecycle.close_expired(lambda tx, threads: None, silent_for=1800, limit=10)
     house.clock.advance(60)
     await house.send("your order is ready")
     await house.step()
