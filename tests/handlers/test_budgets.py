@@ -17,6 +17,7 @@ from convoq.conversations.handing_over import HandoverRules
 from convoq.conversations.notices import Notices, Silence
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
+from convoq.handlers import answer
 from convoq.handlers.answer import Sentences
 from convoq.settings import PriceSettings
 from tests.clock import ManualClock
@@ -252,7 +253,10 @@ async def test_a_request_whose_worker_died_stays_held_until_its_conversations_ne
         assert await house.rows("SELECT outcome FROM model_calls ORDER BY id") == [("lost",), ("ok",)]
 
 
-async def test_the_record_of_a_request_that_was_taken_for_lost_corrects_it(house_with: Open) -> None:
+async def test_the_record_of_a_request_that_was_taken_for_lost_corrects_it(
+    house_with: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer, "LOOK_INTERVAL", 3600.0)  # the late turn does not see before its answer that it is late
     async with house_with(per("contact", tokens=1000)) as house:
         late = Asking(actual=(1, 1))
         late.answer.clear()
