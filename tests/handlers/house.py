@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -298,7 +299,8 @@ class House:
 
 
 def open_redis(server: Server, database: Database | PostgresDatabase, settle: Settle, clock: ManualClock) -> Engine:
-    return RedisQueue(server, database, settle, prefix=database.location, clock=clock)
+    # Tests have one database of PostgreSQL after the other, and each a queue of its own.
+    return RedisQueue(server, database, settle, prefix=secrets.token_hex(8), clock=clock)
 
 
 def open_engine(database: Database | PostgresDatabase, settle: Settle) -> Engine:

@@ -101,6 +101,16 @@ async def open_redis(directory: Path, clock: Clock) -> Opened:
     return Opened(engine, database, settler, partial(LaterFollowUps, engine))
 
 
+async def open_redis_beside_postgres(directory: Path, clock: Clock) -> Opened:
+    """The same with its store on the one database that the tests of this process have one after the other."""
+    by_hand = None if isinstance(clock, WallClock) else clock
+    database = await PostgresDatabase.open(os.environ[POSTGRES_URL], clock=by_hand, pool=2)
+    settler = Settler()
+    server = Server(os.environ[REDIS_URL])
+    engine = RedisQueue(server, database, settler, prefix=str(directory), clock=by_hand, timings=AT_ONCE)
+    return Opened(engine, database, settler, partial(LaterFollowUps, engine))
+
+
 async def open_postgres(directory: Path, clock: Clock) -> Opened:
     """On the one database that the tests of this process have one after the other."""
     by_hand = None if isinstance(clock, WallClock) else clock
@@ -114,6 +124,7 @@ ENGINES = {
     "sqlite": TestedEngine(open_sqlite, SqliteQueue.capabilities),
     "redis": TestedEngine(open_redis, RedisQueue.capabilities),
     "postgresql": TestedEngine(open_postgres, PostgresQueue.capabilities),
+    "redis+postgresql": TestedEngine(open_redis_beside_postgres, RedisQueue.capabilities),
 }
 # Where the test's server is, also for its child processes.
 REDIS_URL = "CONVOQ_TEST_REDIS"
@@ -123,15 +134,15 @@ POSTGRES_URL = "CONVOQ_TEST_POSTGRES"
 @pytest.fixture
 def engine_server(engine_name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the engine needs to run, if anything."""
-    if engine_name == "redis":
+    if engine_name.startswith("redis"):
         monkeypatch.setenv(REDIS_URL, request.getfixturevalue("redis_server").url)
-    elif engine_name == "postgresql":
+    if engine_name.endswith("postgresql"):
         monkeypatch.setenv(POSTGRES_URL, request.getfixturevalue("migrated_postgres_url"))
 
 
 def empty(engine_name: str) -> None:
     """For whoever begins anew within one test."""
-    if engine_name == "postgresql":
+    if engine_name.endswith("postgresql"):
         empty_database(os.environ[POSTGRES_URL])
 
 
