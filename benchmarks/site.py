@@ -90,7 +90,14 @@ def command() -> Sequence[str]:
 def answering(twilio: LoopbackTwilio, model: LoopbackModel) -> dict[str, dict[str, Any]]:
     """The settings of a site that answers people at once, with a model over HTTP."""
     return {
-        "twilio": {"account_sid": twilio.account_sid, "auth_token": twilio.auth_token, "api_base_url": twilio.url},
+        "twilio": {
+            "account_sid": twilio.account_sid,
+            "auth_token": twilio.auth_token,
+            "api_base_url": twilio.url,
+            "pace": False,  # what convoq can, not what one sender may
+        },
+        "loops": {"guard": False, "max_replies_per_hour": 0},
+        "notices.ai_disclosure": {"en": ""},
         "ai": {"model": "openai:gpt-5-mini", "base_url": model.base_url, "api_key": secrets.token_hex(8)},
         "conversation": {"quiet_window": 0.0},
     }
@@ -101,7 +108,12 @@ def _defaults(site: Site) -> dict[str, Mapping[str, Any]]:
         "database": {"path": str(site.database), "min_free_mb": 0},
         "server": {"port": site.port, "public_url": site.public_url},
         # The discard port, which is closed: nothing is ever sent.
-        "twilio": {"account_sid": ACCOUNT_SID, "auth_token": AUTH_TOKEN, "api_base_url": "http://127.0.0.1:9"},
+        "twilio": {
+            "account_sid": ACCOUNT_SID,
+            "auth_token": AUTH_TOKEN,
+            "api_base_url": "http://127.0.0.1:9",
+            "pace": False,
+        },
         "ai": {"model": "offline"},
         "log": {"level": "warning", "format": "json"},
     }

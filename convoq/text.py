@@ -106,9 +106,9 @@ def size(count: int) -> str:
     return f"{amount:.1f} TB"
 
 
-def counted(number: int, noun: str) -> str:
-    """1 job, 2 jobs."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def counted(number: int, noun: str, several: str | None = None) -> str:
+    """1 job, 2 jobs; 1 reply, 2 replies."""
+    return f"{number} {noun if number == 1 else several or noun + 's'}"
 
 
 def last_line(error: str | None) -> str:

@@ -129,6 +129,10 @@ class Channel(Protocol):
         """
         ...
 
+    def airtime(self, our_address: str, body: str) -> float:
+        """Seconds that this address of ours takes for the message, by the rate it may send at; 0: there is no limit."""
+        ...
+
     async def send(self, message: Outbound) -> Sent:
         """Asks the channel once, never twice. Raises SendFailed."""
         ...

@@ -31,6 +31,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_follow_ups, run_async
+    from convoq.clock import WallClock
     from convoq.conversations.resending import Resending
     from convoq.handlers.receive import enqueue_turns
     from convoq.monitoring.act_documents import resent_document
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     async def main(options: Options) -> int:
         async with open_follow_ups(options) as (database, begin):
             follow_ups = begin()
-            resent = await Resending(database).resend(args.id, partial(enqueue_turns, follow_ups))
+            resent = await Resending(database, WallClock()).resend(args.id, partial(enqueue_turns, follow_ups))
             await follow_ups.send()
         if resent is None:
             raise ConvoqError(f"there is no message {args.id} of ours: convoq conversations show has their numbers")

@@ -14,7 +14,7 @@ from convoq.cli.terminal.table import lines, terminal_width
 from convoq.monitoring.documents import status_document
 from convoq.monitoring.roles import ROLES, SILENT_AFTER_SECONDS
 from convoq.monitoring.snapshot import GONE, Alert, AlertLimits, Snapshot, find_alerts, take
-from convoq.text import age, counted, harmless, size
+from convoq.text import age, counted, harmless, local_time, size
 
 if TYPE_CHECKING:
     from convoq.settings import Options
@@ -129,6 +129,10 @@ def screen(snapshot: Snapshot, alerts: Sequence[Alert]) -> Iterator[str]:
     yield colored("bold", "Processes")
     yield from _table(("ROLE", "HOST", "PID", "VERSION", "UP", "SEEN", "STATUS"), _processes(snapshot))
     yield ""
+    if snapshot.holds:
+        yield colored("bold", "Held back")
+        yield from _table(("RULE", "FOR", "UNTIL", "WHAT"), _holds(snapshot))
+        yield ""
     if snapshot.pauses:
         yield colored("bold", "Paused schedules")
         yield from _table(("NAME", "FOR", "REASON"), _pauses(snapshot))
@@ -199,6 +203,18 @@ def _processes(snapshot: Snapshot) -> list[tuple[str, ...]]:
 
 def _pauses(snapshot: Snapshot) -> list[tuple[str, str, str]]:
     return [(pause.name, age((snapshot.now - pause.paused_at) / 1000), pause.reason or "") for pause in snapshot.pauses]
+
+
+def _holds(snapshot: Snapshot) -> list[tuple[str, str, str, str]]:
+    return [
+        (
+            hold.rule,
+            "" if hold.since is None else age((snapshot.now - hold.since) / 1000),
+            "" if hold.until is None else local_time(hold.until),
+            harmless(hold.detail),
+        )
+        for hold in snapshot.holds
+    ]
 
 
 def _tally(counts: dict[str, int], names: Sequence[str]) -> str:

@@ -60,8 +60,18 @@ def note_addresses(tx: Transaction, messages: Iterable[Inbound], wall_now: int) 
 HEARD = "SELECT last_heard FROM our_addresses WHERE channel = ? AND our_address = ?"
 HEAR = """
     INSERT INTO our_addresses (channel, our_address, known_since, last_heard) VALUES (?, ?, ?, ?)
-    ON CONFLICT (channel, our_address) DO UPDATE SET last_heard = excluded.last_heard
+    ON CONFLICT (channel, our_address) DO UPDATE SET last_heard = excluded.last_heard,
+        known_since = CASE our_addresses.last_heard WHEN 0 THEN excluded.known_since ELSE our_addresses.known_since END
 """
+
+
+def is_ours(tx: Transaction, channel: str, address: str) -> bool:
+    """Whether people write to it, whichever way: an SMS from the number of a WhatsApp address of ours is from us."""
+    number = address.rpartition(":")[2]
+    return tx.execute(OURS, (channel, address, number, f"whatsapp:{number}")).fetchone() is not None
+
+
+OURS = "SELECT 1 FROM our_addresses WHERE channel = ? AND our_address IN (?, ?, ?)"
 
 
 def addresses(tx: Transaction, wall_now: int) -> list[OurAddress]:

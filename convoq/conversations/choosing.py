@@ -48,3 +48,17 @@ def _fresh(tx: Transaction, thread_id: int, overtaken_at: int) -> list[Message]:
 def _overtaken(tx: Transaction, thread_id: int, overtaken_at: int) -> list[Message]:
     """The first by the time of its next try, not by age: the oldest may be what fails."""
     return rows.waiting(tx, thread_id, f"m.failures >= {overtaken_at}", 1, order="m.retry_at, m.id")
+
+
+def all_wait(tx: Transaction, turn: Turn) -> bool:
+    marks = ", ".join("?" * len(turn.shown))
+    waiting = tx.execute(
+        f"SELECT count(*) FROM messages AS m WHERE m.id IN ({marks}) AND {rows.WAITS}",
+        [message.id for message in turn.shown],
+    )
+    return bool(waiting.fetchone()[0] == len(turn.shown))
+
+
+def newer_waits(tx: Transaction, turn: Turn) -> bool:
+    newer = f"SELECT 1 FROM messages AS m WHERE m.thread_id = ? AND m.id > ? AND {rows.WAITS}"
+    return tx.execute(newer, (turn.thread_id, turn.seen)).fetchone() is not None

@@ -68,3 +68,9 @@ def opt_in(tx: Transaction, contact_id: int, now: int) -> bool:
         (now, contact_id),
     )
     return changed.rowcount > 0
+
+
+def disclose(tx: Transaction, contact_id: int, now: int) -> bool:
+    """The person is told that an AI answers: once, in whichever of their threads is answered first."""
+    told = tx.execute("UPDATE contacts SET disclosed_at = ? WHERE id = ? AND disclosed_at IS NULL", (now, contact_id))
+    return told.rowcount > 0

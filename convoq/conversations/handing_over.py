@@ -98,7 +98,11 @@ def tell(
     """Whether the customer is told."""
     conversation = rows.conversation(tx, conversation_id)
     text = rules.sentences.text(told, conversation.our_address, language)
-    if not text or may_send(conversation, author="ai", committed_at=now, now=now, says_handover=True) is not None:
+    if (
+        not text
+        or may_send(conversation, author="ai", committed_at=now, now=now, wall_now=wall_now, says_handover=True)
+        is not None
+    ):
         return False
     add_sentence(tx, conversation, told, text, [text], now, wall_now)
     return True

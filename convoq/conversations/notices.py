@@ -49,7 +49,7 @@ def add_notice(
     `once` names what it is said once for.
     """
     text = notices.text(silence, conversation.our_address)
-    if not text or may_send(conversation, author="ai", committed_at=now, now=now) is not None:
+    if not text or may_send(conversation, author="ai", committed_at=now, now=now, wall_now=wall_now) is not None:
         return None
     if once is not None:
         source = f"{rows.NOTICE}{silence}:{once}"

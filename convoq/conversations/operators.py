@@ -67,11 +67,11 @@ def reply(
         return known
     conversation = rows.conversation(tx, conversation_id)
     if conversation.status is Status.CLOSED:
-        require_sendable(conversation, now)
+        require_sendable(conversation, now, wall_now)
         newest = open_conversation(tx, conversation.thread_id, now, now, who=name)
         conversation = rows.conversation(tx, newest)
     require_mine(conversation, name, force=force)
-    require_sendable(conversation, now)
+    require_sendable(conversation, now, wall_now)
     change = take_over(tx, conversation.id, name, now, force=force)
     message_id = add_outgoing(
         tx, conversation.thread_id, conversation.id, "operator", _source(key), text, [text], now, wall_now,
@@ -105,10 +105,10 @@ def add_note(tx: Transaction, conversation_id: int, text: str, name: str, now: i
     return int(note_id)
 
 
-def require_sendable(conversation: Conversation, now: int) -> None:
+def require_sendable(conversation: Conversation, now: int, wall_now: int) -> None:
     """Raises ActRefused where the channel or the person takes no free text."""
     require_reachable(conversation)
-    refusal = may_send(conversation, author="operator", committed_at=now, now=now)
+    refusal = may_send(conversation, author="operator", committed_at=now, now=now, wall_now=wall_now)
     if refusal is not None:
         raise ActRefused(refusal.code, refusal.reason)
 

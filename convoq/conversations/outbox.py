@@ -12,6 +12,7 @@ from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.consent import opt_out_as_told
 from convoq.conversations.lifecycle import open_conversation, touch
+from convoq.conversations.pacing import Airtime, Held, take_airtime, unlimited
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.rules import Refusal, may_send
 from convoq.conversations.threads import join_thread, require_token, take_token, upsert_contact
@@ -48,9 +49,10 @@ class Outbox:
     What takes a token raises Fenced, and writes nothing, once another turn of the thread has begun.
     """
 
-    def __init__(self, database: Store, wall: Clock) -> None:
+    def __init__(self, database: Store, wall: Clock, airtime: Airtime = unlimited) -> None:
         self._database = database
         self._wall = wall
+        self._airtime = airtime
 
     async def next_pending(self, thread_id: int) -> tuple[OutboxRow, Conversation] | None:
         """The thread's oldest part that is not yet settled."""
@@ -61,7 +63,9 @@ class Outbox:
 
         Its first part counts as being sent, unless another one pends or the rules forbid it.
         """
-        return await self._database.write(announce, announcement, self._database.clock.now(), self._wall.now())
+        return await self._database.write(
+            announce, announcement, self._database.clock.now(), self._wall.now(), self._airtime
+        )
 
     async def divide(self, row: OutboxRow, bodies: Sequence[str], token: str) -> bool:
         """A message that is on record as one part, before anybody has tried to send it, becomes several.
@@ -70,13 +74,14 @@ class Outbox:
         """
         return await self._database.write(divide, row, bodies, token)
 
-    async def mark_sending(self, row: OutboxRow, token: str) -> OutboxRow | Refusal | None:
+    async def mark_sending(self, row: OutboxRow, token: str) -> OutboxRow | Refusal | Held | None:
         """Commits that a send is about to be tried, before it is; the row as it is now.
 
         A Refusal when the rules forbid it at that moment: then the message's parts from this one on have failed. None
-        when the row is not ready any more: a status has proven an earlier send meanwhile.
+        when the row is not ready any more: a status has proven an earlier send meanwhile. Held: not yet.
         """
-        return await self._database.write(mark_sending, row, self._database.clock.now(), self._wall.now(), token)
+        now = self._database.clock.now()
+        return await self._database.write(mark_sending, row, now, self._wall.now(), token, self._airtime)
 
     async def mark_sent(self, row: OutboxRow, provider_id: str, *, reconciled: bool = False) -> None:
         """The channel has it. True whatever has become of the turn, so no token."""
@@ -122,7 +127,9 @@ def next_pending(tx: Transaction, thread_id: int) -> tuple[OutboxRow, Conversati
     return pending, rows.conversation(tx, pending.conversation_id)
 
 
-def announce(tx: Transaction, announcement: Announcement, now: int, wall_now: int) -> Announced:
+def announce(
+    tx: Transaction, announcement: Announcement, now: int, wall_now: int, airtime: Airtime = unlimited
+) -> Announced:
     contact_id = upsert_contact(tx, announcement.channel, announcement.address, None, now)
     thread = join_thread(tx, contact_id, announcement.channel, announcement.our_address, announcement.address)
     token = take_token(tx, thread.id)
@@ -143,7 +150,8 @@ def announce(tx: Transaction, announcement: Announcement, now: int, wall_now: in
         wall_now,
     )
     touch(tx, conversation_id, now)
-    return Announced(thread.id, token, send_first(tx, message_id, now, wall_now, token) if free else None)
+    first = send_first(tx, message_id, now, wall_now, token, airtime) if free else None
+    return Announced(thread.id, token, None if isinstance(first, Held) else first)
 
 
 def add_outgoing(
@@ -196,22 +204,28 @@ DROP_WHOLE = """
 """
 
 
-def send_first(tx: Transaction, message_id: int, now: int, wall_now: int, token: str) -> OutboxRow | Refusal | None:
+def send_first(
+    tx: Transaction, message_id: int, now: int, wall_now: int, token: str, airtime: Airtime
+) -> OutboxRow | Refusal | Held | None:
     """The message's first part as one that is being sent, for who has just written it and nothing else pends."""
     found = tx.execute(f"{rows.OUTBOX} WHERE o.message_id = ? AND o.part = 0", (message_id,)).fetchone()
-    return mark_sending(tx, rows.to_outbox_row(found), now, wall_now, token)
+    return mark_sending(tx, rows.to_outbox_row(found), now, wall_now, token, airtime)
 
 
-def mark_sending(tx: Transaction, row: OutboxRow, now: int, wall_now: int, token: str) -> OutboxRow | Refusal | None:
+def mark_sending(
+    tx: Transaction, row: OutboxRow, now: int, wall_now: int, token: str, airtime: Airtime = unlimited
+) -> OutboxRow | Refusal | Held | None:
     require_token(tx, row.thread_id, token)
     conversation = rows.conversation(tx, row.conversation_id)
     refusal = may_send(
-        conversation, author=row.author, committed_at=row.committed_at, now=now, confirms_opt_out=row.confirms_opt_out,
-        says_handover=row.says_handover,
+        conversation, author=row.author, committed_at=row.committed_at, now=now, wall_now=wall_now,
+        confirms_opt_out=row.confirms_opt_out, says_handover=row.says_handover,
     )  # fmt: skip
     if refusal is not None:
         fail_parts(tx, row, refusal.reason, refusal.code, now, state=refusal.state)
         return refusal
+    if row.state == "ready" and (held := take_airtime(tx, row, airtime(row), now)) is not None:
+        return held
     begun = tx.execute(
         """UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?, attempted_wall = ?
            WHERE id = ? AND state = 'ready' RETURNING attempts""",

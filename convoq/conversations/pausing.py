@@ -6,13 +6,17 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from convoq.conversations import rows
+from convoq.conversations.handing_over import HandoverRules, hand_over
+from convoq.conversations.loops import WHO, forget_replies
 from convoq.conversations.ownership import ActRefused, give_back, thread_of
+from convoq.conversations.records import Conversation, Handover
 from convoq.conversations.states import HandedReason
 from convoq.conversations.threads import Thread
 from convoq.db.transaction import Transaction
 from convoq.text import local_time
 
 EVERYWHERE: Final = "all"
+_THREAD: Final = "thread:"
 
 
 class AiPause(NamedTuple):
@@ -29,7 +33,7 @@ def number_scope(our_address: str) -> str:
 
 
 def thread_scope(thread_id: int) -> str:
-    return f"thread:{thread_id}"
+    return f"{_THREAD}{thread_id}"
 
 
 def pause(tx: Transaction, scope: str, name: str, now: int, reason: str | None = None) -> None:
@@ -44,6 +48,16 @@ def resume(tx: Transaction, scope: str) -> None:
     """Who was handed over for it comes back with return_paused(). Raises ActRefused where it is not paused."""
     if tx.execute("DELETE FROM ai_pauses WHERE scope = ?", (scope,)).rowcount == 0:
         raise ActRefused("unchanged", "it is not paused")
+    if scope.startswith(_THREAD):
+        forget_replies(tx, int(scope.removeprefix(_THREAD)))
+
+
+def pause_loop(
+    tx: Transaction, conversation: Conversation, why: str, rules: HandoverRules, now: int, wall_now: int
+) -> None:
+    """A machine writes there: what it writes is on record, and gets no answer until a person of ours has looked."""
+    pause(tx, thread_scope(conversation.thread_id), WHO, now, why)
+    hand_over(tx, conversation, Handover(HandedReason.PAUSED, why), rules, now, wall_now, who=WHO)
 
 
 def find_pause(tx: Transaction, scope: str) -> AiPause | None:

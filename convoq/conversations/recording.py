@@ -11,7 +11,7 @@ from convoq.channels.base import Inbound, Keyword
 from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.asking import asks_for_person
-from convoq.conversations.catching_up import note_addresses
+from convoq.conversations.catching_up import is_ours, note_addresses
 from convoq.conversations.choosing import OVERTAKEN_AT, choose
 from convoq.conversations.closing import closing_in
 from convoq.conversations.confirming import Confirmations, confirm_opt_out
@@ -51,20 +51,25 @@ class Recorder:
         *,
         reopen_within: float = 0,
         closing_phrases: bool = False,
+        ours: Collection[str] = (),
     ) -> None:
         """`confirmations` has what a STOP is answered with where the channel does not; without it, nothing is said.
 
         `reopen_within`: seconds after its closing in which a message goes on with a conversation. `closing_phrases`:
-        whether nothing but thanks or goodbye needs no answer.
+        whether nothing but thanks or goodbye needs no answer. `ours`: addresses of ours, also those that nobody has
+        written to yet.
         """
         self._database = database
         self._wall = wall
-        self._rules = RecordingRules(handover, confirmations, round(reopen_within * 1000), closing_phrases)
+        self._rules = RecordingRules(
+            handover, confirmations, round(reopen_within * 1000), closing_phrases, frozenset(ours)
+        )
 
     async def record(
         self, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T], *, durable: bool = False
-    ) -> T:
+    ) -> tuple[T, list[Inbound]]:
         """Stores what people wrote; `wake` is called in the same transaction with the threads in which a turn is due.
+        What it returns, and what has come from addresses of ours.
 
         Not fsynced unless it has to be `durable`: where `wake` acks the job that carried a message, that comes back
         with everything else that a power cut takes.
@@ -73,9 +78,10 @@ class Recorder:
 
     def _record(
         self, tx: Transaction, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T]
-    ) -> T:
+    ) -> tuple[T, list[Inbound]]:
         now = self._database.clock.now()
-        return wake(tx, record(tx, messages, now, self._wall.now() - now, self._rules))
+        recorded = record(tx, messages, now, self._wall.now() - now, self._rules)
+        return wake(tx, recorded.threads), recorded.ours
 
 
 class RecordingRules(NamedTuple):
@@ -85,24 +91,34 @@ class RecordingRules(NamedTuple):
     confirmations: Confirmations | None
     reopen_within: int  #: ms
     closing_phrases: bool
+    ours: frozenset[str] = frozenset()
+
+
+class Recorded(NamedTuple):
+    """What is new on record."""
+
+    threads: list[Thread]  #: in which something waits or pends now
+    ours: list[Inbound]  #: from addresses of ours
 
 
 def record(
     tx: Transaction, messages: Sequence[Received], now: int, wall_offset: int, rules: RecordingRules
-) -> list[Thread]:
-    """The threads in which something waits or pends now. `wall_offset`: ms from the queue's clock to the wall's."""
+) -> Recorded:
+    """`wall_offset`: ms from the queue's clock to the wall's."""
     touched: dict[int, Thread] = {}
     messages = [_as_written(received, wall_offset) for received in messages]
     note_addresses(tx, [received.inbound for received in messages if received.written_at is None], now + wall_offset)
+    ours = [received.inbound for received in messages if _is_from_us(tx, received.inbound, rules)]
     for received in messages:
-        for thread in _record_one(tx, received, now, wall_offset, rules):
+        for thread in _record_one(tx, received, now, wall_offset, rules, from_us=received.inbound in ours):
             touched[thread.id] = thread
     job_ids = {received.job_id for received in messages}
-    return [
+    threads = [
         thread._replace(failing=thread.failing or _is_held_up(tx, thread.id, job_ids))
         for thread in touched.values()
         if rows.is_unsettled(tx, thread.id)
     ]
+    return Recorded(threads, ours)
 
 
 def _as_written(received: Received, wall_offset: int) -> Received:
@@ -112,7 +128,9 @@ def _as_written(received: Received, wall_offset: int) -> Received:
     return replace(received, accepted_at=min(received.accepted_at, received.written_at - wall_offset))
 
 
-def _record_one(tx: Transaction, received: Received, now: int, wall_offset: int, rules: RecordingRules) -> list[Thread]:
+def _record_one(
+    tx: Transaction, received: Received, now: int, wall_offset: int, rules: RecordingRules, *, from_us: bool
+) -> list[Thread]:
     """Stores one message; a known one changes nothing, but its thread gets its turn all the same."""
     inbound = received.inbound
     contact_id = upsert_contact(tx, inbound.channel, inbound.address, inbound.profile_name, received.accepted_at)
@@ -125,6 +143,9 @@ def _record_one(tx: Transaction, received: Received, now: int, wall_offset: int,
     )
     message_id = _insert_inbound(tx, thread.id, conversation_id, source, received, wall_offset)
     touched = [thread]
+    if from_us:
+        _set_outcome(tx, message_id, Outcome.OURS)
+        return touched
     text, confirmations = "", rules.confirmations
     if inbound.keyword is Keyword.STOP and confirmations and not inbound.carrier_replies:
         text = "" if has_opted_out(tx, contact_id) else confirmations.text(inbound)
@@ -142,6 +163,10 @@ def _record_one(tx: Transaction, received: Received, now: int, wall_offset: int,
     return touched
 
 
+def _is_from_us(tx: Transaction, inbound: Inbound, rules: RecordingRules) -> bool:
+    return inbound.address in rules.ours or is_ours(tx, inbound.channel, inbound.address)
+
+
 def _insert_inbound(
     tx: Transaction, thread_id: int, conversation_id: int, source: str, received: Received, wall_offset: int
 ) -> int:
@@ -157,7 +182,7 @@ def _insert_inbound(
         ),
     ).fetchone()
     touch(tx, conversation_id, at)
-    tx.execute(JOIN_WHAT_WAITS, {"thread": thread_id, "message": row[0], "at": at})
+    tx.execute(JOIN_WHAT_WAITS, {"thread": thread_id, "message": row[0], "at": at, "wall": at + wall_offset})
     return int(row[0])
 
 
@@ -165,6 +190,7 @@ def _insert_inbound(
 JOIN_WHAT_WAITS = f"""
     UPDATE threads SET
         last_inbound_at = CASE WHEN last_inbound_at > :at THEN last_inbound_at ELSE :at END,
+        last_inbound_wall = CASE WHEN last_inbound_wall > :wall THEN last_inbound_wall ELSE :wall END,
         superseded = CASE WHEN EXISTS (
             SELECT 1 FROM messages AS m WHERE m.thread_id = :thread AND m.id <> :message AND {rows.WAITS})
             THEN superseded ELSE 0 END

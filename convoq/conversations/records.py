@@ -16,6 +16,7 @@ class Contact:
     name: str | None
     opted_out_at: int | None
     blocked_at: int | None
+    disclosed_at: int | None = None  #: when an answer first said that an AI gives it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class Conversation:
     handed_reason: str | None = None  #: why a person of ours is awaited
     told_at: int | None = None  #: when the customer was told that nobody is free
     is_paused: bool = False  #: the AI says nothing here
+    last_inbound_wall: int | None = None  #: as last_inbound_at, by the wall clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,7 @@ class Answer:
 
     text: str
     parts: tuple[str, ...]  #: as they are sent
+    disclosing: tuple[str, ...] = ()  #: instead, to a person who has not been told that an AI answers
     model: str
     written_at: int  #: when the model had written it
     acted: bool = False  #: tools have acted for it: it is not given up for a newer message any more

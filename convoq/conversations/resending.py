@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, cast
 
+from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.consent import has_come_back_since
 from convoq.conversations.records import OutboxRow
@@ -25,19 +26,20 @@ MOVED_ON: Final = Refusal("not_owner", "a person took over")
 class Resending:
     """Each method is one transaction, fsynced; `wake` is called in it with the thread in which a part is to be sent."""
 
-    def __init__(self, database: Store) -> None:
+    def __init__(self, database: Store, wall: Clock) -> None:
         self._database = database
+        self._wall = wall
 
     async def send_again(self, part_id: int, wake: Wake) -> OutboxRow | Refusal | None:
         """The part as it is to be sent once more; why it must not be; None when there is no reason to (any more)."""
-        return await self._database.write(send_again, part_id, self._database.clock.now(), wake)
+        return await self._database.write(send_again, part_id, self._database.clock.now(), self._wall.now(), wake)
 
     async def resend(self, message_id: int, wake: Wake) -> list[Resent] | None:
         """What an operator asks for: all parts of a message of ours that failed or did not arrive, however often."""
-        return await self._database.write(resend, message_id, self._database.clock.now(), wake)
+        return await self._database.write(resend, message_id, self._database.clock.now(), self._wall.now(), wake)
 
 
-def send_again(tx: Transaction, part_id: int, now: int, wake: Wake) -> OutboxRow | Refusal | None:
+def send_again(tx: Transaction, part_id: int, now: int, wall_now: int, wake: Wake) -> OutboxRow | Refusal | None:
     """Repeating it changes nothing: a part is followed by one other at most."""
     found = tx.execute(f"{rows.OUTBOX} WHERE o.id = ?", (part_id,)).fetchone()
     if found is None:
@@ -45,7 +47,7 @@ def send_again(tx: Transaction, part_id: int, now: int, wake: Wake) -> OutboxRow
     row = rows.to_outbox_row(found)
     if not is_undelivered(row) or is_followed(tx, row.id):
         return None
-    refusal = may_send_again(tx, row, now)
+    refusal = may_send_again(tx, row, now, wall_now)
     if refusal is not None:
         tx.execute("UPDATE outbox SET error = ? WHERE id = ?", (f"not sent again: {refusal.reason}", row.id))
         return refusal
@@ -63,15 +65,15 @@ def is_followed(tx: Transaction, part_id: int) -> bool:
     return tx.execute("SELECT 1 FROM outbox WHERE resend_of = ?", (part_id,)).fetchone() is not None
 
 
-def may_send_again(tx: Transaction, row: OutboxRow, now: int) -> Refusal | None:
+def may_send_again(tx: Transaction, row: OutboxRow, now: int, wall_now: int) -> Refusal | None:
     """The rules of any message, and that nothing has happened since that ends what was said before."""
     is_back = has_come_back_since(tx, row.thread_id, row.committed_at)
     if is_back and not row.confirms_opt_out:
         return OPTED_OUT_SINCE
     conversation = rows.conversation(tx, row.conversation_id)
     refusal = may_send(
-        conversation, author=row.author, committed_at=row.committed_at, now=now, confirms_opt_out=row.confirms_opt_out,
-        says_handover=row.says_handover,
+        conversation, author=row.author, committed_at=row.committed_at, now=now, wall_now=wall_now,
+        confirms_opt_out=row.confirms_opt_out, says_handover=row.says_handover,
     )  # fmt: skip
     if refusal is not None:
         return refusal
@@ -126,13 +128,13 @@ def first_send(part: OutboxRow, parts: Sequence[OutboxRow]) -> OutboxRow:
     return part
 
 
-def resend(tx: Transaction, message_id: int, now: int, wake: Wake) -> list[Resent] | None:
+def resend(tx: Transaction, message_id: int, now: int, wall_now: int, wake: Wake) -> list[Resent] | None:
     """Each part's last send, if it failed, once more. None: there is no message of ours with this id."""
     found = tx.execute(f"{rows.OUTBOX} WHERE o.message_id = ? ORDER BY o.id", (message_id,)).fetchall()
     parts = [rows.to_outbox_row(row) for row in found]
     followed = {part.resend_of for part in parts}
     resent = [
-        _resend(tx, part, now)._replace(number=first_send(part, parts).part + 1)
+        _resend(tx, part, now, wall_now)._replace(number=first_send(part, parts).part + 1)
         for part in parts
         if part.id not in followed
     ]
@@ -143,8 +145,8 @@ def resend(tx: Transaction, message_id: int, now: int, wake: Wake) -> list[Resen
     return resent or None
 
 
-def _resend(tx: Transaction, row: OutboxRow, now: int) -> Resent:
-    if (reason := _why_not(tx, row, now)) is not None:
+def _resend(tx: Transaction, row: OutboxRow, now: int, wall_now: int) -> Resent:
+    if (reason := _why_not(tx, row, now, wall_now)) is not None:
         return Resent(row, Action.NOTHING, reason)
     if row.state == "sent":
         follow(tx, row)
@@ -155,14 +157,14 @@ def _resend(tx: Transaction, row: OutboxRow, now: int) -> Resent:
     return Resent(row, Action.SEND if is_unsent else Action.LOOK_UP)
 
 
-def _why_not(tx: Transaction, row: OutboxRow, now: int) -> str | None:
+def _why_not(tx: Transaction, row: OutboxRow, now: int, wall_now: int) -> str | None:
     if row.state in ("ready", "sending"):
         return "it is on its way"
     if row.arrived:
         return "it has arrived"
     if row.state == "sent" and row.delivery not in DEAD_ENDS:
         return f"it is at the channel, which says {row.delivery or 'nothing yet'}"
-    refusal = may_send_again(tx, row, now)
+    refusal = may_send_again(tx, row, now, wall_now)
     return None if refusal is None else refusal.reason
 
 

@@ -19,7 +19,8 @@ CONVERSATION = """
            p.id, p.channel, p.address, p.name, p.opted_out_at, p.blocked_at,
            c.owner_name, c.owner_at, c.owner_version, c.owner_acted_at, c.handed_reason, c.told_at,
            EXISTS (SELECT 1 FROM ai_pauses AS q
-                   WHERE q.scope IN ('all', 'number:' || t.our_address, 'thread:' || t.id))
+                   WHERE q.scope IN ('all', 'number:' || t.our_address, 'thread:' || t.id)),
+           t.last_inbound_wall, p.disclosed_at
     FROM conversations AS c JOIN threads AS t ON t.id = c.thread_id JOIN contacts AS p ON p.id = t.contact_id
 """
 MESSAGE_COLUMNS = """
@@ -121,14 +122,20 @@ def earlier_settled(tx: Transaction, conversation_id: int, limit: int) -> list[M
 
 def to_conversation(row: tuple[Any, ...]) -> Conversation:
     contact = Contact(
-        id=row[11], channel=row[12], address=row[13], name=row[14], opted_out_at=row[15], blocked_at=row[16]
+        id=row[11],
+        channel=row[12],
+        address=row[13],
+        name=row[14],
+        opted_out_at=row[15],
+        blocked_at=row[16],
+        disclosed_at=row[25],
     )
     return Conversation(
         id=row[0], thread_id=row[1], our_address=row[2], lane=row[3], owner=Owner(row[4]), status=Status(row[5]),
         closed_reason=CloseReason(row[6]) if row[6] else None, opened_at=row[7], last_message_at=row[8],
         last_inbound_at=row[9], closed_at=row[10], contact=contact,
         owner_name=row[17], owner_since=row[18], owner_version=row[19], owner_acted_at=row[20],
-        handed_reason=row[21], told_at=row[22], is_paused=bool(row[23]),
+        handed_reason=row[21], told_at=row[22], is_paused=bool(row[23]), last_inbound_wall=row[24],
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final, NamedTuple
 
+from convoq.clock import EARLIEST
 from convoq.conversations.records import Conversation
 from convoq.conversations.states import Outcome, Owner
 
@@ -50,10 +51,11 @@ def may_write(conversation: Conversation, *, author: str, says_handover: bool = 
 
 
 def may_send(
-    conversation: Conversation, *, author: str, committed_at: int, now: int, confirms_opt_out: bool = False,
+    conversation: Conversation, *, author: str, committed_at: int, now: int, wall_now: int,
+    confirms_opt_out: bool = False,
     says_handover: bool = False,
 ) -> Refusal | None:  # fmt: skip
-    """None: it may go out. Times are ms on the queue's clock; `committed_at` is when the message was written down.
+    """None: it may go out. `now` and `committed_at`, when the message was written down, are ms on the queue's clock.
 
     What confirms an opt-out is the one thing that goes out after it.
     """
@@ -63,8 +65,8 @@ def may_send(
         refusal = may_write(conversation, author=author, says_handover=says_handover)
     if refusal is not None:
         return refusal
-    if conversation.contact.address.startswith("whatsapp:") and not _is_recent(conversation.last_inbound_at, now):
-        return Refusal("window", "more than 24 hours since the person's last message: WhatsApp takes no free text")
+    if conversation.contact.address.startswith("whatsapp:") and (closed := _closed_window(conversation, now, wall_now)):
+        return Refusal("window", closed)
     if author == "ai" and not _is_recent(committed_at, now):
         return Refusal("stale", "the answer is more than 24 hours old")
     return None
@@ -85,6 +87,18 @@ def _who_answers(conversation: Conversation) -> str:
             return "it was handed over to a person"
         case _:
             return "nobody answers this conversation"
+
+
+def _closed_window(conversation: Conversation, now: int, wall_now: int) -> str | None:
+    """Why WhatsApp takes no free text. By the wall clock, as WhatsApp counts; the queue's, which is at most slow, for
+    when the wall's was set back, or told no time at all."""
+    if conversation.last_inbound_at is None:
+        return "the person has not written yet: WhatsApp takes only an approved template first"
+    wall = conversation.last_inbound_wall
+    by_wall = wall is None or min(wall, wall_now) < EARLIEST or _is_recent(wall, wall_now)
+    if by_wall and _is_recent(conversation.last_inbound_at, now):
+        return None
+    return "more than 24 hours since the person's last message: WhatsApp takes only an approved template now"
 
 
 def _is_recent(moment: int | None, now: int) -> bool:

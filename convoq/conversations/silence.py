@@ -69,7 +69,7 @@ def say(
     """The thread in which it is to be sent. Only the AI says it, and where it had the last word: once a silence."""
     conversation = rows.conversation(tx, conversation_id)
     text = sentences.text(told, conversation.our_address)
-    if not text or may_send(conversation, author="ai", committed_at=now, now=now) is not None:
+    if not text or may_send(conversation, author="ai", committed_at=now, now=now, wall_now=wall_now) is not None:
         return None
     last = tx.execute(LAST_SOURCE, (conversation_id,)).fetchone()
     if last is None or not last[0].startswith(AFTER[told]):

@@ -59,6 +59,7 @@ class Outcome(enum.StrEnum):
     BLOCKED = "blocked"  #: its author is blocked
     HUMAN = "human"  #: a person of ours owns the conversation, or is awaited; what answers it stands in answered_by
     NO_REPLY = "no_reply"  #: nothing but thanks or goodbye
+    OURS = "ours"  #: it came from a number of ours: an answer would begin a loop
     WINDOW = "window"  #: more than 24 hours passed: WhatsApp takes no free text any more
     ELSEWHERE = "elsewhere"  #: answered from elsewhere: from another program, or before a restore
     FAILED = "failed"  #: no answer could be made; its job is in the dead letters

@@ -29,7 +29,15 @@ def join_thread(tx: Transaction, contact_id: int, channel: str, our_address: str
             "INSERT INTO threads (contact_id, our_address, lane) VALUES (?, ?, ?) RETURNING id, lane",
             (contact_id, our_address, lane),
         ).fetchone()
+        tx.execute(KNOW_AS_OURS, (channel, our_address))
     return Thread(*found)
+
+
+# Not to be caught up with before somebody writes to it.
+KNOW_AS_OURS = """
+    INSERT INTO our_addresses (channel, our_address, known_since, last_heard) VALUES (?, ?, 0, 0)
+    ON CONFLICT (channel, our_address) DO NOTHING
+"""
 
 
 def find_thread(tx: Transaction, channel: str, our_address: str, address: str) -> Thread | None:

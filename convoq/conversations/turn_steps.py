@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from convoq.conversations.choosing import OVERTAKEN_AT
 from convoq.conversations.handing_over import HandoverRules
+from convoq.conversations.loops import LoopRules
 from convoq.conversations.records import Turn
 from convoq.conversations.states import Outcome
 from convoq.text import counted
@@ -23,6 +24,7 @@ class TurnRules:
     max_requests: int  #: to models that a message may cost over all its turns
     max_output_tokens: int  #: that models may write for them
     handover: HandoverRules
+    loops: LoopRules
 
     @property
     def overtaken_at(self) -> int:
@@ -48,6 +50,9 @@ class Concluded(NamedTuple):
 
     token: str
     outcome: Outcome
+    loop: str | None = (
+        None  #: why a machine seems to write there: nothing is answered until a person of ours has looked
+    )
 
 
 class Spent(NamedTuple):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, TypeVar, TypeVarTuple, cast
 
 from convoq.clock import Clock
 from convoq.conversations import rows
-from convoq.conversations.choosing import RUN_NOW, choose, next_try
+from convoq.conversations.choosing import RUN_NOW, all_wait, choose, newer_waits, next_try
+from convoq.conversations.consent import disclose
 from convoq.conversations.handing_over import (
     Told,
     add_sentence,
@@ -23,23 +25,17 @@ from convoq.conversations.handing_over import (
 )
 from convoq.conversations.happenings import Happening, list_happenings
 from convoq.conversations.lifecycle import move, touch
+from convoq.conversations.loops import count_reply, find_loop
 from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.outbox import add_outgoing, send_first
+from convoq.conversations.pacing import Airtime, Held, unlimited
+from convoq.conversations.pausing import pause_loop
 from convoq.conversations.records import Answer, Conversation, Handover, Message, OutboxRow, Turn
 from convoq.conversations.rules import OUTCOME_OF, Refusal, may_send, may_write
 from convoq.conversations.states import CloseReason, HandedReason, Outcome, Status
 from convoq.conversations.stopping import conclude_waiting
 from convoq.conversations.threads import require_token, take_token
-from convoq.conversations.turn_steps import (
-    Concluded,
-    Costly,
-    Pause,
-    Pending,
-    Spent,
-    Step,
-    TurnRules,
-    Uncommitted,
-)  # fmt: skip
+from convoq.conversations.turn_steps import Concluded, Costly, Pause, Pending, Spent, Step, TurnRules, Uncommitted
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.errors import DatabaseUnavailable, Fenced
@@ -55,10 +51,11 @@ class Turns:
     turn does not count, once another turn of the thread has begun. Only the commit is fsynced: all else may be taken
     back by a power cut, and is done again then."""
 
-    def __init__(self, database: Store, wall: Clock, rules: TurnRules) -> None:
+    def __init__(self, database: Store, wall: Clock, rules: TurnRules, airtime: Airtime = unlimited) -> None:
         self._database = database
         self._wall = wall
         self._rules = rules
+        self._airtime = airtime
 
     @property
     def max_tries(self) -> int:
@@ -114,7 +111,7 @@ class Turns:
         `once` names what it is said once for.
         """
         now, wall_now = self._database.clock.now(), self._wall.now()
-        return await self._database.write(notify, turn, silence, notices, now, wall_now, once)
+        return await self._database.write(notify, turn, silence, notices, now, wall_now, once, self._airtime)
 
     async def give_back(self, turn: Turn, *, until: int | None = None) -> None:
         """The turn did not count: the worker stops, or (`until`) the model is down, which is no message's fault."""
@@ -131,14 +128,14 @@ class Turns:
         now = self._database.clock.now()
         return await self._end(fail, turn, self._rules, now, reason, retry_at, ids, job_id)
 
-    async def commit(self, turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+    async def commit(self, turn: Turn, answer: Answer) -> OutboxRow | Held | Uncommitted:
         """The reply, its parts and the outcome of what it answers: all of it, or nothing.
 
         Its first part counts as being sent, and is returned. Nothing is committed when the rules forbid it or, unless
         the person's patience ends, something waits that the model has not seen.
         """
         now, wall_now = self._database.clock.now(), self._wall.now()
-        return await self._end(commit, turn, answer, now, wall_now, durable=True)
+        return await self._end(commit, turn, answer, now, wall_now, self._airtime, durable=True)
 
     async def _end(
         self, end: Callable[[Transaction, Turn, *Args], T], turn: Turn, *args: *Args, durable: bool = False
@@ -179,7 +176,7 @@ def look(
     if pends:
         return Pending(token)
     conversation = rows.conversation_of_message(tx, chosen[-1].id)
-    refusal = may_send(conversation, author="ai", committed_at=now, now=now)
+    refusal = may_send(conversation, author="ai", committed_at=now, now=now, wall_now=wall_now)
     if refusal is not None:
         return _conclude(tx, conversation, token, refusal, rules, now, wall_now)
     if costly := [message for message in chosen if _is_costly(message, rules)]:
@@ -196,6 +193,9 @@ def look(
             return Concluded(token, Outcome.HUMAN)
         _end_by(tx, spent, job_id)
         return Spent(spent[0].tries, spent[0].reason)
+    if (loop := find_loop(tx, thread_id, conversation.id, now, rules.loops)) is not None:
+        pause_loop(tx, conversation, loop, rules.handover, now, wall_now)
+        return Concluded(token, Outcome.HUMAN, loop)
     return _begin(tx, Turn(
         token=token, conversation=conversation, shown=tuple(chosen), seen=newest.id,
         patience_ends=chosen[0].at + rules.max_wait,
@@ -256,11 +256,11 @@ def _end_by(tx: Transaction, messages: Sequence[Message], job_id: str) -> None:
 
 def is_overtaken(tx: Transaction, turn: Turn, newer_counts: bool, now: int) -> bool:
     row = tx.execute("SELECT token, superseded FROM threads WHERE id = ?", (turn.thread_id,)).fetchone()
-    if row is None or row[0] != turn.token or not _all_wait(tx, turn):
+    if row is None or row[0] != turn.token or not all_wait(tx, turn):
         return True
     if may_write(rows.conversation(tx, turn.conversation.id), author="ai") is not None:
         return True
-    return newer_counts and not _patience_ends(turn, row[1], now) and _newer_waits(tx, turn)
+    return newer_counts and not _patience_ends(turn, row[1], now) and newer_waits(tx, turn)
 
 
 def give_up(tx: Transaction, turn: Turn) -> None:
@@ -270,17 +270,25 @@ def give_up(tx: Transaction, turn: Turn) -> None:
 
 
 def notify(
-    tx: Transaction, turn: Turn, silence: Silence, notices: Notices, now: int, wall_now: int, once: str | None
+    tx: Transaction,
+    turn: Turn,
+    silence: Silence,
+    notices: Notices,
+    now: int,
+    wall_now: int,
+    once: str | None,
+    airtime: Airtime,
 ) -> OutboxRow | None:
     require_token(tx, turn.thread_id, turn.token)
-    if rows.pends(tx, turn.thread_id) or not _all_wait(tx, turn):
+    if rows.pends(tx, turn.thread_id) or not all_wait(tx, turn):
         return None
     conversation = rows.conversation(tx, turn.conversation.id)
     message_id = add_notice(tx, conversation, silence, notices, now, wall_now, once)
     if message_id is None:
         return None
     # The rules were asked in this transaction.
-    return cast(OutboxRow, send_first(tx, message_id, now, wall_now, turn.token))
+    first = cast(OutboxRow | Held, send_first(tx, message_id, now, wall_now, turn.token, airtime))
+    return None if isinstance(first, Held) else first
 
 
 def give_back(tx: Transaction, turn: Turn, until: int | None) -> None:
@@ -306,26 +314,30 @@ def fail(
     return next_at if next_at > now or next_at == retry_at else None
 
 
-def commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int) -> OutboxRow | Uncommitted:
+def commit(
+    tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int, airtime: Airtime = unlimited
+) -> OutboxRow | Held | Uncommitted:
     require_token(tx, turn.thread_id, turn.token)
     conversation = rows.conversation(tx, turn.conversation.id)
-    if may_send(conversation, author="ai", committed_at=now, now=now) is not None:
+    if may_send(conversation, author="ai", committed_at=now, now=now, wall_now=wall_now) is not None:
         uncount(tx, turn)
         return Uncommitted.REFUSED
     # Either is a sign of a turn that went on while another one came to an end.
-    if rows.pends(tx, turn.thread_id) or not _all_wait(tx, turn):
+    if rows.pends(tx, turn.thread_id) or not all_wait(tx, turn):
         raise Fenced
     (superseded,) = tx.execute("SELECT superseded FROM threads WHERE id = ?", (turn.thread_id,)).fetchone()
-    if _newer_waits(tx, turn) and not (answer.acted or _patience_ends(turn, superseded, now)):
+    if newer_waits(tx, turn) and not (answer.acted or _patience_ends(turn, superseded, now)):
         _save_draft(tx, turn, answer, "superseded")
         give_up(tx, turn)
         return Uncommitted.NEWER
-    return _commit(tx, turn, answer, now, wall_now)
+    return _commit(tx, turn, answer, now, wall_now, airtime)
 
 
-def _commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int) -> OutboxRow:
+def _commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int, airtime: Airtime) -> OutboxRow | Held:
+    if answer.disclosing and disclose(tx, turn.conversation.contact.id, now):
+        answer = replace(answer, text="".join(answer.disclosing), parts=answer.disclosing)
     if answer.handover is not None:
-        return _commit_handover(tx, turn, answer, answer.handover, now, wall_now)
+        return _commit_handover(tx, turn, answer, answer.handover, now, wall_now, airtime)
     conversation_id = turn.conversation.id
     message_id = add_outgoing(
         tx, turn.thread_id, conversation_id, "ai", f"turn:{conversation_id}:{turn.through}",
@@ -337,23 +349,23 @@ def _commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int
         [(Outcome.ANSWERED, message_id, message.id) for message in turn.shown],
     )
     _save_draft(tx, turn, answer, "committed")
-    tx.execute("UPDATE threads SET superseded = 0 WHERE id = ?", (turn.thread_id,))
-    if answer.closes and not _newer_waits(tx, turn):
+    count_reply(tx, turn.thread_id, now)
+    if answer.closes and not newer_waits(tx, turn):
         move(tx, conversation_id, Status.CLOSED, who="ai", why="nothing is left to say", now=now, reason=CloseReason.AI)
     # The rules were asked in this transaction.
-    return cast(OutboxRow, send_first(tx, message_id, now, wall_now, turn.token))
+    return cast(OutboxRow | Held, send_first(tx, message_id, now, wall_now, turn.token, airtime))
 
 
 def _commit_handover(
-    tx: Transaction, turn: Turn, answer: Answer, handover: Handover, now: int, wall_now: int
-) -> OutboxRow:
+    tx: Transaction, turn: Turn, answer: Answer, handover: Handover, now: int, wall_now: int, airtime: Airtime
+) -> OutboxRow | Held:
     """The sentence to the customer; all that waits is for a person of ours."""
     await_person(tx, rows.conversation(tx, turn.conversation.id), handover, now, who="ai")
     message_id = add_sentence(tx, turn.conversation, handover.reason, answer.text, answer.parts, now, wall_now)
     touch(tx, turn.conversation.id, now)
     _save_draft(tx, turn, answer, "committed")
     # The rules were asked in this transaction.
-    return cast(OutboxRow, send_first(tx, message_id, now, wall_now, turn.token))
+    return cast(OutboxRow | Held, send_first(tx, message_id, now, wall_now, turn.token, airtime))
 
 
 def hand_over_turn(tx: Transaction, turn: Turn, handover: Handover, rules: TurnRules, now: int, wall_now: int) -> bool:
@@ -376,20 +388,6 @@ def uncount(tx: Transaction, turn: Turn) -> None:
     tx.executemany(
         "UPDATE messages SET tries = tries - 1 WHERE id = ? AND tries > 0", [(message.id,) for message in turn.shown]
     )
-
-
-def _all_wait(tx: Transaction, turn: Turn) -> bool:
-    marks = ", ".join("?" * len(turn.shown))
-    waiting = tx.execute(
-        f"SELECT count(*) FROM messages AS m WHERE m.id IN ({marks}) AND {rows.WAITS}",
-        [message.id for message in turn.shown],
-    )
-    return bool(waiting.fetchone()[0] == len(turn.shown))
-
-
-def _newer_waits(tx: Transaction, turn: Turn) -> bool:
-    newer = f"SELECT 1 FROM messages AS m WHERE m.thread_id = ? AND m.id > ? AND {rows.WAITS}"
-    return tx.execute(newer, (turn.thread_id, turn.seen)).fetchone() is not None
 
 
 def _patience_ends(turn: Turn, superseded: int, now: int) -> bool:

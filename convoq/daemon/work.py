@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from convoq.conversations.turn_steps import TurnRules
     from convoq.daemon.personas import CurrentPersonas
     from convoq.handlers.base import Handler, Handlers
+    from convoq.handlers.disclosing import Disclosure
     from convoq.settings import Options
 
 WrapResponder = Callable[["Responder", AsyncExitStack], "Responder"]
@@ -110,7 +111,7 @@ async def _handlers(
     from convoq.handlers.catch_up import CatchingUp, catch_up
     from convoq.handlers.costs import Costs
     from convoq.handlers.custom import load_custom
-    from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
+    from convoq.handlers.outbox import Delivery, airtime_of, record_delivery_status, send_again, send_message
     from convoq.handlers.receive import ReceiveHandler
 
     database, queue, options = storage.database, storage.queue, loaded.options
@@ -121,7 +122,8 @@ async def _handlers(
     responder = wrap(personas.responder, stack) if wrap else personas.responder
     wall = WallClock()
     channels = await stack.enter_async_context(open_channels(options, wall))
-    outbox, rules = Outbox(database, wall), turn_rules(options, personas)
+    airtime, rules = airtime_of(channels), turn_rules(options, personas)
+    outbox = Outbox(database, wall, airtime)
     delivery = Delivery(
         outbox, channels, database.clock, wall,
         reconcile_after=options.twilio.reconcile_after, request_timeout=options.twilio.timeout,
@@ -129,7 +131,7 @@ async def _handlers(
     budgets = Budgets(database, wall, budget_rules(options.budgets))
     await budgets.begin_counting()
     answer = AnswerHandler(
-        turns=Turns(database, wall, rules),
+        turns=Turns(database, wall, rules, airtime),
         costs=Costs(budgets, PriceList(options.prices, options.budgets.currency)),
         delivery=delivery,
         channels=channels,
@@ -142,6 +144,7 @@ async def _handlers(
         wall=wall,
         sentences=Sentences(notices, round(options.notices.holding_after * 1000) or None),
         jobs=storage.jobs,
+        disclosure=_disclosure(options, personas),
     )
     lifecycle = Lifecycle(database, wall, rules.handover.sentences)
     by_kind: dict[str, Handler] = {
@@ -153,6 +156,7 @@ async def _handlers(
                 _confirmations(options, personas),
                 reopen_within=options.conversation.reopen_within,
                 closing_phrases=options.conversation.closing_phrases,
+                ours=[number.address for number in options.numbers],
             ),
             channels,
             storage.follow_ups,
@@ -160,7 +164,7 @@ async def _handlers(
         jobs.ProcessAiResponse.kind: answer,
         jobs.SendMessage.kind: send_message(outbox, delivery, channels),
         jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, storage.follow_ups),
-        jobs.SendAgain.kind: send_again(Resending(database), storage.follow_ups),
+        jobs.SendAgain.kind: send_again(Resending(database, wall), storage.follow_ups),
         jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation, storage.follow_ups),
         jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation, storage.follow_ups),
         jobs.ProcessHandovers.kind: upkeep.process_handovers(
@@ -183,6 +187,7 @@ async def _handlers(
 
 def turn_rules(options: Options, personas: CurrentPersonas) -> TurnRules:
     """What the settings say of when a turn is due, in the store's units."""
+    from convoq.conversations.loops import LoopRules
     from convoq.conversations.turn_steps import TurnRules
 
     return TurnRules(
@@ -192,6 +197,7 @@ def turn_rules(options: Options, personas: CurrentPersonas) -> TurnRules:
         max_requests=options.ai.max_requests_per_message,
         max_output_tokens=options.ai.max_output_tokens_per_message,
         handover=_handover(options, personas),
+        loops=LoopRules(options.loops.guard, options.loops.max_replies_per_hour),
     )
 
 
@@ -220,6 +226,15 @@ def _confirmations(options: Options, personas: CurrentPersonas) -> Confirmations
 
     texts = sentences(options.notices, "opted_out")
     return Confirmations(texts, lambda address: personas.language_of(address) or options.notices.language)
+
+
+def _disclosure(options: Options, personas: CurrentPersonas) -> Disclosure:
+    """What tells a person that an AI answers."""
+    from convoq.handlers.disclosing import Disclosure
+    from convoq.settings.notices import sentences
+
+    texts = sentences(options.notices, "ai_disclosure")
+    return Disclosure(texts, lambda address: personas.language_of(address) or options.notices.language)
 
 
 def _notices(options: Options, personas: CurrentPersonas) -> Notices:

@@ -28,6 +28,7 @@ from convoq.breaker import LONGEST, SHORTEST
 from convoq.channels.base import Channel
 from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.notices import Notices, Silence
+from convoq.conversations.pacing import Held
 from convoq.conversations.records import Answer, Handover, Message, OutboxRow, Turn
 from convoq.conversations.states import HandedReason
 from convoq.conversations.turn_steps import Concluded, Costly, Pause, Pending, Spent, Step, Uncommitted
@@ -35,9 +36,11 @@ from convoq.conversations.turns import Turns
 from convoq.errors import DatabaseUnavailable, Fenced, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, channel_of
 from convoq.handlers.costs import Costs
+from convoq.handlers.disclosing import Disclosure, log_committed
 from convoq.handlers.handing_over import reason_of
 from convoq.handlers.outbox import FENCED_PAUSE, Delivery, require_lease
 from convoq.handlers.prompting import Prompting, handover_of
+from convoq.handlers.tasks import ended
 from convoq.jobs import ProcessAiResponse
 from convoq.logs import log
 from convoq.queue.base import JobAdmin, JobFilter, JobState
@@ -84,6 +87,7 @@ class AnswerHandler:
         wall: Clock,
         sentences: Sentences | None = None,
         jobs: JobAdmin | None = None,
+        disclosure: Disclosure | None = None,
     ) -> None:
         self._turns = turns
         self._delivery = delivery
@@ -96,6 +100,7 @@ class AnswerHandler:
         self._sentences = sentences
         self._holding_after = sentences.holding_after if sentences else None
         self._jobs = jobs
+        self._disclosure = disclosure
         self._alarmed_at: int | None = None
 
     async def __call__(self, context: ClaimContext) -> None:
@@ -114,8 +119,10 @@ class AnswerHandler:
                     await self._delivery.run(thread_id, token)
                 case Pause(until, reason):
                     raise Snooze((until - self._clock.now()) / 1000, reason)
-                case Concluded(token, outcome):
+                case Concluded(token, outcome, loop):
                     log.info("turn.concluded", thread_id=thread_id, outcome=outcome)
+                    if loop is not None:
+                        log.error("conversation.looping", thread_id=thread_id, reason=loop)
                 case Spent(tries, last):
                     raise self._end(
                         context, f"tried {tries} times, and no turn came to an end: {last or 'its workers died'}"
@@ -141,11 +148,9 @@ class AnswerHandler:
             await self._give_back(turn)
             raise
         conversation_id = turn.conversation.id
-        if isinstance(committed, OutboxRow):
-            if answer.handover is not None:
-                reason = answer.handover.reason
-                log.info("conversation.handed_over", conversation_id=conversation_id, reason=reason)
-            log.info("reply.committed", conversation_id=conversation_id, parts=len(answer.parts))
+        if isinstance(committed, OutboxRow | Held):
+            log_committed(answer, committed.body, conversation_id)
+        if isinstance(committed, OutboxRow):  # what is held is delivered by the next look
             await self._delivery.run(turn.thread_id, turn.token, first=committed)
         elif committed is Uncommitted.NEWER:
             log.info("draft.superseded", conversation_id=conversation_id, model=answer.model)
@@ -202,14 +207,14 @@ class AnswerHandler:
             while not (await asyncio.wait({asking}, timeout=LOOK_INTERVAL))[0]:
                 if await self._is_overtaken(turn, prompt):
                     asking.cancel()
-                    await _ended(asking)
+                    await ended(asking)
                     await self._turns.give_up(turn)
                     log.info("draft.superseded", conversation_id=turn.conversation.id)
                     return None
         finally:
             if not asking.done():
                 asking.cancel()
-                await _ended(asking)
+                await ended(asking)
         if asking.cancelled():
             raise RuntimeError("the responder awaited something that was cancelled")
         return asking.result()
@@ -234,14 +239,16 @@ class AnswerHandler:
             raise Useless(SHORTEST, f"{reply.model}: its answer is empty")
         contact = turn.conversation.contact
         channel = channel_of(self._channels, contact.channel)
-        parts = channel.split(channel.render(text, contact.address), most=self._timing.max_parts)
+        text, most = channel.render(text, contact.address), self._timing.max_parts
+        parts = channel.split(text, most=most)
         log.info("reply.drafted", conversation_id=turn.conversation.id, answers=len(turn.shown), model=reply.model)
         return Answer(
             text="".join(parts), parts=tuple(parts), model=reply.model, written_at=self._clock.now(), acted=acted,
+            disclosing=self._disclosure.parts(turn.conversation, channel, text, most) if self._disclosure else (),
             closes=reply.ends, handover=handover,
         )  # fmt: skip
 
-    async def _commit(self, turn: Turn, answer: Answer, context: ClaimContext) -> OutboxRow | Uncommitted:
+    async def _commit(self, turn: Turn, answer: Answer, context: ClaimContext) -> OutboxRow | Held | Uncommitted:
         """For as long as the lease is kept: given back, the answer would be paid for twice, and its tools act twice."""
         while True:
             context.renew_deadline()  # the model has kept it
@@ -390,10 +397,3 @@ class AnswerHandler:
 
     def _at(self, delay: float) -> int:
         return self._clock.now() + round(delay * 1000)
-
-
-async def _ended(asking: asyncio.Future[Reply]) -> None:
-    """Whatever came out of it, an answer is not wanted any more."""
-    await asyncio.wait({asking})
-    if not asking.cancelled():
-        asking.exception()

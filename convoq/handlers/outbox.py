@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 from functools import partial
@@ -10,6 +11,7 @@ from convoq.breaker import SEVERAL, Breaker
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed
 from convoq.clock import EARLIEST, OUTAGE_PATIENCE, Clock
 from convoq.conversations.outbox import Announcement, Outbox
+from convoq.conversations.pacing import Airtime, Held
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.resending import Resending
 from convoq.conversations.rules import WINDOW, Refusal
@@ -121,6 +123,9 @@ class Delivery:
         sending = await self._outbox.mark_sending(row, token)
         if isinstance(sending, Refusal):
             log.warning("reply.refused", conversation_id=conversation.id, code=sending.code, reason=sending.reason)
+        elif isinstance(sending, Held):
+            reason = f"{row.our_address} sends no faster than it may"
+            raise Snooze((sending.until - self._clock.now()) / 1000, reason)
         elif sending is not None:
             await self._request(sending, token)
 
@@ -227,6 +232,16 @@ class Delivery:
         waited = (self._clock.now() - row.committed_at) / 1000
         delay = max(at_least, min(waited / 4, longest), SHORTEST_PAUSE)
         return Snooze(delay, reason) if waited < patience.total_seconds() else RetryLater(delay, reason)
+
+
+def airtime_of(channels: Mapping[str, Channel]) -> Airtime:
+    """What a part takes of its sender's time, as its channel counts."""
+
+    def airtime(row: OutboxRow) -> int:
+        channel = channels.get(row.channel)
+        return 0 if channel is None else math.ceil(channel.airtime(row.our_address, row.body) * 1000)
+
+    return airtime
 
 
 def _outbound(row: OutboxRow) -> Outbound:

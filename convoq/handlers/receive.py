@@ -11,6 +11,7 @@ from convoq.conversations.threads import Thread
 from convoq.db.transaction import Transaction
 from convoq.handlers.base import ClaimContext, channel_of
 from convoq.jobs import NewJob, ReceiveMessage, turn_job
+from convoq.logs import log
 from convoq.queue.following import BeginFollowUps
 
 
@@ -33,8 +34,10 @@ class ReceiveHandler:
             enqueue_turns(follow_ups, tx, threads)
             return follow_ups.ack(tx, context.claim, forget=False)
 
-        acked = await self._recorder.record(received, wake, durable=not follow_ups.is_shared)
+        acked, ours = await self._recorder.record(received, wake, durable=not follow_ups.is_shared)
         await follow_ups.send()
+        for inbound in ours:
+            log.warning("message.from_ourselves", our_address=inbound.our_address, address=inbound.address)
         if acked:
             context.acknowledged()
 

@@ -102,3 +102,10 @@ def _deed(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "called sys.exit()" if error.code is None else f"called sys.exit({error.code!r})"
     return f"raised {type(error).__name__}: {error}" if str(error) else f"raised {type(error).__name__}"
+
+
+async def ended(task: asyncio.Future[Any]) -> None:
+    """Returns when it has: whatever came out of it is not wanted any more."""
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

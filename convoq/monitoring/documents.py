@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convoq.monitoring.cost_documents import reached_document
 from convoq.monitoring.findings import Finding, Level
+from convoq.monitoring.holds import hold_document
 from convoq.monitoring.schedule_documents import pause_document
 from convoq.text import iso_time, last_line, mask_address, masked
 
@@ -31,8 +32,7 @@ SECRET: Final = "***"  # noqa: S105 # shown in the place of one
 
 
 def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, Any]:
-    overview = snapshot.overview
-    log = snapshot.log
+    overview, log = snapshot.overview, snapshot.log
     return {
         "at": iso_time(snapshot.now),
         "ok": not alerts,
@@ -84,6 +84,7 @@ def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, An
             }
             for process in snapshot.processes
         ],
+        "held": [hold_document(hold) for hold in snapshot.holds],
         "paused_schedules": [{"name": pause.name, **pause_document(pause)} for pause in snapshot.pauses],
         "budgets_reached": [reached_document(budget) for budget in snapshot.budgets],
         "database": {

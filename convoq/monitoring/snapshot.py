@@ -14,6 +14,7 @@ from convoq.text import age, counted, local_time, mask_address, size
 if TYPE_CHECKING:
     from convoq.conversations.budgets import BudgetRules
     from convoq.conversations.costs import ReachedBudget
+    from convoq.conversations.holding import Hold
     from convoq.conversations.queries import Overview
     from convoq.db.log_readers import LogState
     from convoq.db.store import Store
@@ -40,6 +41,7 @@ class Snapshot:
     processes: Sequence[ProcessRecord]
     pauses: Sequence[Pause] = ()  #: entries of the schedule that are paused
     budgets: Sequence[ReachedBudget] = ()  #: ceilings that hold something back
+    holds: Sequence[Hold] = ()  #: what rules hold back
 
     @property
     def dead(self) -> int:
@@ -91,6 +93,7 @@ async def take(database: Store, jobs: JobAdmin, budgets: BudgetRules | None = No
     """`budgets` are those whose ceilings are looked at."""
     from convoq.clock import WallClock
     from convoq.conversations.costs import read_reached
+    from convoq.conversations.holding import find_holds
     from convoq.conversations.queries import Reading
     from convoq.monitoring.pauses import read_pauses
     from convoq.monitoring.processes import Processes
@@ -107,6 +110,7 @@ async def take(database: Store, jobs: JobAdmin, budgets: BudgetRules | None = No
         processes=await Processes(database).seen(),
         pauses=await read_pauses(database),
         budgets=await read_reached(database, budgets, WallClock().now()) if budgets else (),
+        holds=await database.read(find_holds, now, now - DAY_MS),
     )
 
 
@@ -133,6 +137,7 @@ class Alert:
 
 def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
     from convoq.channels.twilio.errors import PERSONAL, hint
+    from convoq.conversations.holding import LOOP
     from convoq.db.log_readers import END_READER, HELD_BY
 
     for role in limits.roles:
@@ -143,6 +148,10 @@ def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
         if code not in PERSONAL:  # such a code says nothing of the channel
             detail = f"{counted(parts, 'message')} not delivered in the last 24 hours (code {code})"
             yield Alert(detail=detail, remedy=f"{hint(code)} Then: convoq conversations list --failed")
+    for hold in snapshot.holds:
+        if hold.rule == LOOP:
+            remedy = f"look at it, then leave it so, or: convoq conversations resume {hold.conversation_id}"
+            yield Alert(detail=f"a machine seems to write to us: {hold.detail}", remedy=remedy)
     if snapshot.oldest_wait > limits.max_wait:
         yield Alert(detail=f"a job has waited for {age(snapshot.oldest_wait)} (more than {age(limits.max_wait)})")
     elif snapshot.longest_waiting > limits.max_wait:

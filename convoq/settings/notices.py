@@ -71,6 +71,14 @@ NOBODY_FREE: Final = {
     "fr": "Personne n'est disponible pour l'instant. Nous avons votre message et répondrons dès que possible.",
 }
 
+AI_DISCLOSURE: Final = {
+    "en": "You are chatting with an AI assistant.",
+    "es": "Estás hablando con un asistente de inteligencia artificial.",
+    "pt": "Está a falar com um assistente de inteligência artificial.",
+    "de": "Hier antwortet ein KI-Assistent.",
+    "fr": "Vous échangez avec un assistant d'intelligence artificielle.",
+}
+
 BUDGET: Final = {
     "en": "Thank you for your message. I cannot answer just now: you will hear from us as soon as possible.",
     "es": "Gracias por tu mensaje. Ahora mismo no puedo responder: tendrás noticias nuestras lo antes posible.",
@@ -91,6 +99,7 @@ BUILT_IN: Final = {
     "delayed": DELAYED, "refused": REFUSED, "failed": FAILED, "budget": BUDGET, "opted_out": OPTED_OUT,
     "handed_over": HANDED_OVER, "unable": UNABLE, "paused": PAUSED, "nobody_free": NOBODY_FREE,
     "goodbye": GOODBYE,
+    "ai_disclosure": AI_DISCLOSURE,
 }  # fmt: skip
 
 

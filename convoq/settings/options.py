@@ -11,6 +11,7 @@ from convoq.settings.money import BudgetSettings, PriceSettings
 from convoq.settings.people import (
     ConversationSettings,
     HandoverSettings,
+    LoopSettings,
     NoticeSettings,
     NumberSettings,
     PersonaSettings,
@@ -103,6 +104,10 @@ class TwilioSettings(Section):
     reconcile_after: Seconds = 5.0
     """Seconds to wait after a send with an unknown outcome before Twilio is asked whether it went out. After a send
     whose worker died, twilio.timeout comes on top: its request may still be under way."""
+
+    pace: bool = True
+    """Send no faster than each of your addresses may: what comes faster waits here, where a STOP still holds it, and
+    not in Twilio's queue."""
 
     catch_up: bool = True
     """Every ten minutes, ask Twilio for messages of the last day whose webhook never came (a server that was down, a
@@ -286,6 +291,7 @@ class Options(Section):
     handover: HandoverSettings = HandoverSettings()
     budgets: BudgetSettings = BudgetSettings()
     prices: tuple[PriceSettings, ...] = ()
+    loops: LoopSettings = LoopSettings()
     schedules: tuple[ScheduleSettings, ...] = ()
     handlers: dict[str, str] = Field(default={}, examples=[{"greet.morning": "mybot:greet"}])
     """Handlers of your own: the kind of job, and the "module:attribute" that handles it."""

@@ -28,6 +28,11 @@ class NumberSettings(Section):
     language: str | None = Field(default=None, examples=["es"])
     """The language of [notices] there; default: notices.language."""
 
+    rate: float | None = Field(default=None, ge=0, allow_inf_nan=False, examples=[10.0])
+    """Messages (WhatsApp) or segments (SMS) that Twilio sends for it in a second. Default: 80 for WhatsApp (its
+    sandbox: one in 3 s), 100 for short codes, 3 for toll-free numbers, 1 for others of the US and Canada, 10 for those
+    of other countries. 0: no limit."""
+
 
 class PersonaSettings(Section):
     """Who answers."""
@@ -122,6 +127,9 @@ class NoticeSettings(Section):
 
     goodbye: dict[str, str] = Field(default={}, examples=[{"en": "See you at the shop!"}])
     """What is said when the AI closes a conversation and has no words for it, by language."""
+    ai_disclosure: dict[str, str] = Field(default={}, examples=[{"en": "You are chatting with Ana's AI assistant."}])
+    """What the first answer to a person begins with, so that they know that an AI answers, as the EU's AI Act asks for;
+    once, by language; "" says nothing."""
 
     opted_out: dict[str, str] = Field(default={}, examples=[{"en": "Understood: no more messages. START undoes it."}])
     """What confirms a STOP where Twilio does not (WhatsApp, and words other than English), once, by language; "" says
@@ -151,3 +159,16 @@ class HandoverSettings(Section):
 
     notes_to_model: bool = False
     """Whether the AI reads the notes of your people when it answers."""
+
+
+class LoopSettings(Section):
+    """What stops an AI that talks to a machine: the conversation is paused until you resume it. Messages from numbers
+    of yours are never answered."""
+
+    guard: bool = True
+    """Whether a conversation is paused in which nearly the same message comes five times in a row, or eight answers in
+    a row come at once or as if by the clock."""
+
+    max_replies_per_hour: int = Field(default=60, ge=0)
+    """The most replies that the AI gives one person in an hour: then the conversation is paused. 0: as many as it
+    takes."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from convoq.channels.twilio.inbound import parse_inbound
 from convoq.cli import main
 from convoq.clock import WallClock
+from convoq.conversations.loops import LoopRules
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.recording import Received, Recorder
 from convoq.conversations.records import Answer, OutboxRow, Turn
@@ -36,7 +37,13 @@ ANA = "whatsapp:+34600000001"
 ACCOUNT = "AC" + 32 * "a"
 TOKEN = "canary-7f3a9c"
 RULES = TurnRules(
-    quiet_window=0, max_wait=20_000, max_tries=12, max_requests=6, max_output_tokens=10_000, handover=NOBODY_LOOKS
+    quiet_window=0,
+    max_wait=20_000,
+    max_tries=12,
+    max_requests=6,
+    max_output_tokens=10_000,
+    handover=NOBODY_LOOKS,
+    loops=LoopRules(guard=True, most_replies=0),
 )
 
 
@@ -168,7 +175,7 @@ async def receive(
             engine.joined.ack(tx, claim, forget=False)
             return threads[0]
 
-        thread = await Recorder(database, wall, NOBODY_LOOKS).record([message], wake)
+        thread, _ = await Recorder(database, wall, NOBODY_LOOKS).record([message], wake)
         turn = await turns.look(thread.id, None, "0")
         assert isinstance(turn, Turn)
         if reply is None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from convoq.monitoring.processes import Processes
+from convoq.text import local_time
 from tests.cli.scenes import Place, announce, bury, claim_one, enqueue, fail_turn, inbound_job, job, receive
 
 
@@ -187,3 +188,36 @@ def test_an_interval_that_is_none_is_wrong_usage(seconds: str, place: Place) -> 
 @pytest.mark.parametrize("limit", ["--max-wait=nan", "--max-wait=-1", "--max-wait=x", "--max-dead=-1", "--max-dead=x"])
 def test_a_limit_that_is_none_is_wrong_usage(limit: str, place: Place) -> None:
     assert place.run("status", limit) == 2
+
+
+def test_what_rules_hold_back_is_named_and_until_when(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(announce)
+    place.prepare(lambda database: receive(database, "Hello", reply="Hi"))
+    later = place.execute("SELECT max(settled_at) FROM outbox")[0][0] + 3_600_000
+    place.execute("INSERT INTO senders VALUES ('twilio', '+15550009999', ?, ?)", later, later)
+    place.execute("UPDATE outbox SET state = 'failed', error_code = 'window', error = 'too late'")
+    place.execute("INSERT INTO ai_pauses VALUES ('number:+15550009999', 0, 'Marta', 'holidays')")
+
+    assert place.run("status") == 0
+
+    shown = capsys.readouterr().out
+    assert "the AI is paused at +15550009999: holidays" in shown
+    assert "1 not sent in the last 24 hours: too late" in shown
+    assert "+15550009999 sends no faster than it may" in shown
+    assert local_time(later) in shown
+    assert [one["rule"] for one in document(place, capsys)["held"]] == ["pause", "rate", "window"]
+
+
+def test_a_loop_that_was_stopped_is_a_problem_until_somebody_resumes_it(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.prepare(announce)
+    place.prepare(lambda database: receive(database, "Hello", reply="Hi"))
+    place.execute("INSERT INTO ai_pauses VALUES ('thread:1', 0, 'loop guard', '60 replies in an hour')")
+
+    assert place.run("status", "--exit-code") == 1
+
+    said = "a machine seems to write to us: the AI is paused in conversation 1: 60 replies in an hour"
+    assert said in capsys.readouterr().out
+    place.execute("DELETE FROM ai_pauses")
+    assert place.run("status", "--exit-code") == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -21,8 +21,10 @@ from convoq.conversations.budgets import BudgetRules, Budgets
 from convoq.conversations.catching_up import CatchUp
 from convoq.conversations.confirming import Confirmations
 from convoq.conversations.handing_over import HandoverRules
+from convoq.conversations.loops import LoopRules
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.owner_timers import OwnerTimers
+from convoq.conversations.pacing import Airtime, unlimited
 from convoq.conversations.recording import Recorder
 from convoq.conversations.repair import Repair
 from convoq.conversations.resending import Resending
@@ -39,6 +41,7 @@ from convoq.handlers.answer import AnswerHandler, Sentences
 from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.catch_up import CatchingUp, catch_up
 from convoq.handlers.costs import Costs
+from convoq.handlers.disclosing import Disclosure
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
 from convoq.handlers.receive import ReceiveHandler, enqueue_turns
 from convoq.handlers.run import Run
@@ -80,6 +83,8 @@ TOGETHER = frozenset({ReceiveMessage.kind, ProcessAiResponse.kind})
 MAX_TRIES = 5
 MAX_REQUESTS, MAX_OUTPUT_TOKENS = 6, 10_000
 TIMING = ConversationSettings(quiet_window=0, max_wait=20, idle_after=900, expire_after=86400, reopen_within=0)
+
+NO_LOOPS = LoopRules(guard=False, most_replies=0)  # as machines, tests answer at once
 
 UPKEEP_KINDS = (ProcessIdle, ProcessExpired, ProcessHandovers, WakeThreads, CatchUpJob, Housekeeping)
 NO_BUDGETS = BudgetRules()
@@ -134,6 +139,15 @@ def about(context: ReplyContext) -> str:
     return "re: " + " + ".join(waiting(context))
 
 
+class MovableWall(WallClock):
+    """The machine's, as the loopback Twilio has it, until it is set."""
+
+    ahead = 0.0  #: seconds
+
+    def now(self) -> int:
+        return super().now() + round(self.ahead * 1000)
+
+
 @dataclass
 class House:
     database: Database | PostgresDatabase
@@ -148,6 +162,7 @@ class House:
     handlers: dict[str, Handler]
     delivery: Delivery
     channel: TwilioChannel
+    wall: MovableWall
     worker: Worker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -333,6 +348,10 @@ async def open_house(
     budgets: BudgetRules = NO_BUDGETS,
     prices: PriceList | None = None,
     wall: Clock | None = None,
+    loops: LoopRules = NO_LOOPS,
+    ours: Collection[str] = (),
+    disclosure: Disclosure | None = None,
+    airtime: Airtime = unlimited,
 ) -> AsyncIterator[House]:
     """With `redis` the queue is there instead of in the database.
 
@@ -343,7 +362,8 @@ async def open_house(
             account_sid=ACCOUNT_SID, auth_token=SecretStr(AUTH_TOKEN), api_base_url=twilio.url, timeout=timeout
         )
         channel = await TwilioChannel.create(settings, public_url="http://127.0.0.1:9", clock=WallClock())
-        wall = wall or WallClock()
+        moving = MovableWall()
+        wall = wall or moving
         settle = Settling(clock, wall, sentences.notices if sentences else None)
         engine = open_engine(database, settle) if redis is None else open_redis(redis, database, settle, clock)
         queue = QueueService(engine, QueueSettings(), random=lambda: 1.0)
@@ -354,11 +374,12 @@ async def open_house(
             max_requests=MAX_REQUESTS,
             max_output_tokens=MAX_OUTPUT_TOKENS,
             handover=handover,
+            loops=loops,
         )
         spending = Budgets(database, wall, budgets)
         await spending.begin_counting()
-        turns, lifecycle = Turns(database, wall, rules), Lifecycle(database, wall, handover.sentences)
-        channels, outbox, responder = {channel.name: channel}, Outbox(database, wall), ScriptedResponder()
+        turns, lifecycle = Turns(database, wall, rules, airtime), Lifecycle(database, wall, handover.sentences)
+        channels, outbox, responder = {channel.name: channel}, Outbox(database, wall, airtime), ScriptedResponder()
         delivery = Delivery(
             outbox, channels, clock, wall, reconcile_after=RECONCILE_AFTER, request_timeout=REQUEST_TIMEOUT
         )
@@ -376,6 +397,7 @@ async def open_house(
             wall=wall,
             sentences=sentences,
             jobs=engine,
+            disclosure=disclosure,
         )
         begin: BeginFollowUps
         if isinstance(engine, RedisQueue):
@@ -391,13 +413,14 @@ async def open_house(
                     confirmations,
                     reopen_within=timing.reopen_within,
                     closing_phrases=timing.closing_phrases,
+                    ours=ours,
                 ),
                 channels,
                 begin,
             ),
             ProcessAiResponse.kind: answer,
             RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, begin),
-            SendAgain.kind: send_again(Resending(database), begin),
+            SendAgain.kind: send_again(Resending(database, wall), begin),
             SendMessage.kind: send_message(outbox, delivery, channels),
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing, begin),
             ProcessExpired.kind: upkeep.process_expired(lifecycle, timing, begin),
@@ -410,7 +433,19 @@ async def open_house(
         }
         try:
             yield House(
-                database, clock, twilio, queue, engine, turns, lifecycle, outbox, responder, handlers, delivery, channel
+                database,
+                clock,
+                twilio,
+                queue,
+                engine,
+                turns,
+                lifecycle,
+                outbox,
+                responder,
+                handlers,
+                delivery,
+                channel,
+                moving,
             )
         finally:
             await channel.close()

@@ -126,7 +126,7 @@ async def test_one_that_waits_to_be_sent_again_is_not_said_of_a_later_stop_as_we
 async def resend(house: House) -> list[str | None]:
     [(message_id,)] = await house.rows("SELECT message_id FROM outbox")
     wake = partial(enqueue_turns, house.joined)
-    return [one.reason for one in await Resending(house.database).resend(message_id, wake) or []]
+    return [one.reason for one in await Resending(house.database, house.wall).resend(message_id, wake) or []]
 
 
 async def test_one_that_was_not_delivered_may_be_sent_again_by_hand(house: House) -> None:

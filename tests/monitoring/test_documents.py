@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from convoq.conversations.costs import ReachedBudget
+from convoq.conversations.holding import Hold
 from convoq.conversations.queries import Call, Line, Note, Overview, SavedDraft, Summary, Transcript, Transition
 from convoq.conversations.records import Contact, Conversation, Message, OutboxRow
 from convoq.conversations.states import CloseReason, Outcome, Owner, Status
@@ -207,6 +208,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
         processes=[process],
         pauses=[Pause(name="tidy", paused_at=1500, reason="closed")],
         budgets=[ReachedBudget("number", "+15550009999", "day", 1500)],
+        holds=[Hold("rate", "it is fast", until=1500)],
     )  # fmt: skip
 
     assert status_document(snapshot, [Alert(role="serve", detail="silent", remedy="look")]) == {
@@ -233,6 +235,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
             {"role": "work", "host": "h", "pid": 7, "version": "1", "started_at": T0, "seen_at": T1,
              "seen_seconds_ago": 0.0, "status": "busy", "gone": False},
         ],
+        "held": [{"rule": "rate", "detail": "it is fast", "since": None, "until": T1, "conversation_id": None}],
         "paused_schedules": [{"name": "tidy", "paused_at": T1, "reason": "closed"}],
         "budgets_reached": [{"scope": "number", "whose": "+1555***9999", "period": "day", "until": T1}],
         "database": {"path": "/srv/convoq.db", "bytes": 4096, "log_bytes": 0, "log_readers": [], "accepts": True},

@@ -133,6 +133,11 @@ def _settings(directory: Path, twilio: LoopbackTwilio, port: int) -> dict[str, s
         "CONVOQ_TWILIO__API_BASE_URL": twilio.url,
         "CONVOQ_TWILIO__TIMEOUT": "1",
         "CONVOQ_TWILIO__RECONCILE_AFTER": "0.2",
+        # As machines, tests write at once, and often the same.
+        "CONVOQ_LOOPS__GUARD": "false",
+        "CONVOQ_LOOPS__MAX_REPLIES_PER_HOUR": "0",
+        "CONVOQ_TWILIO__PACE": "false",
+        "CONVOQ_NOTICES__AI_DISCLOSURE": '{"en": ""}',
         "CONVOQ_QUEUE__BACKOFF_BASE": "0.05",
         "CONVOQ_AI__MODEL": "offline",
         "CONVOQ_CONVERSATION__QUIET_WINDOW": "0",

@@ -166,7 +166,7 @@ async def _send_again_by_hand(house: House) -> None:
     """All that may have failed, and what is to be divided."""
     await house.engine.cancel(JobFilter(ids=(await house.send("long " * 400),)))
     for (message_id,) in await house.rows("SELECT id FROM messages WHERE direction = 'out' AND id > ?", ROWS):
-        await Resending(house.database).resend(message_id, partial(enqueue_turns, house.joined))
+        await Resending(house.database, house.wall).resend(message_id, partial(enqueue_turns, house.joined))
     await house.settle()
 
 

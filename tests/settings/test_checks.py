@@ -97,13 +97,15 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
             "[notices]\nlanguage = 'it'\nfailed = {it = 'Scusi.'}",
             "notices.language: is not built in (de, en, es, fr, pt): "
             "notices.delayed, notices.refused, notices.failed, notices.budget, notices.opted_out, notices.handed_over, "
-            "notices.unable, notices.paused, notices.nobody_free, notices.goodbye need a sentence in it",
+            "notices.unable, notices.paused, notices.nobody_free, notices.goodbye, notices.ai_disclosure need a "
+            "sentence in it",
         ),
         (
             NUMBER.format("+15551230001", "shop") + "language = 'english'",
             "numbers[0].language: is not built in (de, en, es, fr, pt): "
             "notices.delayed, notices.refused, notices.failed, notices.budget, notices.opted_out, notices.handed_over, "
-            "notices.unable, notices.paused, notices.nobody_free, notices.goodbye need a sentence in it",
+            "notices.unable, notices.paused, notices.nobody_free, notices.goodbye, notices.ai_disclosure need a "
+            "sentence in it",
         ),
         (
             f"[notices]\nfailed = {{en = '{1001 * 'x'}'}}",

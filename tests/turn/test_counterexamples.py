@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from convoq.conversations import choosing, lifecycle, rows, settling, stopping, turns
+from convoq.conversations.pacing import Held
 from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.states import Outcome
 from convoq.db.transaction import Transaction
@@ -223,7 +224,7 @@ def enqueues_before_it_records(patch: pytest.MonkeyPatch) -> None:
 def answers_all_that_waits(patch: pytest.MonkeyPatch) -> None:
     commit = turns._commit
 
-    def all_of_them(tx: Transaction, turn: Turn, *args: Any) -> OutboxRow:
+    def all_of_them(tx: Transaction, turn: Turn, *args: Any) -> OutboxRow | Held:
         row = commit(tx, turn, *args)
         stopping.conclude_waiting(tx, turn.thread_id, Outcome.ANSWERED)
         return row
@@ -264,12 +265,12 @@ MUTANTS: dict[str, tuple[Scenario, Mutation]] = {
         m7_a_late_turn_commits_no_second_reply,
         lambda patch: (
             patch.setattr(turns, "require_token", lambda *_: None),
-            patch.setattr(turns, "_all_wait", lambda *_: True),
+            patch.setattr(turns, "all_wait", lambda *_: True),
         ),
     ),
     "M8": (
         m8_a_reply_has_seen_what_was_recorded_before_its_commit,
-        lambda patch: patch.setattr(turns, "_newer_waits", lambda *_: False),
+        lambda patch: patch.setattr(turns, "newer_waits", lambda *_: False),
     ),
     "M9": (m9_answered_is_what_was_shown, answers_all_that_waits),
     "M10": (

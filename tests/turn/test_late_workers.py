@@ -213,7 +213,7 @@ def no_token(patch: pytest.MonkeyPatch) -> None:
 
 def no_token_and_no_look_at_what_is_shown(patch: pytest.MonkeyPatch) -> None:
     no_token(patch)
-    patch.setattr(turns, "_all_wait", lambda *_: True)
+    patch.setattr(turns, "all_wait", lambda *_: True)
 
 
 def answer_all_that_waits(patch: pytest.MonkeyPatch) -> None:
@@ -281,7 +281,7 @@ MUTANTS: dict[str, tuple[Scenario, Callable[[pytest.MonkeyPatch], object], str]]
     ),
     "M8 the commit looks for nothing newer": (
         m8_a_reply_has_seen_what_is_recorded_before_its_commit,
-        lambda patch: patch.setattr(turns, "_newer_waits", lambda *_: False),
+        lambda patch: patch.setattr(turns, "newer_waits", lambda *_: False),
         "['re: a', 're: b'] == ['re: a + b']",
     ),
     "M9 all that waits is answered": (
@@ -352,5 +352,5 @@ async def test_m3_counted_tokens_are_given_out_twice(
         return str(tx.execute("SELECT token FROM threads WHERE id = ?", (thread,)).fetchone()[0])
 
     monkeypatch.setattr(turns, "take_token", count)
-    monkeypatch.setattr(turns, "_all_wait", lambda *_: True)
+    monkeypatch.setattr(turns, "all_wait", lambda *_: True)
     assert await two_replies_after_a_power_cut(tmp_path, clock) == ["re: a + b", "re: a"]

@@ -25,4 +25,7 @@ async def open_channel(options: Options, clock: Clock) -> Channel:
     """What sends through Twilio; the caller closes it."""
     from convoq.channels.twilio.channel import TwilioChannel
 
-    return await TwilioChannel.create(options.twilio, public_url=options.server.public_url, clock=clock)
+    rate_of = {number.address: number.rate for number in options.numbers if number.rate is not None}
+    return await TwilioChannel.create(
+        options.twilio, public_url=options.server.public_url, clock=clock, rate_of=rate_of
+    )

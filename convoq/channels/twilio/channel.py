@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from convoq.channels.base import DeliveryStatus, Failure, Inbound, Listed, Outbound, SendFailed, Sent
 from convoq.channels.markdown import PLAIN, Markup, render
-from convoq.channels.twilio import inbound, split, status
+from convoq.channels.twilio import inbound, rates, split, status
 from convoq.channels.twilio.lists import MessageLists, messages_on, ms
 from convoq.channels.twilio.rest import TwilioRest
 from convoq.channels.twilio.webhooks import status_url
@@ -38,21 +38,30 @@ class TwilioChannel:
 
     name = inbound.CHANNEL
 
-    def __init__(self, rest: TwilioRest, settings: TwilioSettings, *, public_url: str | None, clock: Clock) -> None:
+    def __init__(
+        self, rest: TwilioRest, settings: TwilioSettings, *, public_url: str | None, clock: Clock,
+        rate_of: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
         self._rest = rest
         self._lists = MessageLists(rest, settings.api_base_url)
         self._settings = settings
         self._public_url = public_url
         self._clock = clock
+        self._rate_of = rate_of or {}
 
     @classmethod
-    async def create(cls, settings: TwilioSettings, *, public_url: str | None, clock: Clock) -> TwilioChannel:
+    async def create(
+        cls, settings: TwilioSettings, *, public_url: str | None, clock: Clock,
+        rate_of: Mapping[str, float] | None = None,
+    ) -> TwilioChannel:  # fmt: skip
         """A channel with a connection pool of its own; close it.
 
         Delivery statuses are asked for at `public_url` (None: do not ask for any).
-        `clock` is the wall clock. Raises ConfigError when the settings cannot send.
+        `clock` is the wall clock; `rate_of` has what addresses of ours send in a second, where that is not usual.
+        Raises ConfigError when the settings cannot send.
         """
-        return cls(await TwilioRest.open(settings, clock=clock), settings, public_url=public_url, clock=clock)
+        rest = await TwilioRest.open(settings, clock=clock)
+        return cls(rest, settings, public_url=public_url, clock=clock, rate_of=rate_of)
 
     def parse_inbound(self, form: Sequence[tuple[str, str]]) -> Inbound:
         return inbound.parse_inbound(form)
@@ -69,6 +78,9 @@ class TwilioChannel:
             return parts
         log.warning("message.shortened", parts=len(parts), kept=most)
         return split.split(text, most=most)
+
+    def airtime(self, our_address: str, body: str) -> float:
+        return rates.airtime(our_address, body, self._rate_of.get(our_address)) if self._settings.pace else 0.0
 
     async def send(self, message: Outbound) -> Sent:
         """Asks Twilio once to send the message. Raises SendFailed, which says whether it may be asked again."""

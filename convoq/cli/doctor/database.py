@@ -14,7 +14,8 @@ from convoq.cli.doctor.machine import user_name
 from convoq.errors import ConvoqError, DatabaseRefused
 from convoq.monitoring.findings import Finding, Level, fail, note, ok, warn
 from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
-from convoq.text import age, counted, size
+from convoq.monitoring.snapshot import DAY_MS
+from convoq.text import age, counted, harmless, local_time, size
 
 if TYPE_CHECKING:
     from convoq.db.store import Store
@@ -49,10 +50,23 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
             for finding in await queue.examine(options):
                 yield finding
             yield await dead_letters(jobs)
-            for finding in await budgets.reached(database, options):
+            for finding in [*await budgets.reached(database, options), *await held(database)]:
                 yield finding
     except ConvoqError as error:
         yield fail("opening", str(error))
+
+
+async def held(database: Store) -> list[Finding]:
+    """What rules hold back just now."""
+    from convoq.conversations.holding import LOOP, find_holds
+
+    now = database.clock.now()
+    return [
+        warn("held back", harmless(hold.detail), f"convoq conversations show {hold.conversation_id}")
+        if hold.rule == LOOP
+        else note("held back", harmless(hold.detail) + (f", until {local_time(hold.until)}" if hold.until else ""))
+        for hold in await database.read(find_holds, now, now - DAY_MS)
+    ]
 
 
 def _file(path: Path) -> Iterator[Finding]:

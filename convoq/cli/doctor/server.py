@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from convoq.cli.doctor import budgets, queue
-from convoq.cli.doctor.database import dead_letters, processes, writing
+from convoq.cli.doctor.database import dead_letters, held, processes, writing
 from convoq.errors import ConvoqError
 from convoq.monitoring.findings import Finding, fail, ok, warn
 from convoq.text import age, size
@@ -46,7 +46,7 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
             for finding in await queue.examine(options):
                 yield finding
             yield await dead_letters(jobs)
-            for finding in await budgets.reached(database, options):
+            for finding in [*await budgets.reached(database, options), *await held(database)]:
                 yield finding
     except ConvoqError as error:
         yield fail("opening", str(error))

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from convoq.ai.base import ReplyContext
+from convoq.conversations.pacing import Held
 from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.turn_steps import Uncommitted
 from convoq.errors import Unrecoverable
@@ -91,7 +92,7 @@ async def test_a_message_that_comes_between_the_look_and_the_commit_is_covered(
 ) -> None:
     commit = house.turns.commit
 
-    async def late(turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+    async def late(turn: Turn, answer: Answer) -> OutboxRow | Held | Uncommitted:
         monkeypatch.setattr(house.turns, "commit", commit)
         await house.hear_at_once("b")
         return await commit(turn, answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convoq.ai.base import ReplyContext
+from convoq.conversations.pacing import Held
 from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.rules import Refusal
 from convoq.conversations.turn_steps import Uncommitted
@@ -47,7 +48,7 @@ async def test_the_rules_are_looked_at_in_the_transaction_that_marks_a_part_as_s
 ) -> None:
     mark_sending = house.outbox.mark_sending
 
-    async def changed_just_before(row: OutboxRow, token: str) -> OutboxRow | Refusal | None:
+    async def changed_just_before(row: OutboxRow, token: str) -> OutboxRow | Refusal | Held | None:
         await house.change(change)
         return await mark_sending(row, token)
 
@@ -74,7 +75,7 @@ async def test_a_reply_that_may_not_be_given_any_more_is_not_committed(
 ) -> None:
     commit = house.turns.commit
 
-    async def changed_just_before(turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+    async def changed_just_before(turn: Turn, answer: Answer) -> OutboxRow | Held | Uncommitted:
         await house.change(change)
         return await commit(turn, answer)
 
@@ -110,7 +111,7 @@ async def test_an_answer_that_waited_for_a_day_is_stale(house: House) -> None:
 async def test_a_person_who_takes_over_after_the_first_part_stops_the_others(house: House) -> None:
     commit = house.turns.commit
 
-    async def then_taken_over(turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+    async def then_taken_over(turn: Turn, answer: Answer) -> OutboxRow | Held | Uncommitted:
         done = await commit(turn, answer)
         await house.change("UPDATE conversations SET owner = 'human'")
         return done

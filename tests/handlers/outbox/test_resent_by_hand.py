@@ -21,7 +21,7 @@ async def resend_parts(house: House, message_id: int | None = None) -> list[Rese
     """Of the newest message of ours, unless another is named."""
     if message_id is None:
         [(message_id,)] = await house.rows("SELECT max(id) FROM messages WHERE direction = 'out'")
-    return await Resending(house.database).resend(message_id or 0, partial(enqueue_turns, house.joined))
+    return await Resending(house.database, house.wall).resend(message_id or 0, partial(enqueue_turns, house.joined))
 
 
 async def resend(house: House, message_id: int | None = None) -> list[tuple[Action, str | None]] | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from convoq.channels.base import Outbound, Sent
+from convoq.conversations.pacing import Held
 from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.turn_steps import Uncommitted
 from convoq.handlers.base import ClaimContext
@@ -166,7 +167,7 @@ def asleep_after_the_commit(
     """The process stands still between the commit of the next reply and its request."""
     commit = house.turns.commit
 
-    async def oversleep(turn: Turn, answer: Answer) -> OutboxRow | Uncommitted:
+    async def oversleep(turn: Turn, answer: Answer) -> OutboxRow | Held | Uncommitted:
         committed = await commit(turn, answer)
         monkeypatch.setattr(house.turns, "commit", commit)
         await then()

@@ -57,3 +57,53 @@ async def test_whatsapp_to_somebody_who_never_wrote_is_not_sent(house: House) ->
     await house.send("hello")
     await house.step()
     assert (house.sent, await house.outbox_states()) == ([], ["failed"])
+
+
+async def test_the_window_is_counted_by_the_wall_clock_where_the_machine_was_suspended(house: House) -> None:
+    await house.hear("hello")
+    await house.settle()
+    house.wall.ahead = DAY
+    await house.send("are you coming?")
+    await house.step()
+    assert house.sent == ["re: hello"]
+    [(state, code, reason)] = await house.rows("SELECT state, error_code, error FROM outbox WHERE part = 0 AND id > 1")
+    assert (state, code) == ("failed", "window")
+    assert reason.endswith("WhatsApp takes only an approved template now")
+
+
+async def test_a_reply_that_came_too_late_says_so_in_its_outcome(house: House) -> None:
+    await house.hear("hello")
+    await house.take_in()
+    house.wall.ahead = DAY
+    await house.settle()
+    assert (house.sent, house.responder.asked) == ([], [])
+    [(outcome, reason)] = await house.rows("SELECT outcome, reason FROM messages")
+    assert (outcome, reason.partition(":")[0]) == ("window", "more than 24 hours since the person's last message")
+
+
+async def test_a_wall_clock_that_was_set_back_keeps_no_window_open(house: House) -> None:
+    house.wall.ahead = DAY
+    await house.hear("hello")
+    await house.settle()
+    house.wall.ahead = 0
+    house.clock.advance(DAY)
+    await house.send("are you coming?")
+    await house.step()
+    assert house.sent == ["re: hello"]
+
+
+async def test_a_wall_clock_that_tells_no_time_closes_no_window(house: House) -> None:
+    house.wall.ahead = -50 * 365 * DAY
+    await house.hear("hello")
+    await house.settle()
+    house.wall.ahead = 0
+    await house.send("are you coming?")
+    await house.step()
+    assert house.sent == ["re: hello", "are you coming?"]
+
+
+async def test_whoever_has_not_written_yet_is_said_to(house: House) -> None:
+    await house.send("hello")
+    await house.step()
+    [(reason,)] = await house.rows("SELECT error FROM outbox")
+    assert reason == "the person has not written yet: WhatsApp takes only an approved template first"

@@ -352,7 +352,7 @@ async def test_an_operator_writes_to_a_person_who_has_never_written(house: House
 
 
 async def test_to_a_stranger_whatsapp_takes_no_free_text(house: House) -> None:
-    with pytest.raises(ActRefused, match="WhatsApp takes no free text") as refused:
+    with pytest.raises(ActRefused, match="WhatsApp takes only an approved template first") as refused:
         await house.acts().write_to("twilio", "whatsapp:+15550009999", "whatsapp:+15551230009", "Hello")
     assert refused.value.code == "window"
     assert await house.rows("SELECT 1 FROM contacts") == []

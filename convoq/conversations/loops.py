@@ -1,0 +1,140 @@
+"""A machine that answers the AI, which answers the machine: seen early, so that it costs a few messages and no more.
+
+Three signs: it says the same again and again, it writes as no person does (at once, or by the clock), and simply more
+replies in an hour than a person gets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from convoq.db.transaction import Transaction
+from convoq.text import counted
+
+WHO: Final = "loop guard"
+HOUR_MS: Final = round(timedelta(hours=1) / timedelta(milliseconds=1))
+SAME: Final = 5  #: messages in a row, each of them answered
+REGULAR: Final = 8  #: times in a row that somebody answered us
+AT_ONCE_MS: Final = 2000  #: no person reads an answer and writes the next message in less, time after time
+EVENLY: Final = 0.1  #: of the pause: no person keeps it that exactly
+ALIKE: Final = 0.8  #: of the words
+TELLING: Final = 3  #: words: people say "yes" five times, but not a whole sentence
+MOST_LINES: Final = 40  #: that are read: bursts count as one message
+
+
+class LoopRules(NamedTuple):
+    """Whether loops are looked for, and how many replies an hour one person gets; 0: as many as it takes."""
+
+    guard: bool
+    most_replies: int
+
+
+class Line(NamedTuple):
+    """A message as a loop shows in it."""
+
+    direction: str
+    author: str
+    text: str
+    at: int
+
+
+class Exchange(NamedTuple):
+    """What somebody wrote, and the reply of ours that it follows."""
+
+    ours: str
+    text: str
+    pause: int  #: ms between the two
+
+
+def find_loop(tx: Transaction, thread_id: int, conversation_id: int, now: int, rules: LoopRules) -> str | None:
+    """How it shows that a machine writes there, in words; None while nothing does.
+
+    Where few replies were given of late, that costs the read of one row.
+    """
+    replies, replied_at = tx.execute("SELECT replies, replied_at FROM threads WHERE id = ?", (thread_id,)).fetchone()
+    if now - replied_at >= HOUR_MS:
+        return None
+    if 0 < rules.most_replies <= replies:
+        count = tx.execute(RECENT, (conversation_id, now - HOUR_MS, rules.most_replies)).fetchone()[0]
+        if count >= rules.most_replies:
+            return f"{counted(count, 'reply', 'replies')} in an hour (loops.max_replies_per_hour)"
+    if not rules.guard or replies < SAME - 1:
+        return None
+    lines = [Line(*row) for row in tx.execute(NEWEST, (conversation_id, MOST_LINES))]
+    return describe_loop(lines[::-1])
+
+
+def count_reply(tx: Transaction, thread_id: int, now: int) -> None:
+    """The AI has answered: an hour without a reply begins the count anew, and so drafts that gave way are forgotten."""
+    tx.execute(COUNT_REPLY, {"now": now, "hour_ago": now - HOUR_MS, "thread": thread_id})
+
+
+def forget_replies(tx: Transaction, thread_id: int) -> None:
+    """A person of ours has looked, and lets the AI go on."""
+    tx.execute("UPDATE threads SET replies = 0 WHERE id = ?", (thread_id,))
+
+
+# Only what grows without an hour's pause, so never less than an hour's replies.
+COUNT_REPLY: Final = """
+    UPDATE threads SET superseded = 0, replied_at = :now,
+        replies = CASE WHEN replied_at > :hour_ago THEN replies + 1 ELSE 1 END
+    WHERE id = :thread
+"""
+RECENT: Final = """
+    SELECT count(*) FROM (
+        SELECT at FROM messages WHERE conversation_id = ? AND direction = 'out' AND author = 'ai' AND at > ?
+        ORDER BY id DESC LIMIT ?) AS recent
+"""
+NEWEST: Final = """
+    SELECT direction, author, description, at FROM messages WHERE conversation_id = ? ORDER BY id DESC LIMIT ?
+"""
+
+
+def describe_loop(lines: Sequence[Line]) -> str | None:
+    """What in the lines, oldest first, no person does; None if they could be a person's."""
+    exchanges = _exchanges(lines)
+    if (last := exchanges[-SAME:]) and len(last) == SAME and _is_same(last):
+        return f"nearly the same message {SAME} times in a row"
+    pauses = [one.pause for one in exchanges[-REGULAR:]]
+    if len(pauses) < REGULAR:
+        return None
+    if max(pauses) < AT_ONCE_MS:
+        return f"{REGULAR} answers in a row, each within {AT_ONCE_MS / 1000:g} s"
+    if max(pauses) - min(pauses) <= EVENLY * min(pauses):
+        return f"{REGULAR} answers in a row, every {sum(pauses) / len(pauses) / 1000:.1f} s as if by the clock"
+    return None
+
+
+def _exchanges(lines: Sequence[Line]) -> list[Exchange]:
+    """The newest ones in which only the AI has answered."""
+    found: list[Exchange] = []
+    turns = [*lines[:1], *(line for before, line in pairwise(lines) if before.direction != line.direction)]
+    for ours, theirs in pairwise(turns):
+        if theirs.direction == "out":
+            continue
+        found = [*found, Exchange(ours.text, theirs.text, theirs.at - ours.at)] if ours.author == "ai" else []
+    return found
+
+
+def _is_same(exchanges: Sequence[Exchange]) -> bool:
+    if not _alike([one.text for one in exchanges]):
+        return False
+    says_something = min(len(_words(one.text)) for one in exchanges) >= TELLING
+    return says_something or _alike([one.ours for one in exchanges])
+
+
+def _alike(texts: Sequence[str]) -> bool:
+    """Each to the one before it, whatever numbers and marks stand in it."""
+    words = [_words(text) for text in texts]
+    return all(words) and all(len(a & b) >= ALIKE * len(a | b) for a, b in pairwise(words))
+
+
+_WORD: Final[Callable[[str], list[str]]] = re.compile(r"[^\W\d_]+").findall
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD(text.casefold()))

@@ -1,0 +1,76 @@
+"""No address of ours sends faster than it may, whatever worker of the installation sends for it.
+
+A bucket a sender, charged in the transaction that marks a part as being sent: so no send costs a flush of its own. What
+has to wait is told when to come back, one after the other, and holds no slot of a worker meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from convoq.conversations.records import OutboxRow
+from convoq.db.transaction import Transaction
+
+#: How long the sender takes for a part, in ms; 0: there is no limit.
+Airtime = Callable[[OutboxRow], int]
+
+BURST_MS: Final = 1000  #: of airtime that may be used ahead
+
+
+class Held(NamedTuple):
+    """The part's sender has sent as fast as it may."""
+
+    until: int  #: ms on the queue's clock
+    body: str
+
+
+class HeldSender(NamedTuple):
+    """An address of ours that people wait for."""
+
+    channel: str
+    our_address: str
+    until: int  #: what waits is sent by then, if nothing else comes
+
+
+def unlimited(_: OutboxRow) -> int:
+    return 0
+
+
+def take_airtime(tx: Transaction, row: OutboxRow, airtime: int, now: int) -> Held | None:
+    """None: it may be sent now, and its airtime is taken."""
+    if not airtime:
+        return None
+    sender = (row.channel, row.our_address)
+    free_at, queued_until = tx.execute(SENDER, sender).fetchone() or (0, 0)
+    earliest = free_at - BURST_MS
+    if max(earliest, queued_until) > now:
+        (held_until,) = tx.execute(HELD_UNTIL, (row.id,)).fetchone()
+        if held_until is not None and held_until > now:
+            return Held(held_until, row.body)
+        # Who has waited goes before who comes now.
+        if earliest > now or held_until is None:
+            until = max(earliest, queued_until, now + 1)
+            tx.execute(HOLD, (until, row.id))
+            tx.execute(QUEUE, (*sender, free_at, until + airtime))
+            return Held(until, row.body)
+    tx.execute(QUEUE, (*sender, max(free_at, now) + airtime, queued_until))
+    return None
+
+
+def held_senders(tx: Transaction, now: int) -> list[HeldSender]:
+    """Those for which something waits, or would."""
+    return [HeldSender(*row) for row in tx.execute(HELD, (now,))]
+
+
+SENDER: Final = "SELECT free_at, queued_until FROM senders WHERE channel = ? AND our_address = ?"
+HELD_UNTIL: Final = "SELECT held_until FROM outbox WHERE id = ?"
+HOLD: Final = "UPDATE outbox SET held_until = ? WHERE id = ?"
+QUEUE: Final = """
+    INSERT INTO senders (channel, our_address, free_at, queued_until) VALUES (?, ?, ?, ?)
+    ON CONFLICT (channel, our_address) DO UPDATE
+    SET free_at = excluded.free_at, queued_until = excluded.queued_until
+"""
+HELD: Final = """
+    SELECT channel, our_address, queued_until FROM senders WHERE queued_until > ? ORDER BY channel, our_address
+"""
