@@ -15,6 +15,7 @@ from convoq.db.postgres.store import PostgresDatabase
 from convoq.errors import RetryLater
 from tests.clock import ManualClock
 from tests.handlers.house import House, open_house
+from tests.stores import on_each
 
 PEOPLE = 64
 CEILING = 6000
@@ -70,7 +71,7 @@ async def house(database: Database | PostgresDatabase, clock: ManualClock) -> As
         yield house
 
 
-@pytest.mark.parametrize("seed", range(3))
+@on_each("seed", sqlite=range(3), postgres=range(1))
 async def test_turns_at_once_do_not_exceed_a_ceiling_whatever_becomes_of_them(house: House, seed: int) -> None:
     provider = Provider(seed)
     house.responder.instead = provider
