@@ -20,7 +20,9 @@ UNSHOWN = ["NULL", "'failed'", "'cancelled'", "'opted_out'", "'blocked'"]
 
 def talk(tx: Transaction, outcome: str) -> None:
     """Twenty messages and their answers, then a burst that became `outcome`."""
-    tx.execute("INSERT INTO contacts VALUES (1, 'twilio', '+1', NULL, 1, 1, NULL, NULL, NULL)")
+    tx.execute(
+        "INSERT INTO contacts (id, channel, address, first_seen_at, last_seen_at) VALUES (1, 'twilio', '+1', 1, 1)"
+    )
     tx.execute("INSERT INTO threads (id, contact_id, our_address, lane) VALUES (1, 1, '+2', 'turn')")
     tx.execute(
         "INSERT INTO conversations (id, thread_id, owner, status, opened_at, last_message_at)"
