@@ -10,8 +10,7 @@ from convoq.conversations.outbox import add_outgoing
 from convoq.conversations.ownership import ActRefused, Change, note_act, require_mine, require_reachable, take_over
 from convoq.conversations.records import Conversation
 from convoq.conversations.rules import may_send
-from convoq.conversations.states import Outcome, Owner, Status
-from convoq.conversations.stopping import conclude_waiting
+from convoq.conversations.states import Owner, Status
 from convoq.conversations.threads import join_thread, upsert_contact
 from convoq.db.transaction import Transaction
 from convoq.errors import ConvoqError
@@ -78,7 +77,6 @@ def reply(
         written_by=name,
     )  # fmt: skip
     touch(tx, conversation.id, now)
-    conclude_waiting(tx, conversation.thread_id, Outcome.HUMAN)  # such as what an operator's retry has brought back
     answers = tx.execute(ANSWER, (message_id, conversation.id)).rowcount
     return Written(message_id, change, answers)
 

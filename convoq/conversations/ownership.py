@@ -48,7 +48,9 @@ def take_over(
     require_reachable(conversation)
     if conversation.owner is Owner.HUMAN and conversation.owner_name == name:
         note_act(tx, conversation_id, now)
-        return Change(rows.conversation(tx, conversation_id), Owner.HUMAN)
+        # What a retry of a job has brought back meanwhile. Their own texts keep the token that they are sent under.
+        unsent, under_way = mute(tx, conversation.thread_id, now, f"{name} has taken over")
+        return Change(rows.conversation(tx, conversation_id), Owner.HUMAN, unsent, under_way)
     set_owner(tx, conversation, Owner.HUMAN, who=name, why="took over", now=now, name=name)
     return _muted(tx, conversation, now, f"{name} took over")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
@@ -23,12 +23,13 @@ from convoq.queue.base import JobFilter
 from tests.handlers.house import OURS, House
 from tests.handovers import GIVE_BACK_WITHIN, SILENT_WITHIN, TAKEN_WITHIN
 from tests.turn.stepping import SteppedWorker, Steps, stepping
-from tests.turn.watching import Violation, Watch, require
+from tests.turn.watching import Snapshot, Violation, Watch, require
 
 ALSO_OURS = "whatsapp:+15550008888"
 ACTS = 90
 LONGEST_END = 400  # steps until everything has come to rest; a run that needs more turns in circles
 NAMES = ("Marta", "Luis")
+USUAL: Mapping[str, int] = {}
 FAULTS = (
     *(error(accepted=True), error(accepted=False), reset(accepted=True), reset(accepted=False)),
     *(garbage(accepted=True), too_many("1"), refused(30008)),
@@ -38,8 +39,19 @@ FAULTS = (
 class Timeline:
     """One run. Every choice is the seed's."""
 
-    def __init__(self, house: House, seed: int, handover: HandoverRules) -> None:
+    def __init__(
+        self,
+        house: House,
+        seed: int,
+        handover: HandoverRules,
+        *,
+        acts: int = ACTS,
+        often: Mapping[str, int] = USUAL,
+    ) -> None:
         self.house = house
+        self.acts = acts
+        self.often = often  #: how many times as often as else, by the name of the act
+        self.interrupted = 0  #: take-overs that came while the AI had something to say
         self.chance = random.Random(seed)
         self.person = f"whatsapp:+1555{seed:07d}"
         self.watch = Watch(house, max_wait=round(house.turns._rules.max_wait), handover=handover)
@@ -57,7 +69,7 @@ class Timeline:
             self.steps = await stack.enter_async_context(stepping(self.house, self.watch))
             self.house.responder.always = self.answer
             try:
-                for _ in range(ACTS):
+                for _ in range(self.acts):
                     await self.act()
                 await self.end()
             except AssertionError as violation:
@@ -77,7 +89,8 @@ class Timeline:
             (4, self.fault), (1, self.block), (1, self.unblock), (1, self.reply), (1, self.ask_for_person),
             (1, self.wait_long), (1, self.pause), (1, self.resume),
         ]  # fmt: skip
-        [(_, act)] = self.chance.choices(acts, [weight for weight, _ in acts])
+        weights = [weight * self.often.get(act.__name__, 1) for weight, act in acts]
+        [(_, act)] = self.chance.choices(acts, weights)
         await act()
 
     # --- The person
@@ -173,7 +186,7 @@ class Timeline:
             with suppress(ActRefused):
                 await self.house.acts(name).take_over(conversation, force=self.chance.random() < 0.5)
                 self.seen(f"{name} takes over")
-                self.watch.check_settled(thread, before, authors=("ai",))
+                self.taken_over(thread, before)
 
     async def hand_back(self) -> None:
         for _, conversation in self.watch.now.open_conversations():
@@ -189,7 +202,11 @@ class Timeline:
             with suppress(ActRefused):
                 await self.house.acts().reply(conversation, f"o{self.written}", force=self.chance.random() < 0.5)
                 self.seen(f"Marta writes o{self.written}")
-                self.watch.check_settled(thread, before, authors=("ai",))
+                self.taken_over(thread, before)
+
+    def taken_over(self, thread: int, before: Snapshot) -> None:
+        self.interrupted += bool(before.waiting(thread) or before.pending(thread))
+        self.watch.take_over(thread, before)
 
     async def wait_long(self) -> None:
         """Nobody comes, or one of ours is silent."""
@@ -323,6 +340,12 @@ class Timeline:
         )
         require(not failed, "a message has failed without a dead letter")
         self.watch.check_end(self.causes | {"failed"})
+        await self.close()
+
+    async def close(self) -> None:
+        """So that no timer gives back in a later run what a person of ours has left in this one."""
+        for _, conversation in self.watch.now.open_conversations():
+            await self.house.acts().close(conversation, force=True)
 
 
 async def block(house: House, address: str) -> None:

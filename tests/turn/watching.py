@@ -102,6 +102,8 @@ class Watch:
     begun: Counter[str] = field(default_factory=Counter)
     looked: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
     marked_at: dict[str, int] = field(default_factory=dict)  #: when a worker last marked a part as being sent
+    marked_after: dict[str, int] = field(default_factory=dict)  #: and after how much that was told
+    muted_after: dict[int, int] = field(default_factory=dict)  #: the same of the newest take-over, by thread
     jobs_lost: bool = False
     violation: Violation | None = None
 
@@ -142,6 +144,7 @@ class Watch:
             [part] = [part for part in self.now.parts.values() if part["reference"] == arguments[0].reference]
             if self.house.clock.now() - self.marked_at[worker.name] > RECONCILE_AFTER * 500:
                 self.excused.add(part["id"])
+            self._check_mute(worker, part)
 
     def after(self, worker: SteppedWorker, step: str, arguments: tuple[Any, ...], result: Any) -> None:
         """A violation is kept for the test: raised here, the handler would fail with it like with any other error."""
@@ -159,6 +162,7 @@ class Watch:
             self.looked[worker.name] = (result.thread_id, [row["id"] for row in self.now.waiting(result.thread_id)])
         if step in ("commit", "announce", "mark_sending"):
             self.marked_at[worker.name] = self.house.clock.now()
+            self.marked_after[worker.name] = len(self.told)
         if step == "commit" and isinstance(result, OutboxRow):
             self._check_commit(worker, arguments[0], result, before)
         tokens = [row["token"] for row in before.threads.values()]
@@ -231,7 +235,8 @@ class Watch:
         require(confirms or not self.now.stopped_after(part), f"{name} of before a STOP is sent after it")
         if number not in self.revived:
             require(number not in self.settled, f"{name} is sent though it was settled")
-            ahead = [other for other in before.pending(part["thread_id"]) if other["id"] < number]
+            pending = (other["id"] for other in before.pending(part["thread_id"]))
+            ahead = [other for other in pending if other < number and other not in self.revived]
             require(not ahead, f"{name} overtakes what pends")  # 6
 
     def _check_stops(self, before: Snapshot) -> None:
@@ -273,6 +278,20 @@ class Watch:
         patient = patient and self.house.clock.now() < oldest + self.max_wait
         require(not (newer and patient), f"the reply is blind for {newer}")
         require(not before.pending(turn.thread_id), "a reply is committed while a part pends")
+
+    def take_over(self, thread: int, before: Snapshot) -> None:
+        """From here on the AI is silent; nothing of it that waited or pended is left."""
+        owners = [row["owner"] for row in before.conversations.values() if row["thread_id"] == thread]
+        if owners[-1] != "human":
+            self.muted_after[thread] = len(self.told)
+        self.check_settled(thread, before, authors=("ai",))
+
+    def _check_mute(self, worker: SteppedWorker, part: Row) -> None:
+        """Under a person of ours no request of the AI's leaves whose part was marked after the take-over."""
+        if part["author"] != "ai" or self.now.conversations[part["conversation_id"]]["owner"] != "human":
+            return
+        if self.marked_after[worker.name] > self.muted_after[part["thread_id"]]:
+            self.violation = self.violation or Violation(f"{part['body'][:12]!r} leaves after a take-over")
 
     def check_settled(
         self, thread: int, before: Snapshot, *, authors: tuple[str, ...] = ("ai", "system", "operator")
