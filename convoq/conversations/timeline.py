@@ -123,5 +123,5 @@ ANSWERS = """
 REFERENCES = "SELECT message_id, reference FROM outbox ORDER BY id"
 UNPROMPTED = f"""
     SELECT o.reference FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
-    WHERE m.author <> 'ai' OR m.source LIKE '{rows.NOTICE}%'
+    WHERE m.author <> 'ai' OR m.source LIKE '{rows.NOTICE}%' OR m.source LIKE '{rows.HANDOVER}%'
 """

@@ -16,14 +16,17 @@ class Promise:
     kept: bool
 
 
-def audit_promises(audit: AuditResult) -> list[Promise]:
-    """What the three records say when they are held against each other."""
+def audit_promises(audit: AuditResult, *, by_hand: str | None = None) -> list[Promise]:
+    """What the three records say when they are held against each other; `by_hand` has answered one."""
+    answered, expected = f"{audit.accepted} accepted, {audit.answered} answered", audit.accepted
+    if by_hand is not None:
+        answered, expected = f"{answered} by the AI, {audit.silent} by {by_hand}", audit.accepted - 1
     lost = len(audit.lost) + len(audit.waiting)
     return [
         Promise(
             "every accepted message is answered",
-            f"{audit.accepted} accepted, {audit.answered} answered",
-            audit.answered == audit.accepted > 0,
+            answered,
+            audit.answered == expected > 0,
         ),
         Promise("nothing is lost", f"{lost} lost", lost == 0),
         Promise("nothing is sent twice", f"{len(audit.doubled)} doubled", not audit.doubled),

@@ -1,4 +1,5 @@
-"""What happens in the demo: ordinary conversations, a burst, forgeries, a worker killed, an answer lost."""
+"""What happens in the demo: ordinary conversations, a burst, forgeries, a worker killed, an answer lost,
+a take-over."""
 
 from __future__ import annotations
 
@@ -10,10 +11,14 @@ from convoq.demo import promises
 from convoq.demo.promises import Promise
 from convoq.demo.site import Site
 from convoq.demo.transcript import DemoOutput
+from convoq.loopback.audit import AcceptedMessage
 from convoq.loopback.faults import hang, reset
 from convoq.loopback.people import Phone, phones
 
 LONG_DRAFT_SECONDS: Final = 60.0  # the worker is killed long before
+
+COLLEAGUE: Final = "Marta"
+APOLOGY: Final = "Marta here, sorry! A new one leaves today."
 
 BURST: Final = ("One more thing…", "do you cut beards too?", "and what does it cost?")
 
@@ -25,6 +30,7 @@ class Script:
         self._site = site
         self._transcript = transcript
         self._promises: list[Promise] = []
+        self._by_hand: AcceptedMessage | None = None  #: what a person of ours has answered
         self._ana, self._ben, self._chloe = phones()
 
     async def play(self) -> list[Promise]:
@@ -36,6 +42,7 @@ class Script:
         await self._a_dead_worker()
         await self._a_lost_answer()
         await self._the_worst_moment()
+        await self._a_take_over()
         return await self._settle()
 
     def _introduce(self) -> None:
@@ -134,6 +141,32 @@ class Script:
         copies = len(site.sent_to(self._chloe)) - before
         self._promise("nor does the worst moment to die", f"{copies} message at Twilio, found by asking", copies == 1)
 
+    async def _a_take_over(self) -> None:
+        self._title(f"{COLLEAGUE} takes over in the middle of a reply")
+        site, text, thanks = self._site, "My parcel came open and empty!", "That was quick. Which day will it come?"
+        before, asked = len(site.sent_to(self._ben)), site.switches.asked
+        site.switches.model.slow = LONG_DRAFT_SECONDS
+        await site.write(self._ben, text)
+        await site.until_model_asked(asked + 1)
+        chat = await site.conversation_with(self._ben)
+        taken = await site.step_in(COLLEAGUE, lambda acts: acts.take_over(chat))
+        self._event("take-over", f"convoq conversations takeover {chat} --as {COLLEAGUE}")
+        await self._rest(self._ben)
+        left = len(site.sent_to(self._ben)) - before
+        silent = left == 0 and taken.under_way == 0
+        self._promise("a take-over silences the AI at once", f"{left} parts of its answer left", silent)
+        site.switches.model.slow = 0.0
+        await site.step_in(COLLEAGUE, lambda acts: acts.reply(chat, APOLOGY))
+        await self._show_answer(self._ben, (text,), before + 1)
+        self._by_hand = site.accepted[-1]
+        await site.write(self._ben, thanks)
+        await self._rest(self._ben)
+        kept = len(site.sent_to(self._ben)) == before + 1
+        await site.step_in(COLLEAGUE, lambda acts: acts.release(chat))
+        self._event("given back", f"convoq conversations release {chat}: the AI answers what {COLLEAGUE} has not")
+        await self._show_answer(self._ben, (thanks,), before + 2)
+        self._promise("what nobody answered is the AI's again", "answered after the give-back", kept)
+
     async def _settle(self) -> list[Promise]:
         """Stops the roles first: nothing may be sent any more when the records are compared."""
         await self._site.until(self._site.is_idle, otherwise="the queue did not run empty")
@@ -141,8 +174,9 @@ class Script:
         ended = all(code == 0 for code in codes.values())
         happened = "all three ended with 0" if ended else ", ".join(f"{role} {code}" for role, code in codes.items())
         self._promise("SIGTERM ends everything in order", happened, ended)
-        audited = promises.audit_promises(await self._site.audit())
-        return [*audited, promises.echo_promise(self._site.accepted, self._site.twilio.messages), *self._promises]
+        audited = promises.audit_promises(await self._site.audit(), by_hand=COLLEAGUE)
+        by_ai = [one for one in self._site.accepted if one is not self._by_hand]
+        return [*audited, promises.echo_promise(by_ai, self._site.twilio.messages), *self._promises]
 
     async def _rest(self, phone: Phone) -> None:
         """Returns once nothing of this phone is on its way: what would be sent twice has been by now."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from convoq.ai.endpoints import OFFLINE
 from convoq.channels.twilio.signature import sign
 from convoq.channels.twilio.webhooks import inbound_url
+from convoq.clock import WallClock
+from convoq.conversations.acts import Acts
+from convoq.conversations.queries import Reading
 from convoq.conversations.timeline import Timeline
 from convoq.db import Database
 from convoq.errors import ConvoqError
+from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import ProcessAiResponse, ReceiveMessage
 from convoq.loopback import audit
 from convoq.loopback.audit import AcceptedMessage
@@ -26,6 +31,8 @@ from convoq.loopback.waiting import until
 from convoq.queue.base import JobFilter, JobRecord, JobState
 from convoq.queue.opening import open_queue
 from convoq.settings import Options
+
+T = TypeVar("T")
 
 STATE_TIMEOUT_SECONDS: Final = 15.0  # for any one state to come about
 
@@ -55,7 +62,8 @@ class Site:
             await self._stack.enter_async_context(self.switches)
             path = self._directory / "convoq.db"
             self.database = await self._stack.enter_async_context(await Database.open(path))
-            self.jobs = (await self._stack.enter_async_context(open_queue(self.database, Options()))).jobs
+            opened = await self._stack.enter_async_context(open_queue(self.database, Options()))
+            self.jobs, self._follow_ups = opened.jobs, opened.follow_ups
             environ = self._settings(path)
             commands = {
                 "serve": convoq("serve"), "schedule": convoq("schedule"), "work": faulty_worker(self.switches.url),
@@ -141,6 +149,17 @@ class Site:
                 await self.switches.wait_until_asked(count)
         except TimeoutError:
             raise DemoFailed("no worker asked the model") from None
+
+    async def step_in(self, name: str, act: Callable[[Acts], Awaitable[T]]) -> T:
+        """A person of the shop's does something, as `convoq conversations` does it."""
+        follow_ups = self._follow_ups()
+        done = await act(Acts(self.database, WallClock(), name, partial(enqueue_turns, follow_ups)))
+        await follow_ups.send()
+        return done
+
+    async def conversation_with(self, phone: Phone) -> int:
+        """The newest one's id."""
+        return (await Reading(self.database).of_person(phone.address))[0].id
 
     async def kill_worker(self) -> int:
         """SIGKILL; returns the pid that is no more."""

@@ -36,7 +36,7 @@ def test_every_promise_is_kept_and_nothing_is_left_behind(tmp_path: Path) -> Non
     process = demo(tmp_path, RUN, CONVOQ_AI__MODEL="openai:gpt-5-mini", CONVOQ_TYPO="x")
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, ""), output
-    assert "9 accepted, 9 answered" in output
+    assert "11 accepted, 10 answered by the AI, 1 by Marta" in output
     assert "✗" not in output
     assert "\x1b" not in output
     assert [path.name for path in tmp_path.iterdir()] == ["convoq.toml"]
