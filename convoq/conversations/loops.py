@@ -23,7 +23,8 @@ AT_ONCE_MS: Final = 2000  #: no person reads an answer and writes the next messa
 EVENLY: Final = 0.1  #: of the pause: no person keeps it that exactly
 ALIKE: Final = 0.8  #: of the words
 TELLING: Final = 3  #: words: people say "yes" five times, but not a whole sentence
-MOST_LINES: Final = 40  #: that are read: bursts count as one message
+FEW_LINES: Final = 6
+MOST_LINES: Final = 24  #: that are read: bursts count as one message
 
 
 class LoopRules(NamedTuple):
@@ -64,8 +65,16 @@ def find_loop(tx: Transaction, thread_id: int, conversation_id: int, now: int, r
             return f"{counted(count, 'reply', 'replies')} in an hour (loops.max_replies_per_hour)"
     if not rules.guard or replies < SAME - 1:
         return None
-    lines = [Line(*row) for row in tx.execute(NEWEST, (conversation_id, MOST_LINES))]
-    return describe_loop(lines[::-1])
+    # What every loop has in its last two exchanges, most people have not: they cost few rows.
+    newest = _exchanges(_newest(tx, conversation_id, FEW_LINES))
+    if len(newest) >= 2 and not _may_be_loop(newest[-2:]):
+        return None
+    return describe_loop(_newest(tx, conversation_id, MOST_LINES))
+
+
+def _newest(tx: Transaction, conversation_id: int, limit: int) -> list[Line]:
+    """Oldest first."""
+    return [Line(*row) for row in tx.execute(NEWEST, (conversation_id, limit))][::-1]
 
 
 def count_reply(tx: Transaction, thread_id: int, now: int) -> None:
@@ -104,20 +113,31 @@ def describe_loop(lines: Sequence[Line]) -> str | None:
         return None
     if max(pauses) < AT_ONCE_MS:
         return f"{REGULAR} answers in a row, each within {AT_ONCE_MS / 1000:g} s"
-    if max(pauses) - min(pauses) <= EVENLY * min(pauses):
+    if _is_even(pauses):
         return f"{REGULAR} answers in a row, every {sum(pauses) / len(pauses) / 1000:.1f} s as if by the clock"
     return None
 
 
+def _may_be_loop(newest: Sequence[Exchange]) -> bool:
+    pauses = [one.pause for one in newest]
+    return max(pauses) < AT_ONCE_MS or _is_even(pauses) or _alike([one.text for one in newest])
+
+
+def _is_even(pauses: Sequence[int]) -> bool:
+    return max(pauses) - min(pauses) <= EVENLY * min(pauses)
+
+
 def _exchanges(lines: Sequence[Line]) -> list[Exchange]:
     """The newest ones in which only the AI has answered."""
-    found: list[Exchange] = []
+    newest: list[Exchange] = []
     turns = [*lines[:1], *(line for before, line in pairwise(lines) if before.direction != line.direction)]
-    for ours, theirs in pairwise(turns):
+    for theirs, ours in pairwise(reversed(turns)):
         if theirs.direction == "out":
             continue
-        found = [*found, Exchange(ours.text, theirs.text, theirs.at - ours.at)] if ours.author == "ai" else []
-    return found
+        if ours.author != "ai" or len(newest) == REGULAR:
+            break
+        newest.append(Exchange(ours.text, theirs.text, theirs.at - ours.at))
+    return newest[::-1]
 
 
 def _is_same(exchanges: Sequence[Exchange]) -> bool:
@@ -129,8 +149,13 @@ def _is_same(exchanges: Sequence[Exchange]) -> bool:
 
 def _alike(texts: Sequence[str]) -> bool:
     """Each to the one before it, whatever numbers and marks stand in it."""
-    words = [_words(text) for text in texts]
-    return all(words) and all(len(a & b) >= ALIKE * len(a | b) for a, b in pairwise(words))
+    words = map(_words, reversed(texts))  # the newest first: most often two of them tell
+    after = next(words)
+    for before in words:
+        if not before or len(before & after) < ALIKE * len(before | after):
+            return False
+        after = before
+    return True
 
 
 _WORD: Final[Callable[[str], list[str]]] = re.compile(r"[^\W\d_]+").findall
