@@ -14,7 +14,7 @@ from convoq.conversations.consent import opt_out_as_told
 from convoq.conversations.lifecycle import open_conversation, touch
 from convoq.conversations.pacing import Airtime, Held, take_airtime, unlimited
 from convoq.conversations.records import Conversation, OutboxRow
-from convoq.conversations.rules import Refusal, may_send
+from convoq.conversations.rules import Refusal, may_send_part
 from convoq.conversations.threads import join_thread, require_token, take_token, upsert_contact
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
@@ -216,11 +216,7 @@ def mark_sending(
     tx: Transaction, row: OutboxRow, now: int, wall_now: int, token: str, airtime: Airtime = unlimited
 ) -> OutboxRow | Refusal | Held | None:
     require_token(tx, row.thread_id, token)
-    conversation = rows.conversation(tx, row.conversation_id)
-    refusal = may_send(
-        conversation, author=row.author, committed_at=row.committed_at, now=now, wall_now=wall_now,
-        confirms_opt_out=row.confirms_opt_out, says_handover=row.says_handover,
-    )  # fmt: skip
+    refusal = may_send_part(rows.conversation(tx, row.conversation_id), row, now, wall_now)
     if refusal is not None:
         fail_parts(tx, row, refusal.reason, refusal.code, now, state=refusal.state)
         return refusal

@@ -11,7 +11,7 @@ from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.consent import has_come_back_since
 from convoq.conversations.records import OutboxRow
-from convoq.conversations.rules import Refusal, may_send
+from convoq.conversations.rules import Refusal, may_send_part
 from convoq.conversations.threads import Thread, get_thread
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
@@ -70,11 +70,7 @@ def may_send_again(tx: Transaction, row: OutboxRow, now: int, wall_now: int) -> 
     is_back = has_come_back_since(tx, row.thread_id, row.committed_at)
     if is_back and not row.confirms_opt_out:
         return OPTED_OUT_SINCE
-    conversation = rows.conversation(tx, row.conversation_id)
-    refusal = may_send(
-        conversation, author=row.author, committed_at=row.committed_at, now=now, wall_now=wall_now,
-        confirms_opt_out=row.confirms_opt_out, says_handover=row.says_handover,
-    )  # fmt: skip
+    refusal = may_send_part(rows.conversation(tx, row.conversation_id), row, now, wall_now)
     if refusal is not None:
         return refusal
     if is_back:  # and gone again: that opt-out has a confirmation of its own

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from convoq.clock import EARLIEST
-from convoq.conversations.records import Conversation
+from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.states import Outcome, Owner
 
 #: WhatsApp takes free text only this long after the person's last message, and an answer is stale by then anywhere.
@@ -70,6 +70,14 @@ def may_send(
     if author == "ai" and not _is_recent(committed_at, now):
         return Refusal("stale", "the answer is more than 24 hours old")
     return None
+
+
+def may_send_part(conversation: Conversation, part: OutboxRow, now: int, wall_now: int) -> Refusal | None:
+    """may_send of a part that is on record."""
+    return may_send(
+        conversation, author=part.author, committed_at=part.committed_at, now=now, wall_now=wall_now,
+        confirms_opt_out=part.confirms_opt_out, says_handover=part.says_handover,
+    )  # fmt: skip
 
 
 def _may_confirm(conversation: Conversation) -> Refusal | None:
