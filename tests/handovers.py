@@ -20,5 +20,6 @@ HANDOVER = HandoverRules(
     return_when_silent=True,
     notes_to_model=False,
     sentences=SENTENCES,
+    desk_of=lambda _: None,
 )
 NOBODY_LOOKS = replace(HANDOVER, ai_may_ask=False)  #: as where [handover] stands at its defaults

@@ -6,7 +6,7 @@ import enum
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from convoq.conversations import rows
 from convoq.conversations.outbox import add_outgoing
@@ -16,6 +16,9 @@ from convoq.conversations.rules import may_send
 from convoq.conversations.states import HandedReason, Owner
 from convoq.db.transaction import Transaction
 
+if TYPE_CHECKING:
+    from convoq.conversations.out_of_hours import Desk
+
 
 class Told(enum.StrEnum):
     """What the customer is told."""
@@ -24,6 +27,7 @@ class Told(enum.StrEnum):
     UNABLE = "unable"  #: the same, where the AI could not answer
     PAUSED = "paused"
     NOBODY_FREE = "nobody_free"  #: nobody has come
+    CLOSED = "closed"  #: nobody is there at this time
     CHECK_IN = "check_in"  #: whether there is anything else, in a silence
     EXPIRED = "expired"  #: that the conversation is closed, for its silence
     GOODBYE = "goodbye"  #: the AI closes the conversation
@@ -37,6 +41,7 @@ SENTENCE_OF: Final = {
     HandedReason.SAFETY: Told.UNABLE,
     HandedReason.OTHER: Told.UNABLE,
     HandedReason.PAUSED: Told.PAUSED,
+    HandedReason.CLOSED: Told.CLOSED,
 }
 
 
@@ -68,6 +73,7 @@ class HandoverRules:
     return_when_silent: bool  #: to the AI, where nobody waits
     notes_to_model: bool  #: whether the AI reads what people of ours note
     sentences: HandoverSentences
+    desk_of: Callable[[str], Desk | None]  #: when somebody is there for an address of ours; None: always
 
 
 def may_hand_over(messages: Sequence[Message], rules: HandoverRules) -> bool:

@@ -27,6 +27,7 @@ from convoq.conversations.happenings import Happening, list_happenings
 from convoq.conversations.lifecycle import move, touch
 from convoq.conversations.loops import count_reply, find_loop
 from convoq.conversations.notices import Notices, Silence, add_notice
+from convoq.conversations.out_of_hours import close_desk
 from convoq.conversations.outbox import add_outgoing, send_first
 from convoq.conversations.pacing import Airtime, Held, unlimited
 from convoq.conversations.pausing import pause_loop
@@ -179,6 +180,8 @@ def look(
     refusal = may_send(conversation, author="ai", committed_at=now, now=now, wall_now=wall_now)
     if refusal is not None:
         return _conclude(tx, conversation, token, refusal, rules, now, wall_now)
+    if (outcome := close_desk(tx, conversation, chosen, rules.handover, now, wall_now)) is not None:
+        return Concluded(token, outcome)
     if costly := [message for message in chosen if _is_costly(message, rules)]:
         if _hand_over(tx, conversation, costly, HandedReason.BUDGET, rules, now, wall_now):
             return Concluded(token, Outcome.HUMAN)

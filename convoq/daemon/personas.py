@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import tzinfo
+from functools import cache
 
 from convoq.ai import build_responder
 from convoq.ai.persona import read_personas
 from convoq.ai.replaceable import ReplaceableResponder
+from convoq.conversations.out_of_hours import Desk, OutOfHours
+from convoq.hours import OpeningHours
 from convoq.logs import log
 from convoq.settings.load import Loaded
 from convoq.settings.people import DEFAULT_PERSONA, NumberSettings
@@ -32,6 +35,13 @@ class CurrentPersonas:
         number = self._numbers.get(address)
         return zone_named(number.timezone) if number and number.timezone else None
 
+    def desk_of(self, address: str) -> Desk | None:
+        """When people of ours are there; None: always."""
+        number = self._numbers.get(address)
+        if number is None or not number.hours:
+            return None
+        return _desk(number)
+
     def language_of(self, address: str) -> str | None:
         """Of the notices there; None: the usual one."""
         number = self._numbers.get(address)
@@ -55,6 +65,12 @@ class CurrentPersonas:
                 await self.responder.replace(responder)
 
         return put_in_place
+
+
+@cache
+def _desk(number: NumberSettings) -> Desk:
+    zone = zone_named(number.timezone) if number.timezone else None
+    return Desk(OpeningHours(number.hours, number.holidays, zone), OutOfHours(number.out_of_hours))
 
 
 def _numbers(loaded: Loaded) -> dict[str, NumberSettings]:

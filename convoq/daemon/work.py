@@ -215,6 +215,7 @@ def _handover(options: Options, personas: CurrentPersonas) -> HandoverRules:
         silent_within=round(given.silent_within * 1000),
         return_when_silent=given.return_when_silent,
         notes_to_model=given.notes_to_model,
+        desk_of=personas.desk_of,
         sentences=HandoverSentences(texts, lambda address: personas.language_of(address) or options.notices.language),
     )
 

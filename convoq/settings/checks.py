@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from convoq.errors import ConfigError
+from convoq.hours import OpeningHours
 from convoq.jobs import BUILT_IN
 from convoq.outbound import is_loopback
 from convoq.plugins import REFERENCE
@@ -205,6 +206,16 @@ def _number(path: KeyPath, number: NumberSettings, personas: Sequence[str]) -> I
         )
     if number.timezone is not None:
         yield from _zone((*path, "timezone"), number.timezone)
+    for name, lines in (("hours", number.hours), ("holidays", number.holidays)):
+        for line in lines:
+            try:
+                OpeningHours(**{"hours": (), "holidays": ()} | {name: (line,)}, zone=UTC)
+            except ValueError as error:
+                yield Violation((*path, name), str(error))
+    if number.out_of_hours != "answer" and not number.hours:
+        yield Violation(
+            (*path, "out_of_hours"), "needs hours: without them somebody is always there", ((*path, "hours"),)
+        )
 
 
 def _notices(options: Options) -> Iterator[Violation]:

@@ -87,6 +87,13 @@ BUDGET: Final = {
     "fr": "Merci pour votre message. Je ne peux pas répondre pour l'instant : vous aurez une réponse dès que possible.",
 }
 
+CLOSED: Final = {
+    "en": "We are closed just now. Your message is with us, and we will get back to you.",
+    "es": "Ahora estamos cerrados. Tenemos tu mensaje y te responderemos.",
+    "pt": "Neste momento estamos fechados. Temos a sua mensagem e vamos responder.",
+    "de": "Wir haben gerade geschlossen. Die Nachricht liegt bei uns, wir melden uns.",
+    "fr": "Nous sommes fermés pour le moment. Nous avons votre message et vous répondrons.",
+}
 GOODBYE: Final = {
     "en": "Thank you for your message. Goodbye!",
     "es": "Gracias por tu mensaje. ¡Hasta pronto!",
@@ -98,6 +105,7 @@ GOODBYE: Final = {
 BUILT_IN: Final = {
     "delayed": DELAYED, "refused": REFUSED, "failed": FAILED, "budget": BUDGET, "opted_out": OPTED_OUT,
     "handed_over": HANDED_OVER, "unable": UNABLE, "paused": PAUSED, "nobody_free": NOBODY_FREE,
+    "closed": CLOSED,
     "goodbye": GOODBYE,
     "ai_disclosure": AI_DISCLOSURE,
 }  # fmt: skip

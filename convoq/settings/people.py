@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,16 @@ class NumberSettings(Section):
     """Messages (WhatsApp) or segments (SMS) that Twilio sends for it in a second. Default: 80 for WhatsApp (its
     sandbox: one in 3 s), 100 for short codes, 3 for toll-free numbers, 1 for others of the US and Canada, 10 for those
     of other countries. 0: no limit."""
+
+    hours: tuple[str, ...] = Field(default=(), examples=[["mon-fri 09:00-13:00 14:00-18:00", "sat 10:00-14:00"]])
+    """When people of yours are there, in `timezone`; default: always. The times of [handover] stand still otherwise."""
+
+    holidays: tuple[str, ...] = Field(default=(), examples=[["2026-12-24", "12-25"]])
+    """Days on which nobody is: of one year, or of each."""
+
+    out_of_hours: Literal["answer", "message", "sentence"] = Field(default="answer", examples=["message"])
+    """What happens outside them. answer: the AI answers as ever. message: the customer is told notices.closed, and the
+    AI answers when you are there again. sentence: the customer is told notices.closed, and that is all."""
 
 
 class PersonaSettings(Section):
@@ -116,6 +126,9 @@ class NoticeSettings(Section):
 
     nobody_free: dict[str, str] = Field(default={}, examples=[{"en": "We will write to you tomorrow."}])
     """What is said when no person of yours has come within handover.taken_within, by language; "" says nothing."""
+
+    closed: dict[str, str] = Field(default={}, examples=[{"en": "We are closed and write to you tomorrow."}])
+    """What is said outside the hours of a number with `out_of_hours`, by language; "" says nothing."""
 
     check_in: dict[str, str] = Field(default={}, examples=[{"en": "Is there anything else?"}])
     """What is asked once when the customer is silent for conversation.idle_after after an answer, by language; without

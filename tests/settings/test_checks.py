@@ -94,18 +94,30 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
             'numbers[0].timezone: no such time zone. Did you mean "Europe/Madrid"?',
         ),
         (
+            NUMBER.format("+15551230001", "shop") + "hours = ['mon 9-18']",
+            'numbers[0].hours: "mon 9-18": "9-18" are no times; expected e.g. 09:00-18:00',
+        ),
+        (
+            NUMBER.format("+15551230001", "shop") + "holidays = ['xmas']",
+            'numbers[0].holidays: "xmas" is no date; expected e.g. "2026-12-24", or "12-25" for each year',
+        ),
+        (
+            NUMBER.format("+15551230001", "shop") + "out_of_hours = 'message'",
+            "numbers[0].out_of_hours: needs hours: without them somebody is always there",
+        ),
+        (
             "[notices]\nlanguage = 'it'\nfailed = {it = 'Scusi.'}",
             "notices.language: is not built in (de, en, es, fr, pt): "
             "notices.delayed, notices.refused, notices.failed, notices.budget, notices.opted_out, notices.handed_over, "
-            "notices.unable, notices.paused, notices.nobody_free, notices.goodbye, notices.ai_disclosure need a "
-            "sentence in it",
+            "notices.unable, notices.paused, notices.nobody_free, notices.closed, notices.goodbye, "
+            "notices.ai_disclosure need a sentence in it",
         ),
         (
             NUMBER.format("+15551230001", "shop") + "language = 'english'",
             "numbers[0].language: is not built in (de, en, es, fr, pt): "
             "notices.delayed, notices.refused, notices.failed, notices.budget, notices.opted_out, notices.handed_over, "
-            "notices.unable, notices.paused, notices.nobody_free, notices.goodbye, notices.ai_disclosure need a "
-            "sentence in it",
+            "notices.unable, notices.paused, notices.nobody_free, notices.closed, notices.goodbye, "
+            "notices.ai_disclosure need a sentence in it",
         ),
         (
             f"[notices]\nfailed = {{en = '{1001 * 'x'}'}}",
