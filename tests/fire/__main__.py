@@ -1,4 +1,5 @@
-"""The proof under fire: `python -m tests.fire --minutes 30 [--seed N] [--report FILE] [--only kills,locks]`.
+"""The proof under fire: `python -m tests.fire --minutes 30 [--engine postgres] [--seed N] [--report FILE]
+[--only kills,locks]`.
 
 The closing run, which counts: `python -m tests.fire --kills 500 --cuts 100 --harms`.
 """
@@ -13,7 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.fire.campaign import SCENARIOS, Campaign, Ticker
+from tests.fire.campaign import ABLE, SCENARIOS, Campaign, Ticker
+from tests.fire.engines import ENGINES
 from tests.fire.report import render
 
 
@@ -23,14 +25,14 @@ def main() -> int:
     # Under nohup it is ignored, and so it would be in every role; a handler of ours is not handed down.
     signal.signal(signal.SIGHUP, lambda *_: None)
     directory = Path(tempfile.mkdtemp(prefix="convoq-fire-"))
-    campaign = Campaign(seed=args.seed, directory=directory, say=Ticker())
+    campaign = Campaign(seed=args.seed, directory=directory, say=Ticker(), engine=args.engine)
     sys.stderr.write(f"seed {args.seed}, files in {directory}\n")
     interrupted = False
     try:
         if args.kills or args.cuts or args.harms:
             asyncio.run(campaign.close(kills=args.kills, cuts=args.cuts, harms=args.harms))
         else:
-            asyncio.run(campaign.run(args.minutes * 60, args.only))
+            asyncio.run(campaign.run(args.minutes * 60, args.only & ABLE[args.engine]))
     except KeyboardInterrupt:
         interrupted = True
     report = render(campaign.sections.values(), campaign.head())
@@ -47,6 +49,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=30.0, help="how long (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="repeats a run")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report there, too")
+    parser.add_argument("--engine", choices=ENGINES, default="sqlite", help="where queue and conversations are")
     parser.add_argument(
         "--only", type=_scenarios, default=frozenset(SCENARIOS), metavar="NAME,...", help=", ".join(SCENARIOS)
     )

@@ -44,7 +44,7 @@ LARGEST_WORKER = 400.0  # MB, with 20 MB answers coming in
 
 async def twilio_faults(plan: Plan) -> Section:
     section = Section("twilio", "Twilio takes a message and its answer is lost, or it does not take it")
-    async with open_site(plan.directory) as site:
+    async with open_site(plan.directory, engine=plan.engine) as site:
         # Without callbacks nothing but the list of messages can tell what became of a send.
         site.twilio.delivery = () if plan.number % 2 == 0 else (("sent", None), ("delivered", None))
         crowd = Crowd(site, plan.rng, size=30, think=1.2)
@@ -66,7 +66,7 @@ async def twilio_faults(plan: Plan) -> Section:
 
 async def model_faults(plan: Plan) -> Section:
     section = Section("model", "the model hangs, drips, lies, drowns us, refuses")
-    async with open_site(plan.directory, modelled=True) as site:
+    async with open_site(plan.directory, engine=plan.engine, modelled=True) as site:
         crowd = Crowd(site, plan.rng, size=30, think=1.5)
         plan.begin()
         async with crowd.writing():
@@ -115,7 +115,7 @@ async def _weigh(plan: Plan, site: Site, section: Section) -> None:
 
 async def _revive(site: Site, section: Section) -> set[str]:
     """What was buried is brought back the way an operator does it; the tokens of those messages."""
-    await site.until(lambda: not site.rows("SELECT 1 FROM lanes LIMIT 1"), "all jobs are done or buried")
+    await site.until(site.engine.queue.is_quiet, "all jobs are done or buried")
     buried = {token for (body,) in site.rows("SELECT body FROM messages WHERE outcome = 'failed'")
               for token in TOKEN.findall(body)}  # fmt: skip
     section.count("messages buried and brought back", len(buried))

@@ -28,15 +28,8 @@ SHOWN = 5  # problems of one kind that are spelled out
 
 
 RECORDED = "SELECT source FROM messages WHERE author = 'contact'"
-# What none of these may find once everything has come to its end.
-UNSOUND = {
-    "integrity_check": "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
-    "foreign_key_check": "SELECT * FROM pragma_foreign_key_check",
-    "a lane is left": "SELECT lane, worker FROM lanes",
-    "a job is not done": "SELECT id, kind, state, error FROM jobs WHERE state <> 'done'",
-    "no answer": "SELECT id, outcome FROM messages WHERE direction = 'in' AND outcome IS NOT 'answered'",
-    "a dedup key has two jobs": "SELECT dedup_key FROM jobs WHERE dedup_key <> '' GROUP BY 1 HAVING count(*) > 1",
-}
+# May find none once everything has come to its end.
+UNANSWERED = "SELECT id, outcome FROM messages WHERE direction = 'in' AND coalesce(outcome, '') <> 'answered'"
 
 
 async def settle(
@@ -145,7 +138,7 @@ def _audit_order(
 def _audit_lane_order(site: Site, answers: Mapping[str, list[tuple[int, Reply]]], section: Section) -> None:
     """Each lane's messages are answered in the order of its jobs."""
     last: dict[str, int] = defaultdict(lambda: -1)
-    for lane, payload in site.rows("SELECT lane, payload FROM jobs WHERE kind = 'receive_message' ORDER BY id"):
+    for lane, payload in site.engine.queue.received():
         token = TOKEN.search(payload)
         if token and (places := answers.get(token[0])):
             section.expect(places[0][0] > last[lane], f"{token[0]} was answered before an earlier job of its lane")
@@ -166,18 +159,25 @@ def _audit_outbox(site: Site, section: Section, forgotten: Collection[str]) -> N
 
 
 def _audit_database(site: Site, crowd: Crowd, section: Section) -> None:
-    for what, sql in UNSOUND.items():
-        each(section, [f"{what}: {' '.join(str(value)[-200:] for value in row)}" for row in site.rows(sql)])
+    audit_soundness(site, section)
+    each(section, [f"no answer: {row}" for row in site.rows(UNANSWERED)])
     written = {message.sid for message in crowd.messages}
     recorded = {source.rpartition(":")[2] for (source,) in site.rows(RECORDED)}
     section.expect(recorded <= written, f"{len(recorded - written)} recorded messages were never written")
-    section.count("jobs finished", site.rows("SELECT count(*) FROM jobs WHERE state = 'done'")[0][0])
+    section.count("jobs finished", site.engine.queue.finished())
     section.count("conversations", site.rows("SELECT count(*) FROM conversations")[0][0])
+
+
+def audit_soundness(site: Site, section: Section) -> None:
+    """What the store says of itself, and what may not be left in the queue."""
+    for what, sql in site.engine.store.checks.items():
+        each(section, [f"{what}: {row}" for row in site.rows(sql)])
+    each(section, list(site.engine.queue.flaws()))
 
 
 def _about(site: Site, message: Message) -> str:
     """All that is known of a message, to find the cause with."""
-    jobs = site.rows("SELECT id, state, attempt, claimed_at, error FROM jobs WHERE dedup_key LIKE ?", f"%{message.sid}")
+    jobs = site.engine.queue.jobs_of(message.sid)
     rows = site.rows(
         """SELECT m.id, m.outcome, o.id, o.state, o.attempts, o.attempted_at, o.settled_at, o.reconciled, o.provider_id
            FROM messages AS m LEFT JOIN outbox AS o ON o.message_id = m.answered_by WHERE m.source LIKE ?""",

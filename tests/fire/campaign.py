@@ -28,12 +28,21 @@ from tests.fire.pauses import pauses
 from tests.fire.plan import Plan, Scenario
 from tests.fire.report import Section
 from tests.fire.restore import restore
+from tests.fire.servers import flushes, servers
 from tests.fire.storm import storm
 from tests.fire.timelines import timelines
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     "kills": kills, "pauses": pauses, "twilio": twilio_faults, "model": model_faults, "locks": locks, "disks": disks,
     "clocks": clocks, "storm": storm, "timelines": timelines, "cuts": cuts, "harms": harms, "restore": restore,
+    "servers": servers, "flushes": flushes,
+}  # fmt: skip
+ON_ANY: Final = frozenset({"kills", "pauses", "twilio", "model", "storm", "timelines"})
+REDIS: Final = ON_ANY | {"servers", "flushes"}
+#: What can be done to each engine.
+ABLE: Final = {
+    "sqlite": SCENARIOS.keys() - {"servers", "flushes"}, "postgres": ON_ANY | {"servers"},
+    "redis": REDIS, "redis+postgres": REDIS,
 }  # fmt: skip
 SHORTEST: Final = 5.0  # seconds; a shorter round is not worth its start
 
@@ -46,15 +55,17 @@ class Turn(NamedTuple):
 TURNS: Final = (
     Turn("kills", 60), Turn("pauses", 40), Turn("twilio", 30), Turn("kills", 60), Turn("model", 30), Turn("locks", 12),
     Turn("pauses", 40), Turn("kills", 60), Turn("disks", 8), Turn("clocks", 25), Turn("storm", 12),
-    Turn("timelines", 24), Turn("cuts", 30), Turn("harms", 30), Turn("restore", 15),
+    Turn("timelines", 24), Turn("cuts", 30), Turn("harms", 30), Turn("restore", 15), Turn("servers", 30),
+    Turn("flushes", 20),
 )  # fmt: skip
 
 
 class Campaign:
     """Runs rounds; `sections` is what has come of them so far. The same seed does the same harm at the same moments."""
 
-    def __init__(self, *, seed: int, directory: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, *, seed: int, directory: Path, say: Callable[[str], None], engine: str = "sqlite") -> None:
         self.seed = seed
+        self.engine = engine
         self.sections: dict[str, Section] = {}
         self._directory = directory
         self._say = say
@@ -83,7 +94,7 @@ class Campaign:
     def head(self) -> list[str]:
         """What the report begins with."""
         return [
-            f"convoq {__version__} under fire, seed {self.seed}",
+            f"convoq {__version__} on {self.engine} under fire, seed {self.seed}",
             f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.platform()}",
             f"problems: {sum(len(section.problems) for section in self.sections.values())}",
         ]
@@ -101,7 +112,8 @@ class Campaign:
             self._say(f"{name} {number}: {monotonic() - began:.0f} s, {what}")
 
         seed = f"{self.seed}/{name}/{number}"
-        section = await attempt(name, Plan(seed, seconds, directory, number, harms=harms, doing=doing))
+        plan = Plan(seed, seconds, directory, self.engine, number, harms=harms, doing=doing)
+        section = await attempt(name, plan)
         doing(f"{len(section.problems)} problems" if section.problems else "the books balance")
         if not section.problems:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)

@@ -30,7 +30,7 @@ LOOK = 0.05  # seconds between two looks at them
 
 async def kills(plan: Plan) -> Section:
     section = Section("kills", "SIGKILL of serve, schedule and work at random points, restarted at once")
-    async with open_site(plan.directory, modelled=plan.number % 3 == 2) as site:
+    async with open_site(plan.directory, engine=plan.engine, modelled=plan.number % 3 == 2) as site:
         _unhurried(site, plan)
         crowd = Crowd(site, plan.rng, size=16)
         section.counts.update(dict.fromkeys(TALLY, 0))
@@ -97,6 +97,7 @@ class Watch:
     def __init__(self, site: Site, section: Section) -> None:
         self._site = site
         self._section = section
+        self._reads_claims = not site.engine.servers  # who holds which lane is read in the file alone
         self._orphans: dict[int, _Orphan] = {}
         self.lateness = 0.0  #: at most, of its looks, in seconds: a machine that lets it wait lets workers wait as well
 
@@ -105,7 +106,7 @@ class Watch:
         return self._section.counts["SIGKILLs"]
 
     def strike(self, roles: Sequence[SupervisedRole]) -> None:
-        died_at = self._site.queue_now()
+        died_at = self._site.queue_now() if self._reads_claims else 0
         for role in roles:
             starting = not role.ready
             pid = role.kill()
@@ -114,7 +115,7 @@ class Watch:
             self._section.count("SIGKILLs")
             self._section.count(f"  of {role.kind}")
             self._section.count("  while starting", starting)
-            if role.kind == "work":
+            if role.kind == "work" and self._reads_claims:
                 self._note_orphans(pid, died_at, [other for other in self._site.workers if other not in roles])
 
     def _note_orphans(self, pid: int, died_at: int, others: Sequence[SupervisedRole]) -> None:
@@ -129,6 +130,8 @@ class Watch:
             asked = monotonic()
             await asyncio.sleep(LOOK)  # other processes write the rows: they can only be looked at
             self.lateness = max(self.lateness, monotonic() - asked - LOOK)
+            if not self._reads_claims:
+                continue
             marks = ",".join("?" * len(self._orphans))
             found = self._site.rows(f"SELECT id, receipt, claimed_at FROM jobs WHERE id IN ({marks})", *self._orphans)
             for job_id in self._orphans.keys() - {row[0] for row in found}:

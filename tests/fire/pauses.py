@@ -20,7 +20,10 @@ LEASE = 1.0  # seconds
 async def pauses(plan: Plan) -> Section:
     section = Section("pauses", f"SIGSTOP of workers for longer than their lease of {LEASE:g} s, then SIGCONT")
     modelled = plan.number % 3 == 2
-    async with open_site(plan.directory, modelled=modelled, CONVOQ_QUEUE__VISIBILITY_TIMEOUT=f"{LEASE:g}") as site:
+    async with open_site(
+        plan.directory, engine=plan.engine, modelled=modelled,
+        CONVOQ_QUEUE__VISIBILITY_TIMEOUT=f"{LEASE:g}",
+    ) as site:  # fmt: skip
         # Slow enough that most stops find a turn between its request and Twilio's answer.
         site.twilio.fault = faults.slow(0.2)
         site.model.mode = ModelFault.SLOW

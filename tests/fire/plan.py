@@ -20,6 +20,7 @@ class Plan:
     seed: str
     seconds: float  #: how long the harm goes on; draining comes on top
     directory: Path  #: of its own
+    engine: str = "sqlite"
     number: int = 0  #: of the round; the slower kinds of a scenario come every few rounds
     harms: int | None = None  #: ends with so many of them instead, however long they take
     done: int = 0  #: harms so far

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +18,8 @@ RESTART_DELAY = 0.2  # seconds before a process that ended by itself is started 
 class SupervisedRole:
     """One role of convoq that always runs, whatever is done to it."""
 
-    def __init__(self, name: str, directory: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, name: str, directory: Path, environ: Mapping[str, str], command: Sequence[str] = ()) -> None:
+        """`command` is its command line, if it is not convoq's own."""
         self.name = name  #: "serve", "schedule", "work-1", ...
         self.kind = name.partition("-")[0]
         self.environ = dict(environ)
@@ -27,6 +28,7 @@ class SupervisedRole:
         self.paused = False
         self.unplanned: list[int] = []  #: exit codes of processes that ended without being killed or stopped
         self.log_of: Callable[[int], Path] = self._log_of  #: where the output of a start goes, by its number
+        self._command = command
         self._process = RoleProcess(self.kind, self.environ)
         self._released = asyncio.Event()
         self._released.set()
@@ -143,7 +145,7 @@ class SupervisedRole:
     async def _start(self) -> None:
         self.starts += 1
         self._process = RoleProcess(
-            self.kind, self.environ, directory=self.directory,
+            self.kind, self.environ, command=self._command, directory=self.directory,
             log=self.log_of(self.starts), death_signal=signal.SIGKILL,
         )  # fmt: skip
         await self._process.spawn()

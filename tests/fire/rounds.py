@@ -21,6 +21,7 @@ class Round(NamedTuple):
     seconds: float
     number: int = 0
     harms: int | None = None
+    engine: str = "sqlite"
 
     @property
     def seed(self) -> str:
@@ -29,8 +30,11 @@ class Round(NamedTuple):
 
 async def under_fire(directory: Path, *rounds: Round) -> list[Section]:
     """These rounds side by side, with their report printed; fails when the books of one do not balance."""
-    plans = [Plan(one.seed, one.seconds, directory / one.scenario / str(one.number), one.number, one.harms)
-             for one in rounds]  # fmt: skip
+    plans = [
+        Plan(one.seed, one.seconds, directory / one.engine / one.scenario / str(one.number), one.engine, one.number,
+             one.harms)
+        for one in rounds
+    ]  # fmt: skip
     sections = await asyncio.gather(*(attempt(one.scenario, plan) for one, plan in zip(rounds, plans, strict=True)))
     report = render(sections, [f"FIRE_SEED={SEED}"])
     sys.stdout.write(report)

@@ -1,4 +1,4 @@
-"""One convoq under fire: serve, schedule and two workers on one file, with a Twilio and a model of their own."""
+"""One convoq under fire: serve, schedule and two workers on one engine, with a Twilio and a model of their own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import asyncio
 import atexit
 import os
 import shutil
-import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -21,6 +19,8 @@ from convoq.channels.twilio.webhooks import inbound_url
 from convoq.clock import since_boot
 from convoq.loopback.environment import environment, reserved_port, without_settings
 from convoq.loopback.waiting import answers, until
+from tests.fire.books import UNREADABLE, Row
+from tests.fire.engines import Engine, open_engine
 from tests.fire.peers import Model, Twilio
 from tests.fire.roles import SupervisedRole
 
@@ -53,6 +53,7 @@ class Site:
     model: Model
     roles: dict[str, SupervisedRole]
     unmet: list[str]  #: states that did not come in time
+    engine: Engine
 
     @property
     def webhook(self) -> str:
@@ -62,13 +63,12 @@ class Site:
     def workers(self) -> list[SupervisedRole]:
         return [role for role in self.roles.values() if role.kind == "work"]
 
-    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Asks the database from outside, read-only: this connection never checkpoints."""
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10)) as connection:
-            return connection.execute(sql, values).fetchall()
+    def rows(self, sql: str, *values: object) -> list[Row]:
+        """Asks the store from outside."""
+        return self.engine.store.rows(sql, *values)
 
     def queue_now(self) -> int:
-        """The queue's clock, in ms."""
+        """The queue's clock in the file, in ms."""
         [(anchor,)] = self.rows("SELECT anchor FROM clock")
         return int(anchor) + since_boot()
 
@@ -95,34 +95,39 @@ class Site:
     async def drain(self) -> list[int | None]:
         """Lets everything come to its end, then stops the processes in order; their exit codes."""
         await self.until_ready()
-        await self.until(self._quiet, "the queue is empty")
+        await self.until(self.engine.queue.is_quiet, "the queue is empty")
         codes = [await self.roles["schedule"].stop()]
         async with asyncio.timeout(STATE_TIMEOUT):
             await self.twilio.settled()
-        await self.until(self._quiet, "the queue is empty after the last delivery status")
+        await self.until(self.engine.queue.is_quiet, "the queue is empty after the last delivery status")
         codes += await asyncio.gather(*(self.roles[name].stop() for name in ROLES if name != "schedule"))
         return codes
-
-    def _quiet(self) -> bool:
-        return not self.rows("SELECT 1 FROM lanes LIMIT 1")
 
 
 @asynccontextmanager
 async def open_site(
-    directory: Path, *, database: Path | None = None, modelled: bool = False, **settings: str
+    directory: Path,
+    *,
+    engine: str = "sqlite",
+    database: Path | None = None,
+    modelled: bool = False,
+    worker: Sequence[str] = (),
+    **settings: str,
 ) -> AsyncIterator[Site]:
     """A site whose four roles are at work; no process of it is left afterwards, however it ends.
 
-    The offline responder answers, or the loopback model where `modelled`. `settings` are environment variables.
+    The offline responder answers, or the loopback model where `modelled`. `worker` is the command line of the first
+    worker, if it is not convoq's own; `settings` are environment variables.
     """
     _prepare(directory)
     database = database or directory / "data" / "convoq.db"
     twilio, model = Twilio(), Model()
     async with twilio, model, AsyncExitStack() as stack:
         port = stack.enter_context(reserved_port())
-        environ = _environment(database, twilio, port) | (_asking(model) if modelled else {}) | settings
-        roles = {name: SupervisedRole(name, directory, environ) for name in ROLES}
-        site = Site(directory, database, port, twilio, model, roles, [])
+        opened = stack.enter_context(open_engine(engine, database))
+        environ = _environment(twilio, port) | opened.settings | (_asking(model) if modelled else {}) | settings
+        roles = {name: SupervisedRole(name, directory, environ, worker if name == "work-1" else ()) for name in ROLES}
+        site = Site(directory, database, port, twilio, model, roles, [], opened)
         try:
             for role in roles.values():
                 await role.open()
@@ -146,10 +151,9 @@ def _prepare(directory: Path) -> None:
     (directory / "convoq.toml").write_text(CONFIG)
 
 
-def _environment(database: Path, twilio: Twilio, port: int) -> dict[str, str]:
+def _environment(twilio: Twilio, port: int) -> dict[str, str]:
     return environment(without_settings(os.environ), {}) | {
         "PYTHONPATH": str(frozen_code()),
-        "CONVOQ_DATABASE__PATH": str(database),
         "CONVOQ_DATABASE__MIN_FREE_MB": "0",
         "CONVOQ_SERVER__PORT": str(port),
         "CONVOQ_SERVER__PUBLIC_URL": f"http://127.0.0.1:{port}",
@@ -183,5 +187,5 @@ def _asking(model: Model) -> dict[str, str]:
 def _holds(condition: Callable[[], bool]) -> bool:
     try:
         return condition()
-    except (OSError, sqlite3.Error):
-        return False  # the file is not there yet, or locked
+    except UNREADABLE:
+        return False

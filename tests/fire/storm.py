@@ -31,7 +31,7 @@ async def storm(plan: Plan) -> Section:
     section = Section(
         "storm", "forged, replayed, reshaped, oversized, slow and broken webhooks against a running serve"
     )
-    async with open_site(plan.directory) as site:
+    async with open_site(plan.directory, engine=plan.engine) as site:
         crowd = Crowd(site, plan.rng, size=6, think=0.5)
         serve = site.roles["serve"]
         plan.begin()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from convoq.loopback import faults
 from convoq.loopback.faults import ModelFault
-from tests.fire.audit import UNSOUND, audit_acceptance, by_token, each, overtaken
+from tests.fire.audit import audit_acceptance, audit_soundness, by_token, each, overtaken
 from tests.fire.crowd import READ_TIMEOUT, WORDS, Crowd, Message
 from tests.fire.logbook import read_logs
 from tests.fire.pauses import LEASE
@@ -29,8 +29,9 @@ async def timelines(plan: Plan) -> Section:
     section = Section("timelines", "one random timeline a person: bursts, redeliveries, STOP, kills, paused workers")
     section.counts.update(dict.fromkeys(("timelines", *JUDGED), 0))
     async with open_site(
-        plan.directory, modelled=True, CONVOQ_QUEUE__VISIBILITY_TIMEOUT=f"{LEASE:g}", CONVOQ_WORK__CONCURRENCY="32"
-    ) as site:
+        plan.directory, engine=plan.engine, modelled=True,
+        CONVOQ_QUEUE__VISIBILITY_TIMEOUT=f"{LEASE:g}", CONVOQ_WORK__CONCURRENCY="32",
+    ) as site:  # fmt: skip
         site.twilio.fault, site.twilio.delivery = faults.slow(0.1), ()
         site.model.mode = ModelFault.SLOW  # so that what is written meanwhile comes into a reply
         people = People(site, plan.rng)
@@ -46,9 +47,7 @@ async def timelines(plan: Plan) -> Section:
         section.problems += site.unmet
         audit_acceptance(people, section)
         _audit(site, people.messages, section)
-        for what, sql in UNSOUND.items():
-            if what != "no answer":  # judged one by one
-                each(section, [f"{what}: {row}" for row in site.rows(sql)])
+        audit_soundness(site, section)
         read_logs(site, section, {})
     return section
 
@@ -165,7 +164,7 @@ def _is_text(row: Row) -> bool:
 
 ROWS = """
     SELECT c.address, m.id, substr(m.source, 8), m.body, m.outcome, r.id, r.body,
-           (SELECT min(o.state = 'sent') FROM outbox AS o WHERE o.message_id = r.id)
+           (SELECT min(CASE WHEN o.state = 'sent' THEN 1 ELSE 0 END) FROM outbox AS o WHERE o.message_id = r.id)
     FROM messages AS m JOIN threads AS t ON t.id = m.thread_id JOIN contacts AS c ON c.id = t.contact_id
     LEFT JOIN messages AS r ON r.id = m.answered_by
     WHERE m.direction = 'in' ORDER BY m.id
