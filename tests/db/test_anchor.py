@@ -233,7 +233,7 @@ async def test_every_time_in_the_file_is_corrected(machine: Machine) -> None:
     columns = """
         SELECT m.name || '.' || c.name FROM sqlite_schema AS m, pragma_table_info(m.name) AS c
         WHERE m.type = 'table' AND m.name <> 'clock' AND c.name <> 'wall_at'
-        AND (c.name = 'at' OR c.name LIKE '%\\_at' ESCAPE '\\')
+        AND (c.name = 'at' OR c.name LIKE '%\\_at' ESCAPE '\\' OR c.name LIKE '%\\_until' ESCAPE '\\')
     """
     triggers = "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'clock_corrections'"
     named = await machine.database.read(lambda tx: [row[0] for row in tx.execute(columns)])

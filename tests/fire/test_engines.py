@@ -61,6 +61,6 @@ async def woken_late(directory: Path, worker: Sequence[str]) -> Section:
         await site.until(lambda: later.token in by_token(site.twilio.messages), "another has answered")
         sleeper.resume()
         await site.until(lambda: sleeper.has_said("job.lease_lost|reply.committed"), "it has gone on")
-        await crowd.say(0, "thanks", 2)  # whose turn also sends whatever is committed and has not left
+        await crowd.say(0, "and on Monday?", 2)  # whose turn also sends whatever is committed and has not left
         await settle(site, crowd, section)
     return section

@@ -21,8 +21,9 @@ pytestmark = pytest.mark.process
 ANSWER: Final = "We open at 9."
 LONG: Final = "and how much is it, please? " * 40  # of what is one word long nothing can be left out
 LM_STUDIO: Final = 4096  # tokens of its default context
-PASSING: Final = [fault for fault in ModelFault if fault not in (ModelFault.REJECTED, ModelFault.REFUSAL)]
 FINAL: Final = [ModelFault.REJECTED, ModelFault.REFUSAL]
+NOT_HERE: Final = [ModelFault.NO_TOOLS]  # said of a request with tools, and these have none
+PASSING: Final = [fault for fault in ModelFault if fault not in [*FINAL, *NOT_HERE]]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from convoq.channels.twilio.errors import meaning
 from convoq.conversations.timeline import OutboundPart
@@ -158,14 +159,20 @@ def _state(index: int, reached: int, *, over: bool) -> str:
     return "now" if index == reached + 1 and not over else "todo"
 
 
+WITHOUT_ANSWER: Final = {
+    "keyword": "a keyword: no AI answers it",
+    "no_reply": "thanks, a goodbye, or out of hours: no AI answers it",
+    "human": "for a person of yours: no AI answers it",
+    "ours": "from a number of ours: no AI answers it",
+}
+
+
 def _hint(inbound: InboundStep, parts: Sequence[OutboundPart], history: ViewHistory, now: int) -> tuple[str, str]:
     """What is going on, or what was overcome, in a few words and a tone."""
     if inbound.outcome == "failed":
         return f"given up: {inbound.error or 'no reason was noted'}".splitlines()[-1], "bad"
-    if inbound.outcome == "keyword":
-        return "a keyword: no AI answers it", "plain"
     if inbound.outcome not in (None, "answered"):
-        return f"no answer: {inbound.outcome}".replace("_", " "), "plain"
+        return WITHOUT_ANSWER.get(inbound.outcome, f"no answer: {inbound.outcome}".replace("_", " ")), "plain"
     return _of_parts(parts) or _of_job(inbound, history, now)
 
 

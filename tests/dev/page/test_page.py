@@ -150,7 +150,7 @@ async def test_a_closed_window_fails_the_next_whatsapp_message_on_its_way(open_p
     await expect(closed.locator(".left")).to_have_text("1 left", timeout=SOON)
     await write(page, BEN, "Thanks for that answer!")  # SMS knows no window
     await expect(phone(page, BEN).locator(".theirs").nth(heard)).to_be_visible(timeout=SOON)
-    await write(page, CHLOE, "Merci !")
+    await write(page, CHLOE, "Vous livrez aussi ?")
     await expect(phone(page, CHLOE).locator(".hint").last).to_contain_text(
         "not delivered: More than 24 hours since the person last wrote", timeout=SOON
     )
@@ -165,11 +165,11 @@ async def test_a_model_that_is_down_is_waited_for(open_page: Open) -> None:
     before = await replies(page, ANA)
     down = page.get_by_role("button", name="Down")
     await down.click()
-    await write(page, ANA, "Goodbye!")
+    await write(page, ANA, "Do you deliver?")
     hint = phone(page, ANA).locator(".hint").last
     await expect(hint).to_contain_text("the model does not answer: trying again", timeout=SOON)
     await down.click()
-    await expect(phone(page, ANA).locator(".theirs").nth(before)).to_contain_text("Goodbye!", timeout=SOON)
+    await expect(phone(page, ANA).locator(".theirs").nth(before)).to_contain_text("Do you deliver?", timeout=SOON)
     await expect(hint).to_have_text("answered once the model was back", timeout=SOON)
     await settled(page)
 
