@@ -7,7 +7,7 @@ from typing import Final
 from convoq.conversations import rows
 from convoq.conversations.lifecycle import owner_before
 from convoq.conversations.ownership import ActRefused, set_owner
-from convoq.conversations.states import Outcome, Owner
+from convoq.conversations.states import CloseReason, Outcome, Owner
 from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
 from convoq.conversations.threads import take_token
 from convoq.db.transaction import Transaction
@@ -36,17 +36,21 @@ def unblock(tx: Transaction, contact_id: int, name: str, now: int) -> None:
     """Who answered before does so again; what was written meanwhile stays unanswered. Raises ActRefused."""
     if tx.execute(UNBLOCK, (contact_id,)).rowcount == 0:
         raise ActRefused("unchanged", "the person is not blocked")
-    for (conversation_id,) in tx.execute(OPEN_OF, (contact_id,)).fetchall():
+    for (conversation_id,) in tx.execute(LEFT_BY_BLOCK, (contact_id, CloseReason.OPTED_OUT)).fetchall():
         conversation = rows.conversation(tx, conversation_id)
-        if conversation.owner is Owner.NOBODY:
-            set_owner(
-                tx, conversation, owner_before(tx, conversation_id), who=name, why="unblocked", now=now,
-                name=conversation.owner_name, reason=conversation.handed_reason,
-            )  # fmt: skip
+        set_owner(
+            tx, conversation, owner_before(tx, conversation_id), who=name, why="unblocked", now=now,
+            name=conversation.owner_name, reason=conversation.handed_reason,
+        )  # fmt: skip
 
 
 OPEN_OF: Final = """
     SELECT c.id FROM threads AS t JOIN conversations AS c ON c.thread_id = t.id
     WHERE t.contact_id = ? AND c.status <> 'closed' ORDER BY c.id
+"""
+# Also of one that upkeep has closed meanwhile: it may be gone on with.
+LEFT_BY_BLOCK: Final = """
+    SELECT c.id FROM threads AS t JOIN conversations AS c ON c.thread_id = t.id
+    WHERE t.contact_id = ? AND c.owner = 'nobody' AND coalesce(c.closed_reason, '') <> ? ORDER BY c.id
 """
 UNBLOCK: Final = "UPDATE contacts SET blocked_at = NULL WHERE id = ? AND blocked_at IS NOT NULL"

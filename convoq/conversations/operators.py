@@ -65,7 +65,7 @@ def reply(
     if (known := _known(tx, key)) is not None:
         return known
     conversation = rows.conversation(tx, conversation_id)
-    if conversation.status is Status.CLOSED:
+    if conversation.status is not Status.ACTIVE:
         require_sendable(conversation, now, wall_now)
         newest = open_conversation(tx, conversation.thread_id, now, now, who=name)
         conversation = rows.conversation(tx, newest)

@@ -12,9 +12,11 @@ from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.consent import opt_out_as_told
 from convoq.conversations.lifecycle import open_conversation, touch
+from convoq.conversations.ownership import set_owner
 from convoq.conversations.pacing import Airtime, Held, take_airtime, unlimited
 from convoq.conversations.records import Conversation, OutboxRow
-from convoq.conversations.rules import Refusal, may_send_part
+from convoq.conversations.rules import PAUSED, Refusal, may_send_part
+from convoq.conversations.states import HandedReason, Owner, Status
 from convoq.conversations.threads import join_thread, require_token, take_token, upsert_contact
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
@@ -216,9 +218,15 @@ def mark_sending(
     tx: Transaction, row: OutboxRow, now: int, wall_now: int, token: str, airtime: Airtime = unlimited
 ) -> OutboxRow | Refusal | Held | None:
     require_token(tx, row.thread_id, token)
-    refusal = may_send_part(rows.conversation(tx, row.conversation_id), row, now, wall_now)
+    conversation = rows.conversation(tx, row.conversation_id)
+    refusal = may_send_part(conversation, row, now, wall_now)
     if refusal is not None:
         fail_parts(tx, row, refusal.reason, refusal.code, now, state=refusal.state)
+        if refusal.code == PAUSED and conversation.status is not Status.CLOSED:
+            # As what comes in during the pause does, it waits for a person of ours, or for the end of the pause.
+            set_owner(
+                tx, conversation, Owner.WAITING, who="system", why=refusal.reason, now=now, reason=HandedReason.PAUSED
+            )
         return refusal
     if row.state == "ready" and (held := take_airtime(tx, row, airtime(row), now)) is not None:
         return held

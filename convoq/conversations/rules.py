@@ -21,7 +21,8 @@ class Refusal(NamedTuple):
     state: str = "failed"  #: of the part: cancelled where nothing is wrong
 
 
-MUTED: Final = ("not_owner", "paused")  #: the codes of what the AI does not say because a person of ours decides so
+PAUSED: Final = "paused"
+MUTED: Final = ("not_owner", PAUSED)  #: the codes of what the AI does not say because a person of ours decides so
 
 #: What becomes of a message that no AI may answer, by the refusal's code.
 OUTCOME_OF: Final = {
@@ -47,7 +48,7 @@ def may_write(conversation: Conversation, *, author: str, says_handover: bool = 
         return None
     if conversation.owner is not Owner.AI:
         return Refusal("not_owner", _who_answers(conversation), state="cancelled")
-    return Refusal("paused", "the AI is paused", state="cancelled") if conversation.is_paused else None
+    return Refusal(PAUSED, "the AI is paused", state="cancelled") if conversation.is_paused else None
 
 
 def may_send(
