@@ -57,7 +57,15 @@ class Crowd:
     """`size` people, each writing to one of our addresses with pauses of `think` seconds on average."""
 
     def __init__(
-        self, site: Site, rng: random.Random, *, size: int = 12, think: float = 0.5, name: int = 0, again: float = 0.04
+        self,
+        site: Site,
+        rng: random.Random,
+        *,
+        size: int = 12,
+        think: float = 0.5,
+        name: int = 0,
+        again: float = 0.04,
+        whatsapp: bool = True,
     ) -> None:
         self.messages: list[Message] = []
         self._site = site
@@ -66,6 +74,7 @@ class Crowd:
         self._think = think
         self._first = name
         self._again = again  # the share of messages that Twilio delivers a second time
+        self._whatsapp = whatsapp  # for two of three, else all write by SMS
         self._repeats: set[asyncio.Task[None]] = set()
         self._enough = asyncio.Event()
 
@@ -122,7 +131,7 @@ class Crowd:
             return
 
     def _compose(self, number: int, text: str, sequence: int) -> Message:
-        channel = "whatsapp:" if number % 3 else ""
+        channel = "whatsapp:" if self._whatsapp and number % 3 else ""
         person = f"{channel}+1555100{number:04d}"
         token = f"#{number:03d}.{sequence:05d}#"
         sid = self._site.twilio.new_sid()

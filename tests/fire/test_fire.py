@@ -26,7 +26,7 @@ async def test_three_hundred_random_timelines_are_answered_once_in_order_and_nev
 
 
 async def test_a_broken_model_a_foreign_lock_and_strangers_cost_nobody_an_answer(tmp_path: Path) -> None:
-    rounds = Round("model", 5), Round("locks", 5), Round("storm", 5)
+    rounds = Round("model", 15), Round("locks", 5), Round("storm", 5)
     model, locks, storm = await under_fire(tmp_path, *rounds)
     assert any(name.startswith("model: ") for name in model.counts)
     assert locks.counts["answered 503"] > 0
