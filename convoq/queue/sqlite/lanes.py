@@ -64,9 +64,19 @@ def extend(tx: Transaction, claims: Sequence[Claim], until: int) -> list[Claim]:
 
 
 def ack(tx: Transaction, claim: Claim, now: int, forget: bool) -> None:
-    lane_id, _ = require_lane(tx, claim)
-    _finish(tx, claim, now, forget)
-    _free_lane(tx, lane_id, now)
+    if _drop_lone(tx, claim):
+        _finish(tx, claim, now, forget)
+    else:
+        lane_id, _ = require_lane(tx, claim)
+        _finish(tx, claim, now, forget)
+        _free_lane(tx, lane_id, now)
+
+
+def _drop_lone(tx: Transaction, claim: Claim) -> bool:
+    """Ends a lane that the claim holds and whose one job it has, as most are, in a single statement."""
+    if claim.has_more or len(claim.jobs) > 1:
+        return False
+    return tx.execute(DROP_LONE, (claim.lane, claim.receipt, int(claim.jobs[0].id))).rowcount == 1
 
 
 def _finish(tx: Transaction, claim: Claim, now: int, forget: bool) -> None:
@@ -207,6 +217,10 @@ KICK = """
 TAKE_CLASS = "UPDATE lanes SET priority = (SELECT priority FROM jobs WHERE id = ?) WHERE id = ?"
 DROP_LANE = """
     DELETE FROM lanes WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane_id = lanes.id AND state = 'ready')
+"""
+DROP_LONE = """
+    DELETE FROM lanes WHERE lane = ? AND receipt = ? AND NOT EXISTS
+        (SELECT 1 FROM jobs WHERE lane_id = lanes.id AND state = 'ready' AND id <> ?)
 """
 FREE_LANE = """
     UPDATE lanes SET due_at = iif(kicked, :now, :due_at), reason = iif(kicked, NULL, :reason),
