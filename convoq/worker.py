@@ -14,6 +14,7 @@ from structlog.contextvars import bind_contextvars
 from convoq.clock import since_boot
 from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost
 from convoq.handlers.base import ClaimContext, Handlers, Leaving
+from convoq.handlers.deadlines import Deadlines
 from convoq.handlers.run import Run
 from convoq.handlers.tasks import JobCoroutine
 from convoq.leases import KeeperTimings, LeaseKeeper
@@ -72,7 +73,7 @@ class Worker:
         self._handlers = handlers
         self._name = name
         self._concurrency = concurrency
-        self._deadline = deadline
+        self._deadlines = Deadlines(deadline)
         self._drain_timeout = drain_timeout
         self._shares = SlotShares(concurrency, intake_slots)
         self._timings = timings or WorkerTimings()
@@ -229,7 +230,7 @@ class Worker:
         context = run.context
         first = context.claim.jobs[0]
         bind_contextvars(job_id=first.id, kind=first.kind, attempt=first.attempt)  # in this task alone
-        error = await run.outcome(self._handlers.by_kind[run.claim.kind], self._deadline)
+        error = await run.outcome(self._handlers.by_kind[run.claim.kind], self._deadlines)
         run.handled = True
         try:
             await self._conclude(run, error)
@@ -318,7 +319,7 @@ class Worker:
             beat=self._timings.beat,
             retry=self._timings.maintenance,
             blocked=self._timings.blocked,
-            longest_run=self._deadline + self._timings.cancel_grace,
+            longest_run=self._deadlines.seconds + self._timings.cancel_grace,
         )
         return LeaseKeeper(
             self._queue,
@@ -341,7 +342,7 @@ class Worker:
 
     def _notice_stuck(self) -> None:
         now = monotonic()
-        limit = now - self._deadline - self._timings.cancel_grace
+        limit = now - self._deadlines.seconds - self._timings.cancel_grace
         for run in self._runs:
             # One whose handler has ended waits for the database, which is no reason to replace the process.
             if not run.handled and run.started < limit and now >= self._patient_until:

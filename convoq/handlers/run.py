@@ -8,6 +8,7 @@ from functools import partial
 from time import monotonic
 
 from convoq.handlers.base import ClaimContext, Handler, Leaving
+from convoq.handlers.deadlines import Deadline, Deadlines
 from convoq.handlers.tasks import JobCoroutine, JobScope
 from convoq.queue.base import Claim
 
@@ -38,12 +39,12 @@ class Run:
             self.context.leaving = self.context.leaving or why
             self.task.cancel()
 
-    async def outcome(self, handler: Handler, seconds: float) -> Exception | asyncio.CancelledError | None:
-        """None, or what the handler raised; `seconds` are its deadline. To be awaited in the run's own task."""
+    async def outcome(self, handler: Handler, deadlines: Deadlines) -> Exception | asyncio.CancelledError | None:
+        """None, or what the handler raised, be it for its deadline. To be awaited in the run's own task."""
         with self.scope:
             try:
-                async with asyncio.timeout(seconds) as deadline:
-                    self.context.deadline_renewal = partial(self._renew, deadline, seconds)
+                with Deadline(deadlines) as deadline:
+                    self.context.deadline_renewal = partial(self._renew, deadline)
                     await JobCoroutine(_run_handler(handler, self.context), self.scope)
             except asyncio.CancelledError as error:
                 if _is_cancelled():
@@ -58,9 +59,8 @@ class Run:
                 self.context.deadline_renewal = None
             return self.scope.failure
 
-    def _renew(self, deadline: asyncio.Timeout, seconds: float) -> None:
-        if not deadline.expired():
-            deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+    def _renew(self, deadline: Deadline) -> None:
+        if deadline.renew():
             self.started = monotonic()
 
 

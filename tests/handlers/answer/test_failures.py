@@ -12,6 +12,7 @@ from convoq.conversations.records import Answer, Message, OutboxRow, Turn
 from convoq.conversations.turn_steps import Uncommitted
 from convoq.errors import DatabaseUnavailable, RetryLater, Unrecoverable
 from convoq.handlers.base import ClaimContext, Leaving
+from convoq.handlers.deadlines import Deadlines
 from convoq.handlers.run import Run
 from convoq.jobs import ReceiveMessage, receive_job
 from convoq.queue.base import JobFilter, JobState
@@ -276,7 +277,7 @@ async def test_a_commit_that_takes_longer_than_the_deadline_costs_no_try(
     [claim] = await house.claim(1)
     run = Run(ClaimContext(claim, house.queue), 0.0)
     async with asyncio.timeout(10):
-        assert isinstance(await run.outcome(house.handlers[claim.kind], 2.0), TimeoutError)
+        assert isinstance(await run.outcome(house.handlers[claim.kind], Deadlines(2.0)), TimeoutError)
     assert await house.rows("SELECT tries, failures FROM messages") == [(0, 0)]
 
 
