@@ -13,7 +13,7 @@ from structlog.typing import EventDict, WrappedLogger
 from convoq.text import masked
 
 MAX_ITEMS: Final = 100
-MAX_CACHED_KEY: Final = 64
+LONGEST_KNOWN: Final = 64  # a longer name is no name of ours, and not kept
 MAX_DEPTH: Final = 6
 
 _SECRET_KEYS: Final = re.compile(
@@ -34,20 +34,20 @@ def mask(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 def _clean_mapping(values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     clean = {}
     for key, value in values.items():
-        known = type(key) is str and len(key) <= MAX_CACHED_KEY
-        name = _known_key(key) if known else _clean_key(str(key))
+        known = type(key) is str and len(key) <= LONGEST_KNOWN
+        name = _known_name(key) if known else clean_name(str(key))
         if name is not None:
             clean[name] = _clean(value, depth)
     return clean
 
 
-def _clean_key(key: str) -> str | None:
+def clean_name(key: str) -> str | None:
     """None: the value of this name is a secret."""
     return None if looks_secret(key) else masked(key)
 
 
 # Our events have few keys, and always the same. Keys that come from outside are pushed out of the cache again.
-_known_key = lru_cache(maxsize=1024)(_clean_key)
+_known_name = lru_cache(maxsize=1024)(clean_name)
 
 
 def _clean(value: object, depth: int) -> Any:

@@ -45,9 +45,9 @@ class LeadingFields:
         self._second = (-1, "")
 
     def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        return {**self._places, **event, "timestamp": self._time(), "level": method}
+        return {**self._places, **event, "timestamp": self.now(), "level": method}
 
-    def _time(self) -> str:
+    def now(self) -> str:
         second, microsecond = divmod(time.time_ns() // 1000, 1_000_000)
         known, text = self._second
         if second != known:
@@ -59,7 +59,7 @@ class LeadingFields:
 def render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
     """One line of ASCII: any reader splits it where we end it, and nowhere else."""
     members = [
-        f"{_quote(key)}:{_quote(value) if type(value) is str else _encoded(value)}" for key, value in event.items()
+        f"{quote(key)}:{quote(value) if type(value) is str else _encoded(value)}" for key, value in event.items()
     ]
     return f"{{{','.join(members)}}}"
 
@@ -69,7 +69,7 @@ def _encoded(value: object) -> str:
     return repr(value) if type(value) is int else _encode(value)
 
 
-_quote = json.encoder.encode_basestring_ascii
+quote = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 

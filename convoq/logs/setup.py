@@ -12,6 +12,7 @@ import structlog
 from structlog.typing import Processor
 
 from convoq.logs.masking import mask
+from convoq.logs.plain import PlainJson
 from convoq.logs.rendering import ConsoleRenderer, LeadingFields, describe_exception, render_json
 from convoq.logs.stream import LineWriter, add_priority, is_journal
 
@@ -35,13 +36,13 @@ def configure(
     """
     stream = stream or sys.stderr
     console = format == "console" or (format == "auto" and stream.isatty())
-    processors: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        describe_exception,
-        mask,
-        LeadingFields(role),
-        ConsoleRenderer(colors=_wants_colors(stream)) if console else render_json,
-    ]
+    leading = LeadingFields(role)
+    shown: list[Processor] = [describe_exception, mask, leading]
+    if console:
+        shown.append(ConsoleRenderer(colors=_wants_colors(stream)))
+    else:
+        shown = [PlainJson([*shown, render_json], leading, role)]
+    processors: list[Processor] = [structlog.contextvars.merge_contextvars, *shown]
     if is_journal(stream):
         processors.append(add_priority)
 
