@@ -33,7 +33,7 @@ class Identity:
         self._gate = gate
 
     def check(self) -> None:
-        """Three calls of stat and one pread: cheap enough for every commit.
+        """Three calls of stat and one pread: cheap enough for every fsync.
 
         Raises DatabaseRefused when a name stands for another file than the one that is open, DatabaseUnavailable when
         the disk does not tell.

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Event
+from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from convoq.db.connection import BUSY_TIMEOUT_MS, Connection, connect_writer, roll_back
@@ -25,6 +26,7 @@ T = TypeVar("T")
 Unit = Callable[[sqlite3.Connection], T]
 Settle = Callable[[T | Exception], None]
 
+LOOK_INTERVAL = 0.01  # seconds
 MAX_BATCH = 512  # units a transaction, so that no process behind the gate waits for a whole flood
 
 
@@ -52,8 +54,8 @@ def settle(future: asyncio.Future[T], result: T | Exception) -> None:
 class Writer:
     """The one connection of this process that writes. Its methods below `close` run on the writer's own thread.
 
-    `set_up` makes the file ready when it is opened. The file's identity is looked at with each commit, before its
-    callers hear of it.
+    `set_up` makes the file ready when it is opened. The file's identity is looked at with each durable commit, before
+    its callers hear of it; with others only LOOK_INTERVAL after the last look, for they may happen again.
     """
 
     def __init__(self, path: Path, gate: Gate, set_up: Callable[[sqlite3.Connection], None]) -> None:
@@ -67,6 +69,7 @@ class Writer:
         self._connection: sqlite3.Connection | None = None  # replaced after a failed write: see _commit
         self._synchronous = "FULL"
         self._identity: Identity | None = None
+        self._look_at = 0.0  # by the monotonic clock: when a commit that is not durable looks at it again
         self._refusal: DatabaseRefused | None = None  #: once the file is not the right one, it stays refused
 
     async def open(self) -> None:
@@ -145,6 +148,7 @@ class Writer:
 
     def _verify(self, connection: sqlite3.Connection) -> None:
         """Raises DatabaseRefused when what was just committed went to another file than the path names."""
+        self._look_at = monotonic() + LOOK_INTERVAL
         try:
             self.check()
         except DatabaseRefused as refusal:
@@ -190,9 +194,11 @@ class Writer:
         try:
             with self._gate:
                 connection = self._connection or self._connect()
-                self._set_synchronous(connection, durable=any(waiting.durable for waiting in batch))
+                durable = any(waiting.durable for waiting in batch)
+                self._set_synchronous(connection, durable=durable)
                 results = _transact(connection, batch)
-                self._verify(connection)
+                if durable or monotonic() >= self._look_at:
+                    self._verify(connection)
                 return results
         except Exception as error:  # noqa: BLE001 # each of the batch hears of it
             if leaves_connection_untrusted(error) and self._connection is not None:

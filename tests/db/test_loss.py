@@ -1,4 +1,4 @@
-"""Files that are taken away or put in place beside running processes: noticed before a caller hears of a commit."""
+"""Files that are taken away or put in place beside running processes: noticed before a caller hears of its fsync."""
 
 from __future__ import annotations
 
@@ -56,6 +56,19 @@ async def test_no_commit_is_acknowledged_after_it(notes: Database, name: str, ha
     assert all(isinstance(result, DatabaseRefused) for result in results)
     with pytest.raises(DatabaseRefused, match=FILES[name]):
         await notes.check()
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_what_is_not_durable_is_refused_a_moment_after_it_as_well(notes: Database, name: str) -> None:
+    await notes.write(put("before"), durable=False)
+    remove(in_the_directory(notes, name))
+
+    async def write_on() -> None:
+        while True:
+            await notes.write(put("late"), durable=False)
+
+    with pytest.raises(DatabaseRefused, match=FILES[name]):
+        await write_on()
 
 
 @pytest.mark.parametrize("name", FILES)
