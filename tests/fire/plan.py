@@ -12,6 +12,8 @@ from time import monotonic
 
 from tests.fire.report import Section
 
+SHARED = 5.0  # times as long: the suite runs four tests at once on two cores, each with processes of its own
+
 
 @dataclass
 class Plan:
@@ -23,6 +25,7 @@ class Plan:
     engine: str = "sqlite"
     number: int = 0  #: of the round; the slower kinds of a scenario come every few rounds
     harms: int | None = None  #: ends with so many of them instead, however long they take
+    alone: bool = True  #: nothing else runs on the machine
     done: int = 0  #: harms so far
     doing: Callable[[str], None] = lambda _: None  #: told what goes on
     rng: random.Random = field(init=False)
@@ -36,6 +39,10 @@ class Plan:
         if self.harms is not None:
             return inf if self.done < self.harms else 0.0
         return self.began + self.seconds - monotonic()
+
+    def bar(self, seconds: float) -> float:
+        """How long something may take that takes at most `seconds` on a machine that has nothing else to do."""
+        return seconds if self.alone else seconds * SHARED
 
     async def wait(self, seconds: float) -> bool:
         """Lets so much time pass, or what is left; whether any is left then."""

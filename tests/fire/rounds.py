@@ -32,7 +32,7 @@ async def under_fire(directory: Path, *rounds: Round) -> list[Section]:
     """These rounds side by side, with their report printed; fails when the books of one do not balance."""
     plans = [
         Plan(one.seed, one.seconds, directory / one.engine / one.scenario / str(one.number), one.engine, one.number,
-             one.harms)
+             one.harms, alone=False)
         for one in rounds
     ]  # fmt: skip
     sections = await asyncio.gather(*(attempt(one.scenario, plan) for one, plan in zip(rounds, plans, strict=True)))
