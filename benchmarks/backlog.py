@@ -1,4 +1,4 @@
-"""Fills queues before they are drained: the same payloads for everybody."""
+"""Fills queues before they are drained: the same payloads for each contestant."""
 
 from __future__ import annotations
 

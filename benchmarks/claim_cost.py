@@ -1,4 +1,4 @@
-"""What a claim costs when the queue is long, old, or full of jobs that nobody may claim."""
+"""What a claim costs when the queue is long, old, or full of jobs that are held."""
 
 from __future__ import annotations
 

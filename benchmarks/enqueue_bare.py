@@ -64,7 +64,7 @@ class _Put(NamedTuple):
 
 
 class BareTable:
-    """Whatever one turn of the loop has put goes into one commit; everybody in it is told at once."""
+    """Whatever one turn of the loop has put goes into one commit; all producers in it are told at once."""
 
     def __init__(self, path: Path, table: Table) -> None:
         self._path = path

@@ -130,7 +130,7 @@ class Series:
         return [one - other for one, other in pairs]
 
     def fdatasync_ms(self, name: str | None = None) -> Spread:
-        """How quick the disk was before that contestant's turns, or before everybody's."""
+        """How quick the disk was before that contestant's turns, or before all."""
         return Spread.of(
             [
                 sample.fdatasync_ms

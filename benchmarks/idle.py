@@ -1,4 +1,4 @@
-"""What the three roles cost when nobody writes, and how much memory they take once somebody has."""
+"""What the three roles cost without messages, and how much memory they take after some."""
 
 from __future__ import annotations
 

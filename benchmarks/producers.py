@@ -11,7 +11,7 @@ from benchmarks.stats import latencies
 from convoq.jobs import NewJob
 
 WARM_UP = 200
-FASTEST = 45_000  # enqueues a second that are prepared for; who is faster ends early, which changes no rate
+FASTEST = 45_000  # enqueues a second that are prepared for; a faster one ends early, which changes no rate
 
 Enqueue = Callable[[NewJob], Awaitable[object]]
 

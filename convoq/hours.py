@@ -1,4 +1,4 @@
-"""When somebody is there: hours by weekday, in a time zone, without the holidays."""
+"""When a desk is open: hours by weekday, in a time zone, without the holidays."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class OpeningHours:
         return max((end for _, end in self._around(at, MOST_DAYS) if end <= at), default=0)
 
     def open_between(self, since: int, until: int) -> int:
-        """For how many ms somebody was there in that time, as far as it counts: MOST_DAYS at most."""
+        """For how many ms the desk was open in that time, as far as it counts: MOST_DAYS at most."""
         days = min((until - since) // (86_400 * 1000) + 2, MOST_DAYS)
         return sum(max(0, min(end, until) - max(begin, since)) for begin, end in self._around(until, days))
 

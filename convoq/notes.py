@@ -1,6 +1,6 @@
 """What a message is besides its text (a photo, a button, a place), in words that stand before it, a line each.
 
-Whoever reads the whole sees words in brackets, which a person can type just as well. The store keeps the text beside
+As a whole these are words in brackets, which can be typed just as well. The store keeps the text beside
 the whole, and so tells notes from typed brackets. Imports nothing of convoq's.
 """
 

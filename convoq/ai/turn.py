@@ -37,7 +37,7 @@ class Candidate:
 
     label: str  #: for people: "openai:gpt-5-mini"
     model: Model[Any]
-    breaker: Breaker[ModelFailure]  #: everybody's who asks it
+    breaker: Breaker[ModelFailure]  #: shared by all turns that ask it
     toolless: set[str] = field(default_factory=set)  #: its label, once it has refused tools of ours
     rejected: dict[str, set[int]] = field(default_factory=dict)  #: conversations, by reason, since it has answered one
     defaults: ModelSettings = field(default_factory=ModelSettings)  #: settings that the agent's own override

@@ -109,7 +109,7 @@ async def _who(database: Store, given: str | None, *, listed: bool) -> str:
 
 
 def _login() -> str:
-    """Of whoever runs the command, also through sudo."""
+    """The login that runs the command, also through sudo."""
     if through_sudo := os.environ.get("SUDO_USER"):
         return through_sudo
     try:

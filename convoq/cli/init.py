@@ -121,7 +121,7 @@ def problem_with(setting: str, answer: str) -> str | None:
         if setting == "ai.model":
             _check_model(ai)
     except ConfigError as error:
-        # Where it was set does not help the person who has just typed it.
+        # Where it was set is no help right after it was typed.
         return str(error).splitlines()[0].removeprefix("flag: ").removeprefix(f"{setting}: ")
     return None
 

@@ -35,7 +35,7 @@ async def find_conversation(reading: Reading, given: str) -> Conversation:
 
 
 async def our_addresses(reading: Reading, options: Options) -> list[str]:
-    """Those that somebody has written to, and those of [[numbers]]."""
+    """Those that a message has come to, and those of [[numbers]]."""
     return sorted({*await reading.our_addresses(), *(number.address for number in options.numbers)})
 
 

@@ -1,4 +1,4 @@
-"""`convoq send`: a person of ours writes to somebody, who may never have written."""
+"""`convoq send`: an operator writes to a number, which may be a new one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sender(given: str | None, address: str, known: list[str]) -> str:
-    """One of ours that reaches the address: in full it may be one that nobody has written to. Raises ConvoqError."""
+    """One of ours that reaches the address: in full it may be one without any message. Raises ConvoqError."""
     scheme = address.rpartition(":")[0]
     suitable = [one for one in known if one.rpartition(":")[0] == scheme]
     if given is not None:

@@ -45,7 +45,7 @@ class Acts:
         return await self._do(unit)
 
     async def release(self, conversation_id: int, *, force: bool = False) -> Change:
-        """The AI answers again, first of all what nobody has answered."""
+        """The AI answers again, first of all what is unanswered."""
 
         def unit(tx: Transaction, now: int) -> Change:
             change = ownership.release(tx, conversation_id, self._name, now, force=force)

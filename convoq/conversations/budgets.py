@@ -150,8 +150,8 @@ class Budgets:
         return self._rules.day(self._wall.now()).isoformat()
 
     async def hold(self, turn: Turn, call: PlannedCall, *, is_first: bool) -> Hold | Reached:
-        """Before a request is sent. With the turn's first one, those of earlier turns of its conversation that nobody
-        has recorded are lost."""
+        """Before a request is sent. With the turn's first one, those of earlier turns of its conversation that are
+        not recorded are lost."""
         now, wall_now = self._database.clock.now(), self._wall.now()
         return await self._database.write(hold, turn, call, self._rules, is_first, now, wall_now, durable=False)
 
@@ -294,7 +294,7 @@ def _count(tx: Transaction, counter: Counter, spent: Amount) -> None:
 
 
 def _lose(tx: Transaction, calls: Sequence[tuple[int, str, str, int, int, int, int]]) -> None:
-    """Nobody will tell what they have cost: they count with what their providers may bill."""
+    """What they have cost stays unknown: they count with what their providers may bill."""
     for call_id, currency, held_in, tokens, cost, held_tokens, held_cost in calls:
         for line in held_in.splitlines():
             period, _, scope = line.partition(" ")

@@ -14,7 +14,7 @@ from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
 _NOTED_EACH_MS: Final = 3_600_000  # so that a message costs a read, not a write
-#: An address that nobody has written to for this long, by itself, may be another program's by now.
+#: An address without a message for this long may be another program's by now.
 OURS_FOR: Final = timedelta(days=7)
 BATCH: Final = 500
 

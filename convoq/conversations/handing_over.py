@@ -1,4 +1,4 @@
-"""The AI hands over to a person of ours: the customer is told, and nobody is forgotten between the two."""
+"""The AI hands over to an operator: the customer is told, and the chat always has an owner or waits for one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Told(enum.StrEnum):
     UNABLE = "unable"  #: the same, where the AI could not answer
     PAUSED = "paused"
     NOBODY_FREE = "nobody_free"  #: nobody has come
-    CLOSED = "closed"  #: nobody is there at this time
+    CLOSED = "closed"  #: outside the business hours
     CHECK_IN = "check_in"  #: whether there is anything else, in a silence
     EXPIRED = "expired"  #: that the conversation is closed, for its silence
     GOODBYE = "goodbye"  #: the AI closes the conversation
@@ -67,17 +67,17 @@ class HandoverRules:
     """When a chat goes from one to the other by itself. Durations are ms; 0: never."""
 
     ai_may_ask: bool  #: whether people of ours look at what the AI hands over
-    taken_within: int  #: then the customer is told that nobody is free
+    taken_within: int  #: then the customer is told that no operator is free
     give_back_within: int  #: after that the AI answers
-    silent_within: int  #: without a word of the person of ours who has it
-    return_when_silent: bool  #: to the AI, where nobody waits
+    silent_within: int  #: without a word of the operator that owns it
+    return_when_silent: bool  #: to the AI, where no message waits
     notes_to_model: bool  #: whether the AI reads what people of ours note
     sentences: HandoverSentences
-    desk_of: Callable[[str], Desk | None]  #: when somebody is there for an address of ours; None: always
+    desk_of: Callable[[str], Desk | None]  #: when the desk of an address of ours is open; None: always
 
 
 def may_hand_over(messages: Sequence[Message], rules: HandoverRules) -> bool:
-    """Whether the AI may leave these to a person of ours: once, and not where nobody looks."""
+    """Whether the AI may leave these to an operator: once, and not where hand-overs are off."""
     return rules.ai_may_ask and not any(message.returned for message in messages)
 
 

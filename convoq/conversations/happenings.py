@@ -14,7 +14,7 @@ OF_THE_CUSTOMER: Final = (
 
 
 class OwnerPeriod(NamedTuple):
-    """For how long somebody was to answer."""
+    """For how long an operator was to answer."""
 
     owner: Owner
     name: str | None  #: of the person of ours
@@ -49,7 +49,7 @@ def list_happenings(
 
 
 def _periods(tx: Transaction, conversation_id: int, limit: int, wall_offset: int) -> list[Happening]:
-    """Each with its end. That nobody answered is no matter of the model's: the customer had written STOP."""
+    """Each with its end. Owner `nobody` is left out: a STOP is no matter of the model's."""
     found: list[Happening] = []
     until: int | None = None
     for at, who, reason, owner in tx.execute(CHANGES, (conversation_id, limit)).fetchall():

@@ -40,7 +40,7 @@ def _begin(tx: Transaction, thread_id: int, at: int, previous: int | None, who: 
 
 
 def _inherit_owner(tx: Transaction, conversation_id: int, previous: int, now: int) -> Owner:
-    """After a STOP and a START whoever answered before does so again."""
+    """After a STOP and a START the conversation has the owner that it had before."""
     reason, owner = tx.execute("SELECT closed_reason, owner FROM conversations WHERE id = ?", (previous,)).fetchone()
     before = owner_before(tx, previous) if (reason, owner) == (CloseReason.OPTED_OUT, Owner.NOBODY) else Owner.AI
     if before is not Owner.AI:
@@ -50,7 +50,7 @@ def _inherit_owner(tx: Transaction, conversation_id: int, previous: int, now: in
 
 
 def owner_before(tx: Transaction, conversation_id: int) -> Owner:
-    """Who answered the conversation before nobody did."""
+    """The conversation's owner before `nobody`."""
     found = tx.execute(OWNER_BEFORE, (conversation_id,)).fetchone()
     return Owner(found[0]) if found else Owner.AI
 

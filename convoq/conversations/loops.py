@@ -18,7 +18,7 @@ from convoq.text import counted
 WHO: Final = "loop guard"
 HOUR_MS: Final = round(timedelta(hours=1) / timedelta(milliseconds=1))
 SAME: Final = 5  #: messages in a row, each of them answered
-REGULAR: Final = 8  #: times in a row that somebody answered us
+REGULAR: Final = 8  #: times in a row that a contact answered us
 AT_ONCE_MS: Final = 2000  #: no person reads an answer and writes the next message in less, time after time
 EVENLY: Final = 0.1  #: of the pause: no person keeps it that exactly
 ALIKE: Final = 0.8  #: of the words
@@ -44,7 +44,7 @@ class Line(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """What somebody wrote, and the reply of ours that it follows."""
+    """What a contact wrote, and the reply of ours that it follows."""
 
     ours: str
     text: str

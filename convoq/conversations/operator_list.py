@@ -1,4 +1,4 @@
-"""Which people of ours may act. Until the first one is added anybody may who can reach the database."""
+"""Which operators may act. Until the first one is added, access to the database is all that it takes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def list_operators(tx: Transaction) -> list[Operator]:
 
 
 def find_operator(operators: list[Operator], name: str) -> Operator | None:
-    """Whoever goes by that name, however it is capitalized."""
+    """The operator of that name, however it is capitalized."""
     return next((one for one in operators if one.name.casefold() == name.casefold()), None)
 
 

@@ -1,4 +1,4 @@
-"""What becomes of what is written when nobody is there: an answer all the same, a message taken, or a sentence."""
+"""What becomes of messages outside the business hours: an answer all the same, a message taken, or a sentence."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class OutOfHours(enum.StrEnum):
     """What happens at a number then."""
 
     ANSWER = "answer"  #: as at any time
-    MESSAGE = "message"  #: the customer is told so, and the AI answers when somebody is there again
+    MESSAGE = "message"  #: the customer is told so, and the AI answers when the desk opens again
     SENTENCE = "sentence"  #: the customer is told so, and that is all
 
 
 class Desk(NamedTuple):
-    """When somebody is there for one of our addresses."""
+    """When the desk of one of our addresses is open."""
 
     hours: OpeningHours
     out_of_hours: OutOfHours
@@ -40,7 +40,7 @@ def close_desk(
     now: int,
     wall_now: int,
 ) -> Outcome | None:
-    """What becomes of what waits, where nobody is there. None: it is answered, as what came back from people is."""
+    """What becomes of what waits, while the desk is closed. None: it is answered, as what operators gave back is."""
     desk = rules.desk_of(conversation.our_address)
     if desk is None or any(message.returned for message in waiting):
         return None

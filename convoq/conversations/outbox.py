@@ -70,7 +70,7 @@ class Outbox:
         )
 
     async def divide(self, row: OutboxRow, bodies: Sequence[str], token: str) -> bool:
-        """A message that is on record as one part, before anybody has tried to send it, becomes several.
+        """A message that is on record as one part, before the first try to send it, becomes several.
 
         False, and nothing changed, for any other.
         """
@@ -359,7 +359,7 @@ class _Reported(NamedTuple):
 
     @property
     def may_be_repeated(self) -> bool:
-        """Not what was given up before this said that it had been sent: only whoever gave it up brings it back."""
+        """Not what was given up before this said that it had been sent: only the act that gave it up brings it back."""
         is_given_up = self.revoked is not None or self.state in ("failed", "cancelled")
         return not (is_given_up or self.arrived or self.resend_of is not None)
 

@@ -1,4 +1,4 @@
-"""Nobody is forgotten: a chat that no person of ours takes, or that one lets lie, goes on by itself.
+"""No chat is left lying: one that no operator takes, or that an operator lets lie, goes on by itself.
 
 What is due follows from what is on record at that moment: each step is taken once, and after a downtime only if it is
 still true.
@@ -82,7 +82,7 @@ def _find(tx: Transaction, sql: str, rules: HandoverRules, now: int, wall_now: i
 
 
 def _is_over(rules: HandoverRules, our_address: str, since: int, period: int, now: int, wall_now: int) -> bool:
-    """Only the time counts in which somebody was there, and only then a step is taken."""
+    """Only open hours count, and only then a step is taken."""
     desk = rules.desk_of(our_address)
     if desk is None:
         return True

@@ -1,5 +1,5 @@
-"""Who answers a conversation. Each change is one row that says who, why and when; what the AI would still say ends with
-it, and what nobody has answered waits again when the AI has it back."""
+"""The owner of a conversation. Each change is one row with its author, reason and time; what the AI would still say
+ends with it, and what is unanswered waits again when the AI has it back."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def release(tx: Transaction, conversation_id: int, name: str, now: int, *, force
 
 
 def give_back(tx: Transaction, conversation: Conversation, *, who: str, why: str, now: int) -> Change:
-    """What nobody has answered waits again; its turn is to be enqueued in this transaction."""
+    """What is unanswered waits again; its turn is to be enqueued in this transaction."""
     set_owner(tx, conversation, Owner.AI, who=who, why=why, now=now)
     returned = _return_unanswered(tx, conversation.id)
     if returned:
@@ -80,7 +80,7 @@ def close(tx: Transaction, conversation_id: int, name: str, now: int, *, force: 
     conversation = _open(tx, conversation_id)
     require_mine(conversation, name, force=force)
     change = _muted(tx, conversation, now, f"{name} closed the conversation")
-    # Nobody is going to: it is not what a give-back brings back.
+    # It is not going to be answered: it is not what a give-back brings back.
     tx.execute(SETTLE_FOR_GOOD, (f"{name} closed the conversation", conversation_id))
     move(tx, conversation_id, Status.CLOSED, who=name, why="closed", now=now, reason=CloseReason.OPERATOR)
     return change._replace(conversation=rows.conversation(tx, conversation_id))
@@ -90,7 +90,7 @@ def set_owner(
     tx: Transaction, conversation: Conversation, owner: Owner, *, who: str, why: str, now: int,
     name: str | None = None, reason: str | None = None,
 ) -> None:  # fmt: skip
-    """Writes down the change. To nobody keeps the name and the reason, for who comes after."""
+    """Writes down the change. To `nobody` keeps the name and the reason, for the owner that comes after."""
     tx.execute(SET_OWNER, {
         "owner": owner, "name": name, "now": now, "reason": reason, "id": conversation.id, "nobody": Owner.NOBODY,
     })  # fmt: skip
@@ -130,7 +130,7 @@ def require_version(conversation: Conversation, version: int | None) -> None:
 
 
 def require_reachable(conversation: Conversation) -> None:
-    """Raises ActRefused where nothing may be said to the person, whoever says it."""
+    """Raises ActRefused where nothing may be said to the contact, whatever the owner."""
     contact = conversation.contact
     if contact.opted_out_at is not None:
         raise ActRefused("opted_out", "the person has opted out: only their START lets messages through again")

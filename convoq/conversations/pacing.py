@@ -48,7 +48,7 @@ def take_airtime(tx: Transaction, row: OutboxRow, airtime: int, now: int) -> Hel
         (held_until,) = tx.execute(HELD_UNTIL, (row.id,)).fetchone()
         if held_until is not None and held_until > now:
             return Held(held_until, row.body)
-        # Who has waited goes before who comes now.
+        # What has waited goes before what comes now.
         if earliest > now or held_until is None:
             until = max(earliest, queued_until, now + 1)
             tx.execute(HOLD, (until, row.id))

@@ -159,7 +159,7 @@ class Reading:
         return await self._database.read(_of_person, address, our_address, limit)
 
     async def our_addresses(self) -> list[str]:
-        """Those of ours that somebody has written to."""
+        """Those of ours that a message has come to."""
         return await self._database.read(lambda tx: [address for (address,) in tx.execute(OUR_ADDRESSES)])
 
     async def transcript(

@@ -56,8 +56,8 @@ class Recorder:
         """`confirmations` has what a STOP is answered with where the channel does not; without it, nothing is said.
 
         `reopen_within`: seconds after its closing in which a message goes on with a conversation. `closing_phrases`:
-        whether nothing but thanks or goodbye needs no answer. `ours`: addresses of ours, also those that nobody has
-        written to yet.
+        whether nothing but thanks or goodbye needs no answer. `ours`: addresses of ours, also those without
+        a message yet.
         """
         self._database = database
         self._wall = wall
@@ -122,7 +122,7 @@ def record(
 
 
 def _as_written(received: Received, wall_offset: int) -> Received:
-    """What comes late was accepted, as far as anybody cares, when it was written."""
+    """What comes late counts as accepted when it was written."""
     if received.written_at is None:
         return received
     return replace(received, accepted_at=min(received.accepted_at, received.written_at - wall_offset))

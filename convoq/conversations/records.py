@@ -33,12 +33,12 @@ class Conversation:
     last_inbound_at: int | None  #: in any conversation of its thread
     closed_at: int | None
     contact: Contact
-    owner_name: str | None = None  #: of the person of ours who owns it
+    owner_name: str | None = None  #: of the operator that owns it
     owner_since: int | None = None  #: None: from the beginning
     owner_version: int = 0  #: grows with each change of the owner
     owner_acted_at: int | None = None  #: when that person did something in it last
     handed_reason: str | None = None  #: why a person of ours is awaited
-    told_at: int | None = None  #: when the customer was told that nobody is free
+    told_at: int | None = None  #: when the customer was told that no operator is free
     is_paused: bool = False  #: the AI says nothing here
     last_inbound_wall: int | None = None  #: as last_inbound_at, by the wall clock
 
@@ -150,7 +150,7 @@ class OutboxRow:
     arrived: bool  #: the channel has said so once
     resend_of: int | None  #: the part that did not arrive, of which this is the next send
     author: str
-    confirms_opt_out: bool  #: the one thing that is sent to who has opted out
+    confirms_opt_out: bool  #: the one thing that is sent after an opt-out
     says_handover: bool  #: the one thing of the AI's that is sent while a person of ours is awaited
     committed_at: int
     channel: str

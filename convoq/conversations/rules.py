@@ -35,7 +35,7 @@ OUTCOME_OF: Final = {
 
 
 def may_write(conversation: Conversation, *, author: str, says_handover: bool = False) -> Refusal | None:
-    """None: this author may write to the person, as far as the person and who answers decide that.
+    """None: this author may write to the contact, as far as the contact's consent and the owner decide that.
 
     What tells of a person of ours is the one thing of the AI's that goes out while that person is awaited.
     """

@@ -36,7 +36,7 @@ class HandedReason(enum.StrEnum):
     PROVIDER_DOWN = "provider_down"
     LOOP = "loop"  #: the model's answers were of no use, however often it was asked
     PAUSED = "paused"
-    CLOSED = "closed"  #: nobody is there at this time
+    CLOSED = "closed"  #: outside the business hours
     UNATTENDED = "unattended"  #: the person of ours has let the customer wait
     OTHER = "other"
 

@@ -33,7 +33,7 @@ def join_thread(tx: Transaction, contact_id: int, channel: str, our_address: str
     return Thread(*found)
 
 
-# Not to be caught up with before somebody writes to it.
+# Not to be caught up with before its first message.
 KNOW_AS_OURS = """
     INSERT INTO our_addresses (channel, our_address, known_since, last_heard) VALUES (?, ?, 0, 0)
     ON CONFLICT (channel, our_address) DO NOTHING

@@ -158,9 +158,9 @@ class Database:
         return int(version)
 
     async def make_room(self) -> None:
-        """Has the log a length that its commits need not add to, where the disk has room; for who will commit for long.
+        """Has the log a length that its commits need not add to, where the disk has room.
 
-        Raises DatabaseUnavailable.
+        For processes that will commit for long. Raises DatabaseUnavailable.
         """
         self._refuse_if_closed()
         if self.accepts():

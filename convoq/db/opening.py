@@ -46,7 +46,7 @@ def location_of(settings: DatabaseSettings) -> str:
 
 async def _open_postgres(url: str, settings: DatabaseSettings, mode: OpenMode) -> PostgresDatabase:
     try:
-        from convoq.db.postgres.store import PostgresDatabase  # an extra: who keeps all in one file does not have it
+        from convoq.db.postgres.store import PostgresDatabase  # an extra: without it all is kept in one file
     except ImportError as error:
         if error.name not in (None, "psycopg"):  # None: it is there, but the library below it is not
             raise

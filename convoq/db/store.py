@@ -15,7 +15,7 @@ Args = TypeVarTuple("Args")
 
 class Footprint(NamedTuple):
     bytes: int
-    log: LogState | None  #: of SQLite, and who keeps it from being emptied
+    log: LogState | None  #: of SQLite, and what keeps it from being emptied
 
 
 class Store(Protocol):

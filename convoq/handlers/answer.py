@@ -49,7 +49,7 @@ from convoq.settings import ConversationSettings
 from convoq.text import last_line
 
 REFUSAL_PATIENCE: Final = timedelta(hours=24)  # as long as WhatsApp takes an answer to a message
-ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all who wait
+ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all that wait
 LOOK_INTERVAL: Final = 0.5  # seconds between two looks at whether what the model writes is still wanted
 STOPPED_PAUSE: Final = 0.1  # seconds; the next claim of the lane goes on with what waits
 LONGEST_PAUSE: Final = 600.0  # seconds between two answers without use, or two waits for none
@@ -68,7 +68,7 @@ class AnswerHandler:
     the time zone that people there mean (None: the machine's).
 
     `backoff` says how many seconds to wait after so many failures of a message, `sentences` what is said to a person
-    who gets none. `jobs` has the dead letters of those who were refused before it was known that everybody is.
+    that gets none. `jobs` has the dead letters of the conversations that were refused before all were.
     """
 
     def __init__(
@@ -326,7 +326,7 @@ class AnswerHandler:
         return timedelta(milliseconds=self._clock.now() - turn.shown[-1].at) < REFUSAL_PATIENCE
 
     async def _bring_back(self, refusal: str) -> None:
-        """Who was refused alike before it was known that everybody is stands in the dead letters: held from now on."""
+        """What was refused alike before it was known that all are stands in the dead letters: held from now on."""
         if self._jobs is None:
             return
         since = self._clock.now() - REFUSAL_PATIENCE // timedelta(milliseconds=1)

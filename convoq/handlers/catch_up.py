@@ -16,7 +16,7 @@ from convoq.queue.base import Enqueued
 
 SETTLING_MS: Final = 120_000  # younger ones may still come by themselves: Twilio tries for 75 s
 OVERLAP_MS: Final = 600_000  # of two looks: the list may show a message late
-LONGEST_AGO_MS: Final = 86_400_000  # nobody waits for an answer to what is older
+LONGEST_AGO_MS: Final = 86_400_000  # what is older is not answered any more
 PAUSE: Final = 60.0  # seconds
 
 Enqueue = Callable[[NewJob], Awaitable[Enqueued]]
@@ -84,7 +84,7 @@ class CatchingUp:
         return [one for one in reversed(listed) if one.provider_id in unknown], len(listed)
 
     async def _take(self, channel: Channel, address: OurAddress, person: str, messages: Sequence[Listed]) -> Found:
-        """Those that were answered from elsewhere are put on record, and nobody answers them again."""
+        """Those that were answered from elsewhere are put on record, and not answered again."""
         sent = await channel.list_sent(address.address, person, messages[0].at)
         foreign = await self._store.foreign(address.channel, address.address, person, [one.provider_id for one in sent])
         answered_at = max((one.at for one in sent if one.provider_id in foreign), default=0)

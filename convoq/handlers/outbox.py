@@ -27,7 +27,7 @@ from convoq.queue.following import BeginFollowUps
 SHORTEST_PAUSE = 1.0  # seconds between two tries; it grows with the time that the message has waited
 LONGEST_PAUSE = 60.0
 ACCOUNT_PAUSE = 60.0  # seconds between two tries while our account is refused
-LEAST_LEASE = 1 / 3  # of it must be left: who takes the token later may find the next worker at work
+LEAST_LEASE = 1 / 3  # of it must be left: by the time a later one has the token the next worker may be at work
 FENCED_PAUSE = 1.0  # seconds; to begin again at once would fence the other worker in turn, without end
 UNANSWERED = 3  # threads in a row whose sends got no answer: a slow one alone holds up no other
 LATE_SHARE = 0.5  # of reconcile_after: a process stopped this long before its request must not send any more
@@ -89,7 +89,7 @@ class Delivery:
             self._endpoint(row).abandoned()  # which may have admitted it
             if error.failure is Failure.ACCOUNT:
                 return Snooze(wait, str(error))
-            # It was not even tried. Half the pause: with that of who was asked last it would always come too late.
+            # It was not even tried. Half the pause: with the whole one it would always come after the next probe.
             return self._later(row, str(error), at_least=wait, longest=LONGEST_PAUSE / 2, patience=WINDOW)
         return None
 
@@ -117,7 +117,7 @@ class Delivery:
 
     async def _send(self, row: OutboxRow, conversation: Conversation, token: str) -> None:
         bodies = channel_of(self._channels, row.channel).split(row.body)
-        # Written down whole by who knows no channel: an operator who cancelled it before it began.
+        # Written down whole where no channel is known: by an operator's cancel, before it began.
         if len(bodies) > 1 and await self._outbox.divide(row, bodies, token):
             return
         sending = await self._outbox.mark_sending(row, token)
@@ -167,7 +167,7 @@ class Delivery:
                 raise self._later(row, str(error), at_least=error.delay or 0.0)
 
     def _tracked(self, row: OutboxRow, error: SendFailed) -> float:
-        """What the failure says of the channel is everybody's; seconds to wait where it refuses our account."""
+        """What the failure says of the channel holds for all sends; seconds to wait where it refuses our account."""
         breaker = self._breaker(row)
         if error.failure is Failure.AMBIGUOUS:
             self._endpoint(row).failed(row.thread_id, error)

@@ -74,8 +74,8 @@ def free_port(host: str = "127.0.0.1") -> int:
 def reserved_port(host: str = "127.0.0.1") -> Iterator[int]:
     """A port that is ours meanwhile: the public URL must be known before the listener is there, so it can't be asked.
 
-    A port that a socket is bound to is given to none that asks for any port. It is never listened on: whoever names it
-    may listen there, as both have SO_REUSEADDR (asyncio's default).
+    A port that a socket is bound to is given to none that asks for any port. It is never listened on: naming it a
+    process may listen there, as both have SO_REUSEADDR (asyncio's default).
     """
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -18,7 +18,7 @@ class Pause:
 
     name: str
     paused_at: int  #: ms on the queue's clock
-    reason: str | None  #: in the words of who paused it
+    reason: str | None  #: in the words of the act that paused it
 
 
 async def read_pauses(database: Store) -> list[Pause]:

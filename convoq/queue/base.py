@@ -24,7 +24,7 @@ class Enqueued(NamedTuple):
 
 
 class Capability(enum.Flag):
-    """What not every engine offers. Whoever needs it asks for it; docs/engines.md has who offers what."""
+    """What not every engine offers. Code that needs it asks for it; docs/engines.md has which engine offers what."""
 
     SHARED_COMMIT = enum.auto()  #: it shares the store's database: the store's transactions hold its work too (Joined)
 

@@ -61,7 +61,7 @@ def _beside(store: Store, settle: Settle) -> SqliteQueue | PostgresQueue:
 @asynccontextmanager
 async def _open_redis(store: Store, options: Options, settle: Settle) -> AsyncIterator[OpenQueue]:
     try:
-        from convoq.queue.redis.opening import open_redis  # an extra: who keeps all in one file does not have it
+        from convoq.queue.redis.opening import open_redis  # an extra: without it all is kept in one file
     except ModuleNotFoundError as error:
         if error.name != "redis":
             raise

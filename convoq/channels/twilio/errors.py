@@ -86,7 +86,7 @@ def _outcome(refused: Refused) -> tuple[Failure, float | None]:
     return (Failure.PERMANENT if refused.status >= 400 else Failure.AMBIGUOUS), None
 
 
-#: What concerns one person and their phone. Every other code may keep us from everybody.
+#: What concerns one contact and their phone. Every other code may stand in the way of all sends.
 PERSONAL: Final = frozenset(
     map(str, (21211, 21265, 21610, 21612, 21614, 30003, 30004, 30005, 30006, 63003, 63015, 63016, 63024))
 )

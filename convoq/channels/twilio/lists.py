@@ -1,4 +1,4 @@
-"""Twilio's list of messages: what people wrote to us, and what was said to them, whoever was told of it."""
+"""Twilio's list of messages: what was written to us, and what was sent, whatever program was told of it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from convoq.channels.base import DeliveryStatus, Failure
 from convoq.channels.twilio.errors import meaning
 from convoq.errors import Unrecoverable
 
-# Callbacks overtake each other. What ended a message ranks above what was on the way; only who has read it has it.
+# Callbacks overtake each other. What ended a message ranks above what was on the way; only `read` proves an arrival.
 RANKS: Final = {
     "accepted": 1,
     "scheduled": 1,

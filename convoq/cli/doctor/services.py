@@ -25,7 +25,7 @@ Asked = asyncio.Task[list[Finding]]
 async def asking(loaded: Loaded, *, offline: bool) -> AsyncIterator[Sequence[Asked]]:
     """Asks what the settings allow to ask, side by side, while other checks are made.
 
-    Whoever does not answer: all is found within 8 seconds. What is still open at the end is given up.
+    All is found within 8 seconds, also where a peer does not answer. What is still open at the end is given up.
     """
     options = loaded.options
     checks = [

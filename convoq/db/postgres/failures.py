@@ -13,7 +13,7 @@ from convoq.errors import DatabaseRefused, DatabaseUnavailable
 #: the same: the other one took it since this one looked.
 CONFLICTS: Final = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation)
 
-#: What PostgreSQL says in English (its texts follow the server's lc_messages) where trying again helps nobody.
+#: What PostgreSQL says in English (its texts follow the server's lc_messages) where trying again is no help.
 REMEDIES: Final = {
     "password authentication failed": "give the right one as database.password",
     "no password supplied": "give it as database.password",

@@ -93,7 +93,7 @@ class PostgresDatabase:
         return await self._run(lambda slot: self._transact(slot, READ, unit, *args))
 
     def accepts(self) -> bool:
-        """Nobody tells how much room a server has; one whose disk was full has room again once a write came through."""
+        """No server tells how much room it has; one whose disk was full has room again once a write came through."""
         return not self._is_full
 
     async def check(self) -> None:
@@ -171,7 +171,7 @@ class PostgresDatabase:
         return result
 
     def _begin(self, slot: Slot, begin: str) -> Connection:
-        """A connection that was lost while nobody used it is replaced here, where nothing is half done."""
+        """A connection that was lost while it lay idle is replaced here, where nothing is half done."""
         was_connected = slot.is_connected
         try:
             return self._try_to_begin(slot, begin)

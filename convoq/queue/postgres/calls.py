@@ -34,7 +34,7 @@ class Call(Protocol):
         ...
 
     def is_wanted(self) -> bool:
-        """Whether anybody still waits for it."""
+        """Whether a caller still waits for it."""
         ...
 
     def parts(self) -> Sequence[Call]:

@@ -41,7 +41,7 @@ class Channel:
         return self._waiting[-1] if self._waiting else None
 
     def post(self, call: Call) -> None:
-        """It runs whatever becomes of its caller, unless nobody waits for it any more when its turn comes."""
+        """It runs whatever becomes of its caller, unless no caller waits for it any more when its turn comes."""
         self._waiting.append(call)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
@@ -56,7 +56,7 @@ class Channel:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(0)  # whoever was woken by the last calls joins the next ones
+                await asyncio.sleep(0)  # the tasks that the last calls woke join the next ones
                 calls = self._take()
                 if calls:
                     await self._settle(calls)
@@ -86,7 +86,7 @@ class Channel:
                 return
             for part in parts:
                 await self._settle((part,))
-        except Exception as error:  # noqa: BLE001 # whoever waits hears of it
+        except Exception as error:  # noqa: BLE001 # it is the callers' to handle
             _fail(calls, error)
 
     async def _execute(self, calls: Sequence[Call]) -> list[list[Row]]:

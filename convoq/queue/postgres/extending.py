@@ -39,7 +39,7 @@ class Extender:
             try:
                 rows = self._slot.connection().execute(EXTEND, values).fetchone()
             except psycopg.OperationalError:
-                # Lost while nobody used it, perhaps. To renew a lease twice does no harm.
+                # Lost while it lay idle, perhaps. To renew a lease twice does no harm.
                 self._slot.disconnect()
                 rows = self._slot.connection().execute(EXTEND, values).fetchone()
         except psycopg.Error as error:

@@ -123,7 +123,7 @@ def _jobs(chosen: Sequence[EndedJob], manual: int | None) -> dict[str, object]:
 
 
 def _choose_held(tx: Transaction, where: JobFilter, also: str, manual: int | None, limit: int) -> list[EndedJob]:
-    """Those that still are what is asked for once nobody else can change them."""
+    """Those that still are what is asked for once they are locked."""
     ids = [number_of(job_id) for job_id in where.ids or ()]
     tx.execute(f"SELECT queue_hold_lanes_of({JOBS})", {"jobs": ids})
     return _choose(tx, where, also, manual, limit)

@@ -128,7 +128,7 @@ class RedisJobs:
         while rows := await self._page(index, start, PAGE, int(oldest_first)):
             yield rows
             start = f"({rows[-1].record.id}"
-            # Ids are in the order of time, but for who waited long to be written.
+            # Ids are in the order of time, but for jobs that waited long to be written.
             too_old = where.since is not None and rows[-1].record.enqueued_at < where.since - CLOCK_LAG_MS
             if too_old and not oldest_first:
                 return

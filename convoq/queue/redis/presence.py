@@ -23,7 +23,7 @@ class PresenceTimings:
     """All in seconds."""
 
     absence: float = 1.0  #: a worker without a subscription for so long is dead: a new connection takes less
-    settling: float = 5.0  #: after a connection of one's own was lost nobody is judged: the others may have lost theirs
+    settling: float = 5.0  #: after a lost connection of its own it judges no other worker: theirs may be lost as well
     ping: float = 5.0  #: between two questions to the server over a silent subscription
     pause: float = 0.2  #: before a lost subscription is made anew
 

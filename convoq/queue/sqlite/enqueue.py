@@ -114,7 +114,7 @@ class EnqueueBatcher:
             return self._insert(tx, taken)
 
         def settle(results: list[list[Enqueued]] | Exception) -> None:
-            # A unit that was never run fails those who wait for it.
+            # A unit that was never run fails the calls that wait for it.
             _settle(self._take() if taken is None else taken, results)
 
         try:
@@ -123,7 +123,7 @@ class EnqueueBatcher:
             settle(error)
 
     def _take(self) -> list[_Call]:
-        # The flag first: who comes after it submits a unit of its own, at worst one that finds nothing.
+        # The flag first: a call after it submits a unit of its own, at worst one that finds nothing.
         self._submitted = False
         taken: list[_Call] = []
         with suppress(IndexError):  # empty; both the writer's thread and the loop may be here at the same time
