@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from convoq.conversations.acts import Acts
     from convoq.conversations.queries import Reading
     from convoq.db.store import Store
+    from convoq.queue.base import JobAdmin
     from convoq.settings import Options
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class Ways(NamedTuple):
     acts: Acts
     reading: Reading
     options: Options
+    database: Store
+    jobs: JobAdmin
 
 
 def add_identity(parser: argparse.ArgumentParser) -> None:
@@ -60,11 +63,11 @@ def run_act(
     from convoq.handlers.receive import enqueue_turns
 
     async def main(options: Options) -> T:
-        async with open_follow_ups(options) as (database, begin):
-            follow_ups = begin()
+        async with open_follow_ups(options) as (database, queue):
+            follow_ups = queue.follow_ups()
             name = await _who(database, args.name, listed=listed)
             acts = Acts(database, WallClock(), name, partial(enqueue_turns, follow_ups))
-            done = await act(Ways(acts, Reading(database), options))
+            done = await act(Ways(acts, Reading(database), options, database, queue.jobs))
             await follow_ups.send()
             return done
 

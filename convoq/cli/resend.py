@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     from convoq.monitoring.act_documents import resent_document
 
     async def main(options: Options) -> int:
-        async with open_follow_ups(options) as (database, begin):
-            follow_ups = begin()
+        async with open_follow_ups(options) as (database, queue):
+            follow_ups = queue.follow_ups()
             resent = await Resending(database, WallClock()).resend(args.id, partial(enqueue_turns, follow_ups))
             await follow_ups.send()
         if resent is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from convoq.db import OpenMode
     from convoq.db.store import Store
     from convoq.queue.base import JobAdmin
-    from convoq.queue.following import BeginFollowUps
+    from convoq.queue.opening import OpenQueue
     from convoq.queue.service import QueueService
     from convoq.settings import DatabaseSettings, Options
     from convoq.settings.load import Loaded
@@ -84,12 +84,12 @@ async def open_queue(options: Options) -> AsyncIterator[tuple[Store, QueueServic
 
 
 @asynccontextmanager
-async def open_follow_ups(options: Options) -> AsyncIterator[tuple[Store, BeginFollowUps]]:
-    """The same with what follows in its queue from the store's own transactions."""
+async def open_follow_ups(options: Options) -> AsyncIterator[tuple[Store, OpenQueue]]:
+    """The same with what follows in its queue from the store's own transactions, and nothing settled by itself."""
     from convoq.queue import opening
 
     async with open_existing(options) as database, opening.open_queue(database, options) as opened:
-        yield database, opened.follow_ups
+        yield database, opened
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from convoq.clock import Clock
-from convoq.conversations import blocking, operator_list, operators, ownership, pausing, rows
+from convoq.conversations import blocking, erasing, operator_list, operators, ownership, pausing, rows
 from convoq.conversations.audit_trail import record_act
 from convoq.conversations.operator_list import Operator
 from convoq.conversations.operators import Written
@@ -138,6 +138,17 @@ class Acts:
             record_act(tx, now, self._name, "unblock", subject=f"contact:{contact_id}")
 
         await self._do(unit)
+
+    async def erase(self, channel: str, addresses: Sequence[str], through: int) -> list[int]:
+        """Begins to erase who has these addresses, with all that was accepted through then; the contacts' ids."""
+
+        def unit(tx: Transaction, now: int) -> list[int]:
+            erased = erasing.begin(tx, channel, addresses, self._name, now, through)
+            if not erased:
+                erasing.remember_unknown(tx, channel, addresses, through)
+            return erased
+
+        return await self._do(unit)
 
     async def add_operator(self, name: str) -> Operator:
         """Also brings back who was removed."""

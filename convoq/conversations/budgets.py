@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 from convoq.clock import Clock
+from convoq.conversations.erased import is_being_erased
 from convoq.conversations.records import Conversation, ModelUsage, Turn
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
@@ -237,6 +238,8 @@ def _refused(tx: Transaction, ceiling: Ceiling, counter: Counter, call: PlannedC
 def record(
     tx: Transaction, turn: Turn, usage: ModelUsage, held: Hold | None, rules: BudgetRules, now: int, wall_now: int
 ) -> None:
+    if usage.error is not None and is_being_erased(tx, turn.conversation.contact.id):
+        usage = replace(usage, error=None)  # it may quote the person
     if held is None:
         _add(tx, turn, usage, rules, now, wall_now)
     else:
@@ -262,7 +265,7 @@ def _exchange(tx: Transaction, usage: ModelUsage, held: Hold) -> None:
     """What is held for what it has cost; where it was taken for lost meanwhile, that is corrected."""
     before = tx.execute(CALL, (held.call_id,)).fetchone()
     if before is None:
-        return  # the person was erased
+        return
     outcome, *counted = before
     tx.execute(SET_CALL, _values(usage) | {"id": held.call_id})
     actual = _amount(usage)

@@ -11,13 +11,14 @@ from convoq.channels.base import DeliveryStatus
 from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.consent import opt_out_as_told
+from convoq.conversations.erased import accepted_before_erasure
 from convoq.conversations.lifecycle import open_conversation, touch
 from convoq.conversations.ownership import set_owner
 from convoq.conversations.pacing import Airtime, Held, take_airtime, unlimited
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.rules import PAUSED, Refusal, may_send_part
 from convoq.conversations.states import HandedReason, Owner, Status
-from convoq.conversations.threads import join_thread, require_token, take_token, upsert_contact
+from convoq.conversations.threads import find_thread, join_thread, require_token, take_token, upsert_contact
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
@@ -32,6 +33,7 @@ class Announcement:
     text: str
     parts: tuple[str, ...]
     source: str
+    asked_at: int  #: when it was enqueued: it is not for who was erased since
 
 
 Again = Callable[[Transaction, int, float], object]
@@ -60,10 +62,11 @@ class Outbox:
         """The thread's oldest part that is not yet settled."""
         return await self._database.read(next_pending, thread_id)
 
-    async def announce(self, announcement: Announcement) -> Announced:
+    async def announce(self, announcement: Announcement) -> Announced | None:
         """A message of our own in its thread, which from then on no turn before it may write to any more.
 
-        Its first part counts as being sent, unless another one pends or the rules forbid it.
+        Its first part counts as being sent, unless another one pends or the rules forbid it. None: the person was
+        erased since it was asked for, and nothing of it is kept.
         """
         return await self._database.write(
             announce, announcement, self._database.clock.now(), self._wall.now(), self._airtime
@@ -131,9 +134,13 @@ def next_pending(tx: Transaction, thread_id: int) -> tuple[OutboxRow, Conversati
 
 def announce(
     tx: Transaction, announcement: Announcement, now: int, wall_now: int, airtime: Airtime = unlimited
-) -> Announced:
-    contact_id = upsert_contact(tx, announcement.channel, announcement.address, None, now)
-    thread = join_thread(tx, contact_id, announcement.channel, announcement.our_address, announcement.address)
+) -> Announced | None:
+    channel, address = announcement.channel, announcement.address
+    thread = find_thread(tx, channel, announcement.our_address, address)
+    if thread is None and accepted_before_erasure(tx, channel, address, announcement.asked_at):
+        return None
+    contact_id = upsert_contact(tx, channel, address, None, now)
+    thread = thread or join_thread(tx, contact_id, channel, announcement.our_address, address)
     token = take_token(tx, thread.id)
     known = tx.execute("SELECT 1 FROM messages WHERE source = ?", (announcement.source,)).fetchone()
     if known is not None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from convoq.conversations import rows
+from convoq.conversations.erased import is_erased
 from convoq.conversations.lifecycle import log_transition, move
 from convoq.conversations.records import Conversation
 from convoq.conversations.rules import MUTED
@@ -22,7 +23,7 @@ class ActRefused(ConvoqError):
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
-        self.code = code  #: not_owner, stale, closed, opted_out, blocked, window, paused, text, unchanged
+        self.code = code  #: not_owner, stale, closed, opted_out, blocked, erased, window, paused, text, unchanged
 
 
 class Change(NamedTuple):
@@ -132,6 +133,8 @@ def require_version(conversation: Conversation, version: int | None) -> None:
 def require_reachable(conversation: Conversation) -> None:
     """Raises ActRefused where nothing may be said to the contact, whatever the owner."""
     contact = conversation.contact
+    if is_erased(contact.address):
+        raise ActRefused("erased", "the person was erased: nothing can be written to them from here")
     if contact.opted_out_at is not None:
         raise ActRefused("opted_out", "the person has opted out: only their START lets messages through again")
     if contact.blocked_at is not None:

@@ -16,12 +16,13 @@ from convoq.conversations.choosing import OVERTAKEN_AT, choose
 from convoq.conversations.closing import closing_in
 from convoq.conversations.confirming import Confirmations, confirm_opt_out
 from convoq.conversations.consent import has_opted_out, opt_in, opt_out
+from convoq.conversations.erased import accepted_before_erasure
 from convoq.conversations.handing_over import HandoverRules, hand_over
 from convoq.conversations.lifecycle import move, open_conversation, touch
 from convoq.conversations.records import Handover
 from convoq.conversations.rules import OUTCOME_OF, may_write
 from convoq.conversations.states import CloseReason, HandedReason, Outcome, Status
-from convoq.conversations.threads import Thread, join_thread, take_token, upsert_contact
+from convoq.conversations.threads import Thread, find_thread, join_thread, take_token, upsert_contact
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
@@ -131,10 +132,14 @@ def _as_written(received: Received, wall_offset: int) -> Received:
 def _record_one(
     tx: Transaction, received: Received, now: int, wall_offset: int, rules: RecordingRules, *, from_us: bool
 ) -> list[Thread]:
-    """Stores one message; a known one changes nothing, but its thread gets its turn all the same."""
+    """Stores one message; a known one changes nothing, but its thread gets its turn all the same. Nothing of who was
+    erased since it was accepted."""
     inbound = received.inbound
+    thread = find_thread(tx, inbound.channel, inbound.our_address, inbound.address)
+    if thread is None and accepted_before_erasure(tx, inbound.channel, inbound.address, received.accepted_at):
+        return []
     contact_id = upsert_contact(tx, inbound.channel, inbound.address, inbound.profile_name, received.accepted_at)
-    thread = join_thread(tx, contact_id, inbound.channel, inbound.our_address, inbound.address)
+    thread = thread or join_thread(tx, contact_id, inbound.channel, inbound.our_address, inbound.address)
     source = f"{inbound.channel}:{inbound.provider_id}"
     if tx.execute("SELECT 1 FROM messages WHERE source = ?", (source,)).fetchone() is not None:
         return [thread]

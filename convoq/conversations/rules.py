@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from convoq.clock import EARLIEST
+from convoq.conversations.erased import is_erased
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.states import Outcome, Owner
 
@@ -31,6 +32,7 @@ OUTCOME_OF: Final = {
     "not_owner": Outcome.HUMAN,
     "paused": Outcome.HUMAN,
     "window": Outcome.WINDOW,
+    "erased": Outcome.CANCELLED,
 }
 
 
@@ -40,6 +42,8 @@ def may_write(conversation: Conversation, *, author: str, says_handover: bool = 
     What tells of a person of ours is the one thing of the AI's that goes out while that person is awaited.
     """
     contact = conversation.contact
+    if is_erased(contact.address):
+        return Refusal("erased", "the person was erased", state="cancelled")
     if contact.opted_out_at is not None:
         return Refusal("opted_out", "the person has opted out")
     if contact.blocked_at is not None:

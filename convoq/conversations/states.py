@@ -49,6 +49,7 @@ class CloseReason(enum.StrEnum):
     EXPIRED = "expired"
     OPTED_OUT = "opted_out"
     FAILED = "failed"
+    ERASED = "erased"  #: with the person
 
 
 class Outcome(enum.StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import NamedTuple
 
+from convoq.conversations.erased import restore_consent
 from convoq.db.transaction import Transaction
 from convoq.errors import Fenced
 from convoq.jobs import turn_key
@@ -30,6 +31,7 @@ def join_thread(tx: Transaction, contact_id: int, channel: str, our_address: str
             (contact_id, our_address, lane),
         ).fetchone()
         tx.execute(KNOW_AS_OURS, (channel, our_address))
+        restore_consent(tx, contact_id, channel, address)
     return Thread(*found)
 
 

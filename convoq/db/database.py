@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self, TypeVar, TypeVarTuple
 
 from convoq.clock import Boot, BootClock, Clock, WallClock
-from convoq.db import migrations
+from convoq.db import migrations, scrubbing
 from convoq.db.anchor import anchor
 from convoq.db.birth import GATE, OpenMode, Place, prepare
 from convoq.db.blocking import BlockingWriter
@@ -19,11 +19,12 @@ from convoq.db.connection import Connection, connect_reader, roll_back
 from convoq.db.failures import damaged, explain
 from convoq.db.files import FreeSpace
 from convoq.db.gate import Gate
-from convoq.db.log_readers import END_READER, examine_log
+from convoq.db.log_readers import END_READER, HELD_BY, examine_log
 from convoq.db.store import Footprint
 from convoq.db.writer import Settle, Unit, Writer, always, settle
 from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
 from convoq.logs import log
+from convoq.text import size
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -179,6 +180,17 @@ class Database:
         if state.large:
             holders = [str(reader) for reader in state.readers]
             log.warning("database.log_held", bytes=state.bytes, holders=holders, remedy=END_READER)
+
+    async def scrub(self) -> str | None:
+        """Writes the file anew without what was deleted, and empties the log: all writers wait for as long."""
+        self._refuse_if_closed()
+        if (missing := scrubbing.missing_room(self.path)) > 0:
+            return f"{self.path} is to be written anew, which needs {size(missing)} more on its disk"
+        with self._explained():
+            if await self._writer.scrub():
+                return None
+        state = await examine_log(self.path, large=1)
+        return f"{self.path}: {HELD_BY} {state.holders or 'a process that cannot be seen from here'}"
 
     async def footprint(self) -> Footprint:
         return Footprint(self.path.stat().st_size, await examine_log(self.path))

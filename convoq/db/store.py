@@ -81,6 +81,10 @@ class Store(Protocol):
         """Gives back room that it no longer needs."""
         ...
 
+    async def scrub(self) -> str | None:
+        """What was deleted is gone from its files too; all writers wait meanwhile. Else why not, for people."""
+        ...
+
     async def footprint(self) -> Footprint:
         """What it takes on its disk."""
         ...

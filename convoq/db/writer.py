@@ -19,6 +19,7 @@ from convoq.db.gate import Gate
 from convoq.db.identity import Identity, LogRemoved, Moved, Overwritten
 from convoq.db.log_readers import LARGE_LOG, log_bytes
 from convoq.db.log_room import make_room
+from convoq.db.scrubbing import scrub
 from convoq.db.wal import WalGuard
 from convoq.errors import DatabaseRefused, DatabaseUnavailable
 
@@ -99,6 +100,10 @@ class Writer:
     async def make_room(self) -> None:
         await self._thread.run(lambda _: self._exclusively(partial(make_room, path=self._path)))
 
+    async def scrub(self) -> bool:
+        """Whether nothing of what was deleted is left in the file and its log."""
+        return await self._thread.run(lambda _: self._exclusively(partial(scrub, path=self._path)))
+
     async def close(self) -> None:
         """Everything written before is committed. The last connection to close checkpoints, under the gate."""
         # A disk that fails to the end loses nothing here: what was committed stands in the log.
@@ -132,9 +137,9 @@ class Writer:
         self._synchronous = "FULL"
         return self._connection
 
-    def _exclusively(self, function: Callable[[sqlite3.Connection], None]) -> None:
+    def _exclusively(self, function: Callable[[sqlite3.Connection], T]) -> T:
         with self._gate:
-            function(self._connection or self._connect())
+            return function(self._connection or self._connect())
 
     def _end(self) -> None:
         with self._gate:

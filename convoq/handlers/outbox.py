@@ -270,8 +270,12 @@ def send_message(outbox: Outbox, delivery: Delivery, channels: Mapping[str, Chan
             text=payload.body,
             parts=tuple(channel_of(channels, payload.channel).split(payload.body)),
             source=f"job:{job.id}",
+            asked_at=job.enqueued_at,
         )
         announced = await outbox.announce(announcement)
+        if announced is None:
+            log.info("message.of_erased", job_id=job.id)
+            return
         first = announced.first
         if isinstance(first, Refusal):
             log.warning("message.refused", thread_id=announced.thread_id, code=first.code, reason=first.reason)

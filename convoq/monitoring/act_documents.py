@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convoq.conversations.pausing import AiPause
     from convoq.conversations.records import Contact, Conversation
     from convoq.conversations.resending import Resent
+    from convoq.handlers.erasing import Erased
 
 
 def resent_document(message_id: int, resent: Sequence[Resent]) -> dict[str, Any]:
@@ -48,6 +49,20 @@ def written_document(written: Written) -> dict[str, Any]:
 
 def note_document(conversation_id: int, note_id: int) -> dict[str, Any]:
     return {"conversation_id": conversation_id, "note_id": note_id}
+
+
+def erased_document(erased: Erased, *, dry_run: bool) -> dict[str, Any]:
+    """Without the number, so that it can be kept."""
+    person = erased.traces.person
+    return {
+        "dry_run": dry_run,
+        "contacts": len(person.contacts),
+        "conversations": person.conversations,
+        "messages": person.messages,
+        "jobs": len(erased.traces.jobs) if dry_run else erased.jobs,
+        "parts_under_way": person.under_way,
+        "files_left": list(erased.left),
+    }
 
 
 def contact_document(contact: Contact, conversations: Sequence[Conversation]) -> dict[str, Any]:

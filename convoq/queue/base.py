@@ -366,6 +366,14 @@ class JobAdmin(Protocol):
         """Finished, dead and cancelled jobs are deleted."""
         ...
 
+    async def erase(self, ids: Sequence[str]) -> int:
+        """Deletes these jobs whatever they are doing, and settles nothing; how many. A claim that runs one is lost."""
+        ...
+
+    async def scrub(self) -> str | None:
+        """What was deleted is gone from the engine's own files too; else why not, for people. None: all is gone."""
+        ...
+
     async def prune(self, *, older_than: float, limit: int = 500) -> int:
         """Deletes one batch of done and cancelled jobs that ended more than `older_than` seconds ago.
 

@@ -58,3 +58,47 @@ def test_nothing_is_written_to_who_is_blocked(chat: Place, capsys: pytest.Captur
 def test_a_person_that_is_not_there_is_named(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert place.run("contacts", "show", "+15551230001") == 1
     assert "there is no conversation with +15551230001" in capsys.readouterr().err
+
+
+def test_who_is_erased_is_known_no_more(chat: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert chat.run("contacts", "erase", "+34 600-000 001", "--yes", "--as", "Marta") == 0
+    output = capsys.readouterr()
+    assert output.out == "Erased: 1 conversation, 1 message, 2 jobs (1 process_ai_response, 1 receive_message).\n"
+    assert b"34600000001" not in chat.database.read_bytes()
+    assert chat.execute("SELECT who, act, subject, detail FROM audit") == [("Marta", "erase", "contact:1", None)]
+    assert chat.run("contacts", "erase", "0034600000001", "--yes") == 1
+    assert "nothing is known of +34600000001" in capsys.readouterr().err
+
+
+def test_without_a_yes_nothing_is_erased(chat: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert chat.run("contacts", "erase", ANA, "--as", "Marta") == 2
+    assert "Nobody can be asked here: add --yes, or look first with --dry-run" in capsys.readouterr().err
+    assert chat.run("contacts", "erase", ANA, "--dry-run", "--as", "Marta") == 0
+    assert "1 conversation, 1 message, 2 jobs" in capsys.readouterr().out
+    assert chat.execute("SELECT address FROM contacts") == [(ANA,)]
+
+
+def test_an_erasure_is_told_to_programs_without_the_number(chat: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert chat.run("contacts", "erase", ANA, "--yes", "--json", "--as", "Marta") == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {
+        "schema_version": 1,
+        "dry_run": False, "contacts": 1, "conversations": 1, "messages": 1, "jobs": 2, "parts_under_way": 0,
+        "files_left": [],
+    }  # fmt: skip
+
+
+def test_a_number_without_its_country_code_is_refused_in_one_line(
+    chat: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert chat.run("contacts", "erase", "(600) 00", "--yes") == 2
+    assert "'(600) 00' is no number with its country code, such as +15551230001" in capsys.readouterr().err
+
+
+def test_nothing_is_written_to_who_was_erased(chat: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    chat.run("contacts", "erase", ANA, "--yes")
+    for act in (("reply", "1", "Hello"), ("take-over", "1"), ("show", "1"), ("list",)):
+        chat.run("conversations", *act)
+    assert "Traceback" not in capsys.readouterr().err
+    assert chat.run("conversations", "reply", "1", "Hello") == 1
+    assert "the person was erased" in capsys.readouterr().err

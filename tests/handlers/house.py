@@ -207,6 +207,10 @@ class House:
         """What one of our people can do."""
         return Acts(self.database, WallClock(), name, lambda tx, threads: enqueue_turns(self.joined, tx, threads))
 
+    def unwoken_acts(self, name: str = "Marta") -> Acts:
+        """The same where no turn is due by them, whatever engine has the queue."""
+        return Acts(self.database, WallClock(), name, lambda *_: None)
+
     # --- The worker
 
     async def step(self) -> int:

@@ -14,6 +14,7 @@ from convoq.ai.base import CallBound, ModelCall, ReplyContext
 from convoq.conversations.audit_trail import AuditTrail
 from convoq.conversations.budgets import BudgetRules, Ceiling
 from convoq.conversations.costs import CostsBy, read_costs
+from convoq.conversations.erasing import Erasing
 from convoq.conversations.notices import Notices, Silence
 from convoq.conversations.operator_list import OperatorList
 from convoq.conversations.ownership import ActRefused
@@ -22,11 +23,13 @@ from convoq.conversations.queries import Reading
 from convoq.conversations.resending import Resending
 from convoq.conversations.search import ConversationFilter
 from convoq.conversations.states import Owner, Status
+from convoq.conversations.text_index import TextIndex
 from convoq.conversations.timeline import Timeline
 from convoq.db import Database
 from convoq.db.backup import back_up
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.handlers.answer import Sentences
+from convoq.handlers.erasing import Erasure
 from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import NewJob, raw_job, turn_job, turn_key
 from convoq.loopback.faults import error, refused, reset, too_many
@@ -82,6 +85,19 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
         await _operate(house.engine)
         await _read(house)
         await _watch(database, house.engine)
+        await _erase(house)
+
+
+async def _erase(house: House) -> None:
+    erasing, texts = Erasing(house.database), TextIndex(house.database)
+    erasure = Erasure(erasing, texts, house.engine, house.clock, house.database.scrub, channel="twilio")
+    for address in (ANA, ANA, "whatsapp:+15559990000"):
+        await house.hear("are you open?", sender=ANA)
+        await house.step()
+        await erasure.erase(await erasure.look([address]), [address], house.acts().erase)
+        house.clock.advance(1)
+    await erasing.unfinished()
+    await erasing.forget_hashes(house.clock.now(), 10)
 
 
 async def _converse(house: House) -> None:

@@ -23,7 +23,14 @@ SMALL = {
 #: Indexes that hold only what waits, is claimed or failed: few, and whoever reads one whole wants to know all of them.
 FEW = {
     *("jobs_ready", "jobs_waiting", "lanes_claimed", "messages_waiting", "messages_failing", "outbox_pending"),
-    *("messages_for_person", "messages_failed", "outbox_failed", "outbox_undelivered", "model_calls_pending"),
+    *(
+        "messages_for_person",
+        "messages_failed",
+        "outbox_failed",
+        "outbox_undelivered",
+        "model_calls_pending",
+        "contacts_erasing",
+    ),
 }
 #: What reads more than that, and why that is right.
 MEANT = {

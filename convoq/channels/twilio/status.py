@@ -25,6 +25,8 @@ RANKS: Final = {
     "read": 7,
 }
 UNKNOWN: Final = 0  #: a word that Twilio has added since: kept, but it moves nothing
+#: What of a callback's form is read, and so kept: none of it says whose the message is.
+STATUS_FIELDS: Final = frozenset({"MessageSid", "SmsSid", "MessageStatus", "SmsStatus", "ErrorCode"})
 _ARRIVED: Final = frozenset({"delivered", "read"})
 _FAILED: Final = frozenset({"failed", "undelivered", "canceled"})
 _WORD: Final = re.compile(r"[a-z_-]{1,32}", re.ASCII)

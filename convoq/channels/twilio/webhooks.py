@@ -12,6 +12,7 @@ from convoq.channels.base import VerifiedWebhook, WebhookAnswer, WebhookForged, 
 from convoq.channels.twilio.form import Pairs, check_shape_inbound, check_shape_status, parse_form, parse_json
 from convoq.channels.twilio.inbound import CHANNEL
 from convoq.channels.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Verifier
+from convoq.channels.twilio.status import STATUS_FIELDS
 from convoq.jobs import NORMAL, NewJob, ReceiveMessage, RecordDeliveryStatus, receive_job
 from convoq.settings import TwilioSettings
 
@@ -119,7 +120,8 @@ def inbound_job(payload: ReceiveMessage, form: Mapping[str, str]) -> NewJob:
 
 def _status_job(fields: Pairs, form: dict[str, str], raw_path: str) -> NewJob:
     parts = ("twilio:status", form["AccountSid"], form["MessageSid"], form["MessageStatus"], form.get("ErrorCode", ""))
-    return RecordDeliveryStatus(channel=CHANNEL, form=tuple(fields), reference=reference_in(raw_path)).job(
+    kept = tuple((name, value) for name, value in fields if name in STATUS_FIELDS)
+    return RecordDeliveryStatus(channel=CHANNEL, form=kept, reference=reference_in(raw_path)).job(
         ordering_key=f"status|{form['MessageSid']}",
         dedup_key=":".join(filter(None, parts)),
         priority=NORMAL,

@@ -17,6 +17,7 @@ from convoq.db.birth import OpenMode
 from convoq.db.postgres import migrations, requirements
 from convoq.db.postgres.connection import Connection, Pool, Server, Slot
 from convoq.db.postgres.failures import CONFLICTS, first_line, is_environmental, refused, unavailable
+from convoq.db.postgres.scrubbing import scrub
 from convoq.db.postgres.transaction import PostgresTransaction
 from convoq.db.store import Footprint
 from convoq.db.transaction import Transaction
@@ -108,6 +109,16 @@ class PostgresDatabase:
 
     async def tidy(self) -> None:
         """It is tidied by the server's autovacuum."""
+
+    async def scrub(self) -> str | None:
+        return await asyncio.to_thread(self._scrub)
+
+    def _scrub(self) -> str | None:
+        try:
+            with self.server.connect() as connection:
+                return scrub(connection)
+        except psycopg.Error as error:
+            return f"{self.location}: {first_line(error)}"
 
     async def footprint(self) -> Footprint:
         [size] = await self.read(lambda tx: tx.execute("SELECT pg_database_size(current_database())").fetchone())

@@ -315,6 +315,15 @@ class PostgresQueue:
         found = await self._database.read(listing.narrow, where, also, self._now(), limit)
         return await self._end(ending, change, found, self._now(), limit) if found.ids else 0
 
+    async def erase(self, ids: Sequence[str]) -> int:
+        erased = await self._database.write(listing.erase, ids, self._now())
+        self._wake_soon()
+        return erased
+
+    async def scrub(self) -> str | None:
+        """Its files are the store's."""
+        return None
+
     async def prune(self, *, older_than: float, limit: int = 500) -> int:
         [(deleted,)] = await self._ask(lanes.PRUNE, self._now(), round(older_than * 1000), limit)
         return int(deleted)

@@ -50,6 +50,22 @@ CHOSEN: Final = """
     FROM jobs AS j LEFT JOIN lanes AS l ON l.id = j.lane_id AND j.state = 'ready'
 """
 JOBS: Final = "CAST(:jobs AS bigint[])"
+# What is left in them waits for nothing that is erased.
+FREE_LANES: Final = f"""
+    UPDATE lanes AS l SET due_at = queue_now(CAST(:now AS bigint)), receipt = NULL, worker = NULL, marked = false,
+        reason = NULL, kicked = false
+    FROM jobs AS j WHERE j.id = ANY ({JOBS}) AND j.finished_at IS NULL AND l.id = j.lane_id
+        AND (l.receipt IS NULL OR l.receipt = j.receipt)
+"""
+# Also where the last job of one has ended just now: the next claim would drop it.
+LANES_OF: Final = f"""
+    SELECT l.id FROM jobs AS j JOIN lanes AS l ON l.lane = j.lane WHERE j.id = ANY ({JOBS})
+    UNION SELECT l.id FROM jobs AS j JOIN lanes AS l ON l.id = j.lane_id WHERE j.id = ANY ({JOBS})
+"""
+DROP_LANES: Final = """
+    DELETE FROM lanes AS l WHERE l.id = ANY (CAST(:lanes AS bigint[]))
+        AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.lane_id = l.id AND j.state = 'ready')
+"""
 
 
 def stats(tx: Transaction, manual: int | None) -> Stats:
@@ -111,6 +127,17 @@ def discard(tx: Transaction, where: JobFilter, manual: int | None, limit: int) -
     delete = f"DELETE FROM jobs WHERE id = ANY ({JOBS}) AND finished_at IS NOT NULL RETURNING id"
     deleted = {job_id for (job_id,) in tx.execute(delete, _jobs(chosen, manual))}
     return [job for job in chosen if int(job.id) in deleted]
+
+
+def erase(tx: Transaction, ids: Sequence[str], manual: int | None) -> int:
+    """The lanes of those that run are free for what else stands in them, and their claims are lost."""
+    values = {"jobs": [number_of(job_id) for job_id in ids], "now": manual}
+    tx.execute(f"SELECT queue_hold_lanes_of({JOBS})", {"jobs": values["jobs"]})
+    tx.execute(FREE_LANES, values)
+    left = {lane for (lane,) in tx.execute(LANES_OF, values)}
+    erased = tx.execute(f"DELETE FROM jobs WHERE id = ANY ({JOBS})", values).rowcount
+    tx.execute(DROP_LANES, {"lanes": sorted(left)})
+    return erased
 
 
 def _now(tx: Transaction, manual: int | None) -> int:

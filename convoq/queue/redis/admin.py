@@ -14,6 +14,7 @@ from convoq.jobs import RESERVED, NewJob
 from convoq.queue.base import EndedJob, Ending, JobFilter, JobRecord, JobState, KindStats, Settle, Stats
 from convoq.queue.redis.connection import Argument, Reply, Scripts
 from convoq.queue.redis.enqueue import new_job_arguments
+from convoq.queue.redis.rewriting import rewrite_files
 from convoq.queue.rules import CLOCK_LAG_MS
 
 T = TypeVar("T")
@@ -177,6 +178,14 @@ class RedisJobs:
             return []
         due: Sequence[NewJob] = await self._store.write(self._settle, ending, jobs)
         return [each for job in due for each in new_job_arguments(job, job.max_attempts)]
+
+    async def erase(self, ids: Sequence[str]) -> int:
+        numbers = _numbers(ids)
+        return int(await self._scripts.run("erase", self._now(), *numbers)) if numbers else 0
+
+    async def scrub(self) -> str | None:
+        """Has the server write its files anew, as it does by itself from time to time."""
+        return await rewrite_files(self._scripts)
 
     async def prune(self, *, older_than: float, limit: int = 500) -> int:
         return int(await self._scripts.run("prune", self._now(), round(older_than * 1000), limit))

@@ -34,7 +34,7 @@ from convoq.queue.base import (
     settle_nothing,
 )
 from convoq.queue.sql import CANCELLABLE, DISCARDABLE, MOVABLE, RETRYABLE
-from convoq.queue.sqlite import dedup, lanes, listing
+from convoq.queue.sqlite import dedup, erasing, lanes, listing
 from convoq.queue.sqlite.enqueue import EnqueueBatcher, JobInserter
 from convoq.queue.sqlite.joined import SqliteJoined
 from convoq.queue.sqlite.liveness import Liveness, Notifier, is_dead, known_workers, remove_dead
@@ -301,6 +301,15 @@ class SqliteQueue:
     async def _narrowed(self, where: JobFilter, also: str, limit: int) -> JobFilter:
         # Beside the writers: a search by text or lane reads every job, and at the gate all processes would wait for it.
         return await self._database.read(listing.narrow, where, also, limit, self._database.clock.now())
+
+    async def erase(self, ids: Sequence[str]) -> int:
+        erased = await self._database.write(erasing.erase, ids, self._database.clock.now())
+        self._wake_soon()
+        return erased
+
+    async def scrub(self) -> str | None:
+        """Its files are the store's."""
+        return None
 
     async def prune(self, *, older_than: float, limit: int = 500) -> int:
         now = self._database.clock.now()

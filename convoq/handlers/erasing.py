@@ -1,0 +1,117 @@
+"""Erases a person from the store and from the queue, whatever is under way; what it is asked for twice it does once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
+
+from convoq.clock import Clock
+from convoq.conversations.erasing import Erasing, Person
+from convoq.conversations.text_index import TextIndex
+from convoq.phone import mentions
+from convoq.queue.base import JobAdmin, JobFilter, JobRecord
+
+BATCH: Final = 200  # rows a transaction, so that the writer is never held long
+
+#: Begins an erasure under the name of who asks for it: channel, addresses, and up to when what was accepted is erased.
+Begin = Callable[[str, Sequence[str], int], Awaitable[list[int]]]
+
+Scrub = Callable[[], Awaitable[str | None]]
+
+
+class Traces(NamedTuple):
+    """Where a person is found."""
+
+    person: Person
+    jobs: list[JobRecord]
+
+    def __bool__(self) -> bool:
+        return self.person.is_known or bool(self.jobs)
+
+
+class Erased(NamedTuple):
+    """What has come of it."""
+
+    traces: Traces
+    jobs: int
+    left: tuple[str, ...]  #: why files still hold what was deleted from them; empty: they don't
+
+
+class Erasure:
+    """Finds and erases people, known by their addresses."""
+
+    def __init__(
+        self, erasing: Erasing, texts: TextIndex, jobs: JobAdmin, clock: Clock, scrub: Scrub, *, channel: str
+    ) -> None:
+        """`scrub` is the store's own; `channel` the one that addresses are of."""
+        self._erasing = erasing
+        self._texts = texts
+        self._jobs = jobs
+        self._clock = clock
+        self._scrub_store = scrub
+        self._channel = channel
+
+    async def look(self, addresses: Sequence[str]) -> Traces:
+        person = await self._erasing.look(self._channel, addresses)
+        return Traces(person, await self._find_jobs(addresses, person.lanes))
+
+    async def erase(self, traces: Traces, addresses: Sequence[str], begin: Begin) -> Erased:
+        """All that was accepted until now. What comes later is a new person's, whose STOP of before still holds.
+
+        Killed on its way, it goes on when it is asked for again.
+        """
+        through = max([self._clock.now(), *(job.enqueued_at for job in traces.jobs)])
+        contacts = await begin(self._channel, addresses, through)
+        # Looked for once more: what was under way may have enqueued something until it was ended just now.
+        jobs = {job.id for job in await self._find_jobs(addresses, traces.person.lanes) if job.enqueued_at <= through}
+        erased_jobs = await self._erase_jobs(sorted(jobs | {job.id for job in traces.jobs}))
+        for contact_id in contacts:
+            await self.wipe(contact_id)
+        left = await self._scrub()
+        if not left:
+            await self._erasing.finish(contacts)
+        return Erased(traces, erased_jobs, left)
+
+    async def wipe(self, contact_id: int) -> int:
+        total = 0
+        while done := await self._erasing.wipe(contact_id, BATCH):
+            total += done
+        return total
+
+    async def _scrub(self) -> tuple[str, ...]:
+        while await self._texts.forget_erased():
+            pass
+        reasons = (await self._scrub_store(), await self._jobs.scrub())
+        return tuple(reason for reason in reasons if reason is not None)
+
+    async def _erase_jobs(self, ids: Sequence[str]) -> int:
+        return sum([await self._jobs.erase(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)])
+
+    async def _find_jobs(self, addresses: Sequence[str], lanes: Sequence[str]) -> list[JobRecord]:
+        """Of every kind and state: those that name the person, and those of the person's lanes."""
+        found: dict[str, JobRecord] = {}
+        patterns = [mentions(address) for address in addresses]
+        for text in {_needle(address) for address in addresses}:
+            for job in await self._all(JobFilter(text=text)):
+                if any(_names(job, pattern) for pattern in patterns):
+                    found[job.id] = job
+        for lane in lanes:
+            found |= {job.id: job for job in await self._all(JobFilter(ordering_key=lane))}
+        return list(found.values())
+
+    async def _all(self, where: JobFilter) -> list[JobRecord]:
+        jobs: list[JobRecord] = []
+        while page := await self._jobs.list(where, limit=BATCH, before=jobs[-1].id if jobs else None):
+            jobs += page
+        return jobs
+
+
+def _needle(address: str) -> str:
+    """What stands in each text that names it."""
+    return address.rpartition("+")[2]
+
+
+def _names(job: JobRecord, pattern: re.Pattern[str]) -> bool:
+    texts = (job.payload, job.error, job.ordering_key, job.dedup_key)
+    return any(text is not None and pattern.search(text) for text in texts)

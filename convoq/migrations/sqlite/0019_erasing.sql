@@ -1,0 +1,21 @@
+-- A person who was erased: the row stays for what refers to it, without a name, and its address is a keyed hash. By that
+-- a STOP holds on, and what was accepted before the erasure is known when it comes late.
+ALTER TABLE contacts ADD COLUMN erased_at INTEGER;
+-- Something of theirs may still be left.
+ALTER TABLE contacts ADD COLUMN erasing INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX contacts_erasing ON contacts (id) WHERE erasing = 1;
+CREATE INDEX contacts_erased ON contacts (erased_at) WHERE erased_at IS NOT NULL;
+-- The key of those hashes, once there is one.
+CREATE TABLE erasure_key (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    key TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX audit_of_conversation ON audit (conversation_id) WHERE conversation_id IS NOT NULL;
+CREATE INDEX audit_of_subject ON audit (subject) WHERE subject IS NOT NULL;
+
+CREATE TRIGGER clock_corrected_erasures INSTEAD OF INSERT ON clock_corrections
+BEGIN
+    UPDATE contacts SET
+        erased_at = erased_at + iif(erased_at BETWEEN new.since AND new.until, new.by_ms, 0);
+END;

@@ -1,0 +1,35 @@
+"""Phone numbers as people spell them: copied from a list, an address book or a document."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+#: What stands between the digits of a number: spaces, dashes of all kinds, brackets, and marks of the text's direction.
+_BETWEEN: Final = frozenset({"Zs", "Pd", "Cf", "Ps", "Pe"})
+_SCHEME: Final = re.compile(r"^(?:whatsapp|tel|sms):", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"(?:\+|00)?([1-9][0-9]{6,14})")
+_OTHER: Final = re.compile(r"[a-z]+:\S+|[0-9]{3,6}")
+
+
+def addresses_of(spelled: str) -> tuple[str, ...]:
+    """The addresses that one person has who is meant so: by WhatsApp and by SMS, or the one of another channel.
+
+    Raises ValueError, one line, for what is no number with its country code, and no address.
+    """
+    text = unicodedata.normalize("NFKC", spelled).strip()
+    bare = "".join(char for char in _SCHEME.sub("", text) if unicodedata.category(char) not in _BETWEEN)
+    if found := _NUMBER.fullmatch(re.sub(r"[./]", "", bare)):
+        return (f"whatsapp:+{found[1]}", f"+{found[1]}")
+    if _OTHER.fullmatch(text) and not _SCHEME.match(text):
+        return (text,)
+    raise ValueError("is no number with its country code, such as +15551230001")
+
+
+def mentions(address: str) -> re.Pattern[str]:
+    """What finds the address in a text, whichever way it stands there, and no longer number that holds it."""
+    digits = re.sub(r"\D", "", address)
+    if len(digits) >= 7 and (address.startswith(("+", "whatsapp:+"))):
+        return re.compile(rf"(?<!\d){digits}(?!\d)")
+    return re.compile(rf"(?<![\w+]){re.escape(address)}(?!\w)")
