@@ -1,11 +1,11 @@
-"""`convoq contacts`: a person, with all their conversations; block, unblock and erase them."""
+"""`convoq contacts`: a person, with all their conversations; block, unblock, export and erase them."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from convoq.cli import erasing
+from convoq.cli import erasing, exporting
 from convoq.cli.acting import Ways, add_identity, run_act
 from convoq.cli.arguments import conversation, one_line
 from convoq.cli.lookup import find_conversation
@@ -31,7 +31,7 @@ class Person(NamedTuple):
 def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "contacts",
-        help="show a person; block, unblock and erase",
+        help="show a person; block, unblock, export and erase",
         description="The people who wrote to you, or whom you wrote to.",
         epilog="example:\n  convoq contacts show +15551230001",
     )
@@ -65,6 +65,7 @@ def add_parser(subparsers: Any) -> None:
     unblocking.add_argument("who", type=conversation, metavar="WHO", help=WHICH)
     add_identity(unblocking)
     unblocking.set_defaults(run=unblock)
+    exporting.add_parser(commands)
     erasing.add_parser(commands)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from convoq.clock import Clock
-from convoq.conversations import blocking, erasing, operator_list, operators, ownership, pausing, rows
+from convoq.conversations import blocking, erasing, exporting, operator_list, operators, ownership, pausing, rows
 from convoq.conversations.audit_trail import record_act
 from convoq.conversations.operator_list import Operator
 from convoq.conversations.operators import Written
@@ -149,6 +149,14 @@ class Acts:
             return erased
 
         return await self._do(unit)
+
+    async def note_export(self, contacts: Sequence[int]) -> None:
+        """All that there is of these people is given out."""
+
+        def unit(tx: Transaction, now: int) -> None:
+            exporting.record_export(tx, contacts, self._name, now)
+
+        await self._do(unit)
 
     async def add_operator(self, name: str) -> Operator:
         """Also brings back who was removed."""

@@ -54,7 +54,7 @@ class Erasure:
 
     async def look(self, addresses: Sequence[str]) -> Traces:
         person = await self._erasing.look(self._channel, addresses)
-        return Traces(person, await self._find_jobs(addresses, person.lanes))
+        return Traces(person, await find_jobs(self._jobs, addresses, person.lanes))
 
     async def erase(self, traces: Traces, addresses: Sequence[str], begin: Begin) -> Erased:
         """All that was accepted until now. What comes later is a new person's, whose STOP of before still holds.
@@ -64,7 +64,9 @@ class Erasure:
         through = max([self._clock.now(), *(job.enqueued_at for job in traces.jobs)])
         contacts = await begin(self._channel, addresses, through)
         # Looked for once more: what was under way may have enqueued something until it was ended just now.
-        jobs = {job.id for job in await self._find_jobs(addresses, traces.person.lanes) if job.enqueued_at <= through}
+        jobs = {
+            job.id for job in await find_jobs(self._jobs, addresses, traces.person.lanes) if job.enqueued_at <= through
+        }
         erased_jobs = await self._erase_jobs(sorted(jobs | {job.id for job in traces.jobs}))
         for contact_id in contacts:
             await self.wipe(contact_id)
@@ -88,23 +90,25 @@ class Erasure:
     async def _erase_jobs(self, ids: Sequence[str]) -> int:
         return sum([await self._jobs.erase(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)])
 
-    async def _find_jobs(self, addresses: Sequence[str], lanes: Sequence[str]) -> list[JobRecord]:
-        """Of every kind and state: those that name the person, and those of the person's lanes."""
-        found: dict[str, JobRecord] = {}
-        patterns = [mentions(address) for address in addresses]
-        for text in {_needle(address) for address in addresses}:
-            for job in await self._all(JobFilter(text=text)):
-                if any(_names(job, pattern) for pattern in patterns):
-                    found[job.id] = job
-        for lane in lanes:
-            found |= {job.id: job for job in await self._all(JobFilter(ordering_key=lane))}
-        return list(found.values())
 
-    async def _all(self, where: JobFilter) -> list[JobRecord]:
-        jobs: list[JobRecord] = []
-        while page := await self._jobs.list(where, limit=BATCH, before=jobs[-1].id if jobs else None):
-            jobs += page
-        return jobs
+async def find_jobs(jobs: JobAdmin, addresses: Sequence[str], lanes: Sequence[str]) -> list[JobRecord]:
+    """Of every kind and state: those that name the person, and those of the person's lanes."""
+    found: dict[str, JobRecord] = {}
+    patterns = [mentions(address) for address in addresses]
+    for text in {_needle(address) for address in addresses}:
+        for job in await _all(jobs, JobFilter(text=text)):
+            if any(_names(job, pattern) for pattern in patterns):
+                found[job.id] = job
+    for lane in lanes:
+        found |= {job.id: job for job in await _all(jobs, JobFilter(ordering_key=lane))}
+    return list(found.values())
+
+
+async def _all(jobs: JobAdmin, where: JobFilter) -> list[JobRecord]:
+    found: list[JobRecord] = []
+    while page := await jobs.list(where, limit=BATCH, before=found[-1].id if found else None):
+        found += page
+    return found
 
 
 def _needle(address: str) -> str:
