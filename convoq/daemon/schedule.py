@@ -10,8 +10,11 @@ from convoq.daemon.process import open_storage
 from convoq.daemon.reload import Reload
 from convoq.daemon.supervision import Stop, supervised
 from convoq.db.store import Store
+from convoq.errors import DatabaseUnavailable
+from convoq.jobs import CatchUp
+from convoq.logs import log
 from convoq.queue.service import QueueService
-from convoq.scheduler.entries import ScheduleEntry, entries_from
+from convoq.scheduler.entries import ScheduleEntry, built_in, entries_from
 from convoq.scheduler.progress import SqlProgress
 from convoq.scheduler.scheduler import Scheduler
 from convoq.settings import Options
@@ -30,7 +33,19 @@ async def schedule(loaded: Loaded, stop: Stop, reload: Reload) -> None:
         async with supervised(
             database, "schedule", stop, lambda: "scheduling", reload=reload, config=loaded.config_path
         ):
+            await _catch_up_at_start(loaded.options, queue)
             await scheduler.run(stop.requested)
+
+
+async def _catch_up_at_start(options: Options, queue: QueueService) -> None:
+    """What nothing listened for is looked for now, not with the next slot. A look that waits already is joined."""
+    [entry] = (entry for entry in built_in() if entry.kind == CatchUp.kind)
+    if not options.twilio.catch_up:
+        return
+    try:
+        await queue.enqueue(entry.job_now())
+    except DatabaseUnavailable as error:  # the slots come all the same
+        log.warning("catch_up.not_enqueued", error=str(error))
 
 
 async def _replace(scheduler: Scheduler, entries: tuple[ScheduleEntry, ...]) -> None:

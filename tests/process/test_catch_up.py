@@ -48,6 +48,24 @@ async def test_all_that_was_written_during_an_outage_of_ten_minutes_is_answered_
     assert {message.to for message in site.twilio.messages} >= {f"whatsapp:+1555123{n:04d}" for n in range(7)}
 
 
+async def test_a_scheduler_that_starts_has_it_looked_for_at_once(site: Site) -> None:
+    """Before the first slot, which comes ten minutes later."""
+    await outage(site, messages=20)
+    await site.serve()
+    for _ in range(2):
+        schedule = await site.start("schedule")
+        await site.until(lambda: site.rows(ANSWERED) == [(21,)], "every message answered")
+        schedule.kill()
+        await schedule.wait()
+    await site.until_quiet()
+    per_message = "SELECT count(*) FROM messages WHERE direction = 'out' GROUP BY source HAVING count(*) > 1"
+    assert site.rows(per_message) == []
+    assert site.rows("SELECT count(*) FROM messages WHERE direction = 'in'") == [(21,)]
+
+
+ANSWERED = "SELECT count(*) FROM messages WHERE direction = 'in' AND outcome = 'answered'"
+
+
 async def test_a_dry_run_only_says_how_many(site: Site) -> None:
     await outage(site, messages=3)
     process = await catch_up(site, "--dry-run", "--json")
