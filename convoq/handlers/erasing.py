@@ -64,10 +64,9 @@ class Erasure:
         through = max([self._clock.now(), *(job.enqueued_at for job in traces.jobs)])
         contacts = await begin(self._channel, addresses, through)
         # Looked for once more: what was under way may have enqueued something until it was ended just now.
-        jobs = {
-            job.id for job in await find_jobs(self._jobs, addresses, traces.person.lanes) if job.enqueued_at <= through
-        }
-        erased_jobs = await self._erase_jobs(sorted(jobs | {job.id for job in traces.jobs}))
+        found = await find_jobs(self._jobs, addresses, traces.person.lanes)
+        ids = {job.id for job in (*traces.jobs, *found) if job.enqueued_at <= through}
+        erased_jobs = await self._erase_jobs(sorted(ids))
         for contact_id in contacts:
             await self.wipe(contact_id)
         left = await self._scrub()

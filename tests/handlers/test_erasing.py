@@ -11,6 +11,7 @@ import pytest
 
 from convoq.ai.base import ReplyContext
 from convoq.conversations.erasing import Erasing
+from convoq.conversations.exporting import export
 from convoq.conversations.text_index import TextIndex
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
@@ -241,6 +242,18 @@ async def test_another_persons_longer_number_is_left_alone(house: House) -> None
     other = await house.queue.enqueue(raw_job("remind", {"to": f"{ANA_SMS}9"}))
     await erase(house)
     assert (await house.job(other.job_id)).state is JobState.READY
+
+
+async def test_everything_that_was_said_is_exported(house: House) -> None:
+    await house.hear(TEXT)
+    await house.settle()
+    [contact] = await house.database.read(export, "twilio", [ANA, ANA_SMS])
+    [conversation] = contact["conversations"]
+    said = [(one["author"], one["text"], len(one["parts"])) for one in conversation["messages"]]
+    assert said == [("contact", TEXT, 0), ("ai", f"re: {TEXT}", 1)]
+    assert [one["input_tokens"] for one in conversation["model_calls"]] == [3]
+    await erase(house)
+    assert await house.database.read(export, "twilio", [ANA, ANA_SMS]) == []
 
 
 async def test_two_erasures_at_once_are_one(house: House) -> None:
