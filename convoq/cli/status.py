@@ -91,13 +91,14 @@ def _count(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_jobs, run_async
     from convoq.conversations.budgets import budget_rules
+    from convoq.monitoring.kept import describe_kept
 
     limits = AlertLimits(roles=args.role or DEFAULTS.roles, max_wait=args.max_wait, max_dead=args.max_dead)
 
     async def main(options: Options) -> int:
         async with open_jobs(options) as (database, jobs):
             while True:
-                snapshot = await take(database, jobs, budget_rules(options.budgets))
+                snapshot = await take(database, jobs, budget_rules(options.budgets), describe_kept(options))
                 alerts = list(find_alerts(snapshot, limits))
                 show(snapshot, alerts, as_json=args.json, redraw=args.watch is not None)
                 if args.watch is None:
@@ -140,6 +141,8 @@ def screen(snapshot: Snapshot, alerts: Sequence[Alert]) -> Iterator[str]:
     yield colored("bold", "Database")
     log = f", log {size(snapshot.log.bytes)}" if snapshot.log else ""
     yield f"  {harmless(snapshot.location)}: {size(snapshot.database_bytes)}{log}"
+    if snapshot.kept:
+        yield f"  kept: {snapshot.kept}"
     yield ""
     for alert in alerts:
         yield f"{colored('red', 'problem')}  {harmless(str(alert))}"

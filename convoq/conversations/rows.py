@@ -101,7 +101,7 @@ def newest_settled(tx: Transaction, conversation_id: int, through: int, limit: i
             AND (m.direction = 'in' OR m.author = 'ai' OR EXISTS (SELECT 1 FROM outbox AS o WHERE o.message_id = m.id
                                                                   AND o.state <> 'failed' AND o.state <> 'cancelled'))
             AND m.source NOT LIKE '{NOTICE}%' AND m.source NOT LIKE '{OPT_OUT}%'
-            AND m.source NOT LIKE '{HANDOVER}%' AND m.source NOT LIKE '{MUTED}%'
+            AND m.source NOT LIKE '{HANDOVER}%' AND m.source NOT LIKE '{MUTED}%' AND m.source NOT LIKE 'erased:%'
             ORDER BY m.id DESC LIMIT ?""",
         (conversation_id, through, limit),
     ).fetchall()

@@ -102,6 +102,7 @@ async def _handlers(
     from convoq.conversations.recording import Recorder
     from convoq.conversations.repair import Repair
     from convoq.conversations.resending import Resending
+    from convoq.conversations.retention import Retention
     from convoq.conversations.silence import Lifecycle
     from convoq.conversations.text_index import TextIndex
     from convoq.conversations.turns import Turns
@@ -175,7 +176,12 @@ async def _handlers(
             CatchingUp(CatchUp(database), channels if options.twilio.catch_up else {}, queue.enqueue, wall)
         ),
         jobs.Housekeeping.kind: upkeep.housekeeping(
-            storage.jobs, TextIndex(database), budgets, database.tidy, options.queue
+            storage.jobs,
+            TextIndex(database),
+            budgets,
+            Retention(database, options.retention),
+            database.tidy,
+            options.queue,
         ),
     }
     return Handlers(

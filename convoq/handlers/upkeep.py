@@ -8,6 +8,7 @@ from functools import partial
 from convoq.conversations.budgets import Budgets
 from convoq.conversations.owner_timers import OwnerTimers
 from convoq.conversations.repair import Repair
+from convoq.conversations.retention import Retention
 from convoq.conversations.silence import Lifecycle
 from convoq.conversations.text_index import TextIndex
 from convoq.handlers.base import ClaimContext, Handler
@@ -20,6 +21,8 @@ from convoq.settings import ConversationSettings, QueueSettings
 BATCH = 200  # rows a transaction, so that the writer is never held long
 MOST_INDEXED = 100_000  # messages a run: it must end within its deadline, and the next one goes on
 MOST_MERGES = 1000
+EXPIRED = 50  # rows a transaction: each takes its text out of the index, too
+MOST_EXPIRED = 20_000  # rows a run
 MOST_WOKEN = 500  # threads a run: a repair must not flood the queue that it mends
 
 
@@ -77,18 +80,22 @@ def wake_threads(repair: Repair, begin: BeginFollowUps) -> Handler:
 
 
 def housekeeping(
-    jobs: JobAdmin, texts: TextIndex, budgets: Budgets, tidy: Callable[[], Awaitable[None]], settings: QueueSettings
-) -> Handler:
-    """Prunes finished jobs past their retention and counters of budgets, indexes new texts, then has the store tidy
-    itself up."""
+    jobs: JobAdmin, texts: TextIndex, budgets: Budgets, retention: Retention, tidy: Callable[[], Awaitable[None]],
+    settings: QueueSettings,
+) -> Handler:  # fmt: skip
+    """Prunes what is past its retention and counters of budgets, indexes new texts, then has the store tidy itself
+    up."""
 
     async def handler(_: ClaimContext) -> None:
         pruned = await _in_batches(lambda: jobs.prune(older_than=settings.retention, limit=BATCH))
         indexed = await _in_batches(lambda: texts.advance(BATCH), at_most=MOST_INDEXED)
+        expired = 0
+        for step in (retention.erased, retention.texts, retention.notes, retention.audit):
+            expired += await _in_batches(partial(step, EXPIRED), at_most=MOST_EXPIRED)
         await _in_batches(texts.forget_erased, at_most=MOST_MERGES)
         await _in_batches(lambda: budgets.tidy(BATCH))
         await tidy()
-        log.info("housekeeping.done", pruned=pruned, indexed=indexed)
+        log.info("housekeeping.done", pruned=pruned, indexed=indexed, expired=expired)
 
     return handler
 

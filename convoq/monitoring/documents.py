@@ -37,6 +37,7 @@ def status_document(snapshot: Snapshot, alerts: Sequence[Alert]) -> dict[str, An
         "at": iso_time(snapshot.now),
         "ok": not alerts,
         "problems": [str(alert) for alert in alerts],
+        "kept": snapshot.kept or None,
         "queue": {
             "kinds": {
                 name: {

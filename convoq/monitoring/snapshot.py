@@ -42,6 +42,8 @@ class Snapshot:
     pauses: Sequence[Pause] = ()  #: entries of the schedule that are paused
     budgets: Sequence[ReachedBudget] = ()  #: ceilings that hold something back
     holds: Sequence[Hold] = ()  #: what rules hold back
+    kept: str = ""  #: what is kept how long
+    erasing: int = 0  #: people whose erasure has not come to its end
 
     @property
     def dead(self) -> int:
@@ -89,10 +91,11 @@ class Snapshot:
         return quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
 
 
-async def take(database: Store, jobs: JobAdmin, budgets: BudgetRules | None = None) -> Snapshot:
-    """`budgets` are those whose ceilings are looked at."""
+async def take(database: Store, jobs: JobAdmin, budgets: BudgetRules | None = None, kept: str = "") -> Snapshot:
+    """`budgets` are those whose ceilings are looked at; `kept` is what the settings say of how long."""
     from convoq.clock import WallClock
     from convoq.conversations.costs import read_reached
+    from convoq.conversations.erasing import Erasing
     from convoq.conversations.holding import find_holds
     from convoq.conversations.queries import Reading
     from convoq.monitoring.pauses import read_pauses
@@ -111,6 +114,8 @@ async def take(database: Store, jobs: JobAdmin, budgets: BudgetRules | None = No
         pauses=await read_pauses(database),
         budgets=await read_reached(database, budgets, WallClock().now()) if budgets else (),
         holds=await database.read(find_holds, now, now - DAY_MS),
+        kept=kept,
+        erasing=len(await Erasing(database).unfinished()),
     )
 
 
@@ -159,6 +164,9 @@ def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
         yield Alert(detail=detail, remedy="convoq conversations list --waiting")
     if snapshot.dead > limits.max_dead:
         yield Alert(detail=counted(snapshot.dead, "dead letter"), remedy="convoq jobs list --state dead")
+    if snapshot.erasing:
+        detail = f"{counted(snapshot.erasing, 'person', 'people')} may not be erased wholly"
+        yield Alert(detail=detail, remedy="run convoq contacts erase again, with the same number")
     yield from _budget_alerts(snapshot.budgets)
     if snapshot.log is not None and snapshot.log.readers:
         detail = f"the database's log has grown to {size(snapshot.log.bytes)}: {HELD_BY} {snapshot.log.holders}"

@@ -16,6 +16,7 @@ from convoq.settings.people import (
     NumberSettings,
     PersonaSettings,
 )
+from convoq.settings.retention import RetentionSettings
 from convoq.settings.section import Seconds, Section
 
 
@@ -295,4 +296,5 @@ class Options(Section):
     schedules: tuple[ScheduleSettings, ...] = ()
     handlers: dict[str, str] = Field(default={}, examples=[{"greet.morning": "mybot:greet"}])
     """Handlers of your own: the kind of job, and the "module:attribute" that handles it."""
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()

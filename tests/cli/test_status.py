@@ -221,3 +221,20 @@ def test_a_loop_that_was_stopped_is_a_problem_until_somebody_resumes_it(
     assert said in capsys.readouterr().out
     place.execute("DELETE FROM ai_pauses")
     assert place.run("status", "--exit-code") == 0
+
+
+def test_what_is_kept_how_long_is_said(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.configure("[retention]\ntexts_days = 365\n")
+    place.run("status")
+    assert "  kept: texts 365 days, notes for ever, audit for ever, finished jobs 7 days\n" in capsys.readouterr().out
+    place.run("doctor", "--offline")
+    assert "kept           texts 365 days, notes for ever" in capsys.readouterr().out
+
+
+def test_an_erasure_that_came_to_no_end_is_a_problem(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.execute(
+        "INSERT INTO contacts (channel, address, first_seen_at, last_seen_at, erased_at, erasing)"
+        " VALUES ('twilio', 'erased:1', 1, 1, 1, 1)"
+    )
+    place.run("status")
+    assert "1 person may not be erased wholly: run convoq contacts erase again" in capsys.readouterr().out

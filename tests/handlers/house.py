@@ -28,6 +28,7 @@ from convoq.conversations.pacing import Airtime, unlimited
 from convoq.conversations.recording import Recorder
 from convoq.conversations.repair import Repair
 from convoq.conversations.resending import Resending
+from convoq.conversations.retention import Retention
 from convoq.conversations.settling import Settling
 from convoq.conversations.silence import Lifecycle
 from convoq.conversations.text_index import TextIndex
@@ -70,6 +71,7 @@ from convoq.queue.redis.connection import Server
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
+from convoq.settings.retention import RetentionSettings
 from convoq.worker import Worker
 from tests.clock import ManualClock
 from tests.handovers import NOBODY_LOOKS
@@ -88,6 +90,7 @@ NO_LOOPS = LoopRules(guard=False, most_replies=0)  # as machines, tests answer a
 
 UPKEEP_KINDS = (ProcessIdle, ProcessExpired, ProcessHandovers, WakeThreads, CatchUpJob, Housekeeping)
 NO_BUDGETS = BudgetRules()
+FOR_EVER = RetentionSettings()
 
 Answering = Callable[[ReplyContext], Awaitable[str] | str]
 
@@ -356,6 +359,7 @@ async def open_house(
     ours: Collection[str] = (),
     disclosure: Disclosure | None = None,
     airtime: Airtime = unlimited,
+    retention: RetentionSettings = FOR_EVER,
 ) -> AsyncIterator[House]:
     """With `redis` the queue is there instead of in the database.
 
@@ -432,7 +436,12 @@ async def open_house(
             WakeThreads.kind: upkeep.wake_threads(Repair(database), begin),
             CatchUpJob.kind: catch_up(CatchingUp(CatchUp(database), channels, queue.enqueue, wall)),
             Housekeeping.kind: upkeep.housekeeping(
-                engine, TextIndex(database), spending, database.tidy, QueueSettings(retention=100)
+                engine,
+                TextIndex(database),
+                spending,
+                Retention(database, retention),
+                database.tidy,
+                QueueSettings(retention=100),
             ),
         }
         try:

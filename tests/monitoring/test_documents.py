@@ -215,6 +215,7 @@ def test_the_status_has_every_count_also_of_what_is_not_there() -> None:
         "at": T1,
         "ok": False,
         "problems": ["serve: silent: look"],
+        "kept": None,
         "queue": {
             "kinds": {"greet": {"ready": 1, "scheduled": 0, "running": 0, "dead": 2, "oldest_wait_seconds": 1.5}},
             "dead": 2,

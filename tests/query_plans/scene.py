@@ -21,6 +21,7 @@ from convoq.conversations.ownership import ActRefused
 from convoq.conversations.pausing import list_pauses, number_scope
 from convoq.conversations.queries import Reading
 from convoq.conversations.resending import Resending
+from convoq.conversations.retention import Retention
 from convoq.conversations.search import ConversationFilter
 from convoq.conversations.states import Owner, Status
 from convoq.conversations.text_index import TextIndex
@@ -38,6 +39,7 @@ from convoq.monitoring.processes import Processes
 from convoq.monitoring.snapshot import take
 from convoq.queue.base import JobFilter, JobState, Standing, settle_nothing
 from convoq.scheduler.progress import SqlProgress
+from convoq.settings.retention import RetentionSettings
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, OURS, Engine, House, open_engine, open_house
 from tests.handovers import GIVE_BACK_WITHIN, SILENT_WITHIN, TAKEN_WITHIN
@@ -96,6 +98,10 @@ async def _erase(house: House) -> None:
         await house.step()
         await erasure.erase(await erasure.look([address]), [address], house.acts().erase)
         house.clock.advance(1)
+    retention = Retention(house.database, RetentionSettings(texts_days=2, notes_days=2, audit_days=2))
+    house.clock.advance(86_400 * 40)
+    for step in (retention.erased, retention.texts, retention.notes, retention.audit):
+        await step(10)
     await erasing.unfinished()
     await erasing.forget_hashes(house.clock.now(), 10)
 

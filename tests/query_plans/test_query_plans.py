@@ -16,8 +16,19 @@ from tests.query_plans.statements import SQL, RecordingConnection, Scan, Seen, b
 
 #: A row a process, an entry, a table, a send of one part: they don't grow with what people write. All other tables do.
 SMALL = {
-    *("later", "our_addresses", "senders"),
-    *("clock", "job_ids", "processes", "schedule_pauses", "schedules", "ai_pauses", "operators", "q", "text_search"),
+    *("later", "our_addresses", "senders", "retention"),
+    *(
+        "retention",
+        "clock",
+        "job_ids",
+        "processes",
+        "schedule_pauses",
+        "schedules",
+        "ai_pauses",
+        "operators",
+        "q",
+        "text_search",
+    ),
     *("sqlite_master", "sqlite_sequence", "CONSTANT"),
 }
 #: Indexes that hold only what waits, is claimed or failed: few, and whoever reads one whole wants to know all of them.

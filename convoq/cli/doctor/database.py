@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from convoq.cli.doctor import budgets, queue
+from convoq.cli.doctor import budgets, kept, queue
 from convoq.cli.doctor.machine import user_name
 from convoq.errors import ConvoqError, DatabaseRefused
 from convoq.monitoring.findings import Finding, Level, fail, note, ok, warn
@@ -51,6 +51,8 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
                 yield finding
             yield await dead_letters(jobs)
             for finding in [*await budgets.reached(database, options), *await held(database)]:
+                yield finding
+            for finding in await kept.unfinished(database):
                 yield finding
     except ConvoqError as error:
         yield fail("opening", str(error))
