@@ -43,6 +43,13 @@ class Inbound:
     carrier_replies: bool = True  #: the carrier answers keywords itself, so convoq must not
 
 
+class UsedTemplate(NamedTuple):
+    """A text that the channel has on record, and what stands in its gaps."""
+
+    sid: str
+    variables: str  #: a JSON object of texts, as the channel wants it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbound:
     """One message to send."""
@@ -51,6 +58,7 @@ class Outbound:
     our_address: str
     address: str
     body: str
+    template: UsedTemplate | None = None  #: sent in the body's stead, which is what the person reads of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
         Command("conversations", "conversations", "list, show and follow conversations, take them over"),
         Command("contacts", "contacts", "show a person; block and unblock"),
         Command("send", "send", "write to a person"),
+        Command("templates", "templates", "what may be sent outside WhatsApp's 24 hours"),
         Command("operators", "operators", "who may take conversations over"),
         Command("audit", "audit", "who of yours did what"),
         Command("costs", "costs", "what the models have cost"),

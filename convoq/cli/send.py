@@ -7,13 +7,14 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from convoq.cli.acting import Ways, add_force, add_identity, read_text, run_act
-from convoq.cli.arguments import address
+from convoq.cli.arguments import address, one_line
 from convoq.cli.lookup import our_addresses, pick_address
-from convoq.cli.stepping_in import add_key, add_text, tell_written
+from convoq.cli.stepping_in import add_key, tell_written
 from convoq.cli.terminal.output import UsageError
 
 if TYPE_CHECKING:
     from convoq.conversations.operators import Written
+    from convoq.conversations.templates import TemplateRequest
 
 FULL: Final = re.compile(r"([a-z]+:)?\+[0-9]{7,15}$")
 
@@ -22,14 +23,21 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "send",
         help="write to a person",
-        description="Sends your text to an address, also to who has never written (on WhatsApp only within 24 hours\n"
-        "of their last message). The conversation is yours from then on: the AI answers there again once\n"
-        "you release it. A program that only announces something takes convoq.connect, or convoq enqueue\n"
-        "send_message: then the AI answers what comes back.",
+        description="Sends your text to an address, also to who has never written. On WhatsApp text goes out within\n"
+        "24 hours of their last message, and a template (convoq templates list) at any time. The\n"
+        "conversation is yours from then on: the AI answers there again once you release it. A program that\n"
+        "only announces something takes convoq.connect, or convoq enqueue send_message: then the AI answers\n"
+        "what comes back.",
         epilog="example:\n  convoq send +15551230001 'Your table is ready.' --from +15550009999 --as Marta",
     )
     parser.add_argument("address", type=address, metavar="ADDRESS", help="whatsapp:+15551230001, or +15551230001 (SMS)")
-    add_text(parser)
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="what to say, or - for standard input")
+    parser.add_argument("--template", type=one_line, metavar="NAME", help="instead of a text; its name, or its SID")
+    parser.add_argument(
+        "--var", dest="variables", type=_variable, action="append", default=[], metavar="NAME=VALUE",
+        help="what stands in a gap of the template; once for each",
+    )  # fmt: skip
+    parser.add_argument("--language", metavar="CODE", help="of a template that is there in several")
     parser.add_argument(
         "--from", dest="sender", metavar="ADDRESS", help="which number of yours (default: the only one that suits)"
     )
@@ -43,14 +51,37 @@ def run(args: argparse.Namespace) -> int:
     from convoq.jobs import SendMessage
     from convoq.monitoring.act_documents import written_document
 
-    text = read_text(args.text)
+    said = _said(args)
     channel = SendMessage.model_fields["channel"].default
 
     async def act(ways: Ways) -> Written:
         sender = _sender(args.sender, args.address, await our_addresses(ways.reading, ways.options))
-        return await ways.acts.write_to(channel, sender, args.address, text, key=args.key, force=args.force)
+        return await ways.acts.write_to(channel, sender, args.address, said, key=args.key, force=args.force)
 
     return run_act(args, act, written_document, tell_written)
+
+
+def _said(args: argparse.Namespace) -> str | TemplateRequest:
+    """Raises UsageError."""
+    from convoq.conversations.templates import TemplateRequest
+
+    if (args.text is None) == (args.template is None):
+        raise UsageError("say either a text or --template NAME")
+    if args.template is None:
+        if args.variables or args.language:
+            raise UsageError("--var and --language go with --template")
+        return read_text(args.text)
+    variables = dict(args.variables)
+    if len(variables) < len(args.variables):
+        raise UsageError("--var: each variable has one value")
+    return TemplateRequest(name=args.template, variables=variables, language=args.language)
+
+
+def _variable(given: str) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"{given!r} is no NAME=VALUE, such as 1=Ana")
+    return name, value
 
 
 def _sender(given: str | None, address: str, known: list[str]) -> str:

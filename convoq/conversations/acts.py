@@ -13,6 +13,7 @@ from convoq.conversations.operator_list import Operator
 from convoq.conversations.operators import Written
 from convoq.conversations.ownership import Change, thread_of
 from convoq.conversations.records import Conversation
+from convoq.conversations.templates import TemplateRequest
 from convoq.conversations.threads import Thread
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
@@ -75,14 +76,15 @@ class Acts:
         return await self._do(unit)
 
     async def write_to(
-        self, channel: str, our_address: str, address: str, text: str, *, key: str | None = None, force: bool = False
-    ) -> Written:
-        """As reply(), to an address that may be new."""
-        text, key = operators.checked_text(text), key or secrets.token_hex(16)
+        self, channel: str, our_address: str, address: str, said: str | TemplateRequest, *, key: str | None = None,
+        force: bool = False,
+    ) -> Written:  # fmt: skip
+        """As reply(), to an address that may be new. A template also goes out where WhatsApp takes no free text."""
+        said, key = operators.checked_text(said) if isinstance(said, str) else said, key or secrets.token_hex(16)
 
         def unit(tx: Transaction, now: int) -> Written:
             written = operators.write_to(
-                tx, channel, our_address, address, text, self._name, key, now, self._wall.now(), force=force
+                tx, channel, our_address, address, said, self._name, key, now, self._wall.now(), force=force
             )
             self._record_written(tx, now, "send", written)
             return written

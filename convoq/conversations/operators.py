@@ -11,6 +11,7 @@ from convoq.conversations.ownership import ActRefused, Change, note_act, require
 from convoq.conversations.records import Conversation
 from convoq.conversations.rules import may_send
 from convoq.conversations.states import Owner, Status
+from convoq.conversations.templates import TemplateRequest, Wording, what_may_be_sent, word
 from convoq.conversations.threads import join_thread, upsert_contact
 from convoq.db.transaction import Transaction
 from convoq.errors import ConvoqError
@@ -55,7 +56,7 @@ def checked_text(text: str) -> str:
 
 
 def reply(
-    tx: Transaction, conversation_id: int, text: str, name: str, key: str, now: int, wall_now: int,
+    tx: Transaction, conversation_id: int, said: str | TemplateRequest, name: str, key: str, now: int, wall_now: int,
     *, force: bool = False,
 ) -> Written:  # fmt: skip
     """Takes over, unless the chat is this person's already, and answers what waited. Raises ActRefused, LookupError.
@@ -65,16 +66,17 @@ def reply(
     if (known := _known(tx, key)) is not None:
         return known
     conversation = rows.conversation(tx, conversation_id)
+    wording = word(tx, said, conversation.contact.address)
     if conversation.status is not Status.ACTIVE:
-        require_sendable(conversation, now, wall_now)
+        require_sendable(tx, conversation, wording, now, wall_now)
         newest = open_conversation(tx, conversation.thread_id, now, now, who=name)
         conversation = rows.conversation(tx, newest)
     require_mine(conversation, name, force=force)
-    require_sendable(conversation, now, wall_now)
+    require_sendable(tx, conversation, wording, now, wall_now)
     change = take_over(tx, conversation.id, name, now, force=force)
     message_id = add_outgoing(
-        tx, conversation.thread_id, conversation.id, "operator", _source(key), text, [text], now, wall_now,
-        written_by=name,
+        tx, conversation.thread_id, conversation.id, "operator", _source(key), wording.text, [wording.text], now,
+        wall_now, written_by=name, template=wording.template,
     )  # fmt: skip
     touch(tx, conversation.id, now)
     answers = tx.execute(ANSWER, (message_id, conversation.id)).rowcount
@@ -82,8 +84,8 @@ def reply(
 
 
 def write_to(
-    tx: Transaction, channel: str, our_address: str, address: str, text: str, name: str, key: str, now: int,
-    wall_now: int, *, force: bool = False,
+    tx: Transaction, channel: str, our_address: str, address: str, said: str | TemplateRequest, name: str, key: str,
+    now: int, wall_now: int, *, force: bool = False,
 ) -> Written:  # fmt: skip
     """As reply(), to a person who may never have written. Raises ActRefused."""
     if (known := _known(tx, key)) is not None:
@@ -91,7 +93,7 @@ def write_to(
     contact_id = upsert_contact(tx, channel, address, None, now)
     thread = join_thread(tx, contact_id, channel, our_address, address)
     conversation_id = open_conversation(tx, thread.id, now, now, who=name)
-    return reply(tx, conversation_id, text, name, key, now, wall_now, force=force)
+    return reply(tx, conversation_id, said, name, key, now, wall_now, force=force)
 
 
 def add_note(tx: Transaction, conversation_id: int, text: str, name: str, now: int, wall_now: int) -> int:
@@ -103,10 +105,15 @@ def add_note(tx: Transaction, conversation_id: int, text: str, name: str, now: i
     return int(note_id)
 
 
-def require_sendable(conversation: Conversation, now: int, wall_now: int) -> None:
-    """Raises ActRefused where the channel or the person takes no free text."""
+def require_sendable(tx: Transaction, conversation: Conversation, wording: Wording, now: int, wall_now: int) -> None:
+    """Raises ActRefused where the channel or the person does not take it."""
     require_reachable(conversation)
-    refusal = may_send(conversation, author="operator", committed_at=now, now=now, wall_now=wall_now)
+    refusal = may_send(
+        conversation, author="operator", committed_at=now, now=now, wall_now=wall_now,
+        is_template=wording.template is not None,
+    )  # fmt: skip
+    if refusal is not None and refusal.code == "window":
+        raise ActRefused(refusal.code, f"{refusal.reason} ({what_may_be_sent(tx)})")
     if refusal is not None:
         raise ActRefused(refusal.code, refusal.reason)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from convoq.channels.base import DeliveryStatus
+from convoq.channels.base import DeliveryStatus, UsedTemplate
 from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.consent import opt_out_as_told
@@ -175,8 +175,9 @@ def add_outgoing(
     wall_now: int,
     *,
     written_by: str | None = None,
+    template: UsedTemplate | None = None,
 ) -> int:
-    """A message of ours on record, its parts ready to be sent; its id."""
+    """A message of ours on record, its parts ready to be sent; its id. One that is sent as a template has one part."""
     row = tx.execute(
         """INSERT INTO messages (thread_id, conversation_id, direction, author, source, body, description, at, wall_at,
                written_by)
@@ -184,16 +185,20 @@ def add_outgoing(
         (thread_id, conversation_id, author, source, text, text, now, wall_now, written_by),
     ).fetchone()
     message_id = int(row[0])
-    _add_parts(tx, thread_id, conversation_id, message_id, parts)
+    _add_parts(tx, thread_id, conversation_id, message_id, parts, template)
     return message_id
 
 
-def _add_parts(tx: Transaction, thread_id: int, conversation_id: int, message_id: int, bodies: Sequence[str]) -> None:
+def _add_parts(
+    tx: Transaction, thread_id: int, conversation_id: int, message_id: int, bodies: Sequence[str],
+    template: UsedTemplate | None = None,
+) -> None:  # fmt: skip
     tx.executemany(
-        """INSERT INTO outbox (reference, thread_id, conversation_id, message_id, part, body, state)
-           VALUES (?, ?, ?, ?, ?, ?, 'ready')""",
+        """INSERT INTO outbox (reference, thread_id, conversation_id, message_id, part, body, state, template_sid,
+               template_variables)
+           VALUES (?, ?, ?, ?, ?, ?, 'ready', ?, ?)""",
         [
-            (secrets.token_hex(8), thread_id, conversation_id, message_id, part, body)
+            (secrets.token_hex(8), thread_id, conversation_id, message_id, part, body, *(template or (None, None)))
             for part, body in enumerate(bodies)
         ],
     )

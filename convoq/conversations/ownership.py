@@ -23,7 +23,9 @@ class ActRefused(ConvoqError):
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
-        self.code = code  #: not_owner, stale, closed, opted_out, blocked, erased, window, paused, text, unchanged
+        self.code = (
+            code  #: not_owner, stale, closed, opted_out, blocked, erased, window, paused, text, template, unchanged
+        )
 
 
 class Change(NamedTuple):

@@ -156,3 +156,5 @@ class OutboxRow:
     channel: str
     address: str
     our_address: str
+    template_sid: str | None = None  #: it is sent as this template, and `body` is what the person reads
+    template_variables: str | None = None

@@ -91,9 +91,11 @@ def follow(tx: Transaction, row: OutboxRow) -> OutboxRow:
 
 
 FOLLOW = """
-    INSERT INTO outbox (reference, thread_id, conversation_id, message_id, part, body, state, resend_of)
+    INSERT INTO outbox (reference, thread_id, conversation_id, message_id, part, body, state, resend_of,
+                        template_sid, template_variables)
     SELECT ?, thread_id, conversation_id, message_id,
-           (SELECT max(part) + 1 FROM outbox AS p WHERE p.message_id = o.message_id), body, 'ready', id
+           (SELECT max(part) + 1 FROM outbox AS p WHERE p.message_id = o.message_id), body, 'ready', id,
+           template_sid, template_variables
     FROM outbox AS o WHERE id = ? RETURNING id
 """
 

@@ -32,7 +32,8 @@ OUTBOX = f"""
     SELECT o.id, o.reference, o.thread_id, o.conversation_id, o.message_id, o.part, o.body, o.state, o.revoked,
            o.attempts, o.attempted_at, o.attempted_wall, o.settled_at, o.provider_id, o.error_code, o.error,
            o.delivery, o.delivery_at, o.arrived, o.resend_of, m.author,
-           m.source LIKE '{OPT_OUT}%', m.source LIKE '{HANDOVER}%', m.at, p.channel, p.address, t.our_address
+           m.source LIKE '{OPT_OUT}%', m.source LIKE '{HANDOVER}%', m.at, p.channel, p.address, t.our_address,
+           o.template_sid, o.template_variables
     FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
     JOIN threads AS t ON t.id = o.thread_id JOIN contacts AS p ON p.id = t.contact_id
 """

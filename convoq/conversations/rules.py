@@ -59,6 +59,7 @@ def may_send(
     conversation: Conversation, *, author: str, committed_at: int, now: int, wall_now: int,
     confirms_opt_out: bool = False,
     says_handover: bool = False,
+    is_template: bool = False,
 ) -> Refusal | None:  # fmt: skip
     """None: it may go out. `now` and `committed_at`, when the message was written down, are ms on the queue's clock.
 
@@ -70,7 +71,8 @@ def may_send(
         refusal = may_write(conversation, author=author, says_handover=says_handover)
     if refusal is not None:
         return refusal
-    if conversation.contact.address.startswith("whatsapp:") and (closed := _closed_window(conversation, now, wall_now)):
+    is_free_text = conversation.contact.address.startswith("whatsapp:") and not is_template
+    if is_free_text and (closed := _closed_window(conversation, now, wall_now)):
         return Refusal("window", closed)
     if author == "ai" and not _is_recent(committed_at, now):
         return Refusal("stale", "the answer is more than 24 hours old")
@@ -82,6 +84,7 @@ def may_send_part(conversation: Conversation, part: OutboxRow, now: int, wall_no
     return may_send(
         conversation, author=part.author, committed_at=part.committed_at, now=now, wall_now=wall_now,
         confirms_opt_out=part.confirms_opt_out, says_handover=part.says_handover,
+        is_template=part.template_sid is not None,
     )  # fmt: skip
 
 

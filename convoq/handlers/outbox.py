@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from convoq.breaker import SEVERAL, Breaker
-from convoq.channels.base import Channel, Failure, Outbound, SendFailed
+from convoq.channels.base import Channel, Failure, Outbound, SendFailed, UsedTemplate
 from convoq.clock import EARLIEST, OUTAGE_PATIENCE, Clock
 from convoq.conversations.outbox import Announcement, Outbox
 from convoq.conversations.pacing import Airtime, Held
@@ -116,7 +116,8 @@ class Delivery:
         return self._breakers[key]
 
     async def _send(self, row: OutboxRow, conversation: Conversation, token: str) -> None:
-        bodies = channel_of(self._channels, row.channel).split(row.body)
+        is_template = row.template_sid is not None
+        bodies = [row.body] if is_template else channel_of(self._channels, row.channel).split(row.body)
         # Written down whole where no channel is known: by an operator's cancel, before it began.
         if len(bodies) > 1 and await self._outbox.divide(row, bodies, token):
             return
@@ -245,7 +246,10 @@ def airtime_of(channels: Mapping[str, Channel]) -> Airtime:
 
 
 def _outbound(row: OutboxRow) -> Outbound:
-    return Outbound(reference=row.reference, our_address=row.our_address, address=row.address, body=row.body)
+    template = None if row.template_sid is None else UsedTemplate(row.template_sid, row.template_variables or "{}")
+    return Outbound(
+        reference=row.reference, our_address=row.our_address, address=row.address, body=row.body, template=template
+    )
 
 
 def require_lease(context: ClaimContext) -> None:

@@ -23,6 +23,8 @@ class TwilioMessage:
     reference: str | None = None  #: our own id, from the status callback's URL
     messaging_service_sid: str | None = None
     validity_period: int | None = None
+    content_sid: str | None = None
+    content_variables: str | None = None
     media: Sequence[tuple[str, str]] = ()  #: (URL, content type)
     answers: list[int] = field(default_factory=list)  #: HTTP statuses that its status callbacks got
 

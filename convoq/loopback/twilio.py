@@ -19,6 +19,7 @@ from aiohttp import web
 
 from convoq.channels.twilio.webhooks import reference_in
 from convoq.clock import Clock, WallClock
+from convoq.loopback import content
 from convoq.loopback.faults import TwilioFault, reset_connection
 from convoq.loopback.messages import Delivery, Event, Listener, TwilioMessage
 from convoq.loopback.webhooks import WebhookSender
@@ -66,6 +67,7 @@ class LoopbackTwilio(WebhookSender):
         self.refuses: dict[str, int] = {}
         self.numbers: dict[str, dict[str, str]] = {}  #: phone number -> its settings, e.g. {"sms_url": "https://..."}
         self.account_status = "active"
+        self.contents = content.Contents()
         self._logins = {account_sid: auth_token, **(api_keys or {})}
         self._host = host
         self._port = port
@@ -93,6 +95,7 @@ class LoopbackTwilio(WebhookSender):
         app.router.add_get(f"{_API}/{{account}}/Messages/{{sid}}/Media.json", self._list_media)
         app.router.add_get(f"{_API}/{{account}}/IncomingPhoneNumbers.json", self._list_numbers)
         app.router.add_get(f"{_API}/{{account}}.json", self._fetch_account)
+        app.router.add_get(content.PATH, self._list_contents)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
@@ -207,7 +210,9 @@ class LoopbackTwilio(WebhookSender):
             sid=self.new_sid(),
             to=form["To"],
             from_=form.get("From", ""),
-            body=form["Body"],
+            body=str(self._rendered(form)),
+            content_sid=form.get("ContentSid"),
+            content_variables=form.get("ContentVariables"),
             created=self._clock.now(),
             status="accepted" if form.get("MessagingServiceSid") else "queued",
             status_callback=callback,
@@ -232,23 +237,32 @@ class LoopbackTwilio(WebhookSender):
 
     def _problem(self, form: Mapping[str, str]) -> tuple[int, str] | None:
         """The code and words that Twilio refuses these parameters with."""
-        to, body = form.get("To", ""), form.get("Body", "")
+        to = form.get("To", "")
         sender = form.get("From") or form.get("MessagingServiceSid")
         if not to:
             return 21604, "A 'To' phone number is required."
         if not sender:
             return 21603, "A 'From' phone number is required."
-        if not body.strip():
+        rendered = self._rendered(form)
+        if isinstance(rendered, tuple):
+            return rendered
+        if not rendered.strip():
             return 21602, "Message body is required."
         if not _ADDRESS.fullmatch(to):
             return 21211, f"Invalid 'To' Phone Number: {to}"
         if form.get("From") and not _ADDRESS.fullmatch(form["From"]):
             return 21212, f"Invalid 'From' Phone Number: {form['From']}"
-        if len(body.encode("utf-16-le")) // 2 > _LONGEST_BODY:
+        if len(rendered.encode("utf-16-le")) // 2 > _LONGEST_BODY:
             return 21617, "The concatenated message body exceeds the 1600 character limit"
         if to in self.refuses:
             return self.refuses[to], "The recipient is refused"
         return None
+
+    def _rendered(self, form: Mapping[str, str]) -> str | tuple[int, str]:
+        return self.contents.render(form) if form.get("ContentSid") else form.get("Body", "")
+
+    async def _list_contents(self, request: web.Request) -> web.Response:
+        return self.contents.page(request)
 
     async def _list(self, request: web.Request) -> web.Response:
         query = request.query

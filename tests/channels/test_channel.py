@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -154,7 +155,7 @@ async def test_one_failure_leaves_the_next_send_alone(channel: TwilioChannel, lo
         ({"our_address": "+0"}, "21212"),
     ],
 )
-async def test_twilio_checks_parameters(channel: TwilioChannel, change: dict[str, str], code: str) -> None:
+async def test_twilio_checks_parameters(channel: TwilioChannel, change: dict[str, Any], code: str) -> None:
     message = Outbound(**{"reference": "m", "our_address": ME, "address": ANA, "body": "x", **change})
     failed = await failure(channel.send(message))
     assert (failed.failure, failed.code) == (Failure.PERMANENT, code)
@@ -264,7 +265,7 @@ async def test_a_dripping_answer_ends_with_the_total_timeout(opener: Opener) -> 
 async def test_finding_matches_addresses_and_text(channel: TwilioChannel, loopback: LoopbackTwilio) -> None:
     first = await channel.send(HELLO)
     for change in ({"body": "else"}, {"address": "whatsapp:+34600000002"}, {"our_address": "whatsapp:+15550000000"}):
-        fields = {"reference": "m-2", "our_address": ME, "address": ANA, "body": HELLO.body, **change}
+        fields: dict[str, Any] = {"reference": "m-2", "our_address": ME, "address": ANA, "body": HELLO.body, **change}
         await channel.send(Outbound(**fields))
     second = await channel.send(HELLO)
     loopback.messages[-1].status = "failed"

@@ -157,8 +157,9 @@ def test_a_closed_window_is_refused_with_what_opens_it(chat: Place, capsys: pyte
     printed = capsys.readouterr()
     assert json.loads(printed.out)["refused"] == "window"
     assert printed.err == (
-        "convoq: more than 24 hours since the person's last message: WhatsApp takes only an approved template now: "
-        "the person's next message opens it for 24 hours\n"
+        "convoq: more than 24 hours since the person's last message: WhatsApp takes only an approved template now "
+        "(none is on record: convoq templates sync asks Twilio for them): the person's next message "
+        "opens it for 24 hours\n"
     )
     assert chat.execute(OWNER) == [("ai", None, 0)]
 

@@ -13,7 +13,7 @@ TABLES = {
     "messages": "i, i, i, 'in', 'contact', 'twilio:' || i, '' || -i, 'hi', 'hi', '[]', i, i, 'answered', NULL, NULL"
     ", 1, 0, 0, NULL, 0, 0, NULL, 0",
     "outbox": "i, 'r' || i, i, i, i, 0, 'hi', 'sent', NULL, 1, i, i, 'SM' || i, 0, NULL, NULL, NULL, 'delivered', 3, i"
-    ", NULL, 1, i, NULL",
+    ", NULL, 1, i, NULL, NULL, NULL",
     "drafts": "i, i, i, 'committed', 'hi', 'm', i",
     "model_calls": "i, i, i, 'm', 'ok', 1, 1, 1, NULL, i, 0, 0, NULL, NULL, '2020-01-01', 0, 0, NULL",
     "spending": "'2020-01-01', 'contact:' || i, 'USD', 1, 0, 1, 0, 0",

@@ -24,6 +24,7 @@ from convoq.conversations.resending import Resending
 from convoq.conversations.retention import Retention
 from convoq.conversations.search import ConversationFilter
 from convoq.conversations.states import Owner, Status
+from convoq.conversations.templates import Template, TemplateRequest, Templates
 from convoq.conversations.text_index import TextIndex
 from convoq.conversations.timeline import Timeline
 from convoq.db import Database
@@ -225,6 +226,11 @@ async def _step_in(house: House) -> None:
     with suppress(ActRefused):
         await marta.take_over(newest)
     await house.settle()
+    templates = Templates(house.database, house.wall)
+    await templates.replace_all([Template("HX1", "hi", "en", "twilio/text", "Hi", (), "utility", "approved", "")])
+    await templates.all()
+    with suppress(ActRefused):
+        await marta.write_to("twilio", OURS, ANA, TemplateRequest(name="hello"))
     await marta.add_operator("Luis")
     await house.acts("Luis").take_over(written.change.conversation.id, force=True)
     await marta.remove_operator("Luis")

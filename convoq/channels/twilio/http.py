@@ -18,6 +18,7 @@ from convoq.outbound import proxy_for, tls_context
 
 LARGEST_ANSWER_BYTES: Final = 1 << 20
 _TWILIO: Final = "https://api.twilio.com/"
+_CONTENT: Final = "https://content.twilio.com/"
 _CONNECT_TIMEOUT: Final = 5.0  # a request without a connection was certainly not sent
 
 
@@ -74,9 +75,12 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # twilio ships no type
             return Response(response.status, text, response.headers)
 
     def _url(self, uri: str, params: Mapping[str, object] | None) -> URL:
-        if not uri.startswith(_TWILIO):
-            raise ValueError(f"credentials are for {_TWILIO} alone")
-        url = self._base_url + uri.removeprefix(_TWILIO)
+        if uri.startswith(_CONTENT) and self._base_url == _TWILIO:
+            url = uri
+        elif uri.startswith((_TWILIO, _CONTENT)):  # another base is one host for all of them
+            url = self._base_url + uri.removeprefix(_TWILIO).removeprefix(_CONTENT)
+        else:
+            raise ValueError(f"credentials are for {_TWILIO} and {_CONTENT} alone")
         return URL(f"{url}?{_encoded(params)}" if params else url, encoded=True)
 
 
