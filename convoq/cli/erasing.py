@@ -66,7 +66,7 @@ def erase(args: argparse.Namespace) -> int:
         say(f"{args.number[-1]}: {_found(traces)}")
         if not confirm("Erase all of it? It can't be taken back.", yes=args.yes):
             raise ConvoqError("nothing was erased")
-        erased = await erasure.erase(traces, args.number, ways.acts.erase)
+        erased = await erasure.erase(args.number, ways.acts.erase)
         left.extend(erased.left)
         return erased
 

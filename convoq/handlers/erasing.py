@@ -56,29 +56,29 @@ class Erasure:
         person = await self._erasing.look(self._channel, addresses)
         return Traces(person, await find_jobs(self._jobs, addresses, person.lanes))
 
-    async def erase(self, traces: Traces, addresses: Sequence[str], begin: Begin) -> Erased:
+    async def erase(self, addresses: Sequence[str], begin: Begin) -> Erased:
         """All that was accepted until now. What comes later is a new person's, whose STOP of before still holds.
 
         Killed on its way, it goes on when it is asked for again.
         """
+        traces = await self.look(addresses)
         through = max([self._clock.now(), *(job.enqueued_at for job in traces.jobs)])
         contacts = await begin(self._channel, addresses, through)
-        # Looked for once more: what was under way may have enqueued something until it was ended just now.
-        found = await find_jobs(self._jobs, addresses, traces.person.lanes)
-        ids = {job.id for job in (*traces.jobs, *found) if job.enqueued_at <= through}
-        erased_jobs = await self._erase_jobs(sorted(ids))
+        erased_jobs = await self._erase_jobs(traces, addresses, through)
         for contact_id in contacts:
-            await self.wipe(contact_id)
+            await self._wipe(contact_id)
         left = await self._scrub()
+        # Dated before, and written only now: its writer had to wait for its turn.
+        if late := await self._erase_jobs(traces, addresses, through):
+            erased_jobs += late
+            left = await self._scrub()
         if not left:
             await self._erasing.finish(contacts)
         return Erased(traces, erased_jobs, left)
 
-    async def wipe(self, contact_id: int) -> int:
-        total = 0
-        while done := await self._erasing.wipe(contact_id, BATCH):
-            total += done
-        return total
+    async def _wipe(self, contact_id: int) -> None:
+        while await self._erasing.wipe(contact_id, BATCH):
+            pass
 
     async def _scrub(self) -> tuple[str, ...]:
         while await self._texts.forget_erased():
@@ -86,7 +86,10 @@ class Erasure:
         reasons = (await self._scrub_store(), await self._jobs.scrub())
         return tuple(reason for reason in reasons if reason is not None)
 
-    async def _erase_jobs(self, ids: Sequence[str]) -> int:
+    async def _erase_jobs(self, traces: Traces, addresses: Sequence[str], through: int) -> int:
+        """Also what was under way has enqueued until it was ended; not what came later."""
+        found = await find_jobs(self._jobs, addresses, traces.person.lanes)
+        ids = [job.id for job in found if job.enqueued_at <= through]
         return sum([await self._jobs.erase(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)])
 
 

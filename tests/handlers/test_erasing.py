@@ -15,7 +15,7 @@ from convoq.conversations.exporting import export
 from convoq.conversations.text_index import TextIndex
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
-from convoq.handlers.erasing import Erased, Erasure
+from convoq.handlers.erasing import Erased, Erasure, Scrub
 from convoq.jobs import raw_job
 from convoq.phone import addresses_of
 from convoq.queue.base import JobFilter, JobState
@@ -41,13 +41,12 @@ async def house(
         yield house
 
 
-async def erase(house: House, number: str = "+1 555 123-0001") -> Erased:
+async def erase(house: House, number: str = "+1 555 123-0001", *, scrub: Scrub | None = None) -> Erased:
     erasure = Erasure(
-        Erasing(house.database), TextIndex(house.database), house.engine, house.clock, house.database.scrub,
+        Erasing(house.database), TextIndex(house.database), house.engine, house.clock, scrub or house.database.scrub,
         channel="twilio",
     )  # fmt: skip
-    traces = await erasure.look(addresses_of(number))
-    return await erasure.erase(traces, addresses_of(number), house.unwoken_acts().erase)
+    return await erasure.erase(addresses_of(number), house.unwoken_acts().erase)
 
 
 def files_of(house: House, request: pytest.FixtureRequest) -> list[Path]:
@@ -168,6 +167,26 @@ async def test_a_message_that_was_accepted_before_and_is_recorded_late_is_not_ke
     await house.handle(claim)
     await house.settle()
     assert (await house.rows("SELECT body FROM messages"), house.sent) == ([], [])
+
+
+async def test_a_message_that_waited_to_be_written_is_erased_after_all(
+    house: House, request: pytest.FixtureRequest
+) -> None:
+    """Dated before the erasure, it is written when that is nearly done."""
+    await house.hear("are you open?")
+    await house.settle()
+
+    async def late() -> str | None:
+        if not scrubbed:
+            await house.hear(TEXT)
+        scrubbed.append(1)
+        return await house.database.scrub()
+
+    scrubbed: list[int] = []
+    await erase(house, scrub=late)
+    await house.settle()
+    assert found_in(files_of(house, request), DIGITS, "lilac") == []
+    assert len(scrubbed) == 2
 
 
 async def test_a_message_of_ours_that_is_sent_late_is_not_sent(house: House) -> None:

@@ -97,7 +97,7 @@ async def _erase(house: House) -> None:
     for address in (ANA, ANA, "whatsapp:+15559990000"):
         await house.hear("are you open?", sender=ANA)
         await house.step()
-        await erasure.erase(await erasure.look([address]), [address], house.acts().erase)
+        await erasure.erase([address], house.acts().erase)
         house.clock.advance(1)
     retention = Retention(house.database, RetentionSettings(texts_days=2, notes_days=2, audit_days=2))
     house.clock.advance(86_400 * 40)
