@@ -15,7 +15,7 @@ from convoq.conversations.catching_up import is_ours, note_addresses
 from convoq.conversations.choosing import OVERTAKEN_AT, choose
 from convoq.conversations.closing import closing_in
 from convoq.conversations.confirming import Confirmations, confirm_opt_out
-from convoq.conversations.consent import has_opted_out, opt_in, opt_out
+from convoq.conversations.consent import has_opted_out, is_taken_back, opt_in, opt_out
 from convoq.conversations.erased import accepted_before_erasure
 from convoq.conversations.handing_over import HandoverRules, hand_over
 from convoq.conversations.lifecycle import move, open_conversation, touch
@@ -152,10 +152,16 @@ def _record_one(
         _set_outcome(tx, message_id, Outcome.OURS)
         return touched
     text, confirmations = "", rules.confirmations
+    is_late = received.written_at is not None
+    if is_late and inbound.keyword is Keyword.STOP and is_taken_back(tx, contact_id, received.accepted_at):
+        _set_outcome(tx, message_id, Outcome.KEYWORD)
+        return touched
     if inbound.keyword is Keyword.STOP and confirmations and not inbound.carrier_replies:
         text = "" if has_opted_out(tx, contact_id) else confirmations.text(inbound)
     if inbound.keyword is not None:
-        touched += _apply_keyword(tx, thread.id, contact_id, message_id, inbound, now)
+        touched += _apply_keyword(
+            tx, thread.id, contact_id, message_id, inbound, now, said_at=received.accepted_at, is_late=is_late
+        )
     if text:
         confirm_opt_out(tx, thread.id, conversation_id, source, text, now, now + wall_offset)
         touched.append(thread._replace(failing=True))  # it waits for no turn that backs off
@@ -204,16 +210,20 @@ JOIN_WHAT_WAITS = f"""
 
 
 def _apply_keyword(
-    tx: Transaction, thread_id: int, contact_id: int, message_id: int, inbound: Inbound, now: int
-) -> list[Thread]:
+    tx: Transaction, thread_id: int, contact_id: int, message_id: int, inbound: Inbound, now: int,
+    *, said_at: int, is_late: bool,
+) -> list[Thread]:  # fmt: skip
     """STOP, START and YES take effect before any AI; what the carrier answers itself, no AI answers.
 
     Returns the other threads that this concerns.
     """
     if inbound.keyword is Keyword.STOP:
         _set_outcome(tx, message_id, Outcome.KEYWORD)
-        return opt_out(tx, thread_id, now, why="STOP")
-    opted_in = inbound.keyword in (Keyword.START, Keyword.YES) and opt_in(tx, contact_id, now)
+        return opt_out(tx, thread_id, now, why="STOP", said_at=said_at if is_late else now)
+    is_start = inbound.keyword is Keyword.START
+    opted_in = (is_start or inbound.keyword is Keyword.YES) and opt_in(
+        tx, contact_id, said_at, is_start=is_start, is_late=is_late
+    )
     if inbound.carrier_replies and (opted_in or inbound.keyword is not Keyword.YES):
         _set_outcome(tx, message_id, Outcome.KEYWORD)
     return []

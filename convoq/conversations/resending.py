@@ -19,7 +19,7 @@ from convoq.db.transaction import Transaction
 Wake = Callable[[Transaction, Sequence[Thread]], object]
 
 DEAD_ENDS: Final = ("failed", "undelivered")  #: what a channel says of a message that never arrived
-OPTED_OUT_SINCE: Final = Refusal("opted_out", "the person has said STOP since it was written")
+OPTED_OUT_SINCE: Final = Refusal("opted_out", "the person has said STOP or START since it was written")
 MOVED_ON: Final = Refusal("not_owner", "a person took over")
 
 

@@ -112,6 +112,40 @@ async def test_a_stop_that_never_came_is_obeyed(house: House) -> None:
     assert await house.rows("SELECT address FROM contacts WHERE opted_out_at IS NOT NULL") == [(ANA,)]
 
 
+@pytest.mark.parametrize("had_opted_out", [False, True])
+async def test_a_stop_that_is_found_after_a_start_opts_nobody_out_again(house: House, *, had_opted_out: bool) -> None:
+    if had_opted_out:
+        await house.hear("STOP")
+        await house.settle()
+    missed(house, "STOP", ago=600, sender=ANA)
+    await house.hear("START")
+    await house.settle()
+    await catch_up(house)
+    assert await house.rows("SELECT opted_out_at FROM contacts WHERE address = ?", ANA) == [(None,)]
+    assert ("STOP", "keyword") in await house.rows("SELECT body, outcome FROM messages ORDER BY id DESC LIMIT 1")
+
+
+async def test_a_start_that_is_found_after_a_stop_lets_nothing_through(house: House) -> None:
+    await house.hear("hello")
+    await house.settle()
+    missed(house, "START", ago=600, sender=ANA)
+    for _ in range(2):
+        await house.hear("STOP")
+        await house.settle()
+    await catch_up(house)
+    assert await house.rows("SELECT opted_out_at IS NULL FROM contacts WHERE address = ?", ANA) == [(False,)]
+
+
+@pytest.mark.parametrize(("first", "then", "is_out"), [("STOP", "START", False), ("START", "STOP", True)])
+async def test_a_stop_and_a_start_that_are_found_together_hold_in_the_order_they_were_written(
+    first: str, then: str, is_out: bool, house: House
+) -> None:
+    missed(house, then, ago=500, sender=ANA)
+    missed(house, first, ago=600, sender=ANA)
+    await catch_up(house)
+    assert await house.rows("SELECT opted_out_at IS NOT NULL FROM contacts WHERE address = ?", ANA) == [(is_out,)]
+
+
 async def test_its_photos_come_with_it(house: House) -> None:
     url = house.twilio.new_media_url()
     missed(house, "look", media=[(url, "image/jpeg")])

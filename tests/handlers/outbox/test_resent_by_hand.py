@@ -121,7 +121,7 @@ async def test_who_has_opted_out_since_hears_nothing(house: House, start: bool) 
     for text in ["STOP", "START"][: 1 + start]:
         house.clock.advance(1)
         await house.hear_at_once(text, sender=ANA_SMS, to=OUR_SMS)
-    reason = "the person has said STOP since it was written" if start else "the person has opted out"
+    reason = "the person has said STOP or START since it was written" if start else "the person has opted out"
     assert await resend(house) == [(NOTHING, reason)]
     await house.settle()
     assert house.sent == ["re: hello"]

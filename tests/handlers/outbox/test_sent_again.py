@@ -165,7 +165,7 @@ async def test_what_was_written_before_a_stop_is_not_sent_again_after_a_start(ho
     await house.settle()
     assert house.sent == ["re: hello"]
     assert await house.rows("SELECT error FROM outbox") == [
-        ("not sent again: the person has said STOP since it was written",)
+        ("not sent again: the person has said STOP or START since it was written",)
     ]
 
 
