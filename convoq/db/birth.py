@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from enum import Enum
 from pathlib import Path
-from time import monotonic, sleep
+from threading import Event
+from time import monotonic
 from typing import NamedTuple
 
 from convoq.db import migrations
@@ -174,13 +175,14 @@ def _alone_in(directory: Path) -> Iterator[None]:
 def _lock(descriptor: int, directory: Path) -> None:
     """To make a file takes milliseconds: who holds the lock for seconds stands still, and no signal is heard here."""
     ends_at = monotonic() + LONGEST_BIRTH
+    pause = Event()  # never set. Not time.sleep: a wall clock that libfaketime turns makes that fail (EINVAL)
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if monotonic() > ends_at:
                 raise DatabaseUnavailable(_held(descriptor, directory)) from None
-            sleep(BIRTH_POLL)
+            pause.wait(BIRTH_POLL)
         else:
             return
 
