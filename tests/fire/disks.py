@@ -48,6 +48,7 @@ async def disks(plan: Plan) -> Section:
             async with crowd.writing():
                 while await plan.wait(1.0):
                     await _fill(kind, site, crowd, section)
+                    plan.done += 1
                     plan.doing(f"{kind}: {section.counts[f'times: {kind}']} times")
             await settle(site, crowd, section, explained=EXPLAINED)
     return section

@@ -34,7 +34,7 @@ async def test_a_broken_model_a_foreign_lock_and_strangers_cost_nobody_an_answer
 
 
 async def test_a_disk_without_room_is_answered_503_and_recovers(tmp_path: Path) -> None:
-    for section in await under_fire(tmp_path, *(Round("disks", 1.5, number) for number in range(3))):
+    for section in await under_fire(tmp_path, *(Round("disks", 0, number, harms=1) for number in range(3))):
         assert section.counts["answered 503"] > 0
 
 
