@@ -121,6 +121,7 @@ async def _either(*events: asyncio.Event) -> None:
 def _own_settings(database: Path, port: int) -> dict[str, str]:
     return {
         "database.path": str(database),
+        "queue.engine": "database",  # a shared one is real: its jobs would be taken and sent to the phones
         "server.host": "127.0.0.1",
         "server.port": str(port),
         "server.public_url": f"http://127.0.0.1:{port}",

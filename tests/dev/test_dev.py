@@ -324,6 +324,17 @@ async def test_real_credentials_are_never_used(tmp_path: Path, monkeypatch: pyte
     assert environ["CONVOQ_CONFIG"] == str(config)
 
 
+async def test_the_queue_is_its_own_whatever_the_settings_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "convoq.toml"
+    config.write_text('[queue]\nengine = "redis"\n[redis]\nurl = "redis://real.example/0"\n[ai]\nmodel = "offline"\n')
+    monkeypatch.setenv("CONVOQ_QUEUE__ENGINE", "redis")
+    loaded, environ = dev._load(
+        config, Account().settings("http://127.0.0.1:1") | dev._own_settings(tmp_path / "db", 1)
+    )
+    assert loaded.options.queue.engine == "database"
+    assert environ["CONVOQ_QUEUE__ENGINE"] == "database"
+
+
 async def test_a_model_without_its_key_is_said_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
