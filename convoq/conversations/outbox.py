@@ -11,14 +11,13 @@ from convoq.channels.base import DeliveryStatus, UsedTemplate
 from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.consent import opt_out_as_told
-from convoq.conversations.erased import accepted_before_erasure
 from convoq.conversations.lifecycle import open_conversation, touch
 from convoq.conversations.ownership import set_owner
 from convoq.conversations.pacing import Airtime, Held, take_airtime, unlimited
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.rules import PAUSED, Refusal, may_send_part
 from convoq.conversations.states import HandedReason, Owner, Status
-from convoq.conversations.threads import find_thread, join_thread, require_token, take_token, upsert_contact
+from convoq.conversations.threads import reach, require_token, take_token
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
@@ -33,7 +32,7 @@ class Announcement:
     text: str
     parts: tuple[str, ...]
     source: str
-    asked_at: int  #: when it was enqueued: it is not for who was erased since
+    asked_at: int  #: when it was enqueued: a contact that was erased since gets nothing of it
 
 
 Again = Callable[[Transaction, int, float], object]
@@ -135,12 +134,11 @@ def next_pending(tx: Transaction, thread_id: int) -> tuple[OutboxRow, Conversati
 def announce(
     tx: Transaction, announcement: Announcement, now: int, wall_now: int, airtime: Airtime = unlimited
 ) -> Announced | None:
-    channel, address = announcement.channel, announcement.address
-    thread = find_thread(tx, channel, announcement.our_address, address)
-    if thread is None and accepted_before_erasure(tx, channel, address, announcement.asked_at):
+    place = (announcement.channel, announcement.our_address, announcement.address)
+    reached = reach(tx, *place, None, now, accepted_at=announcement.asked_at)
+    if reached is None:
         return None
-    contact_id = upsert_contact(tx, channel, address, None, now)
-    thread = thread or join_thread(tx, contact_id, channel, announcement.our_address, address)
+    _, thread = reached
     token = take_token(tx, thread.id)
     known = tx.execute("SELECT 1 FROM messages WHERE source = ?", (announcement.source,)).fetchone()
     if known is not None:

@@ -16,13 +16,12 @@ from convoq.conversations.choosing import OVERTAKEN_AT, choose
 from convoq.conversations.closing import closing_in
 from convoq.conversations.confirming import Confirmations, confirm_opt_out
 from convoq.conversations.consent import has_opted_out, is_taken_back, opt_in, opt_out
-from convoq.conversations.erased import accepted_before_erasure
 from convoq.conversations.handing_over import HandoverRules, hand_over
 from convoq.conversations.lifecycle import move, open_conversation, touch
 from convoq.conversations.records import Handover
 from convoq.conversations.rules import OUTCOME_OF, may_write
 from convoq.conversations.states import CloseReason, HandedReason, Outcome, Status
-from convoq.conversations.threads import Thread, find_thread, join_thread, take_token, upsert_contact
+from convoq.conversations.threads import Thread, reach, take_token
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
@@ -135,11 +134,11 @@ def _record_one(
     """Stores one message; a known one changes nothing, but its thread gets its turn all the same. Nothing of who was
     erased since it was accepted."""
     inbound = received.inbound
-    thread = find_thread(tx, inbound.channel, inbound.our_address, inbound.address)
-    if thread is None and accepted_before_erasure(tx, inbound.channel, inbound.address, received.accepted_at):
+    place = (inbound.channel, inbound.our_address, inbound.address)
+    at = received.accepted_at
+    if (reached := reach(tx, *place, inbound.profile_name, at, accepted_at=at)) is None:
         return []
-    contact_id = upsert_contact(tx, inbound.channel, inbound.address, inbound.profile_name, received.accepted_at)
-    thread = thread or join_thread(tx, contact_id, inbound.channel, inbound.our_address, inbound.address)
+    contact_id, thread = reached
     source = f"{inbound.channel}:{inbound.provider_id}"
     if tx.execute("SELECT 1 FROM messages WHERE source = ?", (source,)).fetchone() is not None:
         return [thread]

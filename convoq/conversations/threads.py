@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import NamedTuple
 
-from convoq.conversations.erased import restore_consent
+from convoq.conversations.erased import accepted_before_erasure, restore_consent
 from convoq.db.transaction import Transaction
 from convoq.errors import Fenced
 from convoq.jobs import turn_key
@@ -40,6 +40,17 @@ KNOW_AS_OURS = """
     INSERT INTO our_addresses (channel, our_address, known_since, last_heard) VALUES (?, ?, 0, 0)
     ON CONFLICT (channel, our_address) DO NOTHING
 """
+
+
+def reach(
+    tx: Transaction, channel: str, our_address: str, address: str, name: str | None, seen_at: int, *, accepted_at: int
+) -> tuple[int, Thread] | None:
+    """The contact and its thread, begun where there are none. None: the contact was erased since `accepted_at`."""
+    thread = find_thread(tx, channel, our_address, address)
+    if thread is None and accepted_before_erasure(tx, channel, address, accepted_at):
+        return None
+    contact_id = upsert_contact(tx, channel, address, name, seen_at)
+    return contact_id, thread or join_thread(tx, contact_id, channel, our_address, address)
 
 
 def find_thread(tx: Transaction, channel: str, our_address: str, address: str) -> Thread | None:
