@@ -6,6 +6,8 @@ import asyncio
 import random
 import signal
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -48,13 +50,21 @@ class Chaos:
             else:
                 self.running[name].kill()
 
-    async def keep(self) -> None:
-        """As systemd does: starts what has ended, also by itself because Redis was down when it began."""
+    @asynccontextmanager
+    async def kept_running(self) -> AsyncIterator[None]:
+        """As systemd does: what has ended is started again, also what gave up because Redis was down."""
+        keepers = [asyncio.create_task(self._keep(name)) for name in self.running]
+        try:
+            yield
+        finally:
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+
+    async def _keep(self, name: str) -> None:
         while True:
-            for name, process in self.running.items():
-                if process.exit_code is not None:
-                    self.running[name] = await self.site.start(name.split()[0])
-            await asyncio.sleep(0.1)  # the rhythm of the supervisor
+            await self.running[name].wait()
+            self.running[name] = await self.site.start(name.split()[0])
 
     async def write(self, person: str, ends_at: float) -> None:
         number = 0
@@ -72,14 +82,13 @@ async def test_what_was_accepted_is_answered_once_and_in_order(tmp_path: Path) -
         async with open_site(tmp_path, CONVOQ_REDIS__URL=redis.url, **settings) as site:
             chaos = Chaos(site, redis)
             await chaos.begin()
-            keeping = asyncio.create_task(chaos.keep())
             ends_at = asyncio.get_running_loop().time() + SECONDS
-            await asyncio.gather(chaos.harm(ends_at), *(chaos.write(person, ends_at) for person in PEOPLE))
-            await site.until_ready()
-            await site.until(lambda: not site.rows(OPEN), "all that was recorded is answered")
-            await site.until(lambda: recorded(site, chaos), "all that was accepted is recorded")
-            await site.until(lambda: not site.rows(OPEN), "all of it is answered")
-            keeping.cancel()
+            async with chaos.kept_running():
+                await asyncio.gather(chaos.harm(ends_at), *(chaos.write(person, ends_at) for person in PEOPLE))
+                await site.until_ready()
+                await site.until(lambda: not site.rows(OPEN), "all that was recorded is answered")
+                await site.until(lambda: recorded(site, chaos), "all that was accepted is recorded")
+                await site.until(lambda: not site.rows(OPEN), "all of it is answered")
             assert set(chaos.harms) == {"redis", "serve", "work", "work 2"}, chaos.harms
             assert outcomes(site) == {"answered"}
             sent = [message.sid for message in site.twilio.messages]
