@@ -13,6 +13,7 @@ from convoq.errors import PlatformUnsupported
 #: How long a job waits for a model or a channel that is down before that costs it attempts.
 OUTAGE_PATIENCE: Final = timedelta(hours=1)
 
+DAY_MS: Final = 86_400_000
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 EARLIEST: Final = 1_735_689_600_000  # 2025-01-01: a clock that tells an earlier time is wrong
 SAVED_CLOCK_AGE: Final = 7_200_000  # fake-hwclock saves the time once an hour, and a boot begins with what was saved

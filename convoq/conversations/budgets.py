@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from convoq.clock import Clock
+from convoq.clock import DAY_MS, Clock
 from convoq.conversations.erased import is_being_erased
 from convoq.conversations.records import Conversation, ModelUsage, Turn
 from convoq.db.store import Store
@@ -324,7 +324,6 @@ def tidy(tx: Transaction, before: int, oldest: str, limit: int) -> int:
     return len(lost) + tx.execute(FORGET, (oldest, limit)).rowcount
 
 
-DAY_MS: Final = 86_400_000
 COUNTER: Final = "period = ? AND scope = ? AND currency = ?"
 ADD_HOLD: Final = """
     INSERT INTO spending AS s (period, scope, currency, tokens_held, cost_held) VALUES (?, ?, ?, ?, ?)

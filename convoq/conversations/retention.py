@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from convoq.clock import DAY_MS
 from convoq.conversations.erasing import PARTS, WIPE_MESSAGE, forget_hashes, unfinished, wipe
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
+from convoq.queue.rules import DEDUP_RETENTION_MS
 from convoq.settings.retention import RetentionSettings
 
-DAY_MS: Final = 86_400_000
 #: What was accepted before an erasure and is recorded later than this is not told any more: as long as dedup keys live.
-HASHES_MS: Final = 30 * DAY_MS
+HASHES_MS: Final = DEDUP_RETENTION_MS
 
 
 class Retention:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from convoq.clock import DAY_MS
 from convoq.jobs import ReceiveMessage
 from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
 from convoq.queue.base import KindStats
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from convoq.monitoring.processes import ProcessRecord
     from convoq.queue.base import JobAdmin, Stats
 
-DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000  # a model that refuses us is asked again far more often while people wait
 GONE: Final = "gone: it was killed or crashed"
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from convoq.cli.doctor import budgets, kept, queue
 from convoq.cli.doctor.machine import user_name
+from convoq.clock import DAY_MS
 from convoq.errors import ConvoqError, DatabaseRefused
 from convoq.monitoring.findings import Finding, Level, fail, note, ok, warn
 from convoq.monitoring.roles import ROLES, RoleHealth, RoleState, judge_role
-from convoq.monitoring.snapshot import DAY_MS
 from convoq.text import age, counted, harmless, local_time, size
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
             for finding in await queue.examine(options):
                 yield finding
             yield await dead_letters(jobs)
-            for finding in [*await budgets.reached(database, options), *await held(database)]:
-                yield finding
-            for finding in await kept.unfinished(database):
+            for finding in [
+                *await budgets.reached(database, options), *await held(database), *await kept.unfinished(database)
+            ]:  # fmt: skip
                 yield finding
     except ConvoqError as error:
         yield fail("opening", str(error))

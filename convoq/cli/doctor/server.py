@@ -46,9 +46,9 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
             for finding in await queue.examine(options):
                 yield finding
             yield await dead_letters(jobs)
-            for finding in [*await budgets.reached(database, options), *await held(database)]:
-                yield finding
-            for finding in await kept.unfinished(database):
+            for finding in [
+                *await budgets.reached(database, options), *await held(database), *await kept.unfinished(database)
+            ]:  # fmt: skip
                 yield finding
     except ConvoqError as error:
         yield fail("opening", str(error))

@@ -7,6 +7,7 @@ from typing import Final
 
 from convoq.db.transaction import Transaction
 from convoq.queue.sql import number_of
+from convoq.queue.sqlite.lanes import DROP_LANE
 
 
 def erase(tx: Transaction, ids: Sequence[str], now: int) -> int:
@@ -21,14 +22,11 @@ def _erase(tx: Transaction, job_id: int, now: int) -> int:
     lane_id, state, receipt = found
     tx.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
     if state == "ready":
-        tx.execute(DROP_LANE, {"lane": lane_id})
+        tx.execute(DROP_LANE, (lane_id,))
         tx.execute(FREE_LANE, {"lane": lane_id, "receipt": receipt, "now": now})
     return 1
 
 
-DROP_LANE: Final = """
-    DELETE FROM lanes WHERE id = :lane AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane_id = lanes.id AND state = 'ready')
-"""
 # What is left in it waits for nothing that was erased.
 FREE_LANE: Final = """
     UPDATE lanes SET due_at = :now, receipt = NULL, worker = NULL, reason = NULL, kicked = 0
