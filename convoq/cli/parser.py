@@ -43,7 +43,7 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
         Command("status", "status", "the queue, the conversations and the processes at a glance"),
         Command("jobs", "jobs", "list, show, retry, run, cancel and discard jobs"),
         Command("conversations", "conversations", "list, show and follow conversations, take them over"),
-        Command("contacts", "contacts", "show a person; block and unblock"),
+        Command("contacts", "contacts", "show a person; block, unblock, export and erase"),
         Command("send", "send", "write to a person"),
         Command("templates", "templates", "what may be sent outside WhatsApp's 24 hours"),
         Command("operators", "operators", "who may take conversations over"),

@@ -34,7 +34,7 @@ def find_erased(tx: Transaction, channel: str, address: str) -> ErasedContact | 
     """Who was erased last under this address, as long as that is remembered."""
     found = tx.execute(KEY).fetchone()
     if found is None:
-        return None  # nobody ever was
+        return None  # no erasure has begun here yet
     row = tx.execute(FIND, (channel, erased_address(found[0], channel, address))).fetchone()
     return None if row is None else ErasedContact(*row)
 

@@ -49,7 +49,7 @@ def list_happenings(
 
 
 def _periods(tx: Transaction, conversation_id: int, limit: int, wall_offset: int) -> list[Happening]:
-    """Each with its end. Owner `nobody` is left out: a STOP is no matter of the model's."""
+    """Each with its end. Periods after a STOP are left out: they are no matter of the model's."""
     found: list[Happening] = []
     until: int | None = None
     for at, who, reason, owner in tx.execute(CHANGES, (conversation_id, limit)).fetchall():

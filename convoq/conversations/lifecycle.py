@@ -50,7 +50,7 @@ def _inherit_owner(tx: Transaction, conversation_id: int, previous: int, now: in
 
 
 def owner_before(tx: Transaction, conversation_id: int) -> Owner:
-    """The conversation's owner before `nobody`."""
+    """The owner that the conversation had when it was stopped."""
     found = tx.execute(OWNER_BEFORE, (conversation_id,)).fetchone()
     return Owner(found[0]) if found else Owner.AI
 

@@ -93,7 +93,7 @@ def set_owner(
     tx: Transaction, conversation: Conversation, owner: Owner, *, who: str, why: str, now: int,
     name: str | None = None, reason: str | None = None,
 ) -> None:  # fmt: skip
-    """Writes down the change. To `nobody` keeps the name and the reason, for the owner that comes after."""
+    """Writes down the change. One that takes the owner away keeps name and reason, for the next owner."""
     tx.execute(SET_OWNER, {
         "owner": owner, "name": name, "now": now, "reason": reason, "id": conversation.id, "nobody": Owner.NOBODY,
     })  # fmt: skip

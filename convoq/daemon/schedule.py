@@ -39,9 +39,9 @@ async def schedule(loaded: Loaded, stop: Stop, reload: Reload) -> None:
 
 async def _catch_up_at_start(options: Options, queue: QueueService) -> None:
     """What nothing listened for is looked for now, not with the next slot. A look that waits already is joined."""
-    [entry] = (entry for entry in built_in() if entry.kind == CatchUp.kind)
     if not options.twilio.catch_up:
         return
+    [entry] = (entry for entry in built_in() if entry.kind == CatchUp.kind)
     try:
         await queue.enqueue(entry.job_now())
     except DatabaseUnavailable as error:  # the slots come all the same

@@ -86,7 +86,7 @@ class Channel:
                 return
             for part in parts:
                 await self._settle((part,))
-        except Exception as error:  # noqa: BLE001 # it is the callers' to handle
+        except Exception as error:  # noqa: BLE001 # each waiting call raises it
             _fail(calls, error)
 
     async def _execute(self, calls: Sequence[Call]) -> list[list[Row]]:

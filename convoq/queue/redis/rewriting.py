@@ -43,7 +43,7 @@ async def _begin(scripts: Scripts, command: str) -> None:
 
 
 async def _until_idle(scripts: Scripts) -> None:
-    while await _is_busy(scripts):  # noqa: ASYNC110 # the server tells it to who asks
+    while await _is_busy(scripts):  # noqa: ASYNC110 # Redis tells it by INFO alone
         await asyncio.sleep(LOOK)
 
 
