@@ -8,6 +8,7 @@ import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import chain, count
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,12 @@ class Chaos:
         await self.site.until_ready()
 
     async def harm(self, ends_at: float) -> None:
+        names = ["redis", *self.running]
+        # Each once at first: by chance alone a round of twelve seconds may leave one out.
+        victims = chain(self.chance.sample(names, k=len(names)), (self.chance.choice(names) for _ in count()))
         while asyncio.get_running_loop().time() < ends_at:
             await asyncio.sleep(self.chance.uniform(0.3, 1.0))
-            name = self.chance.choice(["redis", *self.running])
+            name = next(victims)
             self.harms[name] += 1
             if name == "redis":
                 self.redis.stop(signal.SIGKILL)

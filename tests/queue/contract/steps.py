@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 
@@ -145,3 +146,11 @@ async def expect_lost(engine: Engine, verb: Verb, claim: Claim) -> None:
         await verb(engine, claim)
     assert engine.extend([claim], lease=600.0) == [claim]
     assert await everything(engine) == before
+
+
+async def recovered(engine: Engine) -> int:
+    """What is freed once a worker's death is known: a server learns of it a moment after the process is gone."""
+    async with asyncio.timeout(LONG):
+        while not (freed := await engine.recover()):  # noqa: ASYNC110 # nothing tells when the server knows
+            await asyncio.sleep(0.01)  # between two looks
+    return freed

@@ -17,6 +17,7 @@ from tests.queue.contract.steps import (
     job,
     numbers,
     put,
+    recovered,
     take,
     take_one,
 )
@@ -31,7 +32,7 @@ async def test_claims_of_a_killed_worker_are_recovered_at_once(
     assert child.said == "2"
     assert await take(engine) == []
     await child.kill()
-    assert await engine.recover() == 2
+    assert await recovered(engine) == 2
     claims = {claim.lane: claim for claim in await take(engine)}
     assert (numbers(claims["a"]), attempts(claims["a"])) == ([1, 2], [2, 2])
     assert (numbers(claims["b"]), attempts(claims["b"])) == ([3], [2])
@@ -41,7 +42,7 @@ async def test_a_recovered_claim_is_recovered_once(engine: Engine, start_child: 
     await engine.register("survivor")
     await put(engine, job(1))
     await (await start_child("claim")).kill()
-    assert await engine.recover() == 1
+    assert await recovered(engine) == 1
     assert await engine.recover() == 0
     await take_one(engine, worker="survivor")
     assert await engine.recover() == 0
@@ -73,7 +74,7 @@ async def test_claims_of_a_closed_worker_are_recovered(open_engine: OpenEngine) 
     await put(other, job(1))
     await take_one(worker.engine, worker="w", lease=3600.0)
     await worker.close()
-    await other.recover()
+    await recovered(other)
     assert attempts(await take_one(other)) == [2]
 
 
@@ -83,7 +84,7 @@ async def test_only_the_dead_workers_claims_are_recovered(engine: Engine, start_
     await put(engine, job(2))
     await start_child("claim", "alive")
     await doomed.kill()
-    assert await engine.recover() == 1
+    assert await recovered(engine) == 1
     assert numbers(await take_one(engine)) == [1]
 
 
@@ -95,7 +96,7 @@ async def test_a_dead_workers_receipt_is_void_after_the_recovery(
     await put(engine, job(1, key="a"))
     dead = await take_one(worker.engine, worker="w", lease=3600.0)
     await worker.close()
-    await engine.recover()
+    await recovered(engine)
     await take_one(engine)
     await expect_lost(engine, verb, dead)
 
@@ -110,7 +111,7 @@ async def crash(open_engine: OpenEngine, times: int) -> None:
         await doomed.engine.register(f"doomed{number}")
         assert await take(doomed.engine, worker=f"doomed{number}", lease=3600.0)
         await doomed.close()
-        await other.recover()
+        await recovered(other)
 
 
 async def test_each_death_of_its_worker_is_counted_on_the_lane(engine: Engine, open_engine: OpenEngine) -> None:
