@@ -170,7 +170,7 @@ async def test_nobody_comes_and_the_ai_answers_what_waits(house: House) -> None:
     assert house.sent[-1] == f"re: {PERSON_PLEASE} + hello?"
     assert (await changes(house))[-1] == ("upkeep", "nobody came", "waiting", "ai")
     assert {outcome for _, outcome in await house.outcomes()} == {"answered"}
-    assert await house.rows("SELECT body, returned FROM messages WHERE returned > 0") == [
+    assert await house.rows("SELECT body, returned FROM messages WHERE returned > 0 ORDER BY id") == [
         (PERSON_PLEASE, 1),
         ("hello?", 1),
     ]
