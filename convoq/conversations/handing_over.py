@@ -50,15 +50,26 @@ def sentence_of(reason: HandedReason) -> Told:
 
 
 class HandoverSentences:
-    """What is said, by language; an empty one is not. `language_of` names the language of an address of ours."""
+    """What is said, by language; an empty one is not.
 
-    def __init__(self, texts: Mapping[Told, Mapping[str, str]], language_of: Callable[[str], str]) -> None:
+    Of an address of ours `language_of` names the language, and `own_of` has what the persona there says instead of
+    HANDED_OVER.
+    """
+
+    def __init__(
+        self,
+        texts: Mapping[Told, Mapping[str, str]],
+        language_of: Callable[[str], str],
+        own_of: Callable[[str], Mapping[str, str]] = lambda _: {},
+    ) -> None:
         self._texts = texts
         self._language_of = language_of
+        self._own_of = own_of
 
     def text(self, told: Told, our_address: str, language: str | None = None) -> str:
         """In `language`, where that is known and has one."""
-        texts, usual = self._texts.get(told, {}), self._language_of(our_address)
+        own = self._own_of(our_address) if told is Told.HANDED_OVER else {}
+        texts, usual = {**self._texts.get(told, {}), **own}, self._language_of(our_address)
         return texts.get(language or usual, texts.get(usual, ""))
 
 

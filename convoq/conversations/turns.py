@@ -21,7 +21,6 @@ from convoq.conversations.handing_over import (
     await_person,
     hand_over,
     may_hand_over,
-    sentence_of,
 )
 from convoq.conversations.happenings import Happening, list_happenings
 from convoq.conversations.lifecycle import move, touch
@@ -153,9 +152,9 @@ class Turns:
         """Whether the AI may leave what the turn shows to a person of ours."""
         return may_hand_over(turn.shown, self._rules.handover)
 
-    def sentence(self, turn: Turn, reason: HandedReason | None) -> str:
-        """What is said where the AI hands over (None: closes), and has no words for it; may be empty."""
-        told = Told.GOODBYE if reason is None else sentence_of(reason)
+    def sentence(self, turn: Turn, *, hands_over: bool) -> str:
+        """What is said where the AI hands over, else closes, and has no words for it; may be empty."""
+        told = Told.HANDED_OVER if hands_over else Told.GOODBYE
         return self._rules.handover.sentences.text(told, turn.conversation.our_address)
 
     async def hand_over(self, turn: Turn, handover: Handover) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import tzinfo
 from functools import cache
 
@@ -13,6 +13,7 @@ from convoq.conversations.out_of_hours import Desk, OutOfHours
 from convoq.hours import OpeningHours
 from convoq.logs import log
 from convoq.settings.load import Loaded
+from convoq.settings.notices import sendable_sentences
 from convoq.settings.people import DEFAULT_PERSONA, NumberSettings
 from convoq.zones import zone_named
 
@@ -24,6 +25,7 @@ class CurrentPersonas:
         self._ai = loaded.options.ai
         self._read = read_personas(self._ai, loaded.options.personas, loaded.base_dir)
         self._numbers = _numbers(loaded)
+        self._handed_over = _handed_over(loaded)
         responder = build_responder(self._ai, loaded.options.personas, base_dir=loaded.base_dir)
         self.responder = ReplaceableResponder(responder)
 
@@ -47,10 +49,14 @@ class CurrentPersonas:
         number = self._numbers.get(address)
         return number.language if number else None
 
+    def handed_over_of(self, address: str) -> Mapping[str, str]:
+        """What the persona there says when a person of ours is to answer, by language, instead of the notice."""
+        return self._handed_over.get(self.of(address), {})
+
     async def prepare(self, new: Loaded) -> Callable[[], Awaitable[None]]:
         """As convoq.daemon.reload wants it. The model that is not a persona's own stays that of the start."""
         read = read_personas(self._ai, new.options.personas, new.base_dir)
-        numbers = _numbers(new)
+        numbers, handed_over = _numbers(new), _handed_over(new)
         responder = None
         # The same personas keep their connections, and what is known of an outage.
         if read != self._read:
@@ -59,7 +65,7 @@ class CurrentPersonas:
 
         async def put_in_place() -> None:
             changed = sorted(name for name in {**self._read, **read} if self._read.get(name) != read.get(name))
-            self._read, self._numbers = read, numbers
+            self._read, self._numbers, self._handed_over = read, numbers, handed_over
             if responder is not None:
                 log.info("personas.replaced", personas=changed)
                 await self.responder.replace(responder)
@@ -75,3 +81,7 @@ def _desk(number: NumberSettings) -> Desk:
 
 def _numbers(loaded: Loaded) -> dict[str, NumberSettings]:
     return {number.address: number for number in loaded.options.numbers}
+
+
+def _handed_over(loaded: Loaded) -> dict[str, Mapping[str, str]]:
+    return {persona.name: sendable_sentences(persona.handed_over) for persona in loaded.options.personas}

@@ -222,7 +222,9 @@ def _handover(options: Options, personas: CurrentPersonas) -> HandoverRules:
         return_when_silent=given.return_when_silent,
         notes_to_model=given.notes_to_model,
         desk_of=personas.desk_of,
-        sentences=HandoverSentences(texts, lambda address: personas.language_of(address) or options.notices.language),
+        sentences=HandoverSentences(
+            texts, lambda address: personas.language_of(address) or options.notices.language, personas.handed_over_of
+        ),
     )
 
 

@@ -232,7 +232,7 @@ class AnswerHandler:
         # The user's own responder may answer anything, too.
         text, handover = clean(reply.text), handover_of(reply)
         if not text and (handover is not None or reply.ends):
-            text = self._turns.sentence(turn, handover and handover.reason)
+            text = self._turns.sentence(turn, hands_over=handover is not None)
         if not text and handover is not None and await self._leave_to_person(turn, *handover):
             return None
         if not text:

@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 import zoneinfo
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -226,9 +226,13 @@ def _notices(options: Options) -> Iterator[Violation]:
             given = f"{', '.join(f'notices.{reason}' for reason in BUILT_IN_SENTENCES)} need a sentence in it"
             yield Violation(path, f"is not built in ({', '.join(sorted(known))}): {given}", (("notices",),))
     for name in (*BUILT_IN_SENTENCES, *OPTIONAL):
-        for language, text in getattr(options.notices, name).items():
-            if len(text) > LONGEST_SENTENCE:
-                yield Violation(("notices", name), f"{language}: must be at most {LONGEST_SENTENCE} characters")
+        yield from _sentences(("notices", name), getattr(options.notices, name))
+
+
+def _sentences(path: KeyPath, texts: Mapping[str, str]) -> Iterator[Violation]:
+    for language, text in texts.items():
+        if len(text) > LONGEST_SENTENCE:
+            yield Violation(path, f"{language}: must be at most {LONGEST_SENTENCE} characters")
 
 
 def _budgets(options: Options) -> Iterator[Violation]:
@@ -255,6 +259,7 @@ def _persona(path: KeyPath, persona: PersonaSettings) -> Iterator[Violation]:
         if persona.prompt_file or persona.model:
             yield Violation((*path, "agent"), "takes the place of prompt_file and model: give it alone")
     yield from _prompt((*path, "prompt_file"), persona.prompt_file)
+    yield from _sentences((*path, "handed_over"), persona.handed_over)
 
 
 def _prompt(path: KeyPath, file: Path | None) -> Iterator[Violation]:

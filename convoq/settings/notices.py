@@ -116,5 +116,8 @@ OPTIONAL: Final = ("check_in", "expired")  #: said only where it is given
 
 def sentences(notices: NoticeSettings, reason: str) -> Mapping[str, str]:
     """What is said for that reason, by language."""
-    given: Mapping[str, str] = getattr(notices, reason)
-    return {language: sendable(text) for language, text in {**BUILT_IN.get(reason, {}), **given}.items()}
+    return sendable_sentences({**BUILT_IN.get(reason, {}), **getattr(notices, reason)})
+
+
+def sendable_sentences(given: Mapping[str, str]) -> Mapping[str, str]:
+    return {language: sendable(text) for language, text in given.items()}

@@ -60,6 +60,10 @@ class PersonaSettings(Section):
     agent: str | None = Field(default=None, examples=["mybot:agent"])
     """A Pydantic AI agent of your own, as "module:attribute", instead of prompt and model."""
 
+    handed_over: dict[str, str] = Field(default={}, examples=[{"en": "I will ask Marta. She answers you here."}])
+    """What is said instead of notices.handed_over where this persona answers, by language: also when the AI hands over
+    and has no words for it."""
+
 
 class ConversationSettings(Section):
     """How conversations run."""

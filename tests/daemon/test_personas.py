@@ -37,3 +37,16 @@ async def test_a_reload_changes_the_language_of_a_number() -> None:
     put_in_place = await personas.prepare(loaded(language="pt"))
     await put_in_place()
     assert personas.language_of(OURS) == "pt"
+
+
+async def test_a_persona_says_its_own_sentence_at_its_addresses_and_a_reload_changes_it() -> None:
+    def of(sentence: str) -> Loaded:
+        personas = [{"name": "shop", "handed_over": {"en": sentence}}]
+        options = Options.model_validate({"numbers": [{"address": OURS, "persona": "shop"}], "personas": personas})
+        return Loaded(options, Path("convoq.toml"), {})
+
+    personas = CurrentPersonas(of("Marta answers\x00 you."))
+    assert (personas.handed_over_of(OURS), personas.handed_over_of(OTHER)) == ({"en": "Marta answers you."}, {})
+    put_in_place = await personas.prepare(of("Luis answers you."))
+    await put_in_place()
+    assert personas.handed_over_of(OURS) == {"en": "Luis answers you."}

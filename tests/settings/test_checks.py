@@ -124,6 +124,10 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
             "notices.failed: en: must be at most 1000 characters",
         ),
         (
+            f"[[personas]]\nname = 'shop'\nhanded_over = {{en = '{1001 * 'x'}'}}",
+            "personas[0].handed_over: en: must be at most 1000 characters",
+        ),
+        (
             "[[schedules]]\nname = 'n'\nkind = 'proces_idle'\nevery = 1",
             'schedules[0].kind: no handler of this kind. Did you mean "process_idle"?',
         ),

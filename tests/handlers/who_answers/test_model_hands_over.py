@@ -20,6 +20,13 @@ from tests.turn.test_any_step import MOST_STEPS, turn_at_step
 SENTENCE = "A colleague will look into it and answer you here."
 HANDS_OVER = ToolCall("hand_over", {"reason": "complaint", "sentence": SENTENCE, "note": "charged twice"})
 SAYS_NOTHING = replace(HANDOVER, sentences=HandoverSentences({told: {} for told in Told}, lambda _: "en"))
+OF_A_PERSONA = replace(
+    HANDOVER,
+    sentences=HandoverSentences(
+        {told: {"en": f"<{told}>", "es": f"<{told} es>"} for told in Told}, lambda _: "en",
+        lambda _: {"en": "Marta answers you."},
+    ),
+)  # fmt: skip
 SPEECHLESS = ToolCall("hand_over", {"reason": "complaint", "sentence": ""})
 
 
@@ -50,6 +57,28 @@ async def test_without_a_sentence_of_the_models_the_customer_reads_that_of_the_s
     model.reply = lambda _: SPEECHLESS
     await hear(house, "charged twice!")
     assert (house.sent, await owner(house), len(model.requests)) == (["<handed_over>"], "waiting", 2)
+
+
+@pytest.mark.parametrize("rules", [OF_A_PERSONA])
+@pytest.mark.parametrize("reason", ["complaint", "safety"])
+async def test_without_a_sentence_of_the_models_the_customer_reads_the_personas_own(
+    house: House, model: LoopbackModel, reason: str
+) -> None:
+    model.reply = lambda _: ToolCall("hand_over", {"reason": reason, "sentence": " "})
+    await hear(house, "charged twice!")
+    assert (house.sent, await owner(house), len(model.requests)) == (["Marta answers you."], "waiting", 2)
+
+
+@pytest.mark.parametrize("rules", [OF_A_PERSONA])
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [("a human, please", "Marta answers you."), ("quiero hablar con una persona", "<handed_over es>")],
+)
+async def test_who_asks_for_a_human_reads_the_personas_sentence_where_it_has_one_in_their_language(
+    house: House, request_: str, told: str
+) -> None:
+    await hear(house, request_)
+    assert house.sent == [told]
 
 
 @pytest.mark.parametrize("rules", [SAYS_NOTHING])
