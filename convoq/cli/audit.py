@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
             print_json(audit_trail_document(shown, more=more, full=args.full))
             return 0
         rows = [_row(entry, full=args.full) for entry in shown]
-        print_table(("ENTRY", "WHEN", "WHO", "ACT", "CONVERSATION", "DETAIL"), rows, right=("ENTRY", "CONVERSATION"))
+        header = ("ENTRY", "WHEN", "WHO", "ACT", "CONVERSATION", "DETAIL")
+        print_table(header, rows, right=("ENTRY", "CONVERSATION"), whole=("WHEN", "ACT"))
         if more:
             say(f"There are more: convoq audit --before {shown[-1].id}")
         return 0

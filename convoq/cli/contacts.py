@@ -110,7 +110,7 @@ def _print(person: Person, *, now: int) -> None:
         )
         for one in person.conversations
     ]  # fmt: skip
-    print_table(header, rows, right=("CONVERSATION", "LAST"))
+    print_table(header, rows, right=("CONVERSATION", "LAST"), ends=("OUR NUMBER",), whole=("OPENED",))
 
 
 def block(args: argparse.Namespace) -> int:

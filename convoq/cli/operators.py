@@ -91,7 +91,9 @@ def list_all(args: argparse.Namespace) -> int:
         elif not operators:
             say("There are none yet: whoever can reach the database may act, under any name.")
         else:
-            print_table(("NAME", "ADDED", "BY", "REMOVED"), [_row(one) for one in operators])
+            print_table(
+                ("NAME", "ADDED", "BY", "REMOVED"), [_row(one) for one in operators], whole=("ADDED", "REMOVED")
+            )
         return 0
 
     return run_async(main(load_settings(args.config).options))

@@ -121,7 +121,7 @@ def list_all(args: argparse.Namespace) -> int:
             say("The AI is paused nowhere.")
         else:
             rows = [(_named(one.scope), local_time(one.paused_at), one.who, one.reason or "") for one in pauses]
-            print_table(("WHERE", "SINCE", "WHO", "REASON"), rows)
+            print_table(("WHERE", "SINCE", "WHO", "REASON"), rows, ends=("WHERE",), whole=("SINCE",))
         return 0
 
     return run_async(main(load_settings(args.config).options))

@@ -108,7 +108,8 @@ def list_entries(args: argparse.Namespace) -> int:
         print_json(schedules_document(((entry, runs[entry.name]) for entry in entries), pauses))
         return 0
     rows = [(*_described(entry), *_first(entry, runs[entry.name], pauses)) for entry in entries]
-    print_table(("NAME", "WHEN", "KIND", "MISSED", "NEXT", "IN"), rows, right=("IN",))
+    print_table(("NAME", "WHEN", "KIND", "MISSED", "NEXT", "IN"), rows, right=("IN",), whole=("NAME", "NEXT"))
+    _say_pauses(entries, pauses)
     for name in sorted(pauses.keys() - {entry.name for entry in entries}):
         say(f"{name} is paused, and in no settings: convoq schedules resume {name}")
     return 0
@@ -125,7 +126,8 @@ def next_runs(args: argparse.Namespace) -> int:
         print_json(schedules_document(((entry, runs[entry.name]) for entry in chosen), pauses))
         return 0
     rows = [row for entry in chosen for row in _following(entry, runs[entry.name], pauses)]
-    print_table(("NAME", "NEXT", "UTC", "IN"), rows, right=("IN",))
+    print_table(("NAME", "NEXT", "UTC", "IN"), rows, right=("IN",), whole=("NEXT", "UTC"))
+    _say_pauses(chosen, pauses)
     return 0
 
 
@@ -166,7 +168,7 @@ def _described(entry: ScheduleEntry) -> tuple[str, str, str, str]:
 
 def _first(entry: ScheduleEntry, runs: Sequence[datetime], pauses: Mapping[str, Pause]) -> tuple[str, str]:
     if entry.name in pauses:
-        return _paused(pauses[entry.name]), ""
+        return "paused", ""
     return (zoned(entry, runs[0]), _until(runs[0])) if runs else ("never", "")
 
 
@@ -176,6 +178,13 @@ def _following(
     if not runs:
         return [(entry.name, _first(entry, runs, pauses)[0], "", "")]
     return [(entry.name, zoned(entry, run), _in_utc(run), _until(run)) for run in runs]
+
+
+def _say_pauses(entries: Iterable[ScheduleEntry], pauses: Mapping[str, Pause]) -> None:
+    """Below the table: in its cell a reason would push the times out of the terminal."""
+    for entry in entries:
+        if (pause := pauses.get(entry.name)) is not None:
+            say(f"{entry.name}: {_paused(pause)}")
 
 
 def _paused(pause: Pause) -> str:

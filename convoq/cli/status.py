@@ -152,7 +152,7 @@ def screen(snapshot: Snapshot, alerts: Sequence[Alert]) -> Iterator[str]:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     width = terminal_width()
-    for line in lines(header, rows, right=_NUMBERS, width=None if width is None else width - 2):
+    for line in lines(header, rows, right=_NUMBERS, whole=_WHOLE, width=None if width is None else width - 2):
         yield f"  {line}"
 
 
@@ -174,6 +174,7 @@ def _conversations(snapshot: Snapshot) -> Iterator[str]:
 
 
 _NUMBERS = ("READY", "SCHEDULED", "RUNNING", "DEAD", "OLDEST", "PID", "UP", "SEEN", "FOR")
+_WHOLE = ("ROLE", "RULE", "UNTIL")
 
 
 def _kinds(snapshot: Snapshot) -> list[tuple[str, ...]]:

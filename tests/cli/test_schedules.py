@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -173,9 +174,10 @@ def test_a_pause_stands_in_the_list_in_next_and_in_the_status(place: Place, caps
     capsys.readouterr()
     for arguments in (("schedules", "list"), ("schedules", "next"), ("schedules", "next", "morning")):
         assert place.run(*arguments) == 0
-        [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("morning")]
-        assert "paused since" in line
-        assert line.endswith("closed in August")
+        shown = capsys.readouterr()
+        [row] = [line for line in shown.out.splitlines() if line.startswith("morning")]
+        assert row.endswith("  paused")
+        assert re.fullmatch(r"morning: paused since .+: closed in August\n", shown.err)
     assert place.run("schedules", "next", "morning", "--json") == 0
     [entry] = json.loads(capsys.readouterr().out)["schedules"]
     assert (entry["paused"]["reason"], entry["next"]) == ("closed in August", [])

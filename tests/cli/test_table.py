@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -13,6 +14,7 @@ import pytest
 from convoq.cli.terminal import table
 from tests.cli.scenes import ANA, Place, bury, inbound_job, receive
 
+NAME = "Anastasia Fernandez de la Vega"
 BEN = "whatsapp:+34600000002"
 
 
@@ -48,11 +50,35 @@ def test_80_columns_show_the_end_of_each_jobs_number(full: list[str], place: Pla
 
 @pytest.mark.process
 def test_80_columns_show_the_end_of_each_persons_number(place: Place) -> None:
-    place.prepare(lambda database: receive(database, 20 * "long ", sid=1, name="Anastasia Fernandez de la Vega"))
+    place.prepare(lambda database: receive(database, 20 * "long ", sid=1, name=NAME))
 
     _, ana = in_terminal(place, 80, "conversations", "list")
 
     assert "0001 " in ana
+
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "command",
+    ["schedules list", "schedules next", "operators list", "audit", "conversations pauses", f"contacts show {ANA}"],
+)
+def test_80_columns_show_each_time_whole(command: str, place: Place) -> None:
+    place.prepare(lambda database: receive(database, "hello", sid=1))
+    assert place.run("operators", "add", NAME) == 0
+    pausing = ["conversations", "pause", "--all", "--as", NAME]
+    for act in (pausing, ["schedules", "pause", "process_idle"]):
+        assert place.run(*act, "--reason", (9 * "closed in August ").strip()) == 0
+
+    shown = in_terminal(place, 80, *command.split())
+
+    header = next(number for number, line in enumerate(shown) if line.isupper())
+    rows = shown[header + 1 : header + 1 + sum(bool(re.search(TIME, line)) for line in shown)]
+    assert rows
+    assert all(re.search(rf"{TIME}|\bpaused$", row) for row in rows)
+    assert max(map(len, rows)) <= 80
 
 
 @pytest.mark.parametrize("wide", range(3, 21))

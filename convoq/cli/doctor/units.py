@@ -19,8 +19,12 @@ UNIT_DIRECTORIES: Final = (
     Path("/lib/systemd/system"),
 )  # fmt: skip
 
-# Read from the unit when it is run, so that drop-ins, encrypted credentials and other names of them are right too.
-_SECRETS: Final = f"$(systemctl cat {UNIT} | sed -nE 's/^(LoadCredential|ImportCredential|EnvironmentFile)/-p &/p')"
+# Read from the unit when it is run, so that drop-ins, encrypted credentials and a proxy or CA of the unit's environment
+# are right too. xargs hands on whole lines: a value may hold blanks and quotes, which systemd-run reads as a unit's.
+_PROPERTIES: Final = (
+    f"systemctl cat {UNIT} | "
+    "sed -nE 's/^(LoadCredential|ImportCredential|EnvironmentFile|Environment)/--property=&/p' | sudo xargs -d '\\n'"
+)
 
 
 def doctor_command(loaded: Loaded, directories: Sequence[Path] = UNIT_DIRECTORIES) -> str | None:
@@ -30,8 +34,9 @@ def doctor_command(loaded: Loaded, directories: Sequence[Path] = UNIT_DIRECTORIE
     program = Path(sys.argv[0]).absolute()
     convoq = [str(program)] if program.name == "convoq" else [sys.executable, "-m", "convoq"]
     config = ["--config", loaded.config_path] if loaded.config_path else []
-    run = ["sudo", "systemd-run", "--pipe", "--wait", "--quiet", "-p", f"User={_owner(loaded.options.database.path)}"]
-    return f"{shlex.join(run)} {_SECRETS} {shlex.join([*convoq, 'doctor', *config])}"
+    run = ["systemd-run", "--pipe", "--wait", "--quiet", "-p", f"User={_owner(loaded.options.database.path)}"]
+    script = f'exec {shlex.join(run)} "$@" {shlex.join([*convoq, "doctor", *config])}'
+    return f"{_PROPERTIES} sh -c {shlex.quote(script)} sh"
 
 
 def _owner(database: Path) -> str:

@@ -15,14 +15,16 @@ LEAST: Final = 8  # what a shortened column keeps
 
 
 def print_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), ends: Sequence[str] = ()
-) -> None:
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), ends: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:  # fmt: skip
     """Prints the rows under their header; whatever the cells hold is harmless.
 
     Columns named in `right` are numbers. Those in `ends` hold addresses, which are told apart by their ends: they are
-    shortened in the middle.
+    shortened in the middle. Those in `whole` say nothing when they are cut (times, names to type): the others give
+    first.
     """
-    for line in lines(header, rows, right=right, ends=ends, width=terminal_width()):
+    for line in lines(header, rows, right=right, ends=ends, whole=whole, width=terminal_width()):
         print(line)
 
 
@@ -33,13 +35,15 @@ def terminal_width() -> int | None:
 
 def lines(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), ends: Sequence[str] = (),
-    width: int | None = None,
+    whole: Sequence[str] = (), width: int | None = None,
 ) -> Iterator[str]:  # fmt: skip
     """The table's lines, none wider than `width` where that is possible."""
     cells = [tuple(header), *(tuple(harmless(cell) for cell in row) for row in rows)]
     widths = [max(map(cell_width, column)) for column in zip(*cells, strict=True)]
     if width is not None:
-        _shrink(widths, width - len(GAP) * (len(widths) - 1), [name in right for name in header])
+        room = width - len(GAP) * (len(widths) - 1)
+        _shrink(widths, room, [name in right or name in whole for name in header])
+        _shrink(widths, room, [name in right for name in header])
     for row in cells:
         shortened = (
             shorten_middle(cell, wide) if name in ends else shorten(cell, wide)

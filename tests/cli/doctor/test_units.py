@@ -24,12 +24,16 @@ def program(directory: Path, name: str, script: str) -> None:
 
 
 @pytest.mark.process
-def test_the_command_hands_on_each_credential_of_the_unit(place: Place) -> None:
+def test_the_command_hands_on_each_credential_and_variable_of_the_unit(place: Place) -> None:
     """The shell's own words are looked at; what systemd makes of them, the walk on a booted machine shows."""
     tools = place.directory / "tools"
     tools.mkdir()
     program(tools, "sudo", 'exec "$@"')
-    program(tools, "systemctl", f"cat {SYSTEMD}/$2.service")
+    program(tools, "systemctl", f"cat {SYSTEMD}/$2.service {place.directory}/drop-in.conf")
+    drop_in = place.directory / "drop-in.conf"
+    drop_in.write_text(
+        '[Service]\nEnvironment="NO_PROXY=a, b" SSL_CERT_FILE=/etc/own-ca.pem\nEnvironmentFile=-/etc/convoq.env\n'
+    )
     program(tools, "systemd-run", 'for word in "$@"; do echo "$word"; done')
     command = doctor_command(load(place.config, environ={}), (SYSTEMD,))
     assert command is not None
@@ -40,10 +44,9 @@ def test_the_command_hands_on_each_credential_of_the_unit(place: Place) -> None:
     )  # fmt: skip
 
     words = done.stdout.splitlines()
-    unit = (SYSTEMD / "convoq-work.service").read_text().splitlines()
-    wanted = [line for line in unit if line.startswith("LoadCredential")]
-    assert wanted
-    assert [word for word in words if word.startswith("LoadCredential")] == wanted
+    unit = ((SYSTEMD / "convoq-work.service").read_text() + drop_in.read_text()).splitlines()
+    wanted = [f"--property={line}" for line in unit if line.startswith(("LoadCredential", "Environment"))]
+    assert [word for word in words if word.startswith("--property")] == wanted
     assert words[-3:] == ["doctor", "--config", str(place.config)]
 
 
