@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from convoq.conversations.states import Outcome
+
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
@@ -25,6 +27,13 @@ def test_every_link_of_a_page_leads_to_a_page_and_its_heading(page: Path) -> Non
         target = (page.parent / file).resolve() if file else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_the_glossary_has_fifteen_lines_and_names_each_outcome() -> None:
+    entries = [line for line in (ROOT / "docs" / "glossary.md").read_text().splitlines() if line.startswith("- ")]
+    [outcomes] = [entry.partition("ended: ")[2].rstrip(".") for entry in entries if entry.startswith("- **outcome**")]
+    assert len(entries) == 15
+    assert outcomes.split(", ") == [str(outcome) for outcome in Outcome]
 
 
 def test_every_page_is_in_the_readmes_list() -> None:

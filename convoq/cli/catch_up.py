@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from convoq.cli.arguments import SINCE, moment
-from convoq.cli.terminal.output import print_json
+from convoq.cli.terminal.output import UsageError, print_json
 
 if TYPE_CHECKING:
     from convoq.handlers.catch_up import Found
@@ -22,7 +22,9 @@ def add_parser(subparsers: Any) -> None:
         "what is younger than two minutes may still come by itself.",
         epilog="example:\n  convoq catch-up --since 6h --dry-run",
     )
-    parser.add_argument("--since", type=moment, metavar="WHEN", help=f"{SINCE} (default: since the last look)")
+    parser.add_argument(
+        "--since", type=moment, metavar="WHEN", help=f"{SINCE}, at most 29 days ago (default: since the last look)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say how many")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
@@ -31,17 +33,24 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from convoq.channels.opening import open_channels
     from convoq.cli.session import load_settings, open_queue, run_async
-    from convoq.clock import WallClock
+    from convoq.clock import DAY_MS, WallClock
     from convoq.conversations.catching_up import CatchUp
-    from convoq.handlers.catch_up import CatchingUp
+    from convoq.handlers.catch_up import FURTHEST_MS, CatchingUp
 
-    options = load_settings(args.config).options
     wall = WallClock()
+    now = wall.now()
+    ago_ms = None if args.since is None else now - args.since(now)
+    if ago_ms is not None and ago_ms > FURTHEST_MS:
+        raise UsageError(
+            f"--since looks back {FURTHEST_MS // DAY_MS} days at most: of what is older nothing tells any more whether "
+            "it was answered"
+        )
+    options = load_settings(args.config).options
 
     async def main() -> int:
         async with open_channels(options, wall) as channels, open_queue(options) as (database, queue):
             enqueue = None if args.dry_run else queue.enqueue
-            ago = None if args.since is None else (wall.now() - args.since(wall.now())) / 1000
+            ago = None if ago_ms is None else ago_ms / 1000
             found = await CatchingUp(CatchUp(database), channels, enqueue, wall).look(ago)
         if args.json:
             print_json(found._asdict() | {"enqueued": 0 if args.dry_run else found.missing})

@@ -6,17 +6,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from convoq.channels.base import Channel, Failure, Listed, SendFailed
-from convoq.clock import Clock
+from convoq.clock import DAY_MS, Clock
 from convoq.conversations.catching_up import BATCH, CatchUp, OurAddress
 from convoq.errors import RetryLater
 from convoq.handlers.base import ClaimContext, Handler
 from convoq.jobs import NewJob
 from convoq.logs import log
 from convoq.queue.base import Enqueued
+from convoq.queue.rules import DEDUP_RETENTION_MS
 
 SETTLING_MS: Final = 120_000  # younger ones may still come by themselves: Twilio tries for 75 s
 OVERLAP_MS: Final = 600_000  # of two looks: the list may show a message late
-LONGEST_AGO_MS: Final = 86_400_000  # what is older is not answered any more
+LONGEST_AGO_MS: Final = DAY_MS  # of a look that is not told how far back: an answer to what is older helps no more
+#: How far back a look can be told to go: beyond it, what was answered and has since lost its text (or was erased) would
+#: pass for new, as its dedup key is gone by then.
+FURTHEST_MS: Final = DEDUP_RETENTION_MS - DAY_MS
 PAUSE: Final = 60.0  # seconds
 
 Enqueue = Callable[[NewJob], Awaitable[Enqueued]]
