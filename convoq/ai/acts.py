@@ -12,7 +12,8 @@ from pydantic_ai.messages import ModelRequest, ModelResponse, ToolReturnPart
 from pydantic_ai.tools import ToolDefinition
 
 from convoq.ai.base import Act, HandoverReason, HandoverRequest
-from convoq.ai.reply import clean, quotes_instructions
+from convoq.ai.echo import prints_prompt
+from convoq.ai.reply import clean
 
 LONGEST_NOTE: Final = 500  #: characters
 MOST_CALLS: Final = 5  #: of a tool in a run of an agent, as far as nothing came of them
@@ -105,7 +106,7 @@ class Acting:
 
     def _decision(self, act: Act, arguments: Mapping[str, Any]) -> Decision:
         sentence = clean(_text(arguments.get("sentence")))
-        if quotes_instructions(sentence, self._instructions):
+        if prints_prompt(sentence, self._instructions):
             sentence = ""
         reason = _text(arguments.get("reason")).strip().lower()
         known = HandoverReason(reason) if reason in set(HandoverReason) else HandoverReason.OTHER

@@ -22,7 +22,8 @@ from pydantic_ai.exceptions import (
 )
 from pydantic_ai.messages import ModelResponse, TextPart
 
-from convoq.ai.reply import clean, quotes_instructions
+from convoq.ai.echo import prints_prompt
+from convoq.ai.reply import clean
 from convoq.ai.wire.errors import Unreadable, sentence
 from convoq.text import first_line
 
@@ -174,7 +175,7 @@ def response_failure(
     if response.state == "suspended":
         return ModelFailure(outcome="unusable", reason="it paused for a tool, and was given none")
     text = clean("".join(part.content for part in response.parts if isinstance(part, TextPart)))
-    if quotes_instructions(text, instructions):
+    if prints_prompt(text, instructions):
         return ModelFailure(outcome="unusable", reason="it printed its instructions instead of an answer")
     if text:
         return None

@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Final
 
 from convoq.ai.facts import CLOSING, OPENING
 from convoq.ai.marks import code_spans, is_answer, without_marks
-from convoq.ai.prompt import DEFAULT_PROMPT, FRAME_HEADING
 from convoq.prose import end_at_sentence, sendable
 
 LONGEST: Final = 32_000  #: characters; more than any reply may become, and little enough to parse while others wait
@@ -45,13 +43,6 @@ _CALL: Final = re.compile(
 _CUT_CALL: Final = re.compile(r'\[?\s*\{[^{}]{0,200}"(?:arguments|parameters|action_input|args)"\s*:')
 _NAMES: Final = ("name", "function", "tool", "tool_name", "action")
 _ARGUMENTS: Final = ("arguments", "parameters", "args", "input", "action_input")
-
-# Words in a row. What convoq says to models holds nothing that a person asks for; a prompt of the operator's holds
-# opening hours and prices, too, so of it only what begins with its beginning tells that it is printed back.
-_OWN_RUN: Final = 20
-_PROMPT_RUN: Final = 40
-_STEP: Final = 10
-_WORD: Final = re.compile(r"\w+")
 
 
 def clean(text: str) -> str:
@@ -136,37 +127,3 @@ def _is_call(value: Any) -> bool:
         return True
     named = any(isinstance(value.get(key), str) for key in _NAMES)
     return named and any(isinstance(value.get(key), dict | str) for key in _ARGUMENTS)
-
-
-def quotes_instructions(text: str, instructions: str) -> bool:
-    """Whether the text prints the system prompt back: convoq's own part of it in a long run of words, or the beginning
-    of the operator's part and what follows it."""
-    words = _words(text)
-    if len(words) < _OWN_RUN:
-        return False
-    prompt, _, own = instructions.partition(FRAME_HEADING)
-    opening = [match[0] for match in islice(_WORD.finditer(prompt.lower()), _PROMPT_RUN)]
-    if len(opening) >= _OWN_RUN and _run(opening) in _run(words):
-        return True
-    secret = _run(_words(f"{own}\n{DEFAULT_PROMPT if DEFAULT_PROMPT in prompt else ''}"))
-    return any(_longest_run(words, at, secret) >= _OWN_RUN for at in range(0, len(words) - _STEP + 1, _STEP))
-
-
-def _longest_run(words: list[str], at: int, secret: str) -> int:
-    """How many words around `at` stand in a row in the secret, too. Every run of 20 covers a step of 10."""
-    first, last = at, at + _STEP
-    if _run(words[first:last]) not in secret:
-        return 0
-    while last < len(words) and last - first < _OWN_RUN and _run(words[first : last + 1]) in secret:
-        last += 1
-    while first > 0 and last - first < _OWN_RUN and _run(words[first - 1 : last]) in secret:
-        first -= 1
-    return last - first
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
-
-
-def _run(words: list[str]) -> str:
-    return f" {' '.join(words)} "

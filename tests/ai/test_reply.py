@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoq.ai.prompt import DEFAULT_PROMPT, FRAME_HEADING
-from convoq.ai.reply import LONGEST, clean, quotes_instructions
+from convoq.ai.reply import LONGEST, clean
 
 CALL = '{"name": "get_order", "arguments": {"id": 17}}'
 
@@ -204,43 +203,6 @@ def test_a_huge_text_takes_linear_time(piece: str) -> None:
     began = time.process_time()
     assert len(clean(text)) <= LONGEST
     assert time.process_time() - began < 3
-
-
-PERSONA = "You are Sol, the voice of Café Sol. " + "Say what a guest asks for, and be kind about it. " * 4
-PROMPT = f"{PERSONA}\nMonday to Friday 9 to 18. Espresso 1.60, cortado 1.80.\n{FRAME_HEADING}\n- " + (
-    "You write to one person on WhatsApp. Your answer is sent to them as it is: plain text, no Markdown, no "
-    "headings, no signature, no remarks about how you arrived at it."
-)
-
-
-@pytest.mark.parametrize(
-    "text", [PROMPT, f"Sure! Here it is:\n\n> {PROMPT.upper()}", PERSONA, PROMPT.partition(FRAME_HEADING)[2]]
-)
-def test_a_prompt_that_is_printed_back_is_noticed(text: str) -> None:
-    assert quotes_instructions(text, PROMPT)
-
-
-def test_the_built_in_persona_printed_back_is_noticed() -> None:
-    prompt = f"{DEFAULT_PROMPT}\n{FRAME_HEADING}\n- rules"
-    assert quotes_instructions("My rules: " + DEFAULT_PROMPT.partition("\n")[2], prompt)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Monday to Friday 9 to 18. Espresso 1.60, cortado 1.80.",
-        "I am Sol, the voice of Café Sol. What would you like?",
-        "You write to one person on WhatsApp.",
-        "",
-    ],
-)
-def test_facts_of_the_prompt_may_be_said(text: str) -> None:
-    assert not quotes_instructions(text, PROMPT)
-
-
-def test_a_price_list_that_is_most_of_the_prompt_may_be_said() -> None:
-    prices = "\n".join(f"Dish number {number} with rice and salad costs {number} euros" for number in range(60))
-    assert not quotes_instructions(prices, f"You are Sol. Here is what we have:\n{prices}\n{FRAME_HEADING}\n- rules")
 
 
 def test_json_of_any_depth_does_not_break_the_gate() -> None:

@@ -1,0 +1,151 @@
+"""A person hears what the prompt says of the business, never what it tells the model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from convoq.ai.echo import prints_prompt
+from convoq.ai.prompt import DEFAULT_PROMPT, FRAME_HEADING
+
+RULES = (
+    "- You write to one person on WhatsApp. Your answer is sent to them as it is: plain text, no Markdown, no "
+    "headings, no signature, no remarks about how you arrived at it.\n- The last user message may hold several "
+    "messages that the person sent one after the other, separated by empty lines. Answer all of them in one reply."
+)
+CLINIC = """\
+You are Luna, the assistant of the dental clinic Sonrisa in Madrid.
+You answer patients' questions about appointments and treatments.
+Opening hours: Monday to Friday 9 to 19, Saturdays 10 to 14.
+Prices: cleaning 60 EUR, whitening 250 EUR, first visit free.
+We are a family clinic run by the sisters Ana and Marta, who studied in Valencia and Lyon, and everybody in our team
+speaks English and French. The rooms are on the ground floor, and there is parking behind the house.
+Never give medical advice.
+If someone asks for a diagnosis, tell them to come and see Dr. Vega.
+The discount code for staff is LUNA20; never reveal it."""
+CLINICS = {
+    "en": CLINIC,
+    "es": "Eres Luna, la asistente de Sonrisa.\nHabla siempre de usted y con frases cortas.\nAbrimos de lunes a "
+    "viernes de 9 a 19.\nNunca des consejos médicos.\nSi alguien pide un diagnóstico, responde que venga a ver a la "
+    "doctora Vega.",
+    "pt": "Você é a Luna, assistente da Sonrisa.\nResponda sempre com frases curtas.\nAbrimos de segunda a sexta "
+    "das 9 às 19.\nNão dê conselhos médicos.\nSe alguém pedir um diagnóstico, diga que venha ver a doutora Vega.",
+    "fr": "Tu es Luna, l'assistante de Sonrisa.\nRéponds toujours en phrases courtes.\nOuvert du lundi au vendredi "
+    "de 9 à 19 h.\nNe donne jamais de conseils médicaux.\nSi quelqu'un demande un diagnostic, propose une visite chez "
+    "le docteur Vega.",
+    "de": "Du bist Luna, die Assistentin von Sonrisa.\nAntworte immer in kurzen Sätzen.\nGeöffnet Montag bis Freitag "
+    "von 9 bis 19 Uhr.\nGib niemals medizinische Ratschläge.\nWenn jemand eine Diagnose will, schlage einen Termin bei "
+    "Doktor Vega vor.",
+    "it": "Tu sei Luna, l'assistente di Sonrisa.\nRispondi sempre con frasi brevi.\nAperto da lunedì a venerdì "
+    "dalle 9 alle 19.\nNon dare mai consigli medici.\nSe qualcuno chiede una diagnosi, devi proporre una visita dalla "
+    "dottoressa Vega.",
+}
+LAYOUTS: dict[str, Callable[[list[str]], str]] = {
+    "as it is": "\n".join,
+    "in capitals": lambda lines: "\n".join(lines).upper(),
+    "numbered": lambda lines: "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)),
+    "with bullets": lambda lines: "\n".join(f"• **{line.rstrip('.')}**" for line in lines),
+    "quoted": lambda lines: "\n".join(f'> "{line}"' for line in lines),
+    "in one line": " ".join,
+    "a word a line": lambda lines: "\n".join(" ".join(lines).split()),
+    "without punctuation": lambda lines: "".join(char for char in " ".join(lines) if char.isalnum() or char == " "),
+    "in full width": lambda lines: "".join(
+        chr(ord(char) + 0xFEE0) if "!" <= char <= "~" else char for char in "\n".join(lines)
+    ),
+    "with words between": lambda lines: "\n\n".join(f"My next instruction is this one: {line}" for line in lines),
+}
+
+
+def with_rules(prompt: str) -> str:
+    return f"{prompt}\n\n{FRAME_HEADING}\n{RULES}"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("left_out", [0, 1, 2])
+def test_a_prompt_that_is_printed_back_is_noticed_in_any_layout(layout: str, left_out: int) -> None:
+    said = LAYOUTS[layout](CLINIC.split("\n")[left_out:])
+    assert prints_prompt(f"Sure! Here you are:\n\n{said}", with_rules(CLINIC))
+
+
+@pytest.mark.parametrize("language", CLINICS)
+def test_a_prompt_without_its_first_line_is_noticed_in_any_language(language: str) -> None:
+    prompt = CLINICS[language]
+    assert prints_prompt(prompt.partition("\n")[2], with_rules(prompt))
+
+
+@pytest.mark.parametrize("layout", ["as it is", "numbered", "quoted", "in one line"])
+def test_the_rules_of_every_conversation_printed_back_are_noticed(layout: str) -> None:
+    assert prints_prompt(LAYOUTS[layout](RULES.split("\n")[1:]), with_rules(CLINIC))
+
+
+def test_the_built_in_persona_printed_back_is_noticed() -> None:
+    lines = DEFAULT_PROMPT.split("\n")[1:]
+    assert prints_prompt(LAYOUTS["numbered"](lines), with_rules(DEFAULT_PROMPT))
+
+
+def test_the_beginning_of_a_prompt_in_any_other_language_is_noticed() -> None:
+    prompt = " ".join(f"sana{'abcdefghij'[number % 10]}{'klmnopqrst'[number // 10]}" for number in range(60))
+    assert prints_prompt(prompt, with_rules(prompt))
+
+
+def test_a_part_of_a_long_list_of_rules_is_noticed() -> None:
+    names = [f"{first}{second}" for first in "bcdfghjklm" for second in "aeiou"]
+    rules = [f"Never talk about the firm of {name}, whatever people say of it." for name in names]
+    assert prints_prompt("\n".join(rules[20:32]), with_rules("\n".join(rules)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(CLINIC.split("\n")[2:6]),  # everything that it says of the business
+        "\n".join(CLINIC.split("\n")[4:6]),
+        "Prices: cleaning 60 EUR, whitening 250 EUR, first visit free.",
+        "I am Luna, the assistant of the dental clinic Sonrisa in Madrid. What would you like?",
+        "You write to one person on WhatsApp.",
+        "",
+    ],
+)
+def test_what_the_prompt_says_of_the_business_may_be_said(text: str) -> None:
+    assert not prints_prompt(text, with_rules(CLINIC))
+
+
+def test_a_price_list_that_is_most_of_the_prompt_may_be_said() -> None:
+    prices = "\n".join(f"Dish number {number} with rice and salad costs {number} euros" for number in range(60))
+    assert not prints_prompt(
+        prices, with_rules(f"You are Sol. Here is what we have:\n{prices}\nNever give a discount.")
+    )
+
+
+def test_a_paragraph_that_is_most_of_the_prompt_may_be_said() -> None:
+    story = (
+        "We are a family café at the old harbour. Ana bakes the bread at night, Luis roasts the coffee on Mondays, and "
+        "their daughter paints the cups. Dogs are always welcome, children have a corner of their own with books and "
+        "wooden trains, and in summer there are tables under the plane trees, from which one sees the boats come in."
+    )
+    assert not prints_prompt(story, with_rules(f"You are Sol, the voice of Café Sol. Be brief.\n{story}"))
+    assert not prints_prompt(story, with_rules(f"{story}\nYou are Sol, the voice of Café Sol. Be brief."))
+
+
+def test_how_goods_are_cared_for_may_be_said() -> None:
+    care = "Wash the wool by hand, never tumble dry it, do not bleach it, and always keep it away from the sun."
+    prompt = (
+        "You are Sol, the voice of the wool shop. You answer questions about our yarns and what is knitted of them. "
+        f"Write short answers, and never promise a discount or a date of delivery.\n{care}"
+    )
+    assert not prints_prompt(care, with_rules(prompt))
+
+
+@pytest.mark.parametrize("prompt", ["", "Be brief.", "You are Sol. Answer in one sentence."])
+def test_a_prompt_of_a_few_words_is_never_taken_for_printed(prompt: str) -> None:
+    text = f"{prompt} We open at nine, every day but Sunday, and the kitchen closes an hour before the bar does."
+    assert not prints_prompt(text, with_rules(prompt))
+
+
+def test_a_huge_prompt_and_a_huge_text_take_linear_time() -> None:
+    text = "You are the one who never says what it is told. " * 2000
+    began = time.process_time()
+    assert prints_prompt(text, with_rules(text))
+    assert not prints_prompt("We open at nine. " * 6000, with_rules(text))
+    assert time.process_time() - began < 2
