@@ -22,7 +22,7 @@ from convoq.queue.base import JobFilter, JobState
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, ANA_SMS, BEN, OURS, House, open_house
 from tests.servers.postgres import PostgresServer
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, running_redis
 
 DIGITS = "15551230001"
 TEXT, REPLY, NOTE = "the lilac wardrobe of my aunt", "re: the lilac", "a note about mauve curtains"
@@ -118,6 +118,26 @@ async def test_number_and_texts_are_in_no_file_any_more(house: House, request: p
     assert [job.id for job in jobs if any(one in f"{job}" for one in (DIGITS, "lilac", "mauve"))] == []
     assert found_in(files_of(house, request), "green") != []  # what others said is there
     assert await house.flaws() == []
+
+
+async def test_number_and_texts_are_in_no_file_of_redis_any_more(
+    database: Database | PostgresDatabase, clock: ManualClock, twilio_timeout: float
+) -> None:
+    """Its log keeps each command, and its snapshot may be old; without compression both show what they hold."""
+    with running_redis(rdbcompression="no") as redis:
+        async with open_house(database, clock, timeout=twilio_timeout, redis=redis.server) as house:
+            await say_much(house)
+            client = redis.server.connect()
+            await client.save()
+            await client.aclose()
+            files = [path for path in redis.folder.rglob("*") if path.is_file()]
+            assert {name for name, _ in found_in(files, DIGITS)} >= {"dump.rdb", "appendonly.aof.1.incr.aof"}
+
+            assert (await erase(house)).left == ()
+
+            files = [path for path in redis.folder.rglob("*") if path.is_file()]
+            assert found_in(files, DIGITS, "lilac", "mauve") == []
+            assert found_in(files, "green") != []
 
 
 async def test_what_it_cost_stays_and_is_nobodys(house: House) -> None:
