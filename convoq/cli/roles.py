@@ -56,7 +56,11 @@ def _add_trials(subparsers: Any) -> None:
     )
     dev.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     dev.add_argument("--port", type=_port, default=8025, help="the port of the page (default: %(default)s)")
-    dev.add_argument("--database", type=Path, metavar="PATH", help="keep the database there (default: a temporary one)")
+    place = dev.add_mutually_exclusive_group()
+    place.add_argument(
+        "--database", type=Path, metavar="PATH", help="keep the database there (default: a temporary one)"
+    )
+    _add_servers(dev, place)
     dev.add_argument("--open", action="store_true", help="open the page in your browser")
     dev.set_defaults(run=run_dev)
 
@@ -67,8 +71,19 @@ def _add_trials(subparsers: Any) -> None:
         "message was answered once and in order. Needs no account and no network.",
         epilog="example:\n  convoq demo",
     )
+    _add_servers(demo, demo)
     demo.add_argument("-v", "--verbose", action="store_true", help="show the logs of the processes too")
     demo.set_defaults(run=run_demo)
+
+
+def _add_servers(parser: argparse.ArgumentParser, place: argparse._ActionsContainer) -> None:
+    """Whatever stands on these servers is left alone: see convoq.loopback.storage."""
+    place.add_argument(
+        "--database-url", metavar="URL", help="play on this PostgreSQL database, in a schema that is dropped at the end"
+    )
+    parser.add_argument(
+        "--redis-url", metavar="URL", help="keep the queue on this Redis, below a prefix that is removed at the end"
+    )
 
 
 def _port(text: str) -> int:
@@ -112,11 +127,21 @@ def _role(args: argparse.Namespace) -> Role:
 def run_dev(args: argparse.Namespace) -> int:
     from convoq.dev.command import DevArguments, run
 
-    run(DevArguments(config=args.config, host=args.host, port=args.port, database=args.database, show=args.open))
+    run(
+        DevArguments(
+            config=args.config,
+            host=args.host,
+            port=args.port,
+            database=args.database,
+            database_url=args.database_url,
+            redis_url=args.redis_url,
+            show=args.open,
+        )
+    )
     return 0
 
 
 def run_demo(args: argparse.Namespace) -> int:
     from convoq.demo.command import run
 
-    return run(verbose=args.verbose)
+    return run(database_url=args.database_url, redis_url=args.redis_url, verbose=args.verbose)

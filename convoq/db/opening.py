@@ -39,6 +39,20 @@ async def open_store(
         yield database
 
 
+@asynccontextmanager
+async def own_schema(settings: DatabaseSettings, name: str) -> AsyncIterator[str]:
+    """The URL of an empty schema within the PostgreSQL database that the settings name; gone after the block.
+
+    Raises as open_store.
+    """
+    try:
+        from convoq.db.postgres import schemas  # an extra, as below
+    except ImportError as error:
+        raise _without_driver(error) from error
+    async with schemas.own_schema(settings.url or "", _password(settings), name) as url:
+        yield url
+
+
 def location_of(settings: DatabaseSettings) -> str:
     """Where the settings say that it is, for people: a database that need not be there."""
     return str(settings.path.absolute()) if settings.url is None else location_of_url(settings.url)
@@ -48,10 +62,17 @@ async def _open_postgres(url: str, settings: DatabaseSettings, mode: OpenMode) -
     try:
         from convoq.db.postgres.store import PostgresDatabase  # an extra: without it all is kept in one file
     except ImportError as error:
-        if error.name not in (None, "psycopg"):  # None: it is there, but the library below it is not
-            raise
-        raise ConfigError(NEEDS_DRIVER) from error
-    password = settings.password.get_secret_value() if settings.password else None
+        raise _without_driver(error) from error
     return await PostgresDatabase.open(
-        url, password=password, mode=mode, pool=settings.pool, direct_url=settings.direct_url
+        url, password=_password(settings), mode=mode, pool=settings.pool, direct_url=settings.direct_url
     )
+
+
+def _password(settings: DatabaseSettings) -> str | None:
+    return settings.password.get_secret_value() if settings.password else None
+
+
+def _without_driver(error: ImportError) -> Exception:
+    """What it means to the operator, or the error itself where it is another module that is not there."""
+    # None: the driver is there, but the library below it is not.
+    return ConfigError(NEEDS_DRIVER) if error.name in (None, "psycopg") else error

@@ -18,34 +18,41 @@ from convoq.demo.script import Script
 from convoq.demo.site import Site
 from convoq.demo.transcript import DemoOutput
 from convoq.errors import ConvoqError
+from convoq.loopback.storage import TrialServers
 
-LONGEST_SECONDS: Final = 60.0  # until the demo as a whole gives up
+LONGEST_SECONDS: Final = 90.0  # until the demo as a whole gives up
 INTERRUPTED: Final = 130
 
 
-def run(*, verbose: bool = False) -> int:
-    """Plays the script and checks the promises. Returns 0 if every promise was kept, 1 if not, 130 after Ctrl-C.
+def run(*, database_url: str | None = None, redis_url: str | None = None, verbose: bool = False) -> int:
+    """Plays the script on these servers and checks the promises. Returns 0 if every promise was kept, 1 if not, 130
+    after Ctrl-C.
 
     What the processes said stays in a directory that is named when something went wrong; `verbose` prints it all.
     """
     directory = Path(tempfile.mkdtemp(prefix="convoq-demo-"))
     transcript = DemoOutput(sys.stdout)
     try:
-        code = asyncio.run(_interruptible(directory, transcript))
+        servers = TrialServers(database_url=database_url, redis_url=redis_url)
+        code = asyncio.run(_interruptible(Site(directory, os.environ, servers), transcript))
     except KeyboardInterrupt:
         code = INTERRUPTED
     if verbose:
         _print_logs(directory, transcript)
-    if code == 1:
-        transcript.line(f"The logs of the three processes and the database are in {directory}")
+    if code == 1 and any(directory.glob("*.log")):
+        transcript.line(f"The logs of the three processes{_and_database(directory)} are in {directory}")
     else:
         shutil.rmtree(directory, ignore_errors=True)
     return code
 
 
-async def _interruptible(directory: Path, transcript: DemoOutput) -> int:
+def _and_database(directory: Path) -> str:
+    return " and the database" if any(directory.glob("*.db")) else ""
+
+
+async def _interruptible(site: Site, transcript: DemoOutput) -> int:
     """SIGTERM and a closed terminal end it as Ctrl-C does: in order."""
-    task = asyncio.ensure_future(_play(directory, transcript))
+    task = asyncio.ensure_future(_play(site, transcript))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, task.cancel)
@@ -56,13 +63,13 @@ async def _interruptible(directory: Path, transcript: DemoOutput) -> int:
         return INTERRUPTED
 
 
-async def _play(directory: Path, transcript: DemoOutput) -> int:
+async def _play(site: Site, transcript: DemoOutput) -> int:
     began = monotonic()
     transcript.line(transcript.style("convoq demo", "bold") + " · no account, no key, no number, no tunnel")
     transcript.line(transcript.style("Three real processes; this one plays Twilio and the people.", "dim"))
     try:
         async with asyncio.timeout(LONGEST_SECONDS), AsyncExitStack() as stack:
-            site = await stack.enter_async_context(Site(directory, os.environ))
+            await stack.enter_async_context(site)
             promises = await Script(site, transcript).play()
     except ConvoqError as error:
         transcript.line(f"\n{transcript.style('✗', 'red')} {error}")

@@ -16,7 +16,7 @@ from convoq.clock import WallClock
 from convoq.conversations.acts import Acts
 from convoq.conversations.queries import Reading
 from convoq.conversations.timeline import Timeline
-from convoq.db import Database
+from convoq.db.opening import open_store
 from convoq.errors import ConvoqError
 from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import ProcessAiResponse, ReceiveMessage
@@ -26,11 +26,14 @@ from convoq.loopback.environment import Account, environment, reserved_port, wit
 from convoq.loopback.messages import Answer, TwilioMessage
 from convoq.loopback.people import Phone
 from convoq.loopback.process import RoleProcess, convoq, faulty_worker
+from convoq.loopback.storage import TrialServers, own_storage
 from convoq.loopback.switches import Switches
 from convoq.loopback.waiting import until
 from convoq.queue.base import JobFilter, JobRecord, JobState
 from convoq.queue.opening import open_queue
-from convoq.settings import Options
+from convoq.settings import RedisSettings
+from convoq.settings.load import load
+from convoq.settings.schema import env_name
 
 T = TypeVar("T")
 
@@ -44,7 +47,7 @@ class DemoFailed(ConvoqError):
 class Site:
     """An async context manager: inside it, the processes run. `accepted` is what the webhook has promised."""
 
-    def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, environ: Mapping[str, str], servers: TrialServers) -> None:
         account = Account()
         self.twilio = account.twilio()
         self.switches = Switches(self.twilio)
@@ -52,7 +55,8 @@ class Site:
         self.processes: dict[str, RoleProcess] = {}
         self._account = account
         self._directory = directory
-        self._environ = environ
+        self._environ = without_settings(environ) | _logins(environ, servers)
+        self._servers = servers
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -60,11 +64,11 @@ class Site:
             self.url = f"http://127.0.0.1:{self._stack.enter_context(reserved_port())}"
             await self._stack.enter_async_context(self.twilio)
             await self._stack.enter_async_context(self.switches)
-            path = self._directory / "convoq.db"
-            self.database = await self._stack.enter_async_context(await Database.open(path))
-            opened = await self._stack.enter_async_context(open_queue(self.database, Options()))
+            environ = await self._settings()
+            options = load(environ=environ).options
+            self.database = await self._stack.enter_async_context(open_store(options.database))
+            opened = await self._stack.enter_async_context(open_queue(self.database, options))
             self.jobs, self._follow_ups = opened.jobs, opened.follow_ups
-            environ = self._settings(path)
             commands = {
                 "serve": convoq("serve"), "schedule": convoq("schedule"), "work": faulty_worker(self.switches.url),
             }  # fmt: skip
@@ -186,12 +190,18 @@ class Site:
         except TimeoutError:
             raise DemoFailed(f"{otherwise} within {STATE_TIMEOUT_SECONDS:g} s") from None
 
-    def _settings(self, path: Path) -> dict[str, str]:
-        """The environment of the processes: nothing of the user's own configuration reaches them."""
+    async def _settings(self) -> dict[str, str]:
+        """The environment of the processes: of the user's own configuration none but a server's login reaches them."""
         empty = self._directory / "convoq.toml"
         empty.touch(mode=0o600)
-        settings = self._account.settings(self.twilio.url) | {
-            "database.path": str(path),
+        environ = self._environ | {"CONVOQ_CONFIG": str(empty)}
+        told = load(environ=environ, overrides=self._servers.overrides).options
+        storage = own_storage("demo", told, self._servers, self._directory / "convoq.db")
+        settings = self._account.settings(self.twilio.url) | await self._stack.enter_async_context(storage)
+        return environment(environ, settings | self._own_settings())
+
+    def _own_settings(self) -> dict[str, str]:
+        return {
             "database.min_free_mb": "0",
             "server.host": "127.0.0.1",
             "server.port": self.url.rpartition(":")[2],
@@ -202,5 +212,10 @@ class Site:
             "twilio.reconcile_after": "0.6",
             "log.format": "json",
         }
-        named = {"CONVOQ_CONFIG": str(empty)}
-        return environment(without_settings(self._environ), settings) | named
+
+
+def _logins(environ: Mapping[str, str], servers: TrialServers) -> dict[str, str]:
+    """What the environment says of the servers that are played on, but where they are and what is whose."""
+    names = [env_name(("database", "password"))] if servers.database_url else []
+    names += [env_name(("redis", name)) for name in RedisSettings.model_fields] if servers.redis_url else []
+    return {name: environ[name] for name in names if name in environ}

@@ -7,8 +7,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -26,13 +26,13 @@ from convoq.dev.facts import RunFacts, open_in_browser
 from convoq.dev.page.app import PhonePage
 from convoq.dev.page.guard import require_loopback_host
 from convoq.dev.worker import WorkerSupervisor
-from convoq.errors import ConfigError, ConvoqError
+from convoq.errors import ConvoqError
 from convoq.loopback.environment import Account, environment, reserved_port
 from convoq.loopback.people import Phone, phones
+from convoq.loopback.storage import TrialServers, own_storage, without_store
 from convoq.loopback.switches import Switches
 from convoq.loopback.twilio import LoopbackTwilio
 from convoq.settings.load import Loaded, load
-from convoq.settings.schema import env_name
 
 # The first two are short: a lost answer is asked for while a person watches.
 TWILIO_TIMEOUT_SECONDS: Final = 3.0
@@ -50,7 +50,13 @@ class DevArguments:
     host: str = "127.0.0.1"
     port: int = 8025
     database: Path | None = None  #: None: in a temporary directory that is gone afterwards
+    database_url: str | None = None  #: a server to play on, apart from what else is there; likewise:
+    redis_url: str | None = None
     show: bool = False  #: open the page in a browser
+
+    @property
+    def servers(self) -> TrialServers:
+        return TrialServers(database_url=self.database_url, redis_url=self.redis_url)
 
 
 def run(arguments: DevArguments) -> None:
@@ -96,8 +102,9 @@ async def _round(arguments: DevArguments, database: Path, stop: Stop, known: tup
         twilio = await stack.enter_async_context(account.twilio())
         switches = await stack.enter_async_context(Switches(twilio))
         # Read anew in each round: the prompt or the settings may be why it was started over.
-        own = _own_settings(database, stack.enter_context(reserved_port()))
-        loaded, environ = _load(arguments.config, account.settings(twilio.url) | own)
+        own = account.settings(twilio.url) | _own_settings(stack.enter_context(reserved_port()))
+        own |= await stack.enter_async_context(_storage(arguments, database, own))
+        loaded, environ = _load(arguments.config, own)
         if not known:
             logs.configure(loaded.options.log.level, loaded.options.log.format, "dev")
         worker = WorkerSupervisor(environ, switches.url)
@@ -118,10 +125,17 @@ async def _either(*events: asyncio.Event) -> None:
         wait.cancel()
 
 
-def _own_settings(database: Path, port: int) -> dict[str, str]:
+def _storage(
+    arguments: DevArguments, database: Path, own: Mapping[str, str]
+) -> AbstractAsyncContextManager[dict[str, str]]:
+    """Never the installation's: its jobs would be taken and sent to the phones."""
+    environ = environment(without_store(os.environ), own)
+    told = load(arguments.config, environ=environ, overrides=arguments.servers.overrides).options
+    return own_storage("dev", told, arguments.servers, database, kept=arguments.database is not None)
+
+
+def _own_settings(port: int) -> dict[str, str]:
     return {
-        "database.path": str(database),
-        "queue.engine": "database",  # a shared one is real: its jobs would be taken and sent to the phones
         "server.host": "127.0.0.1",
         "server.port": str(port),
         "server.public_url": f"http://127.0.0.1:{port}",
@@ -133,8 +147,7 @@ def _own_settings(database: Path, port: int) -> dict[str, str]:
 
 def _load(config: Path | None, settings: dict[str, str]) -> tuple[Loaded, dict[str, str]]:
     """The settings of this process, and the environment that gives the worker the same."""
-    environ = environment(os.environ, settings)
-    environ.pop(env_name(("database", "url")), None)  # real people's: dev has a file of its own
+    environ = environment(without_store(os.environ), settings)
     loaded = load(config, environ=environ)
     if loaded.options.ai.model is None:
         environ = environment(environ, {"ai.model": OFFLINE})
@@ -155,9 +168,8 @@ async def _start(
 
     options = loaded.options
     database, queue, jobs, _ = await stack.enter_async_context(open_storage(options))
-    if not isinstance(database, Database):
-        raise ConfigError(f"{database.location}: dev plays on a file of its own alone: leave database.url out")
-    holder = await stack.enter_async_context(only_dev(database, jobs))
+    # A schema of its own is no other's: a file may be kept, and named by two.
+    holder = await stack.enter_async_context(only_dev(database, jobs)) if isinstance(database, Database) else None
     page = PhonePage(
         phones=phones(options.numbers, known), database=database, jobs=jobs, twilio=twilio, switches=switches,
         worker=worker, webhook_url=inbound_url(options.server.public_url or ""), facts=RunFacts.of(loaded),
@@ -165,7 +177,8 @@ async def _start(
     )  # fmt: skip
     await page.start(arguments.host, arguments.port)
     stack.push_async_callback(page.close)
-    holder.announce(page.address)
+    if holder is not None:
+        holder.announce(page.address)
     server = await start_server(options, database, queue)
     stack.push_async_callback(server.stop)
     for role in ("serve", "schedule"):

@@ -13,7 +13,7 @@ from convoq.errors import ConfigError
 from convoq.queue.base import JobAdmin, Queue, Settle, settle_nothing
 from convoq.queue.following import BeginFollowUps, LaterFollowUps, SharedFollowUps
 from convoq.queue.sqlite.backend import SqliteQueue
-from convoq.settings import Options
+from convoq.settings import Options, RedisSettings
 
 if TYPE_CHECKING:
     from convoq.queue.postgres.backend import PostgresQueue
@@ -43,6 +43,14 @@ async def open_queue(store: Store, options: Options, settle: Settle = settle_not
         yield OpenQueue(engine, engine, partial(SharedFollowUps, engine.joined))
     finally:
         await engine.close()
+
+
+async def forget_redis(settings: RedisSettings) -> None:
+    """Removes all of the queue that these settings name from its server. Raises DatabaseUnavailable."""
+    from convoq.queue.redis.forgetting import forget_queue
+    from convoq.queue.redis.opening import server_of
+
+    await forget_queue(server_of(settings), settings.prefix)
 
 
 def _beside(store: Store, settle: Settle) -> SqliteQueue | PostgresQueue:

@@ -10,15 +10,25 @@ import sys
 from io import StringIO
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from convoq.demo.transcript import DemoOutput
+from tests.servers.redis import RedisServer
 
 RUN = "import sys; from convoq.demo.command import run; sys.exit(run())"
+ON_SERVERS = """
+import sys
+from convoq.demo.command import run
+sys.exit(run(**{servers}))
+"""
+# Only the processes read it: the site itself has its options by then.
 BROKEN = """
-from convoq.demo.site import Site
-whole = Site._settings
-Site._settings = lambda site, path: whole(site, path) | {"CONVOQ_SERVER__PORT": "none"}
+from convoq.loopback.process import RoleProcess
+whole = RoleProcess.__init__
+def broken(self, role, environ, **named):
+    whole(self, role, {**environ, "CONVOQ_SERVER__PORT": "none"}, **named)
+RoleProcess.__init__ = broken
 """
 
 
@@ -40,6 +50,31 @@ def test_every_promise_is_kept_and_nothing_is_left_behind(tmp_path: Path) -> Non
     assert "✗" not in output
     assert "\x1b" not in output
     assert [path.name for path in tmp_path.iterdir()] == ["convoq.toml"]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("redis", [False, True], ids=["queue in the database", "queue on Redis"])
+def test_every_promise_is_kept_on_servers_and_nothing_is_left_there(
+    tmp_path: Path, postgres_url: str, redis_server: RedisServer, redis: bool
+) -> None:
+    servers = {"database_url": postgres_url} | ({"redis_url": redis_server.url} if redis else {})
+    process = demo(tmp_path, ON_SERVERS.format(servers=servers))
+    output, errors = process.communicate(timeout=100)
+    assert (process.returncode, errors) == (0, ""), output
+    assert "11 accepted, 10 answered by the AI, 1 by Marta" in output
+    with psycopg.connect(postgres_url) as connection:
+        schemas = connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'convoq%'").fetchone()
+    with redis_server.server.connect_blocking() as client:
+        assert (schemas, list(client.scan_iter("*convoq-demo*"))) == ((0,), [])
+
+
+@pytest.mark.process
+def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
+    process = demo(tmp_path, ON_SERVERS.format(servers={"database_url": "postgresql://convoq@127.0.0.1:9/convoq"}))
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (1, "")
+    assert output.splitlines()[-1].startswith("✗ postgresql://127.0.0.1:9/convoq: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.process

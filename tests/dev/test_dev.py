@@ -126,7 +126,7 @@ async def test_what_gets_no_answer_is_not_shown_as_drafted(running: DevProcess, 
 
 async def answered(stream: aiohttp.ClientResponse, number: int, *, own: int = 1) -> list[dict[str, Any]]:
     """What stands on a phone, once a reply is its last item and so many were written there."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for line in stream.content:
             if line.startswith(b"data: "):
                 items: list[dict[str, Any]] = json.loads(line.removeprefix(b"data: "))["phones"][number - 1]["items"]
@@ -258,7 +258,7 @@ async def refused(directory: Path, *arguments: str) -> tuple[int, str]:
     environ = {**os.environ, "TMPDIR": str(directory)}
     ended = await asyncio.to_thread(
         subprocess.run, convoq("dev", *arguments),
-        cwd=directory, capture_output=True, text=True, env=environ, timeout=20, check=False,
+        cwd=directory, capture_output=True, text=True, env=environ, timeout=60, check=False,
     )  # fmt: skip
     return ended.returncode, ended.stderr
 
@@ -314,7 +314,7 @@ async def test_real_credentials_are_never_used(tmp_path: Path, monkeypatch: pyte
     config.chmod(0o600)
     monkeypatch.setenv("CONVOQ_TWILIO__AUTH_TOKEN", "real-too")
     account = Account()
-    loaded, environ = dev._load(config, account.settings("http://127.0.0.1:1") | dev._own_settings(tmp_path / "db", 1))
+    loaded, environ = dev._load(config, account.settings("http://127.0.0.1:1") | dev._own_settings(1))
     twilio = loaded.options.twilio
     assert (twilio.account_sid, twilio.api_base_url) == (account.sid, "http://127.0.0.1:1")
     assert twilio.auth_tokens == ()
@@ -324,14 +324,17 @@ async def test_real_credentials_are_never_used(tmp_path: Path, monkeypatch: pyte
     assert environ["CONVOQ_CONFIG"] == str(config)
 
 
-async def test_the_queue_is_its_own_whatever_the_settings_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_store_and_queue_are_its_own_whatever_the_settings_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tmp_path / "convoq.toml"
     config.write_text('[queue]\nengine = "redis"\n[redis]\nurl = "redis://real.example/0"\n[ai]\nmodel = "offline"\n')
     monkeypatch.setenv("CONVOQ_QUEUE__ENGINE", "redis")
-    loaded, environ = dev._load(
-        config, Account().settings("http://127.0.0.1:1") | dev._own_settings(tmp_path / "db", 1)
-    )
-    assert loaded.options.queue.engine == "database"
+    monkeypatch.setenv("CONVOQ_DATABASE__URL", "postgresql://convoq@real.example/convoq")
+    own = Account().settings("http://127.0.0.1:1") | dev._own_settings(1)
+    async with dev._storage(dev.DevArguments(config=config), tmp_path / "db", own) as storage:
+        loaded, environ = dev._load(config, own | storage)
+    assert (loaded.options.queue.engine, loaded.options.database.url) == ("database", None)
     assert environ["CONVOQ_QUEUE__ENGINE"] == "database"
 
 
@@ -341,7 +344,7 @@ async def test_a_model_without_its_key_is_said_before_anything_starts(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("CONVOQ_AI__MODEL", "openai:gpt-5-mini")
     with pytest.raises(ConfigError, match=r"ai\.api_key is not set"):
-        dev._load(None, Account().settings("http://127.0.0.1:1") | dev._own_settings(tmp_path / "db", 1))
+        dev._load(None, Account().settings("http://127.0.0.1:1") | dev._own_settings(1))
 
 
 async def test_a_worker_that_can_never_start_ends_it(tmp_path: Path) -> None:

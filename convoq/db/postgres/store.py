@@ -208,7 +208,7 @@ class PostgresDatabase:
     def _set_up(self, mode: OpenMode, slot: Slot) -> None:
         try:
             connection = slot.connection()
-            requirements.check(self.location, connection, has_direct_url=self.server.direct_url is not None)
+            requirements.check(self.location, connection, has_direct_url=bool(self.server.direct_url))
             found = migrations.read_schema(connection)
             migrations.check(found)
             if mode is not OpenMode.EXISTING:
