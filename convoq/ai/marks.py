@@ -13,23 +13,45 @@ from enum import Enum, auto
 from typing import Final
 from unicodedata import category
 
+# Names are put together of these, in any spelling: "thoughtProcess", "reasoning_content", "final-answer".
 _REASONING: Final = (
     "think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad|inner_monologue|chain_of_thought"
+)
+_LIKE_REASONING: Final = (
+    r"(?:[a-z]{1,20}[_-]){0,3}(?:think|thinking|thoughts?|reasoning|reflections?|analysis|scratch_?pad|monologue"
+    r"|rationale|deliberation|introspection|planning|brainstorm|critique|cot)"
+    r"(?:[_-]?(?:process|content|steps?|trace|text|blocks?|section|summary|log|notes?|chain|mode|budget))?"
+    r"|self[_-][a-z]{1,20}|internal|hidden|plan"
 )
 _TOOLS: Final = (
     "tool_calls?|tool_use|tool_code|tool_response|tool_results?|tool_outputs?|function_calls?|function_results?"
     "|function_response|function(?==)|(?<=/)function|invoke|tools"
 )
+_LIKE_TOOLS: Final = (
+    "(?:tool|function|plugin|api)[_-]?(?:calls?|use|code|request|response|results?|outputs?|input|execution)"
+    "|actions?|action[_-]input|observation"
+)
 _ANSWERS: Final = "final|final_answer|answer|response"
+_LIKE_ANSWERS: Final = (
+    "(?:(?:final|assistant|model|bot|agent|user|customer|chat)[_-]?)?(?:answer|response|reply|output|solution)"
+    "(?:[_-]?(?:text|message|content|to[_-](?:the[_-])?(?:user|customer)))?"
+)
+_PREFIX: Final = r"(?:\w{1,20}:|[|｜]\w{1,20}[|｜])?"
 _MARK: Final = re.compile(
-    rf"<(?P<close>/?)\s*(?:\w{{1,20}}:)?(?:(?P<reasoning>{_REASONING})|(?P<tool>{_TOOLS})|(?P<answer>{_ANSWERS}))"
+    rf"<(?P<close>/?)\s*{_PREFIX}(?:(?P<reasoning>{_REASONING})|(?P<tool>{_TOOLS})|(?P<answer>{_ANSWERS})"
+    rf"|(?P<like_reasoning>{_LIKE_REASONING})|(?P<like_tool>{_LIKE_TOOLS})|(?P<like_answer>{_LIKE_ANSWERS}))"
     r"(?:\s[^<>\n]{0,80}=[^<>\n]{0,80}|=[^<>\n]{1,80}|\s*/?)>"
     r"|(?P<reasoning_bracket>\[/?THINK\]|◁/?think▷)"
-    r"|<[|｜](?P<special>[\w▁./:-]{1,60})[|｜]?>|<(?P<special_close>[a-z_]{1,30})\|>"
+    r"|[<\[][|｜](?P<special>[\w▁./:-]{1,60})[|｜]?[>\]]|<(?P<special_close>[a-z_]{1,30})\|>"
     r"|<(?P<plain>start_of_turn|end_of_turn|bos|eos|pad|unk|/s)>|<<(?P<sys>/?SYS)>>"
     # Not the HTML that strikes a text through.
     r"|(?P<bos>\A\s*<s>(?=(?:(?!</s>)[\s\S])*(?:</s>\s*)?\Z))"
     r"|(?P<inst>\[/?INST\])|(?P<calls>\[/?TOOL_CALLS\]|\[TOOL_RESULTS\])",
+    re.IGNORECASE,
+)
+# As HTML, Markdown and keyboards of East Asia write what is to be seen as it is.
+_ESCAPED: Final = re.compile(
+    r"(?:&lt;|&#0{0,4}60;|&#x0{0,4}3c;|\\<|＜)([^<>&＜＞\n]{1,60}?)(?:&gt;|&#0{0,4}62;|&#x0{0,4}3e;|\\?>|＞)",
     re.IGNORECASE,
 )
 _ROLE: Final = re.compile(
@@ -38,17 +60,19 @@ _ROLE: Final = re.compile(
 _CHANNEL: Final = re.compile(r"\s*([A-Za-z_]*)")
 _SPAN: Final = re.compile(r"(?<!`)(`{1,2})(?!`)[^\n]{1,200}?(?<!`)\1(?!`)")
 _FENCE: Final = re.compile(r"[^\S\n]*(?:>[^\S\n]*)?(`{3,}|~{3,})(.*)")
-_OPENED: Final = re.compile(rf"<(?:\w{{1,20}}:)?(?:{_REASONING})\b", re.IGNORECASE)
+_OPENED: Final = re.compile(rf"<{_PREFIX}(?:{_REASONING}|{_LIKE_REASONING})\b", re.IGNORECASE)
 _WORD_BEFORE: Final = re.compile(r"[\w,] ")
 _WORD_AFTER: Final = re.compile(r" [^\W\dA-Z]")
 _QUOTES: Final = "\"'“”„«»‘’「」『』"
 
 _ENDS: Final = frozenset(
     {"end", "im_end", "eot_id", "eom_id", "eot", "end_of_text", "endoftext", "end_of_turn", "end_of_sentence", "return"}
-    | {"eos", "/s", "turn_end"}
+    | {"eos", "/s", "turn_end", "endofturn", "eod", "assistant_end"}
 )
 _ROLES: Final = frozenset({"user", "human", "system", "developer", "tool", "ipython", "environment"})
-_STARTS: Final = frozenset({"start", "im_start", "start_header_id", "start_of_turn", "turn"})
+_STARTS: Final = frozenset(
+    {"start", "im_start", "start_header_id", "start_of_turn", "turn", "begin", "header_start", "start_of_role"}
+)
 
 
 class _Kind(Enum):
@@ -62,6 +86,22 @@ class _Kind(Enum):
     START = auto()
     END = auto()
     NOTHING = auto()  #: a mark without a meaning of its own
+
+
+def unescaped(text: str) -> str:
+    """The text with its marks spelled plainly, unless they stand in code."""
+    if not _ESCAPED.search(text):
+        return text
+    code = list(code_spans(text))
+    starts = [start for start, _ in code]
+
+    def plainly(match: re.Match[str]) -> str:
+        span = bisect_right(starts, match.start()) - 1
+        mark = _MARK.fullmatch(f"<{match[1]}>")
+        is_mark = mark is not None and not mark["plain"] and not mark["bos"]
+        return f"<{match[1]}>" if is_mark and (span < 0 or match.end() > code[span][1]) else match[0]
+
+    return _ESCAPED.sub(plainly, text)
 
 
 def without_marks(text: str) -> str:
@@ -106,15 +146,20 @@ class _Scan:
             return False
         # A fence that began in the reasoning would hide the reasoning's end.
         inside = self._text[code[span][0] : match.start()]
-        return not (match["reasoning"] and match["close"] and "\n" in inside) or _OPENED.search(inside) is not None
+        ends_reasoning = match["close"] and (match["reasoning"] or match["like_reasoning"])
+        return not (ends_reasoning and "\n" in inside) or _OPENED.search(inside) is not None
 
     def _is_amid_words(self, match: re.Match[str]) -> bool:
         before, after = self._text[max(0, match.start() - 2) : match.start()], self._text[match.end() : match.end() + 2]
-        return bool(_WORD_BEFORE.match(before) and _WORD_AFTER.match(after))
+        begins_line = match["like_reasoning"] or match["like_tool"] or match["like_answer"]
+        is_after_word = _WORD_BEFORE.match(before) or (begins_line and before[-1:] in ("", "\n"))
+        return bool(is_after_word and _WORD_AFTER.match(after))
 
     def _take(self, match: re.Match[str]) -> bool:
         """Goes on behind the mark; True when the answer is complete."""
         kind, name = _kind(match)
+        if self._hidden and match["like_answer"]:
+            kind = _Kind.NOTHING  # what is thought speaks of outputs and replies
         before = self._text[self._at : match.start()]
         self._at = match.end()
         if not self._hidden:
@@ -167,7 +212,8 @@ class _Scan:
     def _start_turn(self, role: str) -> bool:
         if self._is_complete():
             return True
-        if not role and (found := _ROLE.match(self._text, self._at)):
+        # Some name it twice: <|im_user|>user<|im_middle|>.
+        if (found := _ROLE.match(self._text, self._at)) and (not role or self._text.startswith("<|", found.end())):
             role, self._at = found[1].lower(), found.end()
         self._hidden = role in _ROLES
         self._broken_off = False
@@ -178,11 +224,11 @@ def _kind(match: re.Match[str]) -> tuple[_Kind, str]:
     closes = match["close"] == "/"
     if match[0].endswith("/>"):
         return _Kind.NOTHING, ""
-    if match["reasoning"]:
+    if match["reasoning"] or match["like_reasoning"]:
         return (_Kind.REASONING_END if closes else _Kind.REASONING), ""
-    if match["tool"]:
+    if match["tool"] or match["like_tool"]:
         return (_Kind.TOOL_END if closes else _Kind.TOOL), ""
-    if match["answer"]:
+    if match["answer"] or match["like_answer"]:
         return (_Kind.ANSWER_END if closes else _Kind.ANSWER), ""
     if bracket := match["reasoning_bracket"]:
         return (_Kind.REASONING_END if "/" in bracket else _Kind.REASONING), ""
@@ -199,8 +245,9 @@ def _kind(match: re.Match[str]) -> tuple[_Kind, str]:
 
 def _special(name: str) -> tuple[_Kind, str]:
     """What <|name|> means, in any model's spelling."""
-    ends = name.startswith(("end", "/")) or name.endswith("end")
-    if "think" in name or "thought" in name:
+    name = name.removeprefix("im_").removeprefix("hy_").removesuffix("_token")
+    ends = name.startswith(("end", "/")) or name.endswith(("end", "suffix"))
+    if "think" in name or "thought" in name or name in ("inner_prefix", "inner_suffix"):
         return (_Kind.REASONING_END if ends else _Kind.REASONING), ""
     if "tool" in name or "function" in name or name in ("python_tag", "call", "action_start", "action_end"):
         if name == "tool":
@@ -214,7 +261,8 @@ def _special(name: str) -> tuple[_Kind, str]:
         return _Kind.END, ""
     if name in _STARTS:
         return _Kind.START, ""
-    if name in _ROLES or name in ("assistant", "model"):
+    name = name.removesuffix("_start")
+    if name in _ROLES or name in ("assistant", "model", "chatbot"):
         return _Kind.START, name
     return _Kind.NOTHING, ""
 

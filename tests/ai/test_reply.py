@@ -171,6 +171,8 @@ MARKS += [
     '"',
 ]
 MARKS += ["\ud83d", "\u200d", "\x1b[0m", "�", "<|start|>", "user", "◁think▷", "{", "}", "\u202e", "⟦", "⟧"]
+MARKS += ["&lt;think&gt;", "&lt;", "&gt;", "\\<", "<output>", "</output>", "<plan>", "Thought: ", "\nFinal Answer: "]
+MARKS += ["\ndefault_api.f()", '{"tool": "x"}', "```json\n", "[|user|]", "<|im_user|>"]
 
 
 @given(st.lists(st.sampled_from(MARKS), max_size=30).map("".join) | st.text(max_size=80))

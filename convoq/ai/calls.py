@@ -1,0 +1,127 @@
+"""Calls of tools that a model has written as text: JSON, code of Python's shape, the lines of ReAct."""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any, Final
+
+from convoq.ai.marks import code_spans
+
+#: A text without any of these holds no call.
+HINTS: Final = ("{", "```", "Thought", "Action", "default_api.", "functions.", "tools.", "[")
+MOST_BROKEN: Final = 20  #: beginnings of JSON that are read in vain; each may take as long as the text
+
+_LABEL: Final = r"^[*_#>\s]{0,4}"
+# The oldest way to call tools: what is thought and done ends with "Final Answer:", or in the middle.
+_REACT: Final = re.compile(
+    rf"\A[\s\S]*^Action Input:[\s\S]*?(?:{_LABEL}Final Answer:|\Z)"
+    rf"|\A\s*(?:[*_#]{{0,3}}Question[*_]{{0,3}}:[^\n]*\s+)?[*_#\s]{{0,4}}Thoughts?[*_]{{0,3}}:[\s\S]*?"
+    rf"(?:{_LABEL}(?:Final )?(?:Answer|Response|Reply)[*_]{{0,3}}:[*_]{{0,3}}|\Z)"
+    r"|\A\s*Action:\s*```[\s\S]*",
+    re.MULTILINE,
+)
+_WHOLE_FENCE: Final = re.compile(r"\A\s*```(\w*)[^\S\n]*\n((?:(?!```)[\s\S])*)\n?```\s*\Z")
+_LAST_FENCE: Final = re.compile(r"(?<=\n)[^\S\n]*```(\w*)[^\S\n]*\n((?:(?!```)[\s\S])*)(?:```\s*)?\Z")
+_TOOL_FENCE: Final = re.compile(r"^```(?:tool|function)_\w+[^\S\n]*\n(?:(?!```)[\s\S])*(?:```|\Z)", re.MULTILINE)
+_IN_CODE: Final = frozenset({"", "json", "python", "py", "tool", "plaintext", "text"})
+# print(default_api.hours(day="Monday")), functions.hours({}), [hours(day="Monday")]
+_PYTHON: Final = re.compile(
+    r"^[^\S\n]*(?:print\()?(?:default_api|functions|tools)\.\w{1,60}\([^\n]*\)[^\S\n]*;?[^\S\n]*$"
+    r"|\A\s*(?:functools)?\[(?:\w{1,60}\((?:\w{1,60}=[^\n()]{0,2000})?\)(?:,\s*)?)+\]\s*\Z",
+    re.MULTILINE,
+)
+_JSON: Final = re.compile(
+    r'(?:(?<=^)|(?<=\n)|(?<=[.!?:…] ))[^\S\n]*(?:functools)?\[?\s{0,20}\{\s{0,20}"\w{1,30}"\s{0,20}:'
+)
+_NAME: Final = re.compile(r"(?:tool|function|func|recipient|action|plugin|api)(?:_?name)?|name")
+_ARGUMENTS: Final = re.compile(
+    r"(?:(?:tool|function|func|action|call)_)?(?:arguments|parameters|args|params|kwargs|inputs?)"
+)
+_CALLS: Final = re.compile(r"(?:tool|function)_(?:calls?|uses?)")
+_CUT: Final = re.compile(
+    r'\s*(?:functools)?\[?\s*\{[^{}]{0,200}"(?:(?:tool|function|action)_)?(?:arguments|parameters|action_input|tool_input|args)"\s*:'
+)
+
+
+def without_calls(text: str) -> str:
+    """Without what calls a tool, where it stands by itself: in a line of its own, after a sentence, or as code at the
+    end that no words introduce."""
+    text = _TOOL_FENCE.sub("", _REACT.sub("", text))
+    if (whole := _WHOLE_FENCE.match(text)) and _is_call_in(whole[1], whole[2]):
+        return ""
+    if (last := _LAST_FENCE.search(text)) and _is_call_in(last[1], last[2]):
+        before = text[: last.start()].rstrip()
+        text = text if before.endswith(":") else before
+    code = list(code_spans(text))
+    return "".join(_around(text, [*_python_calls(text, code), *_json_calls(text, code)]))
+
+
+def _around(text: str, calls: list[tuple[int, int]]) -> Iterator[str]:
+    at = 0
+    for start, end in sorted(calls):
+        yield text[at : max(at, start)]
+        at = max(at, end)
+    yield text[at:]
+
+
+def _python_calls(text: str, code: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    for match in _PYTHON.finditer(text):
+        if not _is_in(match.start(), code):
+            yield match.span()
+
+
+def _json_calls(text: str, code: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    at = broken = 0
+    for match in _JSON.finditer(text):
+        if match.start() < at or _is_in(match.start(), code):
+            continue
+        value, end = _json_at(text, match.start())
+        broken += value is None
+        if broken > MOST_BROKEN:
+            return
+        if _is_call(value) or (value is None and _CUT.match(text, match.start())):
+            yield match.start(), end
+            at = end
+
+
+def _is_in(at: int, code: list[tuple[int, int]]) -> bool:
+    span = bisect_right(code, at, key=itemgetter(0)) - 1
+    return span >= 0 and at < code[span][1]
+
+
+def _json_at(text: str, start: int) -> tuple[Any, int]:
+    """What the JSON there says, and where it ends: with the text, and as None, where it is cut off."""
+    opening = next(at for at in range(start, len(text)) if text[at] in "[{")
+    try:
+        return json.JSONDecoder().raw_decode(text, opening)
+    except (ValueError, RecursionError):
+        return None, len(text)
+
+
+def _is_call_in(language: str, code: str) -> bool:
+    if language.lower() not in _IN_CODE:
+        return False
+    lines = [line for line in code.split("\n") if line.strip()]
+    if lines and all(_PYTHON.fullmatch(line) for line in lines):
+        return True
+    try:
+        return _is_call(json.loads(code))
+    except (ValueError, RecursionError):
+        return _CUT.match(code) is not None
+
+
+def _is_call(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(map(_is_call, value))
+    if not isinstance(value, dict):
+        return False
+    if any(map(_CALLS.fullmatch, value)) or _is_call(value.get("function")):
+        return True
+    if value and all(key != "name" and _NAME.fullmatch(key) and isinstance(value[key], str) for key in value):
+        return True
+    named = any(isinstance(value[key], str) for key in value if _NAME.fullmatch(key))
+    return named and any(isinstance(value[key], dict | str) for key in value if _ARGUMENTS.fullmatch(key))

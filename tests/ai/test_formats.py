@@ -1,0 +1,145 @@
+"""The formats in which models write what they think and call, where no server takes that out."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from convoq.ai.reply import LONGEST, clean
+
+ANSWER = "We open at 9."
+CALL = '{"name": "get_order", "arguments": {"id": 17}}'
+
+THOUGHTS = [
+    "<reasoning_content>They ask for hours.</reasoning_content>\n\nWe open at 9.",
+    "<thought_process>\n1. They ask.\n</thought_process>\nWe open at 9.",
+    "<thinking_process>a</thinking_process><output>We open at 9.</output>",
+    "<thoughtProcess>a</thoughtProcess>We open at 9.",
+    "<internal_monologue>a</internal_monologue>We open at 9.",
+    "<plan>a</plan>\nWe open at 9.",
+    "<self_check>They ask.</self_check>We open at 9.",
+    "<scratch_pad>a</scratch_pad>We open at 9.",
+    "<thinking>I put it in <output> tags. Then</thinking>We open at 9.",
+    "Thinking Process:\n\n1. **Analyze the Request**\n\n</think>\n\nWe open at 9.",
+]
+WRAPPERS = [
+    "<output>We open at 9.</output>",
+    "<output>\nWe open at 9.",
+    "<final_response>We open at 9.</final_response> That was it.",
+    "Let me see. <assistant_response>We open at 9.</assistant_response>",
+    "<reply_to_customer>We open at 9.</reply_to_customer>",
+    "<solution>We open at 9.</solution>",
+]
+REACT = [
+    "Thought: I now know it.\nFinal Answer: We open at 9.",
+    "Thought: Do I need a tool? No\n**Final Answer:** We open at 9.",
+    "**Thought:** They ask.\n\n**Answer:** We open at 9.",
+    "Question: When?\nThought: I know.\nFinal Answer: We open at 9.",
+]
+CALLS = [
+    'We open at 9.\n{"tool": "hours", "tool_input": {"day": 1}}',
+    'We open at 9.\n{"tool": "hours"}',
+    'We open at 9.\n{"recipient_name": "functions.hours", "parameters": {}}',
+    'We open at 9.\n{"tool_uses": [{"recipient_name": "functions.hours", "parameters": {}}]}',
+    'We open at 9.\n{"function_name": "hours", "function_args": {}}',
+    'We open at 9. {"action": "hours", "action_input": "Monday"}',
+    'We open at 9.\n{"tool": "hours", "tool_input": {"da',
+    'We open at 9.\nprint(default_api.hours(day="Monday"))',
+    "We open at 9.\ndefault_api.hours()",
+    'We open at 9.\nfunctions.hours({"day": "Monday"})',
+    f"We open at 9.\n```json\n{CALL}\n```",
+    f"We open at 9.\n\n```\n{CALL[:-9]}",
+    "We open at 9.\n```python\nprint(default_api.hours())\n```",
+]
+ESCAPED = [
+    "&lt;think&gt;a&lt;/think&gt;We open at 9.",
+    "&#60;think&#62;a&#x3C;/think&#x3E;We open at 9.",
+    "\\<think\\>a\\</think\\>We open at 9.",
+    "＜think＞a＜/think＞We open at 9.",
+    "&lt;|channel|&gt;analysis&lt;|message|&gt;a&lt;|end|&gt;&lt;|start|&gt;assistant&lt;|channel|&gt;final"
+    "&lt;|message|&gt;We open at 9.",
+]
+MODELS = {
+    "apertus": "<|inner_prefix|>a<|inner_suffix|>We open at 9.<|assistant_end|><|user_start|>And?<|user_end|>",
+    "cohere": "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>We open at 9.<|END_OF_TURN_TOKEN|><|USER_TOKEN|>And?",
+    "deepseek 3.2": 'We open at 9.<｜DSML｜function_calls>\n<｜DSML｜invoke name="x">\n</｜DSML｜invoke>\n'
+    "</｜DSML｜function_calls>",
+    "exaone": "[|assistant|]We open at 9.[|endofturn|]\n[|user|]And?",
+    "glm": "<tool_call>get_hours\n<arg_key>day</arg_key>\n<arg_value>1</arg_value>\n</tool_call>We open at 9.",
+    "granite": "<|start_of_role|>assistant<|end_of_role|>We open at 9.<|end_of_text|>",
+    "hunyuan": "<｜hy_Assistant｜>We open at 9.<｜hy_User｜>And?",
+    "kimi": "<|im_assistant|>assistant<|im_middle|>We open at 9.<|im_end|>",
+    "kimi's calls": "<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{}"
+    "<|tool_call_end|><|tool_calls_section_end|>We open at 9.",
+    "lfm": "<|tool_call_start|>[hours(day=1)]<|tool_call_end|>We open at 9.",
+    "llama 4": "<|header_start|>assistant<|header_end|>\n\nWe open at 9.<|eot|><|header_start|>user<|header_end|>And?",
+    "minimax": '<minimax:tool_call>\n<invoke name="x">\n</invoke>\n</minimax:tool_call>We open at 9.',
+    "nemotron": "We open at 9.<TOOLCALL>[{}]</TOOLCALL>",
+    "qwen coder": "<tool_call>\n<function=hours>\n<parameter=day>\n1\n</parameter>\n</function>\n</tool_call>\n"
+    "We open at 9.",
+    "seed": "<seed:think>a</seed:think>We open at 9.",
+    "solar": "<|begin|>assistant<|think|>a<|end|><|begin|>assistant<|content|>We open at 9.<|end|>",
+}
+
+
+@pytest.mark.parametrize("text", [*THOUGHTS, *WRAPPERS, *REACT, *CALLS, *ESCAPED, *MODELS.values()])
+def test_the_answer_alone_is_left(text: str) -> None:
+    assert clean(text) == ANSWER
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<reasoning_content>They ask for",
+        "<thought_process>\nThey ask.",
+        "&lt;think&gt;They ask",
+        "Thought: they ask for hours.",
+        "Thought: they ask.\nAction: hours(day='Monday')",
+        'Action: ```json\n[{"tool_name": "hours", "parameters": {}}]\n```',
+        '{"tool": "hours", "tool_input": "Monday"}',
+        '{"recipient_name": "functions.hours", "parameters": {}}',
+        'functools[{"name": "hours", "arguments": {}}]',
+        "[hours(day='Monday'), hours(day='Sunday')]",
+        "print(default_api.hours())",
+        "```python\nprint(default_api.hours())\n```",
+    ],
+)
+def test_what_holds_no_answer_is_empty(text: str) -> None:
+    assert clean(text) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<output> is an HTML element, and `<output>` stands in code.",
+        "The <output> element shows a result, and <hidden> is none.",
+        "Write &lt;b&gt; for bold and &lt;p&gt; for a paragraph.",
+        "Write `&lt;think&gt;` like so.",
+        "The page begins with <article>, then comes a <section>.\n<br>",
+        "Question 3: What is two and two?\nFinal Answer: 4",
+        "Final Answer: 42",
+        "Thought of the day: be kind.",
+        "Analysis: your order is fine.\nAnswer: yes, it ships today.",
+        'Set this in the file:\n{"debug": true}',
+        f"Like this:\n\n```json\n{CALL}\n```",
+        f"Send this.\n```json\n{CALL}\n```\nIt answers 200.",
+        '```json\n{"name": "Ana", "email": "a@ex.com"}\n```',
+        "```python\nfunctions.hours()\nprint(1)\n```",
+        "Our functions.\nSee tools.md for more.",
+        "1 &lt; 2 and 3 &gt; 2",
+        "[x] done, [y(1)] open",
+    ],
+)
+def test_what_the_text_is_about_stays(text: str) -> None:
+    assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    "piece", ['\n{"a":', "<plan>\n", "&lt;", "\\<a", "Thought: \n", "\nfunctions.x(", "[a(", '`a` \n{"a":1}', "<a_a_"]
+)
+def test_a_huge_text_takes_linear_time(piece: str) -> None:
+    text = piece * (468_000 // len(piece))
+    began = time.process_time()
+    assert len(clean(text)) <= LONGEST
+    assert time.process_time() - began < 3
