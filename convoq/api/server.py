@@ -29,15 +29,17 @@ async def serve(
     *,
     sockets: Sequence[socket.socket] | None = None,
     limits: Limits | None = None,
+    section: str = "server",
 ) -> RunningServer:
     """Accepts connections when it returns: on `sockets` if there are any, else on the configured host and port.
 
+    `section` is where the settings stand, for what is said of them.
     Raises ConfigError or ConvoqError with one line when it cannot listen.
     """
     runner = _Runner(app, _fit_limits(limits or Limits(), settings))
     await runner.setup()
     try:
-        listeners = await _listen(runner.connections, settings, sockets or ())
+        listeners = await _listen(runner.connections, settings, sockets or (), section)
     except BaseException:
         await runner.cleanup()
         raise
@@ -101,7 +103,7 @@ class _Runner(web.AppRunner):
 
 
 async def _listen(
-    connections: ConnectionServer, settings: ServerSettings, sockets: Sequence[socket.socket]
+    connections: ConnectionServer, settings: ServerSettings, sockets: Sequence[socket.socket], section: str
 ) -> list[Listener]:
     where = f"{settings.host}:{settings.port}"
     try:
@@ -109,12 +111,12 @@ async def _listen(
         for listener in listeners:
             listener.start()
     except PermissionError:
-        raise ConfigError(f"cannot listen on {where}: not allowed; take a server.port above 1023") from None
+        raise ConfigError(f"cannot listen on {where}: not allowed; take a {section}.port above 1023") from None
     except OSError as error:
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            raise ConfigError(f"server.host: {settings.host!r} is no address of this machine") from None
+            raise ConfigError(f"{section}.host: {settings.host!r} is no address of this machine") from None
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ConvoqError(f"cannot listen on {where}: {reason}; is another process there? (server.port)") from None
+        raise ConvoqError(f"cannot listen on {where}: {reason}; is another process there? ({section}.port)") from None
     return listeners
 
 

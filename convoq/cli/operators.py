@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from convoq.cli import access
 from convoq.cli.acting import Ways, add_identity, run_act
 from convoq.cli.arguments import one_line
 from convoq.cli.terminal.output import print_json, say
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "operators",
-        help="who may take conversations over",
+        help="who may take conversations over, and with what programs come in",
         description="The people of yours who take conversations over. Until the first one is added, whoever can\n"
         "reach the database may, under their login or any name; from then on only those in the list.",
         epilog="example:\n  convoq operators add Marta",
@@ -51,6 +52,7 @@ def add_parser(subparsers: Any) -> None:
     )
     listing.add_argument("--json", action="store_true", help="for programs")
     listing.set_defaults(run=list_all)
+    access.add_parsers(commands)
 
 
 def add(args: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
         Command("serve", "roles", "the webhook API: takes messages in"),
         Command("schedule", "roles", "the scheduler: turns time into jobs"),
         Command("work", "roles", "the worker: answers"),
+        Command("console", "roles", "the REST API for your own people and programs"),
     ),
     "Try it without an account": (
         Command("dev", "roles", "all three in one, with phones to write from in the browser"),
@@ -46,7 +47,7 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
         Command("contacts", "contacts", "show a person; block, unblock, export and erase"),
         Command("send", "send", "write to a person"),
         Command("templates", "templates", "what may be sent outside WhatsApp's 24 hours"),
-        Command("operators", "operators", "who may take conversations over"),
+        Command("operators", "operators", "who may take conversations over, and with what programs come in"),
         Command("audit", "audit", "who of yours did what"),
         Command("costs", "costs", "what the models have cost"),
         Command("enqueue", "enqueue", "put a job into the queue"),

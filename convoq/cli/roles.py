@@ -1,4 +1,4 @@
-"""`convoq serve`, `schedule` and `work`, and what runs all three at once: `dev` and `demo`."""
+"""`convoq serve`, `schedule`, `work` and `console`, and what runs the first three at once: `dev` and `demo`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,18 @@ def add_parser(subparsers: Any) -> None:
         "--allow-offline", action="store_true", help='let the demo rules of model "offline" answer real people'
     )
     work.set_defaults(run=run_role, role="work")
+
+    console = subparsers.add_parser(
+        "console",
+        help="the REST API for your own people and programs",
+        description="Lets people and programs of yours look at conversations and jobs and act on them, over a REST\n"
+        "API with tokens (convoq operators token): docs/api.md. It listens on this machine alone unless told\n"
+        "otherwise.",
+        epilog="example:\n  convoq console --port 8081",
+    )
+    console.add_argument("--host", help="the address to listen on (console.host)")
+    console.add_argument("--port", type=_port, help="the port to listen on; 0 takes a free one (console.port)")
+    console.set_defaults(run=run_role, role="console")
     _add_trials(subparsers)
 
 
@@ -94,16 +106,17 @@ def _port(text: str) -> int:
 
 
 def run_role(args: argparse.Namespace) -> int:
-    """Runs one of the three roles until it is told to stop."""
+    """Runs one of the roles until it is told to stop."""
     from convoq.daemon.startup import starting
 
     with starting(args.role):
         from convoq.daemon import process
 
+        listener = "console" if args.role == "console" else "server"
         overrides = {
             "work.concurrency": getattr(args, "concurrency", None),
-            "server.host": getattr(args, "host", None),
-            "server.port": getattr(args, "port", None),
+            f"{listener}.host": getattr(args, "host", None),
+            f"{listener}.port": getattr(args, "port", None),
         }
         allowed = getattr(args, "allow_offline", False)
         return process.run_role(args.role, _role(args), args.config, overrides=overrides, allow_offline=allowed)
@@ -119,6 +132,10 @@ def _role(args: argparse.Namespace) -> Role:
         from convoq.daemon.schedule import schedule
 
         return schedule
+    if args.role == "console":
+        from convoq.daemon.console import console
+
+        return console
     from convoq.daemon.work import work
 
     return work(drain=args.drain)

@@ -13,7 +13,7 @@ from convoq.cli.terminal.output import colored, print_json
 from convoq.cli.terminal.table import lines, terminal_width
 from convoq.monitoring.documents import status_document
 from convoq.monitoring.roles import ROLES, SILENT_AFTER_SECONDS
-from convoq.monitoring.snapshot import GONE, Alert, AlertLimits, Snapshot, find_alerts, take
+from convoq.monitoring.snapshot import GONE, Alert, AlertLimits, Snapshot
 from convoq.text import age, counted, harmless, local_time, size
 
 if TYPE_CHECKING:
@@ -90,16 +90,14 @@ def _count(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_jobs, run_async
-    from convoq.conversations.budgets import budget_rules
-    from convoq.monitoring.kept import describe_kept
+    from convoq.operating.overview import read_state
 
     limits = AlertLimits(roles=args.role or DEFAULTS.roles, max_wait=args.max_wait, max_dead=args.max_dead)
 
     async def main(options: Options) -> int:
         async with open_jobs(options) as (database, jobs):
             while True:
-                snapshot = await take(database, jobs, budget_rules(options.budgets), describe_kept(options))
-                alerts = list(find_alerts(snapshot, limits))
+                snapshot, alerts = await read_state(database, jobs, options, limits)
                 show(snapshot, alerts, as_json=args.json, redraw=args.watch is not None)
                 if args.watch is None:
                     return 1 if alerts and args.exit_code else 0

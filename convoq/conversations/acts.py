@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, Protocol, TypeVar
 
 from convoq.clock import Clock
-from convoq.conversations import blocking, erasing, exporting, operator_list, operators, ownership, pausing, rows
+from convoq.conversations import (
+    access,
+    blocking,
+    erasing,
+    exporting,
+    operator_list,
+    operators,
+    ownership,
+    pausing,
+    rows,
+)
+from convoq.conversations.access import AccessRole, AccessToken
 from convoq.conversations.audit_trail import record_act
 from convoq.conversations.operator_list import Operator
 from convoq.conversations.operators import Written
@@ -24,23 +35,49 @@ Wake = Callable[[Transaction, Sequence[Thread]], object]
 RESUMED_AT_ONCE = 200  #: chats a transaction, so that the writer is never held long
 
 
+class Errand(Protocol):
+    """What stands around an act in its transaction: whatever it raises undoes the act."""
+
+    def begin(self, tx: Transaction, now: int, /) -> None: ...
+
+    def end(self, tx: Transaction, now: int, done: object, /) -> None: ...
+
+
+class NoErrand:
+    """Of a command, which is there once."""
+
+    def begin(self, tx: Transaction, now: int, /) -> None:
+        """Nothing."""
+
+    def end(self, tx: Transaction, now: int, done: object, /) -> None:
+        """Nothing."""
+
+
+NO_ERRAND: Final = NoErrand()
+
+
 class Acts:
     """The acts of one person of ours, by `name`; fsynced. `wake` is called in the transaction with the threads in which
-    a turn is due. Raises ActRefused, and nothing is done; LookupError where there is no such conversation.
+    a turn is due; `way` is for the audit trail. Raises ActRefused, and nothing is done; LookupError where there is no
+    such conversation.
     """
 
-    def __init__(self, database: Store, wall: Clock, name: str, wake: Wake) -> None:
+    def __init__(
+        self, database: Store, wall: Clock, name: str, wake: Wake, *, way: str | None = None, errand: Errand = NO_ERRAND
+    ) -> None:
         self._database = database
         self._wall = wall
         self._name = name
         self._wake = wake
+        self._way = way
+        self._errand = errand
 
     async def take_over(self, conversation_id: int, *, force: bool = False, version: int | None = None) -> Change:
         """From its return on nothing of the AI's reaches the channel that had not been handed to it before."""
 
         def unit(tx: Transaction, now: int) -> Change:
             change = ownership.take_over(tx, conversation_id, self._name, now, force=force, version=version)
-            self._record(tx, now, "take_over", change.conversation, f"from {change.before}")
+            self._record_in(tx, now, "take_over", change.conversation, f"from {change.before}")
             return change
 
         return await self._do(unit)
@@ -50,7 +87,7 @@ class Acts:
 
         def unit(tx: Transaction, now: int) -> Change:
             change = ownership.release(tx, conversation_id, self._name, now, force=force)
-            self._record(tx, now, "release", change.conversation, f"from {change.before}")
+            self._record_in(tx, now, "release", change.conversation, f"from {change.before}")
             self._wake_if_due(tx, change.conversation)
             return change
 
@@ -59,7 +96,7 @@ class Acts:
     async def close(self, conversation_id: int, *, force: bool = False) -> Change:
         def unit(tx: Transaction, now: int) -> Change:
             change = ownership.close(tx, conversation_id, self._name, now, force=force)
-            self._record(tx, now, "close", change.conversation)
+            self._record_in(tx, now, "close", change.conversation)
             return change
 
         return await self._do(unit)
@@ -97,7 +134,7 @@ class Acts:
 
         def unit(tx: Transaction, now: int) -> int:
             note_id = operators.add_note(tx, conversation_id, text, self._name, now, self._wall.now())
-            record_act(tx, now, self._name, "note", conversation_id=conversation_id)
+            self._record(tx, now, "note", conversation_id=conversation_id)
             return note_id
 
         return await self._do(unit)
@@ -105,7 +142,7 @@ class Acts:
     async def pause(self, scope: str, reason: str | None = None) -> None:
         def unit(tx: Transaction, now: int) -> None:
             pausing.pause(tx, scope, self._name, now, reason)
-            record_act(tx, now, self._name, "pause", subject=scope, detail=reason)
+            self._record(tx, now, "pause", subject=scope, detail=reason)
 
         await self._do(unit)
 
@@ -114,7 +151,7 @@ class Acts:
 
         def unit(tx: Transaction, now: int) -> None:
             pausing.resume(tx, scope)
-            record_act(tx, now, self._name, "resume", subject=scope)
+            self._record(tx, now, "resume", subject=scope)
 
         def give_back(tx: Transaction, now: int) -> int:
             threads = pausing.return_paused(tx, self._name, now, RESUMED_AT_ONCE)
@@ -130,14 +167,14 @@ class Acts:
     async def block(self, contact_id: int, reason: str | None = None) -> None:
         def unit(tx: Transaction, now: int) -> None:
             blocking.block(tx, contact_id, self._name, now, reason)
-            record_act(tx, now, self._name, "block", subject=f"contact:{contact_id}", detail=reason)
+            self._record(tx, now, "block", subject=f"contact:{contact_id}", detail=reason)
 
         await self._do(unit)
 
     async def unblock(self, contact_id: int) -> None:
         def unit(tx: Transaction, now: int) -> None:
             blocking.unblock(tx, contact_id, self._name, now)
-            record_act(tx, now, self._name, "unblock", subject=f"contact:{contact_id}")
+            self._record(tx, now, "unblock", subject=f"contact:{contact_id}")
 
         await self._do(unit)
 
@@ -145,7 +182,7 @@ class Acts:
         """Begins to erase who has these addresses, with all that was accepted through then; the contacts' ids."""
 
         def unit(tx: Transaction, now: int) -> list[int]:
-            erased = erasing.begin(tx, channel, addresses, self._name, now, through)
+            erased = erasing.begin(tx, channel, addresses, self._name, now, through, way=self._way)
             if not erased:
                 erasing.remember_unknown(tx, channel, addresses, through)
             return erased
@@ -156,7 +193,7 @@ class Acts:
         """All that there is of these people is given out."""
 
         def unit(tx: Transaction, now: int) -> None:
-            exporting.record_export(tx, contacts, self._name, now)
+            exporting.record_export(tx, contacts, self._name, now, way=self._way)
 
         await self._do(unit)
 
@@ -165,7 +202,7 @@ class Acts:
 
         def unit(tx: Transaction, now: int) -> Operator:
             operator = operator_list.add_operator(tx, name, self._name, now)
-            record_act(tx, now, self._name, "add_operator", subject=f"operator:{operator.name}")
+            self._record(tx, now, "add_operator", subject=f"operator:{operator.name}")
             return operator
 
         return await self._write(unit)
@@ -175,15 +212,38 @@ class Acts:
 
         def unit(tx: Transaction, now: int) -> int:
             left = operator_list.remove_operator(tx, name, self._name, now)
-            record_act(tx, now, self._name, "remove_operator", subject=f"operator:{name}")
+            self._record(tx, now, "remove_operator", subject=f"operator:{name}")
             return left
+
+        return await self._write(unit)
+
+    async def issue_token(self, token: str, operator: str, role: AccessRole) -> AccessToken:
+        """Whoever has the token may act in the operator's name from then on."""
+
+        def unit(tx: Transaction, now: int) -> AccessToken:
+            issued = access.issue(tx, token, operator, role, self._name, now)
+            self._record(tx, now, "issue_token", subject=f"operator:{issued.operator}", detail=f"{issued.id}, {role}")
+            return issued
+
+        return await self._write(unit)
+
+    async def revoke_token(self, token_id: int) -> AccessToken:
+        """From its return on nothing more is done with the token, not by a request that is under way either."""
+
+        def unit(tx: Transaction, now: int) -> AccessToken:
+            revoked = access.revoke(tx, token_id, self._name, now)
+            self._record(tx, now, "revoke_token", subject=f"operator:{revoked.operator}", detail=str(token_id))
+            return revoked
 
         return await self._write(unit)
 
     async def _do(self, unit: Callable[[Transaction, int], T]) -> T:
         def as_operator(tx: Transaction, now: int) -> T:
             operator_list.require_operator(tx, self._name)
-            return unit(tx, now)
+            self._errand.begin(tx, now)
+            done = unit(tx, now)
+            self._errand.end(tx, now, done)
+            return done
 
         return await self._write(as_operator)
 
@@ -191,13 +251,21 @@ class Acts:
         return await self._database.write(unit, self._database.clock.now())
 
     def _record(
+        self, tx: Transaction, now: int, act: str, *, conversation_id: int | None = None, subject: str | None = None,
+        detail: str | None = None,
+    ) -> None:  # fmt: skip
+        record_act(
+            tx, now, self._name, act, conversation_id=conversation_id, subject=subject, detail=detail, way=self._way
+        )
+
+    def _record_in(
         self, tx: Transaction, now: int, act: str, conversation: Conversation, detail: str | None = None
     ) -> None:
-        record_act(tx, now, self._name, act, conversation_id=conversation.id, detail=detail)
+        self._record(tx, now, act, conversation_id=conversation.id, detail=detail)
 
     def _record_written(self, tx: Transaction, now: int, act: str, written: Written) -> None:
         if written.is_new:
-            self._record(tx, now, act, written.change.conversation, f"#{written.message_id}")
+            self._record_in(tx, now, act, written.change.conversation, f"#{written.message_id}")
         self._wake_if_due(tx, written.change.conversation)
 
     def _wake_if_due(self, tx: Transaction, conversation: Conversation) -> None:

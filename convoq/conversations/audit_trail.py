@@ -9,7 +9,7 @@ from convoq.db.transaction import Transaction
 
 
 class AuditEntry(NamedTuple):
-    """One act. `subject` says on what, where that is no conversation."""
+    """One act. `subject` says on what, where that is no conversation; `way` how it came, where not by command."""
 
     id: int
     at: int
@@ -18,6 +18,7 @@ class AuditEntry(NamedTuple):
     conversation_id: int | None
     subject: str | None
     detail: str | None
+    way: str | None
 
 
 class AuditTrail:
@@ -36,10 +37,10 @@ class AuditTrail:
 
 def record_act(
     tx: Transaction, now: int, who: str, act: str, *, conversation_id: int | None = None, subject: str | None = None,
-    detail: str | None = None,
+    detail: str | None = None, way: str | None = None,
 ) -> None:  # fmt: skip
     """To be called by the act's own transaction."""
-    tx.execute(RECORD, (now, who, act, conversation_id, subject, detail))
+    tx.execute(RECORD, (now, who, act, conversation_id, subject, detail, way))
 
 
 def _list(
@@ -57,7 +58,7 @@ def _list(
 
 
 RECORD: Final = """
-    INSERT INTO audit (at, who, act, conversation_id, subject, detail) VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO audit (at, who, act, conversation_id, subject, detail, way) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
-ENTRIES: Final = "SELECT id, at, who, act, conversation_id, subject, detail FROM audit"
+ENTRIES: Final = "SELECT id, at, who, act, conversation_id, subject, detail, way FROM audit"
 NEWEST: Final = "ORDER BY id DESC LIMIT :limit"

@@ -78,7 +78,16 @@ def _unfinished_of(tx: Transaction, channel: str, address: str) -> int | None:
     return erased.id if erasing else None
 
 
-def begin(tx: Transaction, channel: str, addresses: Sequence[str], name: str, now: int, through: int) -> list[int]:
+def begin(
+    tx: Transaction,
+    channel: str,
+    addresses: Sequence[str],
+    name: str,
+    now: int,
+    through: int,
+    *,
+    way: str | None = None,
+) -> list[int]:
     """From its commit on nothing more is said to the person, nothing that is under way is written down, and what was
     accepted up to `through` and comes late is not recorded. The ids of the rows that they had.
     """
@@ -86,7 +95,8 @@ def begin(tx: Transaction, channel: str, addresses: Sequence[str], name: str, no
     for address in addresses:
         found = tx.execute(CONTACT, (channel, address)).fetchone()
         if found is not None:
-            _begin(tx, found[0], channel, address, name, now, through)
+            _begin(tx, found[0], channel, address, now, through)
+            record_act(tx, now, name, "erase", subject=f"contact:{found[0]}", way=way)
             erased.append(found[0])
         elif (left := _unfinished_of(tx, channel, address)) is not None:
             tx.execute("UPDATE contacts SET erased_at = ? WHERE id = ?", (through, left))
@@ -94,7 +104,7 @@ def begin(tx: Transaction, channel: str, addresses: Sequence[str], name: str, no
     return erased
 
 
-def _begin(tx: Transaction, contact_id: int, channel: str, address: str, name: str, now: int, through: int) -> None:
+def _begin(tx: Transaction, contact_id: int, channel: str, address: str, now: int, through: int) -> None:
     hidden = make_erased_address(tx, channel, address)
     # Who was erased before and came back: the older row has nothing to say any more.
     tx.execute("UPDATE contacts SET address = 'erased:' || id WHERE channel = ? AND address = ?", (channel, hidden))
@@ -105,7 +115,7 @@ def _begin(tx: Transaction, contact_id: int, channel: str, address: str, name: s
     tx.execute(HIDE, (hidden, through, contact_id))
     tx.execute("UPDATE threads SET lane = 'erased:' || id WHERE contact_id = ?", (contact_id,))
     tx.execute(HIDE_ACTS, (f"contact:{contact_id}",))
-    record_act(tx, now, name, "erase", subject=f"contact:{contact_id}")
+    tx.execute("DELETE FROM idempotency_keys WHERE contact_id = ?", (contact_id,))
 
 
 def _stop(tx: Transaction, thread_id: int, now: int) -> None:

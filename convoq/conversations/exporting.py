@@ -19,9 +19,9 @@ def export(tx: Transaction, channel: str, addresses: Sequence[str]) -> list[Docu
     return [_contact(tx, contact) for contacts in found for contact in contacts]
 
 
-def record_export(tx: Transaction, contacts: Sequence[int], name: str, now: int) -> None:
+def record_export(tx: Transaction, contacts: Sequence[int], name: str, now: int, *, way: str | None = None) -> None:
     for contact_id in contacts:
-        record_act(tx, now, name, "export", subject=f"contact:{contact_id}")
+        record_act(tx, now, name, "export", subject=f"contact:{contact_id}", way=way)
 
 
 def _contact(tx: Transaction, contact: Document) -> Document:

@@ -62,14 +62,16 @@ def add_operator(tx: Transaction, name: str, by: str, now: int) -> Operator:
 
 
 def remove_operator(tx: Transaction, name: str, by: str, now: int) -> int:
-    """From its commit on nothing is done in that name. The person's chats wait for another one; how many do.
+    """From its commit on nothing is done in that name, nor with its tokens. The person's chats wait for another one.
 
-    Raises ActRefused.
+    How many do. Raises ActRefused.
     """
     known = find_operator(list_operators(tx), name)
     if known is None or known.removed_at is not None:
         raise ActRefused("operator", f"{name} is no operator")
     tx.execute("UPDATE operators SET removed_at = ?, removed_by = ? WHERE name = ?", (now, by, known.name))
+    # Revoked, not only without an operator: who is added again does not come in with an old one.
+    tx.execute(REVOKE_TOKENS, (now, by, known.name))
     owned = [conversation_id for (conversation_id,) in tx.execute(OWNED, (known.name,)).fetchall()]
     for conversation_id in owned:
         conversation = rows.conversation(tx, conversation_id)
@@ -87,4 +89,7 @@ PUT: Final = """
 OWNED: Final = """
     SELECT id FROM conversations
     WHERE status IN ('active', 'idle') AND owner = 'human' AND owner_name = ? ORDER BY id
+"""
+REVOKE_TOKENS: Final = """
+    UPDATE access_tokens SET revoked_at = ?, revoked_by = ? WHERE operator = ? AND revoked_at IS NULL
 """

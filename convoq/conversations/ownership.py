@@ -21,11 +21,12 @@ from convoq.text import local_time
 class ActRefused(ConvoqError):
     """What a person of ours asked for is not done, and nothing of it is."""
 
-    def __init__(self, code: str, reason: str) -> None:
+    def __init__(self, code: str, reason: str, conversation: Conversation | None = None) -> None:
         super().__init__(reason)
-        self.code = (
-            code  #: not_owner, stale, closed, opted_out, blocked, erased, window, paused, text, template, unchanged
-        )
+        #: not_owner, stale, closed, opted_out, blocked, erased, window, paused, text, template, unchanged, operator,
+        #: token, key_reused
+        self.code = code
+        self.conversation = conversation  #: whose owner is in the way
 
 
 class Change(NamedTuple):
@@ -122,14 +123,16 @@ def require_mine(conversation: Conversation, name: str, *, force: bool) -> None:
     """Raises ActRefused where another person of ours has it."""
     if conversation.owner is Owner.HUMAN and conversation.owner_name not in (None, name) and not force:
         since = f", since {local_time(conversation.owner_since)}" if conversation.owner_since else ""
-        raise ActRefused("not_owner", f"{conversation.owner_name} answers conversation {conversation.id}{since}")
+        reason = f"{conversation.owner_name} answers conversation {conversation.id}{since}"
+        raise ActRefused("not_owner", reason, conversation)
 
 
 def require_version(conversation: Conversation, version: int | None) -> None:
     """Raises ActRefused where its owner has changed since it was that version."""
     if version is not None and version != conversation.owner_version:
         who = conversation.owner_name if conversation.owner is Owner.HUMAN else conversation.owner
-        raise ActRefused("stale", f"conversation {conversation.id} has changed meanwhile: {who} answers it now")
+        reason = f"conversation {conversation.id} has changed meanwhile: {who} answers it now"
+        raise ActRefused("stale", reason, conversation)
 
 
 def require_reachable(conversation: Conversation) -> None:

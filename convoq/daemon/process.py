@@ -79,7 +79,8 @@ def _run(role: Role, loaded: Loaded, reload: Reload) -> None:
         loop.set_exception_handler(_log_stray)
         _allow_many_files()
         options = loaded.options
-        grace = max(options.work.drain_timeout, options.server.drain_timeout) + CLOSING_SECONDS
+        drains = (options.work.drain_timeout, options.server.drain_timeout, options.console.drain_timeout)
+        grace = max(drains) + CLOSING_SECONDS
         stop = Stop(grace=grace, started=False)
         with signals(stop, hangup=reload.request if systemd.is_manager() else None), loop.running_role():
             await role(loaded, stop, reload)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from convoq.errors import ConfigError
 from convoq.monitoring.roles import Role
 from convoq.outbound import is_loopback
-from convoq.settings.options import Options, TwilioSettings
+from convoq.settings.options import ConsoleSettings, Options, TwilioSettings
 from convoq.settings.people import DEFAULT_PERSONA
 from convoq.settings.problems import Missing, RequirementUnmet, Unmet, Unusable
 
@@ -47,6 +47,8 @@ def missing_for(
                 *endpoint_problems(options.ai, options.personas, environ),
                 *_prices(options),
             ]
+        case "console":
+            return list(_console(options.console))
         case "schedule":
             return []
 
@@ -58,6 +60,16 @@ def _serve(options: Options) -> Iterator[Missing]:
     yield from _account(options.twilio)
     if not options.twilio.signing_tokens:
         yield Missing(("twilio", "auth_token"), "webhooks are signed with it", _FIRST_PAGE)
+
+
+def _console(console: ConsoleSettings) -> Iterator[Unusable]:
+    if not (console.beyond_loopback or is_loopback(f"http://{_in_url(console.host)}")):
+        problem = f"console.host: {console.host} is reached by other machines, and tokens would go there unencrypted"
+        yield Unusable(problem, "Put TLS in front of it and set console.beyond_loopback = true, or take 127.0.0.1")
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _work(twilio: TwilioSettings) -> Iterator[Missing]:

@@ -14,7 +14,7 @@ from typing import Final, cast
 
 # aiohttp reads the machine's certificate authorities while it is imported, a third of all that a start takes and
 # without Python's lock. The scheduler does without it.
-IMPORTED_BESIDE: Final = {"serve": "aiohttp.web", "work": "aiohttp"}
+IMPORTED_BESIDE: Final = {"serve": "aiohttp.web", "console": "aiohttp.web", "work": "aiohttp"}
 
 # pydantic searches all that is installed for plugins, and some, such as Logfire's, import the whole of their library.
 # Only the worker runs code of the user's own that a plugin could be there for.

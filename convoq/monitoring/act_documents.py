@@ -9,6 +9,7 @@ from convoq.monitoring.documents import conversation_document, part_document
 from convoq.text import iso_time, masked
 
 if TYPE_CHECKING:
+    from convoq.conversations.access import AccessToken
     from convoq.conversations.audit_trail import AuditEntry
     from convoq.conversations.operator_list import Operator
     from convoq.conversations.operators import Written
@@ -95,6 +96,15 @@ def operators_document(operators: Sequence[Operator]) -> dict[str, Any]:
             }
             for one in operators
         ]
+    }  # fmt: skip
+
+
+def token_document(token: AccessToken) -> dict[str, Any]:
+    """Without the token itself, which is nowhere."""
+    return {
+        "id": token.id, "operator": token.operator, "role": str(token.role), "made_at": iso_time(token.made_at),
+        "made_by": token.made_by, "used_at": iso_time(token.used_at), "revoked_at": iso_time(token.revoked_at),
+        "revoked_by": token.revoked_by,
     }  # fmt: skip
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from convoq.monitoring.processes import ProcessRecord
 
-Role = Literal["serve", "schedule", "work"]
-ROLES: Final[tuple[Role, ...]] = ("serve", "schedule", "work")
+Role = Literal["serve", "schedule", "work", "console"]
+ROLES: Final[tuple[Role, ...]] = ("serve", "schedule", "work")  #: without which people are not answered
 SILENT_AFTER_SECONDS: Final = 30.0  # a process announces itself every ten
 
 

@@ -72,6 +72,27 @@ class ServerSettings(Section):
         return value.removesuffix("/") if value else value
 
 
+class ConsoleSettings(Section):
+    """The listener of `convoq console`: the REST API for your own people and programs. Never put it on the internet as
+    it is."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+
+    port: int = Field(default=8081, ge=0, le=65535)
+    """The port to listen on; 0 takes a free one and prints it."""
+
+    beyond_loopback: bool = False
+    """Listen also on an address that other machines reach. Tokens go over it as they are: put TLS in front of it."""
+
+    names: tuple[str, ...] = Field(default=(), examples=[["desk.example.com"]])
+    """The names by which it is asked, besides host and localhost: of the proxy in front of it. A request for any other
+    one is refused."""
+
+    drain_timeout: Seconds = 5.0
+    """Seconds that open requests may take after a stop signal."""
+
+
 class TwilioSettings(Section):
     """Your Twilio account."""
 
@@ -280,6 +301,7 @@ class Options(Section):
 
     database: DatabaseSettings = DatabaseSettings()
     server: ServerSettings = ServerSettings()
+    console: ConsoleSettings = ConsoleSettings()
     twilio: TwilioSettings = TwilioSettings()
     queue: QueueSettings = QueueSettings()
     redis: RedisSettings = RedisSettings()

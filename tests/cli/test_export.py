@@ -47,7 +47,10 @@ def test_whatever_holds_a_text_of_the_person_is_exported(chat: Place) -> None:
         "SELECT DISTINCT m.name FROM sqlite_schema AS m, pragma_foreign_key_list(m.name) AS k WHERE m.type = 'table'"
     )
     tables = {name for (name,) in chat.execute(statement)}
-    assert tables - known == {"threads", "model_calls", "audit"}  # the address; costs; acts
+    assert tables - known == {
+        *("threads", "model_calls", "audit"),  # the address; costs; acts
+        "idempotency_keys",  # what a program was answered to an act, for a day
+    }
 
 
 def test_who_exported_is_on_record(chat: Place) -> None:

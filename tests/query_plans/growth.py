@@ -19,7 +19,7 @@ TABLES = {
     "spending": "'2020-01-01', 'contact:' || i, 'USD', 1, 0, 1, 0, 0",
     "transitions": "i, i, i, 'contact', 'opened', NULL, 'ai', NULL, 'active'",
     "operator_notes": "i, i, i, i, 'Marta', 'hi'",
-    "audit": "i, i, 'Marta', 'reply', i, NULL, NULL",
+    "audit": "i, i, 'Marta', 'reply', i, NULL, NULL, NULL",
     "jobs": f"i, {LANE}, i, 'x', '{{}}', 'done', 1, 1, 8, i, i, i, NULL, NULL, NULL, NULL, NULL",
     "dedup": "i, i, i, i",
 }

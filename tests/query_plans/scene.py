@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from convoq.ai.base import CallBound, ModelCall, ReplyContext
+from convoq.conversations.access import AccessRole, AccessTokens, make_token, require_valid
 from convoq.conversations.audit_trail import AuditTrail
 from convoq.conversations.budgets import BudgetRules, Ceiling
 from convoq.conversations.costs import CostsBy, read_costs
@@ -88,7 +89,22 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
         await _operate(house.engine)
         await _read(house)
         await _watch(database, house.engine)
+        await _let_in(house)
         await _erase(house)
+
+
+async def _let_in(house: House) -> None:
+    """Programs come in with a token, until it is revoked."""
+    tokens, marta, made = AccessTokens(house.database), house.acts(), make_token()
+    await marta.add_operator("Marta")
+    await marta.issue_token(made, "Marta", AccessRole.OPERATOR)
+    token = await tokens.find(made)
+    assert token is not None
+    assert await tokens.any_valid()
+    await tokens.note_use(token.id)
+    await house.database.read(require_valid, token.id)
+    await marta.revoke_token(token.id)
+    await tokens.all()
 
 
 async def _erase(house: House) -> None:

@@ -27,6 +27,7 @@ SMALL = {
         "schedules",
         "ai_pauses",
         "operators",
+        "access_tokens",
         "q",
         "text_search",
     ),

@@ -63,7 +63,7 @@ def test_a_list_of_the_environment_replaces_the_whole_list_of_the_file(place: Pl
     [
         ("[work]\n\nconcurency = 3", 3, 'work.concurency: unknown setting. Did you mean "concurrency"?'),
         ("[databse]\npath = 'x'", 1, 'databse: unknown setting. Did you mean "database"?'),
-        ("port = 3", 1, 'port: unknown setting. Did you mean "server.port"?'),
+        ('public_url = "x"', 1, 'public_url: unknown setting. Did you mean "server.public_url"?'),
         ("[server]\nqqqqqq = 3", 2, "server.qqqqqq: unknown setting"),
         ("queue.max_attempts = 0", 1, "queue.max_attempts: must be at least 1, not 0"),
         ("[queue]\nmax_attempts = 101", 2, "queue.max_attempts: must be at most 100, not 101"),

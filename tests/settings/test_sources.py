@@ -88,7 +88,7 @@ def test_a_directory_in_the_place_of_the_file_is_an_error(place: Place) -> None:
     ("name", "value", "expected"),
     [
         ("CONVOQ_DATABSE__PATH", "x", "unknown setting. Did you mean CONVOQ_DATABASE__PATH?"),
-        ("CONVOQ_PORT", "1", "unknown setting. Did you mean CONVOQ_SERVER__PORT?"),
+        ("CONVOQ_PUBLIC_URL", "x", "unknown setting. Did you mean CONVOQ_SERVER__PUBLIC_URL?"),
         ("CONVOQ_QQQQ", "1", "unknown setting"),
         ("CONVOQ_WORK", "{}", "is a table. Set its options one by one, as CONVOQ_WORK__..."),
         ("CONVOQ_WORK__CONCURRENCY", "many", 'must be a whole number, not "many"'),

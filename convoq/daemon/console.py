@@ -1,0 +1,60 @@
+"""The API for people and programs of ours as a role, on a listener of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convoq.clock import Clock, WallClock
+from convoq.conversations.access import AccessTokens
+from convoq.conversations.settling import Settling
+from convoq.daemon.process import Storage, open_storage
+from convoq.daemon.reload import Reload
+from convoq.daemon.supervision import Stop, supervised
+from convoq.errors import ConfigError
+from convoq.queue.base import Settle
+from convoq.settings import Options, ServerSettings
+from convoq.settings.load import Loaded
+
+if TYPE_CHECKING:
+    from convoq.console.endpoints import Site
+
+
+async def console(loaded: Loaded, stop: Stop, reload: Reload) -> None:
+    """Answers until the stop is requested. Raises ConfigError while nobody could be let in."""
+    from convoq.api.server import serve as listen
+    from convoq.console.api import ENDPOINTS
+    from convoq.console.app import create_app
+
+    options = loaded.options
+    async with open_storage(options, _settling) as storage:
+        if not await AccessTokens(storage.database).any_valid():
+            raise ConfigError("there is no token, so nobody could come in: convoq operators token NAME --role operator")
+        app = create_app(_site(storage, options), ENDPOINTS)
+        server = await listen(app, _listener(options), section="console")
+        status = f"listening on {', '.join(server.addresses)}"
+        try:
+            async with supervised(
+                storage.database, "console", stop, lambda: status, reload=reload,
+                address=server.addresses[0], config=loaded.config_path,
+            ):  # fmt: skip
+                await stop.requested.wait()
+        finally:
+            await server.stop()
+
+
+def _settling(clock: Clock, wall: Clock) -> Settle:
+    return Settling(clock, wall)
+
+
+def _site(storage: Storage, options: Options) -> Site:
+    from convoq.console.endpoints import Site
+
+    return Site(
+        database=storage.database, jobs=storage.jobs, enqueuer=storage.queue, follow_ups=storage.follow_ups,
+        options=options, wall=WallClock(),
+    )  # fmt: skip
+
+
+def _listener(options: Options) -> ServerSettings:
+    console = options.console
+    return ServerSettings(host=console.host, port=console.port, drain_timeout=console.drain_timeout, write_timeout=10.0)

@@ -1,0 +1,127 @@
+"""The API on a real socket, on a real database with its queue, and a program that asks it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from convoq.api.connections import Limits
+from convoq.api.server import RunningServer, serve
+from convoq.clock import WallClock
+from convoq.console.api import ENDPOINTS
+from convoq.console.app import create_app
+from convoq.console.endpoints import Endpoint, Site
+from convoq.conversations.access import AccessRole, make_token
+from convoq.conversations.acts import Acts
+from convoq.db.store import Store
+from convoq.queue.following import SharedFollowUps
+from convoq.settings import Options, ServerSettings
+from tests.api.harness import Client
+from tests.handlers.house import House
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    document: Any
+    headers: CIMultiDictProxy[str]
+
+    @property
+    def problem(self) -> tuple[int, str]:
+        """The status, and which problem it is; that it is one, too."""
+        assert self.headers["Content-Type"].startswith("application/problem+json"), self.document
+        assert self.document["status"] == self.status
+        return self.status, self.document["type"].removeprefix("urn:convoq:problem:")
+
+
+@dataclass
+class Api:
+    """`marta` is an operator, `ben` an admin and `screen` a viewer: each has a token."""
+
+    house: House
+    site: Site
+    server: RunningServer
+    session: aiohttp.ClientSession
+    tokens: dict[str, str]
+
+    async def ask(
+        self, method: str, path: str, body: object = None, *, by: str | None = "marta", key: str | None = None,
+        headers: Mapping[str, str] | None = None, raw: bytes | None = None,
+    ) -> Reply:  # fmt: skip
+        """One request; `path` stands behind /api/v1 as it is."""
+        given = dict(headers or {})
+        if by is not None:
+            given["Authorization"] = f"Bearer {self.tokens[by]}"
+        if key is not None:
+            given["Idempotency-Key"] = key
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        if data is not None:
+            given.setdefault("Content-Type", "application/json")
+        url = URL(f"http://127.0.0.1:{self.server.port}/api/v1{path}", encoded=True)
+        async with self.session.request(method, url, data=data, headers=given) as response:
+            content = await response.read()
+            return Reply(response.status, json.loads(content) if content else None, response.headers)
+
+    async def get(self, path: str, *, by: str | None = "marta") -> Reply:
+        return await self.ask("GET", path, by=by)
+
+    async def post(self, path: str, body: object = None, *, by: str | None = "marta", key: str | None = None) -> Reply:
+        """Each with a key of its own, unless one is given."""
+        return await self.ask("POST", path, body, by=by, key=key or secrets.token_hex(8))
+
+    @asynccontextmanager
+    async def wire(self) -> AsyncIterator[Client]:
+        """A connection on which any bytes may be sent."""
+        import asyncio
+
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.server.port))
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+def acts(database: Store, name: str = "Ana the boss") -> Acts:
+    return Acts(database, WallClock(), name, lambda *_: None)
+
+
+async def let_in(database: Store, name: str, role: AccessRole) -> str:
+    """A new operator's token."""
+    token = make_token()
+    await acts(database).add_operator(name)
+    await acts(database).issue_token(token, name, role)
+    return token
+
+
+def site_of(house: House, options: Options | None = None) -> Site:
+    return Site(
+        database=house.database, jobs=house.engine, enqueuer=house.queue,
+        follow_ups=lambda: SharedFollowUps(house.joined), options=options or Options(), wall=house.wall,
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def open_api(
+    house: House, *, options: Options | None = None, limits: Limits | None = None, timeout: float = 10.0,
+    endpoints: Sequence[Endpoint] = ENDPOINTS,
+) -> AsyncIterator[Api]:  # fmt: skip
+    roles = {"marta": AccessRole.OPERATOR, "ben": AccessRole.ADMIN, "screen": AccessRole.VIEWER}
+    tokens = {name: await let_in(house.database, name.capitalize(), role) for name, role in roles.items()}
+    site = site_of(house, options)
+    app = create_app(site, endpoints, limits=limits, timeout=timeout)
+    server = await serve(
+        app, ServerSettings(port=0, drain_timeout=2, write_timeout=10), limits=limits, section="console"
+    )
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield Api(house, site, server, session, tokens)
+    finally:
+        await server.stop()
