@@ -30,14 +30,15 @@ from tests.fire.report import Section
 from tests.fire.restore import restore
 from tests.fire.servers import flushes, servers
 from tests.fire.storm import storm
+from tests.fire.takeovers import takeovers
 from tests.fire.timelines import timelines
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     "kills": kills, "pauses": pauses, "twilio": twilio_faults, "model": model_faults, "locks": locks, "disks": disks,
     "clocks": clocks, "storm": storm, "timelines": timelines, "cuts": cuts, "harms": harms, "restore": restore,
-    "servers": servers, "flushes": flushes,
+    "servers": servers, "flushes": flushes, "takeovers": takeovers,
 }  # fmt: skip
-ON_ANY: Final = frozenset({"kills", "pauses", "twilio", "model", "storm", "timelines"})
+ON_ANY: Final = frozenset({"kills", "pauses", "twilio", "model", "storm", "timelines", "takeovers"})
 REDIS: Final = ON_ANY | {"servers", "flushes"}
 #: What can be done to each engine.
 ABLE: Final = {
@@ -55,8 +56,8 @@ class Turn(NamedTuple):
 TURNS: Final = (
     Turn("kills", 60), Turn("pauses", 40), Turn("twilio", 30), Turn("kills", 60), Turn("model", 30), Turn("locks", 12),
     Turn("pauses", 40), Turn("kills", 60), Turn("disks", 8), Turn("clocks", 25), Turn("storm", 12),
-    Turn("timelines", 24), Turn("cuts", 30), Turn("harms", 30), Turn("restore", 15), Turn("servers", 30),
-    Turn("flushes", 20),
+    Turn("timelines", 24), Turn("takeovers", 30), Turn("cuts", 30), Turn("harms", 30), Turn("restore", 15),
+    Turn("servers", 30), Turn("flushes", 20),
 )  # fmt: skip
 
 

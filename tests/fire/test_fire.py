@@ -25,6 +25,13 @@ async def test_three_hundred_random_timelines_are_answered_once_in_order_and_nev
     assert all(timelines.counts[harm] > 0 for harm in ("SIGKILLs", "pauses"))
 
 
+async def test_a_colleague_who_steps_in_silences_the_ai_whatever_workers_die(tmp_path: Path) -> None:
+    [takeovers] = await under_fire(tmp_path, Round("takeovers", 3))
+    assert takeovers.counts["timelines"] == 30
+    assert takeovers.counts["SIGKILLs"] + takeovers.counts["pauses"] > 0
+    assert all(takeovers.counts[what] > 0 for what in ("take-overs", "give-backs", "texts of colleagues"))
+
+
 async def test_a_broken_model_a_foreign_lock_and_strangers_cost_nobody_an_answer(tmp_path: Path) -> None:
     rounds = Round("model", 15), Round("locks", 5), Round("storm", 5)
     model, locks, storm = await under_fire(tmp_path, *rounds)

@@ -82,17 +82,21 @@ class People(Crowd):
 
 
 async def _harm(plan: Plan, section: Section, role: SupervisedRole, rng: random.Random) -> None:
-    """A worker is killed, or stands still beyond its lease."""
     while await plan.wait(rng.expovariate(1 / HARM)):
-        if rng.random() < 0.5:
-            section.count("SIGKILLs", role.kill() is not None)
-            continue
-        role.pause()
-        section.count("pauses")
-        try:
-            await asyncio.sleep(rng.uniform(1.3 * LEASE, 2 * LEASE))  # how long it stands still: the harm
-        finally:
-            role.resume()
+        await harm_worker(section, role, rng)
+
+
+async def harm_worker(section: Section, role: SupervisedRole, rng: random.Random) -> None:
+    """It is killed, or stands still beyond its lease."""
+    if rng.random() < 0.5:
+        section.count("SIGKILLs", role.kill() is not None)
+        return
+    role.pause()
+    section.count("pauses")
+    try:
+        await asyncio.sleep(rng.uniform(1.3 * LEASE, 2 * LEASE))  # how long it stands still: the harm
+    finally:
+        role.resume()
 
 
 class Row(NamedTuple):
