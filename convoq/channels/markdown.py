@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from html import unescape
 from typing import TYPE_CHECKING, Final
 
 from convoq.prose import sendable
@@ -35,20 +36,30 @@ _MARKED: Final = re.compile(
 )
 _URL: Final = re.compile(r"\w*://[^\s<>()\[\]\"`]+[^\s<>()\[\]\"`.,;:!?'*_~]")
 _UNREAD_BOLD: Final = re.compile(r"(?<![A-Za-z0-9_*])\*\*(?=[^\s*])([^*\n]{1,200})(?<=\S)\*\*(?!\*)")
+_LINE_END: Final = re.compile(r"\r\n?|\n")
 _TAGS: Final = {"b": "bold", "strong": "bold", "i": "italic", "em": "italic", "s": "strike", "del": "strike"}
 _TAG: Final = re.compile(r"<(/?)(\w+)\s*/?>")
+# What is said in another way, and so is not among the words.
+_UNSAID: Final = re.compile(
+    r"^[^\S\n]*(?:(?:[>*+-]|\d{1,9}[.)])[^\S\n]*)*(?:`{3,}|~{3,})[^\S\n]*[\w+#.-]{0,20}[^\S\n]*$|</?(?:b|strong|i|em|s|del)\s*/?>|\]\(#[^)\s]*|mailto:|tel:"
+    r"|[*_~`\\]",
+    re.MULTILINE | re.IGNORECASE,
+)
+_BREAK: Final = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_WORD: Final = re.compile(r"\w+")
+MAX_NESTING: Final = 60  # levels of lists and quotations; each takes some frames of Python's stack
 _MARK_TOKENS: Final = {"strong": "bold", "em": "italic", "s": "strike"}
 
 
 def render(markdown: str, markup: Markup) -> str:
     """The text in the channel's markup: headings, tables and lists become lines, a link its words and its URL.
 
-    What has something to see still has; a text that is not Markdown stays as it is. Renders once, not again what it
-    rendered.
+    No word is lost: a block that would lose one stays as it was written. A text that is not Markdown stays as it is.
+    Renders once, not again what it rendered.
     """
     if not _MARKED.search(markdown):
         return markdown
-    rendered = _blocks(_parser().parse(markdown), markup).strip("\n")
+    rendered = _blocks(_parser().parse(markdown), markup, _LINE_END.split(markdown)).strip("\n")
     return sendable(rendered) or markdown  # again: &#8238; has become a character
 
 
@@ -56,7 +67,7 @@ def render(markdown: str, markup: Markup) -> str:
 def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt  # late: only a worker renders
 
-    parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    parser = MarkdownIt("commonmark", {"html": True, "maxNesting": MAX_NESTING}).enable(["table", "strikethrough"])
     # What people take for text: indented lines, a line of dashes below another, footnotes, angle brackets.
     parser.disable(["code", "lheading", "reference", "html_block"])
     parser.inline.ruler.before("newline", "bare_url", _bare_url)
@@ -79,18 +90,33 @@ def _bare_url(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _blocks(tokens: Sequence[Token], markup: Markup) -> str:
-    """The blocks of one level, each as its lines, with an empty line where there was one."""
+def _blocks(tokens: Sequence[Token], markup: Markup, source: Sequence[str] = ()) -> str:
+    """The blocks of one level, each as its lines, with an empty line where there was one.
+
+    `source`: the lines that the blocks have come from, which stand for one that would lose words.
+    """
     text, at, ended = "", 0, -1
     while at < len(tokens):
         end = _end(tokens, at)
         block = _block(tokens[at], tokens[at + 1 : end], markup)
+        if source and (lines := tokens[at].map):
+            written = "\n".join(source[slice(*lines)]).strip("\n")
+            block = written if _loses(written, block, tokens[at : end + 1]) else block
         if block.strip():
             adjacent = (tokens[at].map or (None,))[0] == ended
             text += block if not text else f"\n{block}" if adjacent else f"\n\n{block}"
             ended = _last_line(tokens[at : end + 1])
         at = end + 1
     return text
+
+
+def _loses(written: str, block: str, tokens: Sequence[Token]) -> bool:
+    """Whether the block lacks words: a row's cells beyond the last heading, or what is nested too deep."""
+    return any(token.level >= MAX_NESTING - 1 for token in tokens) or not _words(written) <= _words(block)
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(unescape(_UNSAID.sub("", _BREAK.sub("\n", text)))))
 
 
 def _last_line(tokens: Sequence[Token]) -> int:
@@ -201,7 +227,7 @@ def _following(tokens: Sequence[Token], at: int) -> str:
 
 def _closed(token: Token, text: str, pieces: list[str], following: str, markup: Markup) -> str:
     if token.type == "link_open":
-        return _link(text, str(token.attrs.get("href", "")))
+        return _link(_titled(text, token), str(token.attrs.get("href", "")))
     name = _TAGS[_tag_name(token)] if token.type == "html_inline" else _MARK_TOKENS[token.tag]
     before = pieces[-1][-1:] if pieces else ""
     inside_word = before.isalnum() or following.isalnum()
@@ -224,6 +250,10 @@ def _marked_line(line: str, mark: str) -> str:
     return line.replace(core, f"{mark}{core}{mark}", 1)
 
 
+def _titled(text: str, token: Token) -> str:
+    return ", ".join(filter(None, (text, str(token.attrs.get("title", "")))))
+
+
 def _link(text: str, url: str) -> str:
     target = re.sub(r"^(?:mailto|tel):", "", url)
     bare = re.sub(r"^https?://", "", target).rstrip("/")
@@ -241,7 +271,7 @@ def _leaf(token: Token, markup: Markup) -> str:
         case "code_inline":
             return f"{markup.code}{token.content}{markup.code}" if "`" not in token.content else token.content
         case "image":
-            return _link(token.content, str(token.attrs.get("src", "")))
+            return _link(_titled(token.content, token), str(token.attrs.get("src", "")))
         case "html_inline" if (tag := _TAG.fullmatch(token.content)) and tag[2].lower() == "br":
             return "\n"
     # "**Note:**text" is no emphasis to CommonMark, for want of a blank.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoq.channels.markdown import PLAIN, render
+from convoq.channels.markdown import MAX_NESTING, PLAIN, Markup, render
 from convoq.channels.twilio.channel import WHATSAPP
 
 CASES = [
@@ -120,6 +121,31 @@ def test_any_text_is_rendered_and_still_seen(text: str) -> None:
         rendered = render(text, markup)
         assert bool(rendered.strip()) == bool(text.strip())
         assert "word" not in text or "word" in rendered
+
+
+@given(st.lists(st.sampled_from([*ATOMS, "W", "W", "W", '(https://ex.com "']), max_size=40))
+def test_no_word_is_lost(atoms: list[str]) -> None:
+    words = [f"word{number}x" for number in range(len(atoms))]
+    text = "".join(word if atom in ("W", "word") else atom for atom, word in zip(atoms, words, strict=True))
+    for markup in (WHATSAPP, PLAIN):
+        rendered = render(text, markup)
+        # The word right behind the beginning of a fence names a language.
+        said = re.sub(r"(?:`{3,}|~{3,})\w+", "", text)
+        assert all(word in rendered for word in words if word in said)
+
+
+@pytest.mark.parametrize("markup", [WHATSAPP, PLAIN])
+@pytest.mark.parametrize("mark", ["> ", "- ", "1. ", "> - ", "> 1. - "])
+@pytest.mark.parametrize("levels", [5, 19, 20, 21, MAX_NESTING - 1, MAX_NESTING, MAX_NESTING + 1, 3000])
+def test_no_word_is_lost_at_any_nesting(levels: int, mark: str, markup: Markup) -> None:
+    rendered = render(f"Hello *all*\n\n{mark * levels}word **bold**\n\nend", markup)
+    assert all(word in rendered for word in ("Hello", "all", "word", "bold", "end"))
+
+
+def test_a_cell_beyond_the_last_heading_and_the_title_of_a_link_are_said() -> None:
+    table = "| Plan | Price |\n|---|---|\n| S | 10 | monthly |"
+    assert render(f"**Plans**\n\n{table}", PLAIN) == f"Plans\n\n{table}"
+    assert render('[menu](https://ex.com "of today")', PLAIN) == "menu, of today (https://ex.com)"
 
 
 @pytest.mark.parametrize("piece", ["[", "![[", "*a ", "`a", "<b>", "a|", "- ", "&", "https://", "~~a", "**a **"])
