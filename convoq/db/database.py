@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar, TypeVarTuple
 
-from convoq.clock import Boot, BootClock, Clock, WallClock
+from convoq.clock import BOOT_ID, Boot, BootClock, Clock, WallClock
 from convoq.db import migrations, scrubbing
 from convoq.db.anchor import anchor
 from convoq.db.birth import GATE, OpenMode, Place, prepare
@@ -126,6 +126,11 @@ class Database:
         """
         self._refuse_if_closed()
         self._writer.post(unit, settle, durable=durable, wanted=wanted)
+
+    async def identity(self) -> str:
+        """All who use it are on its machine, also in containers: they share the boot, and see the same file."""
+        found = self.path.stat()
+        return f"{BOOT_ID.read_text().strip()} {found.st_dev} {found.st_ino}"
 
     async def read(self, unit: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
         """Runs `unit` with these arguments on one snapshot, beside any writer. Raises DatabaseUnavailable."""

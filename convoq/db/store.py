@@ -33,6 +33,10 @@ class Store(Protocol):
         """Where it is, for people and logs: without a password."""
         ...
 
+    async def identity(self) -> str:
+        """Tells this database from every other, also from a copy of it."""
+        ...
+
     @property
     def found_schema(self) -> int:
         """What it had before it was migrated; 0: it was created."""

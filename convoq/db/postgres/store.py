@@ -40,6 +40,12 @@ WRITE_UNFLUSHED: Final = f"{WRITE}; SET LOCAL synchronous_commit = off"
 READ: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {LIMITS}"
 NOW: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
+PLACE: Final = """
+    SELECT has_function_privilege('pg_control_system()', 'EXECUTE'), oid::text || ' ' || current_schema()
+    FROM pg_database WHERE datname = current_database()
+"""
+SYSTEM: Final = "SELECT system_identifier::text FROM pg_control_system()"
+
 
 class PostgresDatabase:
     """The contract of db.store on PostgreSQL.
@@ -92,6 +98,15 @@ class PostgresDatabase:
 
     async def read(self, unit: Callable[[Transaction, *Args], T], *args: *Args) -> T:
         return await self._run(lambda slot: self._transact(slot, READ, unit, *args))
+
+    async def identity(self) -> str:
+        """A standby that was promoted has its primary's; what was restored from a dump has its own."""
+
+        def unit(tx: Transaction) -> str:
+            [may_ask, place] = tx.execute(PLACE).fetchone()
+            return f"{tx.execute(SYSTEM).fetchone()[0] if may_ask else ''} {place}"
+
+        return await self.read(unit)
 
     def accepts(self) -> bool:
         """No server tells how much room it has; one whose disk was full has room again once a write came through."""

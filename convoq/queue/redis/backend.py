@@ -21,6 +21,7 @@ from convoq.queue.base import Capability, Claim, EndedJob, Ending, Enqueued, Job
 from convoq.queue.redis.admin import RedisJobs
 from convoq.queue.redis.connection import BlockingScripts, Reply, Scripts, Server
 from convoq.queue.redis.enqueue import EnqueueBatcher, Replicas, new_job_arguments
+from convoq.queue.redis.ownership import Ownership
 from convoq.queue.redis.presence import Judge, Presence, PresenceTimings
 from convoq.queue.redis.requirements import FULL
 from convoq.queue.redis.scripts import LOST
@@ -45,18 +46,17 @@ class RedisQueue(RedisJobs):
         *,
         prefix: str = "convoq",
         replicas: Replicas | None = None,
-        machine: str = "",
         clock: Clock | None = None,
         timings: PresenceTimings | None = None,
     ) -> None:
-        """`machine` is where all workers must be, because the store is there; empty: anywhere."""
         self._scripts = Scripts(server, prefix)
         super().__init__(self._scripts, store, settle, clock)
         self._server = server
         self._prefix = self._scripts.prefix
         self._batcher = EnqueueBatcher(Scripts(server, prefix), replicas, self._now)
         self._blocking = BlockingScripts(server, prefix)
-        self._machine = machine
+        #: whose queue it is
+        self.ownership = Ownership(self._scripts, store, f"{server}, redis.prefix {prefix}")
         self._timings = timings or PresenceTimings()
         self._presence: Presence | None = None
         self._judge = Judge(self._timings)
@@ -205,18 +205,21 @@ class RedisQueue(RedisJobs):
     # --- Workers
 
     async def register(self, worker: str) -> None:
-        await self._require_one_machine()
-        presence = Presence(self._server, self._prefix, worker, self._machine, self._timings)
+        identity = await self._store.identity()
+        await self._require_one_database(identity)
+        await self.ownership.claim()
+        presence = Presence(self._server, self._prefix, worker, identity, self._timings)
         await presence.start()
         self._presence = presence
 
-    async def _require_one_machine(self) -> None:
-        """Raises DatabaseRefused: each machine would answer from conversations of its own."""
-        for name, (machine, subscribers) in (await self._workers()).items():
-            if subscribers and self._machine and machine and machine != self._machine:
+    async def _require_one_database(self, identity: str) -> None:
+        """Raises DatabaseRefused: each would answer from conversations of its own."""
+        for name, (database, subscribers) in (await self._workers()).items():
+            if subscribers and database and database != identity:
                 raise DatabaseRefused(
-                    f"{self._server}: worker {name} runs on another machine, and the conversations are in a file of"
-                    " this one: run all workers here, or give this installation a redis.prefix of its own"
+                    f"{self._server}: worker {name} answers from another database than {self._store.location} (of a"
+                    " file all workers are on its machine): run all workers on one database, or give this installation"
+                    " a redis.prefix of its own"
                 )
 
     async def recover(self) -> int:
@@ -236,13 +239,13 @@ class RedisQueue(RedisJobs):
         return self._judge.dead({name: subscribers for name, (_, subscribers) in workers.items()})
 
     async def _workers(self) -> dict[str, tuple[str, int]]:
-        """All that are known: the machine of each, and how many connections hold its subscription."""
+        """All that are known: the database of each, and how many connections hold its subscription."""
         known = await self._scripts.command("HGETALL", f"{self._prefix}workers")
         names = [name.decode() for name in known]
         # The answer before shows that the server has seen whose connection is gone. Channel and number by turns.
         counts = await self._scripts.command("PUBSUB", "NUMSUB", *(f"{self._prefix}alive:{name}" for name in names))
-        machines = [machine.decode() for machine in known.values()]
-        return dict(zip(names, zip(machines, counts[1::2], strict=True), strict=True))
+        databases = [database.decode() for database in known.values()]
+        return dict(zip(names, zip(databases, counts[1::2], strict=True), strict=True))
 
     async def wait(self, timeout: float, *, classes: Sequence[int] = PRIORITIES) -> None:
         loop = asyncio.get_running_loop()

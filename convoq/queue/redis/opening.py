@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from convoq.clock import BOOT_ID
-from convoq.db import Database
 from convoq.db.store import Store
 from convoq.logs import log
 from convoq.queue.base import Settle
@@ -32,10 +30,9 @@ async def open_redis(store: Store, settle: Settle, settings: RedisSettings) -> A
     if settings.accept_loss and not facts.fsyncs_always:
         log.warning("queue.may_lose", server=str(server))
     replicas = requirements.replicas(facts, settings)
-    # This boot of this machine: containers on it share that, and see the same file.
-    machine = BOOT_ID.read_text().strip() if isinstance(store, Database) else ""
-    engine = RedisQueue(server, store, settle, prefix=settings.prefix, replicas=replicas, machine=machine)
+    engine = RedisQueue(server, store, settle, prefix=settings.prefix, replicas=replicas)
     try:
+        await engine.ownership.require()
         yield engine
     finally:
         await engine.close()

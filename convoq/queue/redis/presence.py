@@ -34,15 +34,15 @@ class Presence:
     The server drops it when the process dies, however it dies. A connection that is lost is made anew.
     """
 
-    def __init__(self, server: Server, prefix: str, name: str, machine: str, timings: PresenceTimings) -> None:
-        """`machine` is what it tells others of where it runs."""
+    def __init__(self, server: Server, prefix: str, name: str, database: str, timings: PresenceTimings) -> None:
+        """`database` is what it tells others of where it answers from."""
         self.name = name
         self.woken = asyncio.Event()
         self.is_heard = False
         self._settled_at = 0.0
         self._server = server
         self._prefix = prefix
-        self._machine = machine
+        self._database = database
         self._timings = timings
         self._client: Any = server.connect()
         self._task: asyncio.Task[None] | None = None
@@ -67,7 +67,7 @@ class Presence:
             for _ in range(2):
                 await subscription.get_message(timeout=self._timings.ping)
             # Known only once it is seen to live.
-            await self._client.hset(f"{self._prefix}workers", self.name, self._machine)
+            await self._client.hset(f"{self._prefix}workers", self.name, self._database)
         except BaseException:  # a cancelled one, too, leaves no subscription that would pass for a mark
             await subscription.aclose()
             raise

@@ -9,6 +9,7 @@ from typing import Protocol
 import pytest
 
 from convoq.db import Database
+from convoq.db.store import Store
 from convoq.queue.redis.backend import RedisQueue
 from convoq.queue.redis.connection import Server
 from convoq.queue.redis.enqueue import Replicas
@@ -19,7 +20,9 @@ HASTY = PresenceTimings(absence=0.2, settling=0.4, pause=0.02)
 
 
 class OpenQueueOn(Protocol):
-    async def __call__(self, server: Server, *, replicas: Replicas | None = None, machine: str = "") -> RedisQueue: ...
+    async def __call__(
+        self, server: Server, *, replicas: Replicas | None = None, store: Store | None = None
+    ) -> RedisQueue: ...
 
 
 @pytest.fixture
@@ -34,10 +37,10 @@ async def open_on(tmp_path: Path) -> AsyncIterator[OpenQueueOn]:
     queues: list[RedisQueue] = []
     async with await Database.open(tmp_path / "convoq.db") as database:
 
-        async def open_one(server: Server, *, replicas: Replicas | None = None, machine: str = "") -> RedisQueue:
-            queue = RedisQueue(
-                server, database, prefix=str(tmp_path), replicas=replicas, machine=machine, timings=HASTY
-            )
+        async def open_one(
+            server: Server, *, replicas: Replicas | None = None, store: Store | None = None
+        ) -> RedisQueue:
+            queue = RedisQueue(server, store or database, prefix=str(tmp_path), replicas=replicas, timings=HASTY)
             queues.append(queue)
             return queues[-1]
 
