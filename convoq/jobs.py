@@ -165,6 +165,13 @@ class CatchUp(Payload):
     kind: ClassVar[str] = "catch_up"
 
 
+class SendNotifications(Payload):
+    """Tell one target what waits for it. It says only whom; the store says what."""
+
+    kind: ClassVar[str] = "send_notifications"
+    target: str  #: webhook, mail
+
+
 class Housekeeping(Payload):
     """Prune what is past its retention and keep the database file tidy."""
 
@@ -174,7 +181,7 @@ class Housekeeping(Payload):
 BUILT_IN: Final[dict[str, type[Payload]]] = {
     model.kind: model
     for model in (
-        *(ReceiveMessage, ProcessAiResponse, SendMessage, RecordDeliveryStatus, SendAgain),
+        *(ReceiveMessage, ProcessAiResponse, SendMessage, RecordDeliveryStatus, SendAgain, SendNotifications),
         *(ProcessIdle, ProcessExpired, ProcessHandovers, WakeThreads, CatchUp, Housekeeping),
     )
 }
@@ -191,12 +198,18 @@ def turn_key(channel: str, our_address: str, address: str) -> str:
 
 
 #: Kinds whose own attempts say nothing: the store counts how often a message was tried.
-COUNTED_BY_MESSAGE: Final = frozenset({ProcessAiResponse.kind})
+COUNTED_BY_MESSAGE: Final = frozenset({ProcessAiResponse.kind, SendNotifications.kind})
 
 
 def turn_job(thread_id: int, lane: str) -> NewJob:
     """A turn of the thread whose lane that is."""
     return ProcessAiResponse(thread=thread_id).job(ordering_key=lane, priority=PEOPLE, max_attempts=MOST_ATTEMPTS)
+
+
+def notification_job(target: str) -> NewJob:
+    """One at a time for each target, so that a silent one holds one slot at most."""
+    payload = SendNotifications(target=target)
+    return payload.job(ordering_key=f"notify|{target}", max_attempts=MOST_ATTEMPTS)
 
 
 def receive_job(payload: ReceiveMessage, our_address: str, address: str, *, dedup_key: str | None = None) -> NewJob:

@@ -48,6 +48,7 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
         Command("send", "send", "write to a person"),
         Command("templates", "templates", "what may be sent outside WhatsApp's 24 hours"),
         Command("operators", "operators", "who may take conversations over, and with what programs come in"),
+        Command("notify", "notify", "test who is told when something calls for a person"),
         Command("audit", "audit", "who of yours did what"),
         Command("costs", "costs", "what the models have cost"),
         Command("enqueue", "enqueue", "put a job into the queue"),

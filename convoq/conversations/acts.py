@@ -150,7 +150,7 @@ class Acts:
         """How many chats the AI has back, which had been handed over for the pause."""
 
         def unit(tx: Transaction, now: int) -> None:
-            pausing.resume(tx, scope)
+            pausing.resume(tx, scope, self._name, now)
             self._record(tx, now, "resume", subject=scope)
 
         def give_back(tx: Transaction, now: int) -> int:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from convoq.clock import DAY_MS, Clock
+from convoq.conversations import alarms
 from convoq.conversations.erased import is_being_erased
 from convoq.conversations.records import Conversation, ModelUsage, Turn
 from convoq.db.store import Store
@@ -72,13 +73,11 @@ def budget_rules(settings: BudgetSettings) -> BudgetRules:
     """What the settings bound, in the order in which counters are locked: those of many last."""
     ceilings = [
         Ceiling(
-            scope=scope,
-            period=period,
-            tokens=getattr(settings, f"tokens_per_{scope}_{period}"),
+            scope=scope, period=period, tokens=getattr(settings, f"tokens_per_{scope}_{period}"),
             cost=_millionths(getattr(settings, f"cost_per_{scope}_{period}")),
         )
         for scope, period in (("contact", "day"), ("number", "day"), ("number", "month"))
-    ]
+    ]  # fmt: skip
     set_ones = tuple(one for one in ceilings if one.tokens is not None or one.cost is not None)
     return BudgetRules(ceilings=set_ones, currency=settings.currency, zone=zone_named(settings.timezone))
 
@@ -184,7 +183,8 @@ def hold(
         if not _add_hold(tx, ceiling, counter, call.most):
             for other in counters:
                 _settle(tx, other, call.most, NOTHING)
-            in_use = _refused(tx, ceiling, counter, call)
+            if not (in_use := _refused(tx, ceiling, counter, call)):
+                alarms.budget_reached(tx, counter, turn.conversation.id, until, now)
             return Reached(ceiling=ceiling, counter=counter, left=(until - wall_now) / 1000, in_use=in_use)
         counters.append(counter)
     values = {
@@ -240,6 +240,7 @@ def record(
 ) -> None:
     if usage.error is not None and is_being_erased(tx, turn.conversation.contact.id):
         usage = replace(usage, error=None)  # it may quote the person
+    alarms.model_asked(tx, usage.model, usage.outcome, now)
     if held is None:
         _add(tx, turn, usage, rules, now, wall_now)
     else:

@@ -215,6 +215,8 @@ def _some(table: str, condition: str = "conversation_id = ?") -> str:
 WIPE_BESIDE: Final = (
     f"DELETE FROM drafts WHERE id {_some('drafts')}",
     f"DELETE FROM operator_notes WHERE id {_some('operator_notes')}",
+    f"DELETE FROM notifications WHERE id {_some('notifications')}",
+    "DELETE FROM alarms WHERE cause IN (SELECT cause FROM alarms WHERE conversation_id = ? LIMIT ?)",
     f"DELETE FROM transitions WHERE id {_some('transitions')}",
     f"UPDATE model_calls SET error = NULL WHERE id {_some('model_calls', 'conversation_id = ? AND error IS NOT NULL')}",
     f"UPDATE audit SET detail = NULL WHERE id {_some('audit', 'conversation_id = ? AND detail IS NOT NULL')}",

@@ -94,4 +94,7 @@ OF_CONVERSATION: Final = {
         FROM model_calls WHERE conversation_id = ? ORDER BY id
     """,
     "acts": "SELECT at AS done_at, who, act, detail FROM audit WHERE conversation_id = ? ORDER BY id",
+    "notifications": """
+        SELECT at AS arisen_at, event, target, state, facts FROM notifications WHERE conversation_id = ? ORDER BY id
+    """,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from convoq.conversations.alarms import follow_transition
 from convoq.conversations.states import CloseReason, Owner, Status, check_transition
 from convoq.db.transaction import Transaction
 
@@ -92,6 +93,7 @@ def log_transition(
            VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
         (conversation_id, now, who, why, *owner, *status),
     )
+    follow_transition(tx, conversation_id, now, who, owner, status)
 
 
 BEGIN = """

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from convoq.channels.base import DeliveryStatus, UsedTemplate
 from convoq.clock import Clock
-from convoq.conversations import rows
+from convoq.conversations import alarms, rows
 from convoq.conversations.consent import opt_out_as_told
 from convoq.conversations.lifecycle import open_conversation, touch
 from convoq.conversations.ownership import set_owner
@@ -91,9 +91,14 @@ class Outbox:
         """The channel has it. True whatever has become of the turn, so no token."""
         await self._database.write(mark_sent, row, provider_id, reconciled, self._database.clock.now())
 
-    async def mark_ready(self, row: OutboxRow, token: str, *, because: str | None = None) -> None:
-        """Certainly not sent: it may be sent again, unless it was revoked; then it is given up."""
-        await self._database.write(mark_ready, row, because, self._database.clock.now(), token)
+    async def mark_ready(
+        self, row: OutboxRow, token: str, *, because: str | None = None, is_refused: bool = False
+    ) -> None:
+        """Certainly not sent: it may be sent again, unless it was revoked; then it is given up.
+
+        `is_refused`: the channel refuses our account, so nothing is sent from that address until it is mended.
+        """
+        await self._database.write(mark_ready, row, because, self._database.clock.now(), token, is_refused)
 
     async def mark_ambiguous(self, row: OutboxRow, token: str, *, because: str) -> None:
         """May have been sent: to be looked up before anything is sent again."""
@@ -146,16 +151,9 @@ def announce(
     free = not rows.pends(tx, thread.id)
     conversation_id = open_conversation(tx, thread.id, now, now, who="system")
     message_id = add_outgoing(
-        tx,
-        thread.id,
-        conversation_id,
-        "system",
-        announcement.source,
-        announcement.text,
-        announcement.parts,
-        now,
+        tx, thread.id, conversation_id, "system", announcement.source, announcement.text, announcement.parts, now,
         wall_now,
-    )
+    )  # fmt: skip
     touch(tx, conversation_id, now)
     first = send_first(tx, message_id, now, wall_now, token, airtime) if free else None
     return Announced(thread.id, token, None if isinstance(first, Held) else first)
@@ -258,8 +256,12 @@ def mark_sent(tx: Transaction, row: OutboxRow, provider_id: str, reconciled: boo
     )
 
 
-def mark_ready(tx: Transaction, row: OutboxRow, because: str | None, now: int, token: str) -> None:
+def mark_ready(
+    tx: Transaction, row: OutboxRow, because: str | None, now: int, token: str, is_refused: bool = False
+) -> None:
     require_token(tx, row.thread_id, token)
+    if is_refused:
+        alarms.provider_refused(tx, row.channel, now, row.our_address)
     # Revoked meanwhile, it must not be sent any more.
     tx.execute(
         """UPDATE outbox SET error = coalesce(?, error), error_code = coalesce(revoked, error_code),
@@ -282,6 +284,7 @@ def mark_ambiguous(tx: Transaction, row: OutboxRow, because: str, token: str) ->
 def mark_failed(tx: Transaction, row: OutboxRow, because: str, code: str | None, now: int, token: str) -> None:
     require_token(tx, row.thread_id, token)
     fail_parts(tx, row, because, code, now)
+    alarms.message_undelivered(tx, row.conversation_id, code, now)
 
 
 def fail_parts(
@@ -325,6 +328,8 @@ def record_delivery(tx: Transaction, status: DeliveryStatus, again: Again, now: 
     if (moved or waits) and status.again_after is not None and row.may_be_repeated:
         tx.execute("UPDATE outbox SET error = ? WHERE id = ?", (rows.TO_BE_SENT_AGAIN, row.id))
         again(tx, row.id, status.again_after)
+    elif moved and status.failed:
+        alarms.message_undelivered(tx, row.conversation_id, status.error_code, now)
     return True
 
 
@@ -360,6 +365,7 @@ class _Reported(NamedTuple):
     id: int
     state: str
     thread_id: int
+    conversation_id: int
     attempted_at: int
     arrived: int
     resend_of: int | None
@@ -383,6 +389,7 @@ def _find(tx: Transaction, status: DeliveryStatus) -> _Reported | None:
 
 
 FOUND = """
-    SELECT id, state, thread_id, coalesce(attempted_at, 0), arrived, resend_of, error, delivery, revoked
+    SELECT id, state, thread_id, conversation_id, coalesce(attempted_at, 0), arrived, resend_of, error, delivery,
+        revoked
     FROM outbox WHERE
 """

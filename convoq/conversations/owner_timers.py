@@ -12,6 +12,7 @@ from typing import Final
 
 from convoq.clock import Clock
 from convoq.conversations import rows
+from convoq.conversations.alarms import waits_too_long
 from convoq.conversations.handing_over import HandoverRules, Told, tell
 from convoq.conversations.ownership import give_back, set_owner, thread_of
 from convoq.conversations.pausing import find_paused_no_more, return_paused
@@ -91,6 +92,7 @@ def _is_over(rules: HandoverRules, our_address: str, since: int, period: int, no
 
 def _tell(tx: Transaction, conversation: Conversation, rules: HandoverRules, now: int, wall_now: int) -> None:
     tx.execute("UPDATE conversations SET told_at = ? WHERE id = ?", (now, conversation.id))
+    waits_too_long(tx, conversation.id, conversation.handed_reason, now)
     tell(tx, conversation.id, Told.NOBODY_FREE, rules, now, wall_now)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from convoq.conversations import rows
+from convoq.conversations.alarms import loop_cause, raise_alarm, resolve
 from convoq.conversations.handing_over import HandoverRules, hand_over
 from convoq.conversations.loops import WHO, forget_replies
 from convoq.conversations.ownership import ActRefused, give_back, thread_of
@@ -13,6 +14,7 @@ from convoq.conversations.records import Conversation, Handover
 from convoq.conversations.states import HandedReason
 from convoq.conversations.threads import Thread
 from convoq.db.transaction import Transaction
+from convoq.settings.notify import Event
 from convoq.text import local_time
 
 EVERYWHERE: Final = "all"
@@ -44,12 +46,14 @@ def pause(tx: Transaction, scope: str, name: str, now: int, reason: str | None =
     tx.execute("INSERT INTO ai_pauses (scope, paused_at, who, reason) VALUES (?, ?, ?, ?)", (scope, now, name, reason))
 
 
-def resume(tx: Transaction, scope: str) -> None:
+def resume(tx: Transaction, scope: str, name: str, now: int) -> None:
     """Who was handed over for it comes back with return_paused(). Raises ActRefused where it is not paused."""
     if tx.execute("DELETE FROM ai_pauses WHERE scope = ?", (scope,)).rowcount == 0:
         raise ActRefused("unchanged", "it is not paused")
     if scope.startswith(_THREAD):
-        forget_replies(tx, int(scope.removeprefix(_THREAD)))
+        thread_id = int(scope.removeprefix(_THREAD))
+        forget_replies(tx, thread_id)
+        resolve(tx, loop_cause(thread_id), now, {"by": name})
 
 
 def pause_loop(
@@ -57,6 +61,8 @@ def pause_loop(
 ) -> None:
     """A machine writes there: what it writes is on record, and gets no answer until a person of ours has looked."""
     pause(tx, thread_scope(conversation.thread_id), WHO, now, why)
+    cause = loop_cause(conversation.thread_id)
+    raise_alarm(tx, Event.LOOP_PAUSED, cause, now, {"reason": why}, conversation_id=conversation.id)
     hand_over(tx, conversation, Handover(HandedReason.PAUSED, why), rules, now, wall_now, who=WHO)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from convoq.clock import DAY_MS
 from convoq.conversations.erasing import PARTS, WIPE_MESSAGE, forget_hashes, unfinished, wipe
+from convoq.conversations.notifications import expire_notifications
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.queue.rules import DEDUP_RETENTION_MS
@@ -32,6 +33,10 @@ class Retention:
 
     async def audit(self, limit: int) -> int:
         return await self._older(self._settings.audit_days, expire_audit, limit)
+
+    async def notifications(self, limit: int) -> int:
+        """What was told to targets of [notify], and alarms that are over."""
+        return await self._store.write(expire_notifications, self._store.clock.now(), limit, durable=False)
 
     async def erased(self, limit: int) -> int:
         """Goes on with erasures that were cut off, and forgets hashes that have served."""

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from convoq.clock import Clock
-from convoq.conversations import rows
+from convoq.conversations import alarms, rows
 from convoq.conversations.choosing import RUN_NOW
 from convoq.conversations.lifecycle import open_conversation
 from convoq.conversations.notices import Notices, Silence, add_notice
+from convoq.conversations.notifications import settle_notifications
 from convoq.conversations.outbox import add_outgoing
 from convoq.conversations.states import Outcome
 from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
 from convoq.conversations.threads import Thread, find_thread, get_thread, join_thread, take_token, upsert_contact
 from convoq.db.transaction import Transaction
-from convoq.jobs import NewJob, Payload, ProcessAiResponse, SendAgain, SendMessage, turn_job
+from convoq.jobs import NewJob, Payload, ProcessAiResponse, SendAgain, SendMessage, SendNotifications, turn_job
 from convoq.queue.base import EndedJob, Ending
 from convoq.text import last_line
 
@@ -45,6 +46,7 @@ class Settling:
         if ending is Ending.SKIPPED:
             return []  # it was never begun: nothing of it is there, and none of it is due
         now = self._clock.now()
+        _follow_dead(tx, ending, jobs, now)
         threads: dict[int, Thread] = {}
         for job in jobs:
             thread = self._settle(tx, ending, job, now)
@@ -62,7 +64,19 @@ class Settling:
             return settle_message(tx, ending, job, now, self._wall.now())
         if job.kind == SendAgain.kind and ending is not Ending.RUN_NOW:
             settle_second_send(tx, ending, job)
+        if job.kind == SendNotifications.kind:
+            settle_notifications(tx, ending, job.id, now)
         return None
+
+
+def _follow_dead(tx: Transaction, ending: Ending, jobs: Sequence[EndedJob], now: int) -> None:
+    """Dead letters are told, but for those that tell: `convoq status` names a target that takes nothing."""
+    if ending is Ending.BURIED:
+        for job in jobs:
+            if job.kind != SendNotifications.kind:
+                alarms.job_died(tx, job.id, job.kind, now)
+    elif ending in (Ending.RETRIED, Ending.DISCARDED):
+        alarms.jobs_revived(tx, [job.id for job in jobs], now)
 
 
 def settle_turn(tx: Transaction, ending: Ending, job: EndedJob, now: int) -> Thread | None:

@@ -61,6 +61,7 @@ def _replace_process() -> NoReturn:
 
 async def _work(loaded: Loaded, stop: Stop, reload: Reload, *, drain: bool, wrap: WrapResponder | None) -> None:
     from convoq.conversations.settling import Settling
+    from convoq.daemon.notifying import watching_notifications
     from convoq.daemon.personas import CurrentPersonas
     from convoq.handlers.tasks import make_task
     from convoq.worker import Worker
@@ -83,7 +84,10 @@ async def _work(loaded: Loaded, stop: Stop, reload: Reload, *, drain: bool, wrap
         def status() -> str:
             return f"{options.work.concurrency} slots, {worker.busy} busy"
 
-        async with supervised(storage.database, "work", stop, status, reload=reload, config=loaded.config_path):
+        async with (
+            supervised(storage.database, "work", stop, status, reload=reload, config=loaded.config_path),
+            watching_notifications(options.notify, storage),
+        ):
             await worker.run(stop.requested, at_once=stop.at_once, drain=drain)
 
 
@@ -97,6 +101,7 @@ async def _handlers(
     from convoq.channels.opening import open_channels
     from convoq.conversations.budgets import Budgets, budget_rules
     from convoq.conversations.catching_up import CatchUp
+    from convoq.conversations.notifications import Notifications
     from convoq.conversations.outbox import Outbox
     from convoq.conversations.owner_timers import OwnerTimers
     from convoq.conversations.recording import Recorder
@@ -112,8 +117,10 @@ async def _handlers(
     from convoq.handlers.catch_up import CatchingUp, catch_up
     from convoq.handlers.costs import Costs
     from convoq.handlers.custom import load_custom
+    from convoq.handlers.notifying import send_notifications
     from convoq.handlers.outbox import Delivery, airtime_of, record_delivery_status, send_again, send_message
     from convoq.handlers.receive import ReceiveHandler
+    from convoq.notify.opening import open_targets
 
     database, queue, options = storage.database, storage.queue, loaded.options
     custom = load_custom(options.handlers, queue, base_dir=loaded.base_dir)
@@ -166,6 +173,9 @@ async def _handlers(
         jobs.SendMessage.kind: send_message(outbox, delivery, channels),
         jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, storage.follow_ups),
         jobs.SendAgain.kind: send_again(Resending(database, wall), storage.follow_ups),
+        jobs.SendNotifications.kind: send_notifications(
+            Notifications(database, wall), await stack.enter_async_context(open_targets(options.notify))
+        ),
         jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation, storage.follow_ups),
         jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation, storage.follow_ups),
         jobs.ProcessHandovers.kind: upkeep.process_handovers(

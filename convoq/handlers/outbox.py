@@ -161,7 +161,7 @@ class Delivery:
                 await self._outbox.mark_ambiguous(row, token, because=str(error))
                 raise self._later(row, f"unknown whether it was sent: {error}", at_least=self._reconcile_after)
             case Failure.ACCOUNT:
-                await self._outbox.mark_ready(row, token, because=str(error))
+                await self._outbox.mark_ready(row, token, because=str(error), is_refused=True)
                 raise Snooze(wait, str(error))  # no message is at fault, so no attempt is spent
             case Failure.NOT_SENT | Failure.WAIT:
                 await self._outbox.mark_ready(row, token, because=str(error))

@@ -90,7 +90,9 @@ def housekeeping(
         pruned = await _in_batches(lambda: jobs.prune(older_than=settings.retention, limit=BATCH))
         indexed = await _in_batches(lambda: texts.advance(BATCH), at_most=MOST_INDEXED)
         expired = 0
-        for step in (retention.erased, retention.texts, retention.notes, retention.audit):
+        for step in (
+            retention.erased, retention.texts, retention.notes, retention.audit, retention.notifications,
+        ):  # fmt: skip
             expired += await _in_batches(partial(step, EXPIRED), at_most=MOST_EXPIRED)
         await _in_batches(texts.forget_erased, at_most=MOST_MERGES)
         await _in_batches(lambda: budgets.tidy(BATCH))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convoq.conversations.budgets import BudgetRules
     from convoq.conversations.costs import ReachedBudget
     from convoq.conversations.holding import Hold
+    from convoq.conversations.notifications import TargetState
     from convoq.conversations.queries import Overview
     from convoq.db.log_readers import LogState
     from convoq.db.store import Store
@@ -43,6 +44,7 @@ class Snapshot:
     budgets: Sequence[ReachedBudget] = ()  #: ceilings that hold something back
     holds: Sequence[Hold] = ()  #: what rules hold back
     kept: str = ""  #: what is kept how long
+    targets: Sequence[TargetState] = ()  #: who is told when something calls for a person
     erasing: int = 0  #: people whose erasure has not come to its end
 
     @property
@@ -97,6 +99,7 @@ async def take(database: Store, jobs: JobAdmin, budgets: BudgetRules | None = No
     from convoq.conversations.costs import read_reached
     from convoq.conversations.erasing import Erasing
     from convoq.conversations.holding import find_holds
+    from convoq.conversations.notifications import Notifications
     from convoq.conversations.queries import Reading
     from convoq.monitoring.pauses import read_pauses
     from convoq.monitoring.processes import Processes
@@ -115,6 +118,7 @@ async def take(database: Store, jobs: JobAdmin, budgets: BudgetRules | None = No
         budgets=await read_reached(database, budgets, WallClock().now()) if budgets else (),
         holds=await database.read(find_holds, now, now - DAY_MS),
         kept=kept,
+        targets=await Notifications(database, WallClock()).targets(),
         erasing=len(await Erasing(database).unfinished()),
     )
 
@@ -168,6 +172,9 @@ def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
         detail = f"{counted(snapshot.erasing, 'person', 'people')} may not be erased wholly"
         yield Alert(detail=detail, remedy="run convoq contacts erase again, with the same number")
     yield from _budget_alerts(snapshot.budgets)
+    for target in snapshot.targets:
+        if said := describe_target(target):
+            yield Alert(detail=said, remedy="convoq notify test")
     if snapshot.log is not None and snapshot.log.readers:
         detail = f"the database's log has grown to {size(snapshot.log.bytes)}: {HELD_BY} {snapshot.log.holders}"
         yield Alert(detail=detail, remedy=END_READER)
@@ -183,6 +190,16 @@ def _budget_alerts(budgets: Sequence[ReachedBudget]) -> Iterator[Alert]:
         if budget.scope != "contact":
             remedy = "convoq costs --by number; to raise it: [budgets] of convoq.toml"
             yield Alert(detail=describe_budget(budget), remedy=remedy)
+
+
+def describe_target(target: TargetState) -> str | None:
+    """What is wrong with it."""
+    if target.gone_at is not None:
+        return f"{target.name} is told nothing since {local_time(target.gone_at)}: {target.error}"
+    if target.failing_at is None:
+        return None
+    waits = counted(target.waiting, "notification")
+    return f"{target.name} has taken nothing since {local_time(target.failing_at)}, {waits} to be told: {target.error}"
 
 
 def describe_budget(budget: ReachedBudget) -> str:

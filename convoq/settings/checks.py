@@ -21,6 +21,7 @@ from convoq.outbound import is_loopback
 from convoq.plugins import REFERENCE
 from convoq.settings.notices import BUILT_IN as BUILT_IN_SENTENCES
 from convoq.settings.notices import LONGEST_SENTENCE, OPTIONAL, sentences
+from convoq.settings.notify_rules import notify_flaws
 from convoq.settings.options import (
     DatabaseSettings,
     Options,
@@ -62,6 +63,8 @@ def violations(options: Options) -> Iterator[Violation]:
     for index, schedule in enumerate(options.schedules):
         yield from _schedule(("schedules", index), schedule, options.handlers)
     yield from _notices(options)
+    for path, message, needs in notify_flaws(options.notify):
+        yield Violation(("notify", *path), message, tuple(("notify", name) for name in needs))
     yield from _budgets(options)
     yield from _duplicates(options)
     yield from _handlers(options.handlers)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, field_validator
 
 from convoq.settings.money import BudgetSettings, PriceSettings
+from convoq.settings.notify import NotifySettings
 from convoq.settings.people import (
     ConversationSettings,
     HandoverSettings,
@@ -312,6 +313,7 @@ class Options(Section):
     conversation: ConversationSettings = ConversationSettings()
     notices: NoticeSettings = NoticeSettings()
     handover: HandoverSettings = HandoverSettings()
+    notify: NotifySettings = NotifySettings()
     budgets: BudgetSettings = BudgetSettings()
     prices: tuple[PriceSettings, ...] = ()
     loops: LoopSettings = LoopSettings()

@@ -22,6 +22,7 @@ from convoq.conversations.catching_up import CatchUp
 from convoq.conversations.confirming import Confirmations
 from convoq.conversations.handing_over import HandoverRules
 from convoq.conversations.loops import LoopRules
+from convoq.conversations.notifications import Notifications
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.owner_timers import OwnerTimers
 from convoq.conversations.pacing import Airtime, unlimited
@@ -43,6 +44,7 @@ from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.catch_up import CatchingUp, catch_up
 from convoq.handlers.costs import Costs
 from convoq.handlers.disclosing import Disclosure
+from convoq.handlers.notifying import NotificationWatch, send_notifications
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
 from convoq.handlers.receive import ReceiveHandler, enqueue_turns
 from convoq.handlers.run import Run
@@ -57,12 +59,14 @@ from convoq.jobs import (
     RecordDeliveryStatus,
     SendAgain,
     SendMessage,
+    SendNotifications,
     WakeThreads,
     message_job,
     receive_job,
 )
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.monitoring.audit import find_flaws
+from convoq.notify.opening import named_targets, open_targets
 from convoq.queue.base import Claim, JobFilter, JobRecord, JobState, Settle
 from convoq.queue.following import BeginFollowUps, Joined, LaterFollowUps, SharedFollowUps
 from convoq.queue.postgres.backend import PostgresQueue
@@ -71,6 +75,7 @@ from convoq.queue.redis.connection import Server
 from convoq.queue.service import QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
+from convoq.settings.notify import NotifySettings
 from convoq.settings.retention import RetentionSettings
 from convoq.worker import Worker
 from tests.clock import ManualClock
@@ -90,6 +95,7 @@ NO_LOOPS = LoopRules(guard=False, most_replies=0)  # as machines, tests answer a
 
 UPKEEP_KINDS = (ProcessIdle, ProcessExpired, ProcessHandovers, WakeThreads, CatchUpJob, Housekeeping)
 NO_BUDGETS = BudgetRules()
+TELLS_NOBODY = NotifySettings()
 FOR_EVER = RetentionSettings()
 
 Answering = Callable[[ReplyContext], Awaitable[str] | str]
@@ -166,6 +172,8 @@ class House:
     delivery: Delivery
     channel: TwilioChannel
     wall: MovableWall
+    notifications: Notifications
+    watch: NotificationWatch
     worker: Worker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -259,6 +267,11 @@ class House:
             self.clock.advance(max(due, 0.001))
             await self.step()
         self.clock.advance((ends_at - self.clock.now()) / 1000)
+
+    async def tell(self) -> None:
+        """What is to be told is looked for, and told as far as it can be now."""
+        await self.watch.look()
+        await self.step()
 
     async def upkeep(self, kind: str) -> None:
         """One run of an upkeep job."""
@@ -360,11 +373,12 @@ async def open_house(
     disclosure: Disclosure | None = None,
     airtime: Airtime = unlimited,
     retention: RetentionSettings = FOR_EVER,
+    notify: NotifySettings = TELLS_NOBODY,
 ) -> AsyncIterator[House]:
     """With `redis` the queue is there instead of in the database.
 
     Without `sentences` nothing is said where there is no answer, without `confirmations` nothing after a STOP."""
-    async with LoopbackTwilio(retry_delay=0.01) as twilio:
+    async with LoopbackTwilio(retry_delay=0.01) as twilio, open_targets(notify) as targets:
         twilio.delivery = ()
         settings = TwilioSettings(
             account_sid=ACCOUNT_SID, auth_token=SecretStr(AUTH_TOKEN), api_base_url=twilio.url, timeout=timeout
@@ -407,6 +421,8 @@ async def open_house(
             jobs=engine,
             disclosure=disclosure,
         )
+        notifications = Notifications(database, wall)
+        await notifications.set_targets(named_targets(notify))
         begin: BeginFollowUps
         if isinstance(engine, RedisQueue):
             begin = partial(LaterFollowUps, engine)
@@ -428,6 +444,7 @@ async def open_house(
             ),
             ProcessAiResponse.kind: answer,
             RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, begin),
+            SendNotifications.kind: send_notifications(notifications, targets),
             SendAgain.kind: send_again(Resending(database, wall), begin),
             SendMessage.kind: send_message(outbox, delivery, channels),
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing, begin),
@@ -459,6 +476,8 @@ async def open_house(
                 delivery,
                 channel,
                 moving,
+                notifications,
+                NotificationWatch(notifications, begin),
             )
         finally:
             await channel.close()

@@ -17,6 +17,7 @@ from convoq.conversations.budgets import BudgetRules, Ceiling
 from convoq.conversations.costs import CostsBy, read_costs
 from convoq.conversations.erasing import Erasing
 from convoq.conversations.notices import Notices, Silence
+from convoq.conversations.notifications import NotifyTarget, settle_notifications
 from convoq.conversations.operator_list import OperatorList
 from convoq.conversations.ownership import ActRefused
 from convoq.conversations.pausing import list_pauses, number_scope
@@ -39,8 +40,9 @@ from convoq.loopback.faults import error, refused, reset, too_many
 from convoq.monitoring.audit import examine
 from convoq.monitoring.processes import Processes
 from convoq.monitoring.snapshot import take
-from convoq.queue.base import JobFilter, JobState, Standing, settle_nothing
+from convoq.queue.base import Ending, JobFilter, JobState, Standing, settle_nothing
 from convoq.scheduler.progress import SqlProgress
+from convoq.settings.notify import Event
 from convoq.settings.retention import RetentionSettings
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, OURS, Engine, House, open_engine, open_house
@@ -78,6 +80,7 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
         await Database.open(path, clock=clock) as database,
         open_house(database, clock, sentences=sentences, budgets=BUDGETS) as house,
     ):
+        await house.notifications.set_targets([NotifyTarget("webhook", "f", tuple(Event))])
         await _converse(house)
         await _spend(house)
         await _fail(house)
@@ -85,6 +88,7 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
         await _send_again_by_hand(house)
         await _step_in(house)
         await _die(house)
+        await _notify(house)
         await _upkeep(house)
         await _operate(house.engine)
         await _read(house)
@@ -117,7 +121,13 @@ async def _erase(house: House) -> None:
         house.clock.advance(1)
     retention = Retention(house.database, RetentionSettings(texts_days=2, notes_days=2, audit_days=2))
     house.clock.advance(86_400 * 40)
-    for step in (retention.erased, retention.texts, retention.notes, retention.audit):
+    for step in (
+        retention.erased,
+        retention.texts,
+        retention.notes,
+        retention.audit,
+        retention.notifications,
+    ):
         await step(10)
     await erasing.unfinished()
     await erasing.forget_hashes(house.clock.now(), 10)
@@ -290,6 +300,31 @@ async def _settle_otherwise(house: House) -> None:
         await house.engine.retry_dead(JobFilter(ids=(job_id,)))
     await house.settle()
     await house.engine.discard(JobFilter(ids=tuple(job_ids)))
+
+
+async def _notify(house: House) -> None:
+    """What was told and what was not, of a target that fails, is gone, comes back and is named no more."""
+    webhook, told = NotifyTarget("webhook", "f", tuple(Event)), house.notifications
+    await told.set_targets([webhook, webhook._replace(name="mail")])
+    for text in ("a question", "another question"):
+        await house.hear(text)
+        await house.settle()
+        [(newest, _)] = await house.rows(NEWEST, ANA)
+        await house.acts().take_over(newest)
+        await house.acts().close(newest)
+    house.clock.advance(3600)
+    await house.watch.look()
+    for texts in (True, False):
+        found = await told.next("webhook", texts=texts)
+        assert found is not None
+        await told.mark_failed(found, "webhook", "no", "7")
+        await told.mark_sent(found, "webhook")
+    for ending in (Ending.BURIED, Ending.RETRIED):
+        await house.database.write(settle_notifications, ending, "7", 1)
+    await told.switch_off("webhook", "gone")
+    await told.switch_on("webhook")
+    await told.targets()
+    await told.set_targets([webhook])
 
 
 async def _die(house: House) -> None:

@@ -28,6 +28,7 @@ SMALL = {
         "ai_pauses",
         "operators",
         "access_tokens",
+        "notify_targets",
         "q",
         "text_search",
     ),
@@ -44,6 +45,7 @@ FEW = {
         "model_calls_pending",
         "contacts_erasing",
     ),
+    *("alarms_open", "alarms_untold", "alarms_raised", "alarm_items_of", "notifications_ready"),
 }
 #: What reads more than that, and why that is right.
 MEANT = {

@@ -83,7 +83,7 @@ async def _inside(
     loaded: Loaded, asked: Sequence[Asked], *, offline: bool, unit_directories: Sequence[Path]
 ) -> AsyncIterator[Finding]:
     """What this machine and its database tell, and then what was asked outside meanwhile."""
-    from convoq.cli.doctor import budgets, database, kept, machine, server, services, settings
+    from convoq.cli.doctor import budgets, database, kept, machine, notify, server, services, settings
 
     seen: set[str] = set()
     if loaded.options.database.url is None:
@@ -101,7 +101,9 @@ async def _inside(
         yield finding
     for finding in settings.prompts(loaded):
         yield finding
-    for finding in chain(budgets.settings(loaded.options), kept.settings(loaded.options)):
+    for finding in chain(
+        budgets.settings(loaded.options), kept.settings(loaded.options), notify.settings(loaded.options)
+    ):
         yield finding
     secrets = [missing for missing in chain(*unmet.values()) if settings.is_secret(missing)]
     async for finding in services.found(asked, secrets, offline=offline, as_unit=as_unit):

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from convoq.cli.doctor import budgets, kept, queue
+from convoq.cli.doctor import budgets, kept, notify, queue
 from convoq.cli.doctor.machine import user_name
 from convoq.clock import DAY_MS
 from convoq.errors import ConvoqError, DatabaseRefused
@@ -51,7 +51,8 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
                 yield finding
             yield await dead_letters(jobs)
             for finding in [
-                *await budgets.reached(database, options), *await held(database), *await kept.unfinished(database)
+                *await budgets.reached(database, options), *await held(database), *await kept.unfinished(database),
+                *await notify.failing(database),
             ]:  # fmt: skip
                 yield finding
     except ConvoqError as error:

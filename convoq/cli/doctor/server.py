@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from convoq.cli.doctor import budgets, kept, queue
+from convoq.cli.doctor import budgets, kept, notify, queue
 from convoq.cli.doctor.database import dead_letters, held, processes, writing
 from convoq.errors import ConvoqError
 from convoq.monitoring.findings import Finding, fail, ok, warn
@@ -47,7 +47,8 @@ async def examine(options: Options, seen: set[str]) -> AsyncIterator[Finding]:
                 yield finding
             yield await dead_letters(jobs)
             for finding in [
-                *await budgets.reached(database, options), *await held(database), *await kept.unfinished(database)
+                *await budgets.reached(database, options), *await held(database), *await kept.unfinished(database),
+                *await notify.failing(database),
             ]:  # fmt: skip
                 yield finding
     except ConvoqError as error:

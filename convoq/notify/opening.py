@@ -1,0 +1,41 @@
+"""The targets that the settings name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from convoq.conversations.notifications import NotifyTarget
+from convoq.notify.base import Target
+from convoq.notify.mail import MAIL, Mail
+from convoq.notify.webhook import WEBHOOK, Webhook
+from convoq.settings.notify import NotifySettings
+
+
+@asynccontextmanager
+async def open_targets(settings: NotifySettings) -> AsyncIterator[Mapping[str, Target]]:
+    """By name; none where nothing is set."""
+    targets: list[Target] = []
+    if settings.url is not None and settings.secret is not None:
+        targets.append(Webhook(settings, settings.url, settings.secret))
+    if settings.smtp_url is not None:
+        targets.append(Mail(settings, settings.smtp_url))
+    async with AsyncExitStack() as stack:
+        for target in targets:
+            stack.push_async_callback(target.close)
+        yield {target.name: target for target in targets}
+
+
+def named_targets(settings: NotifySettings) -> list[NotifyTarget]:
+    """What the store is to know of them: no address, and no key."""
+    where = {
+        WEBHOOK: settings.url.get_secret_value() if settings.url else None,
+        MAIL: f"{settings.smtp_url} {' '.join(settings.mail_to)}" if settings.smtp_url else None,
+    }
+    events = tuple(dict.fromkeys(settings.events))
+    return [
+        NotifyTarget(name, hashlib.sha256(address.encode()).hexdigest()[:16], events)
+        for name, address in where.items()
+        if address is not None
+    ]
