@@ -27,6 +27,11 @@ _IN_CREDENTIALS: Final = re.compile(r"[cCrRkK\u212a][\s-]")
 _IN_EITHER: Final = re.compile(r"[:%+\s-]")
 _SCHEME: Final = re.compile(r".*(?::|%3A)", re.IGNORECASE | re.DOTALL)
 
+# A word with a digit, or one that is too long to be a word: ids of requests, moments, counts.
+_ID: Final = re.compile(r"[\w+/=-]*\d[\w+/=-]*|[\w+/=-]{24,}")
+_CUT_OFF: Final = "…"
+_COMPARED: Final = 120  #: characters; where a sentence was cut off depends on how long its ids are
+
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -69,6 +74,12 @@ def masked(text: str) -> str:
     if _IN_ADDRESSES.search(text):
         text = _ADDRESSES.sub(lambda match: mask_address(match[0]), text)
     return _CREDENTIALS.sub("***", text) if _IN_CREDENTIALS.search(text) else text
+
+
+def without_ids(text: str) -> str:
+    """The text without what is another each time that the same is said. Of one that is cut off, how it begins."""
+    said = _ID.sub("#", text)
+    return said[:_COMPARED] if _CUT_OFF in said else said
 
 
 def age(seconds: float) -> str:

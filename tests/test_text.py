@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from convoq import text as text_module
 from convoq.cli.terminal.table import cell_width, lines, shorten
-from convoq.text import age, counted, harmless, iso_time, local_time, mask_address, masked, printable, size
+from convoq.text import age, counted, harmless, iso_time, local_time, mask_address, masked, printable, size, without_ids
 
 CONTROLS = [chr(code) for code in [*range(0x20), *range(0x7F, 0xA0)]]
 BIDI = list("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -206,3 +206,21 @@ def test_a_local_time_says_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("HTTP 400: bad (request req_011CSHoEeq)", "HTTP 400: bad (request req_7hR2pXw1aK)"),
+        ("bad [0b5e4e0e-8c0f-4b7e-9a39-2f0c9a1d7e55]", "bad [c4d2a1b0-1111-4222-8333-944445555666]"),
+        ("bad, 7 tries left at 2026-11-27T07:30:00.123Z", "bad, 16 tries left at 2026-12-01T00:00:09.000Z"),
+        ("bad: trace QmFzZTY0IHRoYXQg/bG9uZw==", "bad: trace Y291bnRlciBhbmQg/c2Vjb25k"),
+        (f"9 of {'a word ' * 30}…); check it", f"10 of {'a word ' * 29}a w…); check it"),
+    ],
+)
+def test_ids_counts_and_moments_make_no_other_sentence(one: str, other: str) -> None:
+    assert without_ids(one) == without_ids(other)
+
+
+def test_other_words_make_another_sentence() -> None:
+    assert without_ids("HTTP 400: temperature 7") != without_ids("HTTP 400: top_p 7")

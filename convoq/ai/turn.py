@@ -26,6 +26,7 @@ from convoq.ai.shown import Shown
 from convoq.ai.spending import Reservation, Spending
 from convoq.breaker import SEVERAL, SHORTEST, Breaker
 from convoq.errors import RetryLater, Unrecoverable
+from convoq.text import without_ids
 
 MOST_USELESS: Final = 2  #: answers without use, the empty ones among them, that a candidate may give
 LARGER: Final = 4  #: times its limit for a model that has thought up to it and said nothing
@@ -39,7 +40,7 @@ class Candidate:
     model: Model[Any]
     breaker: Breaker[ModelFailure]  #: shared by all turns that ask it
     toolless: set[str] = field(default_factory=set)  #: its label, once it has refused tools of ours
-    rejected: dict[str, set[int]] = field(default_factory=dict)  #: conversations, by reason, since it has answered one
+    rejected: dict[str, set[int]] = field(default_factory=dict)  #: conversations, by refusal, since it has answered one
     defaults: ModelSettings = field(default_factory=ModelSettings)  #: settings that the agent's own override
 
 
@@ -217,7 +218,7 @@ class TurnModel(WrapperModel):
         if failure is None:
             candidate.rejected.clear()
         elif failure.outcome == "permanent" and not (failure.overflow or failure.no_tools):
-            conversations = candidate.rejected.setdefault(failure.reason, set())
+            conversations = candidate.rejected.setdefault(without_ids(failure.reason), set())
             conversations.add(self._conversation)
             if len(conversations) >= SEVERAL:
                 return replace(failure, outcome="misconfigured")

@@ -35,6 +35,7 @@ from convoq.conversations.turn_steps import Concluded, Costly, Pause, Pending, S
 from convoq.conversations.turns import Turns
 from convoq.errors import DatabaseUnavailable, Fenced, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, channel_of
+from convoq.handlers.bringing_back import bring_back
 from convoq.handlers.costs import Costs
 from convoq.handlers.disclosing import Disclosure, log_committed
 from convoq.handlers.handing_over import reason_of
@@ -43,7 +44,7 @@ from convoq.handlers.prompting import Prompting, handover_of
 from convoq.handlers.tasks import ended
 from convoq.jobs import ProcessAiResponse
 from convoq.logs import log
-from convoq.queue.base import JobAdmin, JobFilter, JobState
+from convoq.queue.base import JobAdmin
 from convoq.queue.service import error_text
 from convoq.settings import ConversationSettings
 from convoq.text import last_line
@@ -298,7 +299,8 @@ class AnswerHandler:
         if self._alarmed_at is None or timedelta(milliseconds=now - self._alarmed_at) >= ALARM_PAUSE:
             self._alarmed_at = now
             log.error("ai.refused", error=str(error))
-            await self._bring_back(str(error))
+            if self._jobs is not None:
+                await bring_back(self._jobs, str(error), since=now - REFUSAL_PATIENCE // timedelta(milliseconds=1))
         patient = self._waited(turn) < OUTAGE_PATIENCE
         if not patient and await self._leave_to_person(turn, HandedReason.PROVIDER_DOWN, str(error)):
             return None
@@ -324,16 +326,6 @@ class AnswerHandler:
 
     def _is_patient(self, turn: Turn) -> bool:
         return timedelta(milliseconds=self._clock.now() - turn.shown[-1].at) < REFUSAL_PATIENCE
-
-    async def _bring_back(self, refusal: str) -> None:
-        """What was refused alike before it was known that all are stands in the dead letters: held from now on."""
-        if self._jobs is None:
-            return
-        since = self._clock.now() - REFUSAL_PATIENCE // timedelta(milliseconds=1)
-        alike = JobFilter(states=(JobState.DEAD,), kinds=(ProcessAiResponse.kind,), text=refusal, since=since)
-        with suppress(DatabaseUnavailable):
-            if count := await self._jobs.retry_dead(alike):
-                log.info("ai.refused_before", jobs=count)
 
     async def _failed(self, turn: Turn, error: BaseException, context: ClaimContext) -> None:
         """Raises what becomes of the job; returns where something waits that need not wait for this.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import secrets
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,7 +107,7 @@ class OpenAi(Dialect):
                 "context_length_exceeded",
             ),
             ModelFault.NO_TOOLS: ("llama2 does not support tools", "invalid_request_error", None),
-            ModelFault.REJECTED: ("Invalid value for 'temperature'.", "invalid_request_error", None),
+            ModelFault.REJECTED: (f"Invalid value for 'temperature'. {_request_id()}", "invalid_request_error", None),
             ModelFault.RATE_LIMITED: ("Rate limit reached.", "tokens", "rate_limit_exceeded"),
             ModelFault.NO_CREDIT: ("You exceeded your current quota.", "insufficient_quota", "insufficient_quota"),
             ModelFault.SERVER_ERROR: ("The server had an error.", "server_error", None),
@@ -152,13 +155,19 @@ class Anthropic(Dialect):
             ModelFault.NOT_FOUND: ("not_found_error", "model: unknown"),
             ModelFault.OVERFLOW: ("invalid_request_error", "prompt is too long: 9000 tokens > 8192 maximum"),
             ModelFault.NO_TOOLS: ("invalid_request_error", "this model does not support tools"),
-            ModelFault.REJECTED: ("invalid_request_error", "temperature: out of range"),
+            ModelFault.REJECTED: ("invalid_request_error", f"temperature: out of range {_request_id()}"),
             ModelFault.RATE_LIMITED: ("rate_limit_error", "This request would exceed your rate limit."),
             ModelFault.NO_CREDIT: ("billing_error", "Your credit balance is too low."),
             ModelFault.SERVER_ERROR: ("api_error", "Internal server error"),
             ModelFault.OVERLOADED: ("overloaded_error", "Overloaded"),
         }[fault]
         return {"type": "error", "error": {"type": kind, "message": message}}
+
+
+def _request_id() -> str:
+    """What makes a sentence another with each request, as gateways say it."""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+    return f"(request id: {secrets.token_urlsafe(9)}1, trace {uuid.uuid4()}, {now})"
 
 
 def _role(role: str) -> str:
