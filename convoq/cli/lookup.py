@@ -1,4 +1,4 @@
-"""Which conversation, person or address of ours is meant by what was typed."""
+"""Which conversation or person is meant by what was typed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from convoq.errors import ConvoqError
 if TYPE_CHECKING:
     from convoq.conversations.queries import Reading
     from convoq.conversations.records import Conversation
-    from convoq.settings import Options
 
 LEAST_DIGITS: Final = 5  # of a number that is looked for in addresses, where no conversation has it for an id
 MOST_DIGITS_OF_PHONE: Final = 15
@@ -32,19 +31,3 @@ async def find_conversation(reading: Reading, given: str) -> Conversation:
         raise ConvoqError(f"{given} is in {len(people)} addresses: say which ({', '.join(people[:5])})")
     wanted = given if given in people else people[0]
     return next(one.conversation for one in summaries if one.conversation.contact.address == wanted)
-
-
-async def our_addresses(reading: Reading, options: Options) -> list[str]:
-    """Those that a message has come to, and those of [[numbers]]."""
-    return sorted({*await reading.our_addresses(), *(number.address for number in options.numbers)})
-
-
-def pick_address(given: str, known: list[str]) -> str:
-    """The one of `known` that was given, or that ends so. Raises ConvoqError."""
-    if given in known:
-        return given
-    found = [address for address in known if address.endswith(given)]
-    if len(found) == 1:
-        return found[0]
-    problem = "is more than one address of ours" if found else "is no address of ours"
-    raise ConvoqError(f"{given} {problem}: say which ({', '.join(found or known) or 'none is known yet'})")

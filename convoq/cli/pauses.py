@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from convoq.cli.acting import Ways, add_identity, run_act
 from convoq.cli.arguments import conversation, one_line
-from convoq.cli.lookup import find_conversation, our_addresses, pick_address
+from convoq.cli.lookup import find_conversation
 from convoq.cli.stepping_in import WHICH
 from convoq.cli.terminal.output import UsageError, print_json, say
 from convoq.cli.terminal.table import print_table
@@ -69,6 +69,7 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
 
 async def _scope(ways: Ways, args: argparse.Namespace) -> str:
     from convoq.conversations.pausing import EVERYWHERE, number_scope, thread_scope
+    from convoq.operating.numbers import our_addresses, pick_address
 
     if args.id is not None:
         return thread_scope((await find_conversation(ways.reading, args.id)).thread_id)

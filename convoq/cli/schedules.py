@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from convoq.cli.arguments import one_line, positive
 from convoq.cli.terminal.output import print_json, say
 from convoq.cli.terminal.table import print_table
-from convoq.errors import ConvoqError, DatabaseUnavailable
 from convoq.text import age, local_time
 
 if TYPE_CHECKING:
@@ -101,9 +99,10 @@ def _add_pause(commands: Any) -> None:
 def list_entries(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, run_async
     from convoq.monitoring.schedule_documents import schedules_document
+    from convoq.operating.schedules import coming_runs
 
     entries, clock, pauses = run_async(_read(load_settings(args.config).options))
-    runs = {entry.name: _runs(entry, 1, clock, pauses) for entry in entries}
+    runs = {entry.name: coming_runs(entry, 1, clock, pauses) for entry in entries}
     if args.json:
         print_json(schedules_document(((entry, runs[entry.name]) for entry in entries), pauses))
         return 0
@@ -118,10 +117,11 @@ def list_entries(args: argparse.Namespace) -> int:
 def next_runs(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, run_async
     from convoq.monitoring.schedule_documents import schedules_document
+    from convoq.operating.schedules import coming_runs, find_entry
 
     entries, clock, pauses = run_async(_read(load_settings(args.config).options))
-    chosen = entries if args.name is None else [_named(args.name, entries)]
-    runs = {entry.name: _runs(entry, args.count, clock, pauses) for entry in chosen}
+    chosen = entries if args.name is None else [find_entry(args.name, entries)]
+    runs = {entry.name: coming_runs(entry, args.count, clock, pauses) for entry in chosen}
     if args.json:
         print_json(schedules_document(((entry, runs[entry.name]) for entry in chosen), pauses))
         return 0
@@ -143,22 +143,6 @@ async def _read(options: Options) -> tuple[Sequence[ScheduleEntry], Clock, Mappi
         return entries, WallClock(), {}
     async with open_existing(options) as database:
         return entries, database.clock, {pause.name: pause for pause in await read_pauses(database)}
-
-
-def _runs(entry: ScheduleEntry, count: int, clock: Clock, pauses: Mapping[str, Pause]) -> list[datetime]:
-    from convoq.clock import WallClock
-    from convoq.scheduler.entries import next_runs as runs_of
-
-    return [] if entry.name in pauses else runs_of(entry, count, queue_clock=clock, wall_clock=WallClock())
-
-
-def _named(name: str, entries: Sequence[ScheduleEntry]) -> ScheduleEntry:
-    found = {entry.name: entry for entry in entries}
-    if name in found:
-        return found[name]
-    meant = difflib.get_close_matches(name, found, n=1)
-    hint = f"did you mean {meant[0]!r}?" if meant else "convoq schedules list"
-    raise ConvoqError(f"there is no schedule {name!r}: {hint}")
 
 
 def _described(entry: ScheduleEntry) -> tuple[str, str, str, str]:
@@ -213,20 +197,15 @@ def _until(run: datetime) -> str:
 
 def run_entry(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_existing, run_async
+    from convoq.operating.schedules import find_entry, run_once
     from convoq.queue import opening
-    from convoq.queue.base import JobFilter
     from convoq.queue.service import QueueService
     from convoq.scheduler.entries import entries_from
 
     async def main(options: Options) -> Enqueued:
-        entry = _named(args.name, entries_from(options.schedules))
+        entry = find_entry(args.name, entries_from(options.schedules))
         async with open_existing(options) as database, opening.open_queue(database, options) as opened:
-            if not database.accepts():
-                raise DatabaseUnavailable("the disk is nearly full: free some space first")
-            enqueued = await QueueService(opened.queue, options.queue).enqueue(entry.job_now())
-            if enqueued.joined:
-                await opened.jobs.run_now(JobFilter(ids=(enqueued.job_id,)))
-            return enqueued
+            return await run_once(entry, database, QueueService(opened.queue, options.queue), opened.jobs)
 
     enqueued = run_async(main(load_settings(args.config).options))
     print(enqueued.job_id)
@@ -237,11 +216,12 @@ def run_entry(args: argparse.Namespace) -> int:
 
 def pause(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_jobs, run_async
+    from convoq.operating.schedules import find_entry
     from convoq.scheduler.entries import entries_from
     from convoq.scheduler.progress import SqlProgress
 
     async def main(options: Options) -> None:
-        entry = _named(args.name, entries_from(options.schedules))
+        entry = find_entry(args.name, entries_from(options.schedules))
         async with open_jobs(options) as (database, jobs):
             if await SqlProgress(database).pause(entry.name, reason=args.reason):
                 print(f"{entry.name} is paused: nothing of it is enqueued until convoq schedules resume {entry.name}")
@@ -273,6 +253,7 @@ def resume(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_existing, run_async
     from convoq.clock import WallClock
     from convoq.monitoring.pauses import read_pauses
+    from convoq.operating.schedules import coming_runs, find_entry
     from convoq.scheduler.entries import entries_from
     from convoq.scheduler.progress import SqlProgress
     from convoq.scheduler.times import Every
@@ -282,7 +263,7 @@ def resume(args: argparse.Namespace) -> int:
         async with open_existing(options) as database:
             entry = entries.get(args.name)
             if entry is None and args.name not in {pause.name for pause in await read_pauses(database)}:
-                entry = _named(args.name, list(entries.values()))
+                entry = find_entry(args.name, list(entries.values()))
             clock = database.clock if entry is None or isinstance(entry.times, Every) else WallClock()
             spec = None if entry is None else entry.times.spec
             if not await SqlProgress(database).resume(args.name, spec, clock.now()):
@@ -290,7 +271,7 @@ def resume(args: argparse.Namespace) -> int:
             elif entry is None:
                 print(f"{args.name} is resumed. It is in no settings: nothing of it is enqueued")
             else:
-                first, wait = _first(entry, _runs(entry, 1, database.clock, {}), {})
+                first, wait = _first(entry, coming_runs(entry, 1, database.clock, {}), {})
                 print(f"{args.name} is resumed: next at {first}, in {wait}. What passed meanwhile is not made up for")
 
     run_async(main(load_settings(args.config).options))

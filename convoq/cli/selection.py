@@ -43,17 +43,15 @@ def is_narrowed(args: argparse.Namespace) -> bool:
 
 def job_filter(args: argparse.Namespace, *, now: int, states: Sequence[str] | None = None) -> JobFilter:
     """`states` are meant where the arguments name none; `now` is ms on the queue's clock."""
-    from convoq.queue.base import JobFilter, JobState, Standing
+    from convoq.operating import jobs
+    from convoq.queue.base import JobState, Standing
 
-    standings = tuple(map(Standing, getattr(args, "state", None) or ()))
-    of_standings = tuple(dict.fromkeys(standing.state for standing in standings))
-    split = JobState.READY in of_standings
-    return JobFilter(
-        ids=given_ids(args) or None,
-        kinds=tuple(args.kind) if args.kind else None,
-        states=of_standings or (tuple(map(JobState, states)) if states else None),
-        standings=standings if split else None,
-        since=None if args.since is None else args.since(now),
-        ordering_key=args.lane,
+    return jobs.job_filter(
+        ids=given_ids(args),
+        standings=tuple(map(Standing, getattr(args, "state", None) or ())),
+        states=tuple(map(JobState, states or ())),
+        kinds=args.kind or (),
+        lane=args.lane,
         text=args.text,
+        since=None if args.since is None else args.since(now),
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convoq.cli.acting import Ways, add_force, add_identity, read_text, run_act
 from convoq.cli.arguments import address, one_line
-from convoq.cli.lookup import our_addresses, pick_address
 from convoq.cli.stepping_in import add_key, tell_written
 from convoq.cli.terminal.output import UsageError
 
@@ -50,6 +49,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from convoq.jobs import SendMessage
     from convoq.monitoring.act_documents import written_document
+    from convoq.operating.numbers import our_addresses
 
     said = _said(args)
     channel = SendMessage.model_fields["channel"].default
@@ -86,6 +86,8 @@ def _variable(given: str) -> tuple[str, str]:
 
 def _sender(given: str | None, address: str, known: list[str]) -> str:
     """One of ours that reaches the address: in full it may be one without any message. Raises ConvoqError."""
+    from convoq.operating.numbers import pick_address
+
     scheme = address.rpartition(":")[0]
     suitable = [one for one in known if one.rpartition(":")[0] == scheme]
     if given is not None:

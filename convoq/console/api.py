@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from convoq.console import system
+from convoq.console import contacts, conversations, jobs, numbers, system
 from convoq.console.endpoints import Endpoint
 
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (*system.ENDPOINTS,)
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *conversations.ENDPOINTS,
+    *contacts.ENDPOINTS,
+    *jobs.ENDPOINTS,
+    *numbers.ENDPOINTS,
+    *system.ENDPOINTS,
+)

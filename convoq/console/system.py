@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from convoq.console.endpoints import Answer, Asked, Document, Endpoint, NoBody, NoQuery, Site
+from convoq.console.endpoints import Answer, Asked, Document, Endpoint, NoBody, NoQuery, Page, Site
+from convoq.console.paging import LARGEST, ListPage, page, place, read_place
 from convoq.conversations.access import AccessRole
+from convoq.conversations.audit_trail import AuditTrail
+from convoq.monitoring.act_documents import audit_trail_document
 from convoq.monitoring.documents import status_document
+from convoq.monitoring.pauses import read_pauses
+from convoq.monitoring.schedule_documents import schedules_document
 from convoq.monitoring.snapshot import AlertLimits
 from convoq.operating.overview import read_state
+from convoq.operating.schedules import coming_runs
+from convoq.scheduler.entries import entries_from
 
 
 class KindState(Document):
@@ -118,6 +125,43 @@ class Processes(Document):
     processes: list[ProcessState]
 
 
+class Schedule(Document):
+    name: str
+    kind: str
+    every_seconds: float | None
+    cron: str | None
+    timezone: str
+    missed: str
+    overlap: bool
+    paused: SchedulePause | None
+    next: list[str] = Field(description="Its next run; none while it is paused")
+
+
+class Schedules(Document):
+    schedules: list[Schedule]
+
+
+class Act(Document):
+    id: int
+    at: str
+    who: str
+    act: str
+    conversation_id: int | None
+    subject: str | None
+    detail: str | None
+    way: str | None = Field(description="api; none for a command")
+
+
+class Acts(ListPage):
+    acts: list[Act]
+
+
+class AuditQuery(Page):
+    who: str | None = Field(default=None, max_length=40, description="By this person alone")
+    conversation: int | None = Field(default=None, ge=1, le=LARGEST, description="In this conversation alone")
+    since: AwareDatetime | None = Field(default=None, description="From then on")
+
+
 async def status(site: Site, _: Asked[NoQuery, NoBody]) -> Answer:
     return Answer(await _state(site))
 
@@ -130,6 +174,28 @@ async def _state(site: Site) -> dict[str, Any]:
     return status_document(*await read_state(site.database, site.jobs, site.options, AlertLimits()))
 
 
+async def list_schedules(site: Site, _: Asked[NoQuery, NoBody]) -> Answer:
+    pauses = {pause.name: pause for pause in await read_pauses(site.database)}
+    entries = entries_from(site.options.schedules)
+    runs = [(entry, coming_runs(entry, 1, site.database.clock, pauses)) for entry in entries]
+    return Answer(schedules_document(runs, pauses))
+
+
+async def list_acts(site: Site, asked: Asked[AuditQuery, NoBody]) -> Answer:
+    query = asked.query
+    before = read_place(query.before, 1)
+    found = await AuditTrail(site.database).list(
+        limit=query.limit + 1,
+        before=before[0] if before else None,
+        since=None if query.since is None else round(query.since.timestamp() * 1000),
+        who=query.who,
+        conversation_id=query.conversation,
+    )
+    shown, more = found[: query.limit], len(found) > query.limit
+    document = audit_trail_document(shown, more=more, full=True)
+    return Answer(page(document, place(shown[-1].id) if more else None))
+
+
 ENDPOINTS: Final = (
     Endpoint(
         method="GET", path="/status", role=AccessRole.VIEWER, handle=status, answer=Status,
@@ -138,5 +204,13 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET", path="/processes", role=AccessRole.VIEWER, handle=processes, answer=Processes,
         summary="The processes that were seen of late",
+    ),
+    Endpoint(
+        method="GET", path="/schedules", role=AccessRole.VIEWER, handle=list_schedules, answer=Schedules,
+        summary="What runs when",
+    ),
+    Endpoint(
+        method="GET", path="/audit", role=AccessRole.ADMIN, handle=list_acts, answer=Acts, query=AuditQuery,
+        summary="Who did what, newest first",
     ),
 )  # fmt: skip

@@ -148,11 +148,16 @@ class Reading:
         """Latest activity first; `before` is the (last_message_at, id) of the last one on the page before."""
         return await self._database.read(_summaries, where, limit, before, self._database.has_text_index)
 
-    async def count(self, where: ConversationFilter) -> int:
-        return await self._database.read(search.count, where, self._database.has_text_index)
+    async def count(self, where: ConversationFilter, *, most: int) -> int:
+        """How many there are, up to `most`: counting on would only cost time."""
+        return await self._database.read(search.count, where, self._database.has_text_index, most)
 
     async def get(self, conversation_id: int) -> Conversation | None:
         return await self._database.read(lambda tx: _get(tx, conversation_id))
+
+    async def of_contact(self, contact_id: int, *, limit: int = 20) -> list[Conversation]:
+        """The conversations with this person, newest first."""
+        return await self._database.read(_of_contact, contact_id, limit)
 
     async def of_person(self, address: str, *, our_address: str | None = None, limit: int = 20) -> list[Conversation]:
         """The conversations with exactly this address, newest first."""
@@ -308,6 +313,11 @@ def _of_person(tx: Transaction, address: str, our_address: str | None, limit: in
         " ORDER BY +c.id DESC LIMIT ?",
         (address, our_address, limit),
     )
+    return [rows.to_conversation(row) for row in found]
+
+
+def _of_contact(tx: Transaction, contact_id: int, limit: int) -> list[Conversation]:
+    found = tx.execute(f"{rows.CONVERSATION} WHERE t.contact_id = ? ORDER BY +c.id DESC LIMIT ?", (contact_id, limit))
     return [rows.to_conversation(row) for row in found]
 
 

@@ -44,10 +44,12 @@ def find(
     return _page(tx, *_condition(where, holding), limit, before)
 
 
-def count(tx: Transaction, where: ConversationFilter, indexed: bool) -> int:
+def count(tx: Transaction, where: ConversationFilter, indexed: bool, most: int) -> int:
+    """At most `most`."""
     holding = _conversations_with(tx, where.text) if indexed and where.text is not None else None
     condition, values = _condition(where, holding)
-    return int(tx.execute(f"SELECT count(*) FROM conversations AS c WHERE {condition}", values).fetchone()[0])
+    counting = f"SELECT count(*) FROM ({CHOSEN} WHERE {condition} LIMIT :most) AS found"
+    return int(tx.execute(counting, {**values, "most": most}).fetchone()[0])
 
 
 def _page(

@@ -214,6 +214,7 @@ def conversation_document(conversation: Conversation, *, full: bool) -> dict[str
     contact = conversation.contact
     return {
         "id": conversation.id,
+        "contact_id": contact.id,
         "channel": contact.channel,
         "our_address": _address(conversation.our_address, full),
         "address": _address(contact.address, full),

@@ -51,5 +51,5 @@ def test_the_count_is_of_what_the_list_shows(place: Place) -> None:
         place.prepare(partial(receive, text="Hello", sid=sid, address=f"whatsapp:+3460000000{sid}"))
     wanted = ConversationFilter(statuses=(Status.ACTIVE,), text="Hello", waiting=True)
 
-    assert place.prepare(lambda database: Reading(database).count(wanted)) == 3
+    assert place.prepare(lambda database: Reading(database).count(wanted, most=10)) == 3
     assert len(place.prepare(lambda database: Reading(database).find(wanted))) == 3

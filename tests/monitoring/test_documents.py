@@ -115,7 +115,7 @@ SAID = Line(
 )  # fmt: skip
 
 TALK_DOCUMENT = {
-    "id": 3, "channel": "twilio", "our_address": OURS, "address": ANA, "name": "Ana", "owner": "ai",
+    "id": 3, "contact_id": 1, "channel": "twilio", "our_address": OURS, "address": ANA, "name": "Ana", "owner": "ai",
     "status": "closed", "closed_reason": "expired", "opted_out_at": T1, "blocked_at": None, "opened_at": T0,
     "last_message_at": T1, "last_inbound_at": T0, "closed_at": None, "owner_name": None, "owner_since": None,
     "owner_version": 0, "handed_reason": None, "paused": False,

@@ -407,9 +407,10 @@ async def _read(house: House) -> None:
     assert {one.name for one in fields(ConversationFilter)} == CONVERSATION_FIELDS.keys()
     for where in (ConversationFilter(**{name: value}) for name, value in CONVERSATION_FIELDS.items()):
         await reading.find(where, before=(1 << 50, 1))
-        await reading.count(where)
+        await reading.count(where, most=10)
     await reading.find(ConversationFilter())
     await reading.of_person(ANA)
+    await reading.of_contact(1)
     await reading.get(1)
     await reading.transcript(1)
     await reading.transcript(1, before=3)

@@ -54,7 +54,7 @@ MEANT = {
     r"SELECT j.id, j.kind, j.payload, .* ORDER BY j.id LIMIT": "an operator searches what to change, not at the gate",
     r"SELECT count\(\*\) FROM jobs AS j .*WHERE": "an operator counts what a search finds",
     r"ORDER BY c.last_message_at DESC, c.id DESC LIMIT": "an operator's list: a page of all, or a search in texts",
-    r"SELECT count\(\*\) FROM conversations AS c WHERE": "an operator counts what a search finds",
+    r"SELECT count\(\*\) FROM \(SELECT c.id FROM conversations AS c WHERE": "an operator counts what a search finds",
     r"^SELECT t.id FROM contacts AS p JOIN threads": "an operator knows a part of an address",
     r"^SELECT conversation_id FROM messages WHERE instr": "an operator searches in texts",
     r"FROM message_(texts|trigrams) WHERE": "the plan says so of every virtual table, whose index it can't see",
