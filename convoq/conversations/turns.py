@@ -105,8 +105,9 @@ class Turns:
 
     async def notify(
         self, turn: Turn, silence: Silence, notices: Notices, *, once: str | None = None
-    ) -> OutboxRow | None:
-        """The sentence that stands in for an answer, as a part that is being sent; None where nothing is to be said.
+    ) -> OutboxRow | Held | None:
+        """The sentence that stands in for an answer, as a part that is being sent or waits for that; None where nothing
+        is to be said.
 
         `once` names what it is said once for.
         """
@@ -280,7 +281,7 @@ def notify(
     wall_now: int,
     once: str | None,
     airtime: Airtime,
-) -> OutboxRow | None:
+) -> OutboxRow | Held | None:
     require_token(tx, turn.thread_id, turn.token)
     if rows.pends(tx, turn.thread_id) or not all_wait(tx, turn):
         return None
@@ -289,8 +290,7 @@ def notify(
     if message_id is None:
         return None
     # The rules were asked in this transaction.
-    first = cast(OutboxRow | Held, send_first(tx, message_id, now, wall_now, turn.token, airtime))
-    return None if isinstance(first, Held) else first
+    return cast(OutboxRow | Held, send_first(tx, message_id, now, wall_now, turn.token, airtime))
 
 
 def give_back(tx: Transaction, turn: Turn, until: int | None) -> None:

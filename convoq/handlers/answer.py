@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta, tzinfo
+from math import inf
 from typing import Final, NamedTuple
 
 from convoq.ai.base import (
@@ -269,7 +270,7 @@ class AnswerHandler:
     async def _postponed(self, turn: Turn, delay: float, reason: str) -> Snooze:
         await self._turns.give_back(turn, until=self._at(delay))
         if self._holding_after is not None and self._clock.now() - turn.shown[0].at >= self._holding_after:
-            await self._say(turn, Silence.DELAYED)
+            delay = min(delay, await self._say(turn, Silence.DELAYED))
         return Snooze(delay, reason)
 
     def _growing_pause(self, waited: float, longest: float) -> float:
@@ -279,16 +280,21 @@ class AnswerHandler:
             return pause
         return min(pause, self._holding_after / 1000 - waited)
 
-    async def _say(self, turn: Turn, silence: Silence, *, once: str | None = None) -> None:
+    async def _say(self, turn: Turn, silence: Silence, *, once: str | None = None) -> float:
+        """In how many seconds the next turn is to go on with the send, which is in the outbox; inf: it need not."""
         if self._sentences is None:
-            return
+            return inf
         row = await self._turns.notify(turn, silence, self._sentences.notices, once=once)
         if row is None:
-            return
+            return inf
         log.info("silence.broken", conversation_id=turn.conversation.id, because=silence)
-        # What comes of the send is in the outbox: the next turn goes on with it.
-        with suppress(RetryLater, Snooze):
+        if isinstance(row, Held):
+            return (row.until - self._clock.now()) / 1000
+        try:
             await self._delivery.run(turn.thread_id, turn.token, first=row)
+        except (RetryLater, Snooze) as later:
+            return later.delay
+        return inf
 
     async def _held(self, turn: Turn, error: AccountRefused, context: ClaimContext) -> Snooze | Unrecoverable | None:
         """A key is corrected and an account topped up: until then the message is held, not lost.
@@ -316,9 +322,9 @@ class AnswerHandler:
             if not self._is_patient(turn):
                 return await self._given_up(turn, error, context)
         await self._turns.give_back(turn, until=self._at(error.delay))
-        if error.used_up:
-            await self._say(turn, Silence.BUDGET, once=f"{turn.conversation.contact.id}:{error.day}")
-        return Snooze(error.delay, str(error))
+        once = f"{turn.conversation.contact.id}:{error.day}"
+        said = await self._say(turn, Silence.BUDGET, once=once) if error.used_up else inf
+        return Snooze(min(error.delay, said), str(error))
 
     async def _given_up(self, turn: Turn, error: RetryLater, context: ClaimContext) -> Unrecoverable:
         await self._fail(turn, str(error), given_up=turn.shown, job_id=context.claim.jobs[0].id)

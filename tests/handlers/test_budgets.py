@@ -15,6 +15,7 @@ from convoq.ai.prices import PriceList
 from convoq.conversations.budgets import BudgetRules, Ceiling
 from convoq.conversations.handing_over import HandoverRules
 from convoq.conversations.notices import Notices, Silence
+from convoq.conversations.pacing import Airtime, unlimited
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
 from convoq.handlers import answer
@@ -79,8 +80,9 @@ def house_with(database: Database | PostgresDatabase, clock: ManualClock, wall: 
 
     @asynccontextmanager
     async def opened(
-        budgets: BudgetRules, asking: Asking | None = None, handover: HandoverRules = NOBODY_LOOKS
-    ) -> AsyncIterator[House]:
+        budgets: BudgetRules, asking: Asking | None = None, handover: HandoverRules = NOBODY_LOOKS,
+        airtime: Airtime = unlimited,
+    ) -> AsyncIterator[House]:  # fmt: skip
         sentences = Sentences(notices, holding_after=None)
         options: dict[str, Any] = {
             "budgets": budgets,
@@ -88,6 +90,7 @@ def house_with(database: Database | PostgresDatabase, clock: ManualClock, wall: 
             "wall": wall,
             "sentences": sentences,
             "handover": handover,
+            "airtime": airtime,
         }
         async with open_house(database, clock, **options) as house:
             house.responder.instead = asking or Asking()
@@ -162,6 +165,19 @@ async def test_who_reached_it_is_told_once_a_day(house_with: Open, wall: ManualC
             await house.hear(text)
             await house.step()
         assert house.sent == ["yes", SORRY]
+
+
+async def test_the_sentence_waits_for_the_numbers_rate_and_no_longer(house_with: Open) -> None:
+    """Not for the next look at the budget, ten minutes later."""
+    async with house_with(per("contact", tokens=150), airtime=lambda _: 5000) as house:
+        for text in ("hello", "and now?"):
+            await house.hear(text)
+            await house.step()
+        assert house.sent == ["yes"]
+        house.clock.advance(due := await house.due_in() or 0.0)
+        await house.step()
+        assert house.sent == ["yes", SORRY]
+        assert due <= 5.0
 
 
 async def test_where_people_of_ours_look_they_answer_instead(house_with: Open) -> None:
