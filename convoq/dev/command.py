@@ -15,6 +15,7 @@ from typing import Final
 
 from convoq import logs
 from convoq.ai.endpoints import OFFLINE
+from convoq.conversations.budgets import budget_rules
 from convoq.daemon.process import open_storage
 from convoq.daemon.requirements import require
 from convoq.daemon.schedule import build_scheduler
@@ -40,6 +41,8 @@ RECONCILE_AFTER_SECONDS: Final = 1.5
 WORKER_DRAIN_SECONDS: Final = 2.0
 GRACE_SECONDS: Final = 15.0
 CONFIG_VARIABLE: Final = "CONVOQ_CONFIG"
+
+TOKENS_A_DAY: Final = 10_000_000  # that no person types for: a ceiling that the page's button can use up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,7 @@ async def _round(arguments: DevArguments, database: Path, stop: Stop, known: tup
         own = account.settings(twilio.url) | _own_settings(stack.enter_context(reserved_port()))
         own |= await stack.enter_async_context(_storage(arguments, database, own))
         loaded, environ = _load(arguments.config, own)
+        switches.model.counts = not RunFacts.of(loaded).models
         if not known:
             logs.configure(loaded.options.log.level, loaded.options.log.format, "dev")
         worker = WorkerSupervisor(environ, switches.url)
@@ -152,6 +156,9 @@ def _load(config: Path | None, settings: dict[str, str]) -> tuple[Loaded, dict[s
     if loaded.options.ai.model is None:
         environ = environment(environ, {"ai.model": OFFLINE})
         loaded = load(config, environ=environ)
+    if loaded.options.budgets.tokens_per_contact_day is None:
+        environ = environment(environ, {"budgets.tokens_per_contact_day": str(TOKENS_A_DAY)})
+        loaded = load(config, environ=environ)
     if loaded.file is not None:
         environ[CONFIG_VARIABLE] = str(loaded.file.absolute())
     require(loaded.options, "serve")
@@ -167,11 +174,12 @@ async def _start(
     from convoq.channels.twilio.webhooks import inbound_url
 
     options = loaded.options
-    database, queue, jobs, _ = await stack.enter_async_context(open_storage(options))
+    database, queue, jobs, follow_ups = await stack.enter_async_context(open_storage(options))
     # A schema of its own is no other's: a file may be kept, and named by two.
     holder = await stack.enter_async_context(only_dev(database, jobs)) if isinstance(database, Database) else None
     page = PhonePage(
-        phones=phones(options.numbers, known), database=database, jobs=jobs, twilio=twilio, switches=switches,
+        phones=phones(options.numbers, known), database=database, jobs=jobs, follow_ups=follow_ups,
+        budgets=budget_rules(options.budgets), twilio=twilio, switches=switches,
         worker=worker, webhook_url=inbound_url(options.server.public_url or ""), facts=RunFacts.of(loaded),
         quiet_window=options.conversation.quiet_window, start_over=over.set if arguments.database is None else None,
     )  # fmt: skip

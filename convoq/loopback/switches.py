@@ -26,6 +26,7 @@ class ModelState:
 
     slow: float = 0.0  #: seconds
     down: bool = False
+    counts: bool = False  #: each reply as a request of a token: fixed rules ask nothing, and no budget would hold them
 
 
 class Switches:
@@ -92,7 +93,7 @@ class Switches:
     async def _answer(self, _: web.Request) -> web.Response:
         self.asked += 1
         self._changed.set()
-        return web.json_response({"slow": self.model.slow, "down": self.model.down})
+        return web.json_response({"slow": self.model.slow, "down": self.model.down, "counts": self.model.counts})
 
 
 _FAULTS: Final[dict[SendFault, TwilioFault]] = {

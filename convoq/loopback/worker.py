@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 
-from convoq.ai.base import Reply, ReplyContext, Responder
+from convoq.ai.base import CallBound, ModelCall, Reply, ReplyContext, Responder
+from convoq.ai.endpoints import OFFLINE
 from convoq.daemon.process import run_role
 from convoq.daemon.startup import starting
 from convoq.daemon.work import work
@@ -21,7 +22,7 @@ DOWN_RETRY_SECONDS = 2.0  # short, so that a person at the page sees the recover
 class FaultyResponder:
     """A responder that asks an address, before each reply, how badly the model shall behave.
 
-    The answer is `{"slow": seconds, "down": bool}`; without an answer the model behaves.
+    The answer is `{"slow": seconds, "down": bool, "counts": bool}`; without an answer the model behaves.
     """
 
     def __init__(self, responder: Responder, url: str) -> None:
@@ -36,6 +37,8 @@ class FaultyResponder:
         faults = await self._ask()
         if faults.get("down"):
             raise RetryLater(DOWN_RETRY_SECONDS, "the model is down (a fault that was asked for)")
+        if faults.get("counts"):
+            await _count(context)
         if slow := float(faults.get("slow", 0)):
             await asyncio.sleep(slow)
         return await self._responder.reply(context)
@@ -50,6 +53,13 @@ class FaultyResponder:
                 return answer
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return {}
+
+
+async def _count(context: ReplyContext) -> None:
+    """Raises BudgetReached."""
+    bound = CallBound(model=OFFLINE, input_tokens=1, most_input_tokens=1, output_tokens=0)
+    hold = await context.hold(bound)
+    await context.record(ModelCall(model=OFFLINE, outcome="ok", input_tokens=1, hold=hold))
 
 
 def main(url: str) -> int:

@@ -82,11 +82,11 @@ class PhoneActions:
         """Twilio delivers the last message a second time."""
         last = self._last.get(phone.number)
         if last is None:
-            self._note(phone, "Nothing to deliver again: write something first", "plain")
+            self.note(phone, "Nothing to deliver again: write something first", "plain")
             return
         answer = await self._send(phone, last)
         if answer.status == 200:
-            self._note(phone, "Delivered again: 200, accepted once", "good")
+            self.note(phone, "Delivered again: 200, accepted once", "good")
 
     async def forge(self, phone: Phone) -> None:
         """A message that Twilio did not sign is posted."""
@@ -95,7 +95,7 @@ class PhoneActions:
         )
         tone: Tone = "good" if answer.status == 403 else "bad"
         outcome = "403, refused" if answer.status == 403 else f"{answer.status}, not refused"
-        self._note(phone, f"Bad signature: {outcome}", tone)
+        self.note(phone, f"Bad signature: {outcome}", tone)
 
     async def _send(self, phone: Phone, sent: Sent) -> Answer:
         answer = await self._twilio.deliver(
@@ -103,13 +103,14 @@ class PhoneActions:
             media=sent.media, extra={**sent.phone.extra_fields, **sent.fields},
         )  # fmt: skip
         if answer.status is None or answer.status >= 300:
-            self._note(phone, f"Not accepted ({answer.status or 'no answer'}): Twilio would try again", "bad")
+            self.note(phone, f"Not accepted ({answer.status or 'no answer'}): Twilio would try again", "bad")
         elif all(one.sid != sent.sid for one in self.accepted):
             self._last[phone.number] = sent
             self.accepted.append(AcceptedMessage(sent.sid, sent.phone.address, sent.text))
         return answer
 
-    def _note(self, phone: Phone, text: str, tone: Tone) -> None:
+    def note(self, phone: Phone, text: str, tone: Tone) -> None:
+        """Tells on the phone what came of something."""
         self._noted += 1
         notes = self.notes.setdefault(phone.number, [])
         notes.append(Note(self._noted, self._clock.now(), text, tone))

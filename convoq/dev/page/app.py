@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import web
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from convoq.conversations.budgets import BudgetRules
 from convoq.db.store import Store
 from convoq.dev.facts import RunFacts
 from convoq.dev.page import timeline, view
@@ -19,6 +20,7 @@ from convoq.dev.page.actions import LONGEST_TEXT, PhoneActions
 from convoq.dev.page.attachments import ATTACHMENTS
 from convoq.dev.page.feed import Feed, PageState
 from convoq.dev.page.guard import RequestGuard, harden
+from convoq.dev.page.rules import SCENES, RuleScenes
 from convoq.dev.worker import WorkerSupervisor
 from convoq.errors import ConvoqError
 from convoq.loopback import audit
@@ -26,6 +28,7 @@ from convoq.loopback.people import LONGEST_NAME, Phone, readable, renamed
 from convoq.loopback.switches import SLOW_SECONDS, Switches
 from convoq.loopback.twilio import LoopbackTwilio
 from convoq.queue.base import JobAdmin, JobFilter, JobState
+from convoq.queue.following import BeginFollowUps
 
 _FILES: Final = resources.files("convoq.dev.page")
 _TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -40,6 +43,8 @@ class PhonePage:
         phones: tuple[Phone, ...],
         database: Store,
         jobs: JobAdmin,
+        follow_ups: BeginFollowUps,
+        budgets: BudgetRules,
         twilio: LoopbackTwilio,
         switches: Switches,
         webhook_url: str,
@@ -60,6 +65,7 @@ class PhonePage:
         self._facts = facts
         self._feed = Feed(database, self._look)
         self._actions = PhoneActions(twilio, webhook_url, database.clock, self._feed.nudge)
+        self._rules = RuleScenes(database, follow_ups, budgets, twilio, self._actions)
         self._history = view.ViewHistory(quiet_window)
         worker.on_change = self._feed.nudge
         self._guard = RequestGuard(0)
@@ -72,6 +78,7 @@ class PhonePage:
 
     async def start(self, host: str, port: int) -> None:
         """Listens at `address` from here on. Raises ConvoqError when it cannot."""
+        await self._rules.prepare()
         self._guard = RequestGuard(port)
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=64 * 1024)
         app.on_response_prepare.append(harden)
@@ -84,6 +91,8 @@ class PhonePage:
         app.router.add_post("/phones/{number:[123]}/owner", self._rename)
         app.router.add_post("/phones/{number:[123]}/attachments/{kind}", self._attach)
         app.router.add_post("/phones/{number:[123]}/{action:burst|again|forge}", self._press)
+        app.router.add_post("/phones/{number:[123]}/rules/{name}", self._play)
+        app.router.add_post("/conversations/{id:[0-9]{1,15}}/resume", self._resume)
         app.router.add_post("/faults/{name:slow|down|too_many|lost_answer|opted_out|window_closed}", self._fault)
         app.router.add_post("/worker/kill", self._kill)
         app.router.add_post("/start-over", self._begin_anew)
@@ -103,6 +112,7 @@ class PhonePage:
         self.port, self.address = bound, f"http://{name}:{bound}/"
 
     async def close(self) -> None:
+        await self._rules.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -121,6 +131,7 @@ class PhonePage:
             longest=LONGEST_TEXT,
             longest_name=LONGEST_NAME,
             attachments=ATTACHMENTS,
+            scenes=SCENES,
             kept=self._start_over is None,
         )
         return web.Response(text=html, content_type="text/html")
@@ -151,6 +162,7 @@ class PhonePage:
                 "news": worker.news,
             },
             "faults": self._fault_state(),
+            "held": await self._rules.held(),
             "facts": {"replies": self._facts.replies, "sources": self._facts.sources},
             "phones": [asdict(one) for one in views],
         }
@@ -194,6 +206,17 @@ class PhonePage:
         action = {"burst": self._actions.burst, "again": self._actions.again, "forge": self._actions.forge}
         await action[request.match_info["action"]](phone)
         return self._done(request, phone)
+
+    async def _play(self, request: web.Request) -> web.Response:
+        phone, name = self._phone(request), request.match_info["name"]
+        if name not in SCENES or not SCENES[name].fits(phone.channel):
+            raise web.HTTPNotFound
+        await self._rules.play(name, phone)
+        return self._done(request, phone)
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        await self._rules.resume(int(request.match_info["id"]))
+        return self._done(request)
 
     async def _fault(self, request: web.Request) -> web.Response:
         model = self._switches.model
@@ -244,7 +267,7 @@ class PhonePage:
 
 async def _static(request: web.Request) -> web.Response:
     name = request.match_info["name"]
-    if name not in ("page.css", "page.js", "compose.js", "favicon.svg"):
+    if name not in ("page.css", "page.js", "compose.js", "held.js", "favicon.svg"):
         raise web.HTTPNotFound
     return web.Response(text=await _read("static", name), content_type=_TYPES[name.rpartition(".")[2]], charset="utf-8")
 

@@ -1,6 +1,7 @@
 // Keeps the page as the server says it is: one stream of whole states, and forms that are sent without leaving.
 
 import { fill as fillText } from "/static/compose.js";
+import { showHeld } from "/static/held.js";
 
 const stream = new EventSource("/events");
 stream.addEventListener("state", (event) => show(JSON.parse(event.data)));
@@ -27,6 +28,7 @@ function show(state) {
   for (const [name, value] of Object.entries(state.counters)) showCounter(name, value);
   for (const [name, value] of Object.entries(state.faults)) showFault(name, value);
   for (const [name, text] of Object.entries(state.facts)) say(name, text);
+  showHeld(state.held);
   showWorker(state.worker);
   for (const phone of state.phones) showPhone(phone);
 }
