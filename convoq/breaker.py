@@ -86,3 +86,32 @@ class Breaker(Generic[Cause]):
     def abandoned(self) -> None:
         """The request is over, also where it does not tell anything: the next one may try."""
         self._probing = False
+
+
+class Breakers(Generic[Cause]):
+    """Several that all have to let a caller ask: the account, the server, what is asked of it."""
+
+    def __init__(self, *breakers: Breaker[Cause]) -> None:
+        self._breakers = breakers
+
+    @property
+    def resting(self) -> bool:
+        """Whether one of them is."""
+        return any(one.resting for one in self._breakers)
+
+    def admit(self, caller: int) -> tuple[float, Cause | None]:
+        """As Breaker.admit, and what the one that turns the caller away has failed of."""
+        for number, one in enumerate(self._breakers):
+            if (wait := one.admit(caller)) and one.cause is not None:
+                for other in self._breakers[:number]:
+                    other.abandoned()  # which may have admitted it as the one that asks
+                return wait, one.cause
+        return 0.0, None
+
+    def ended(self) -> None:
+        for one in self._breakers:
+            one.ended()
+
+    def abandoned(self) -> None:
+        for one in self._breakers:
+            one.abandoned()

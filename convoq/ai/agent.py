@@ -22,6 +22,7 @@ from pydantic_ai.settings import ModelSettings
 
 from convoq.ai.acts import Acting, Decided, Decision, definitions, first_call, names_of_own_tools, toolset
 from convoq.ai.base import Act, Author, ModelCall, Reply, ReplyContext, TimedOut, Useless
+from convoq.ai.breakers import BreakerRegistry
 from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
 from convoq.ai.messages import to_messages, to_request
@@ -33,7 +34,7 @@ from convoq.ai.reply import clean
 from convoq.ai.shown import Shown
 from convoq.ai.spending import Spending
 from convoq.ai.turn import Candidate, TurnModel
-from convoq.breaker import SHORTEST, Breaker
+from convoq.breaker import SHORTEST
 from convoq.errors import ConfigError, Unrecoverable
 from convoq.logs import log
 from convoq.plugins import load_plugin
@@ -82,6 +83,7 @@ class AgentResponder:
         self._ai = ai
         self._clock = clock
         self._client = open_client(ai.timeout)
+        self._breakers = BreakerRegistry(clock)
         self._built: dict[tuple[str, str | None, SecretStr | None], Candidate] = {}
         self._fallback = self._candidate(fallback) if fallback else None
         self._speakers = {persona.name: self._speaker(persona, base_dir) for persona in personas}
@@ -187,10 +189,11 @@ class AgentResponder:
         # One for all personas of a model: they share what is known of its failures.
         key = (endpoint.label, endpoint.base_url, endpoint.api_key)
         if key not in self._built:
+            model = adapt_profile(build_model(endpoint, self._client))
             self._built[key] = Candidate(
                 label=endpoint.label,
-                model=adapt_profile(build_model(endpoint, self._client)),
-                breaker=Breaker(self._clock),
+                model=model,
+                breakers=self._breakers.of(model),
                 defaults=ModelSettings(max_tokens=self._ai.max_output_tokens),
             )
         return self._built[key]
@@ -203,7 +206,7 @@ class AgentResponder:
         return Candidate(
             label=built.model_id,
             model=built,
-            breaker=Breaker(self._clock),
+            breakers=self._breakers.of(built),
             defaults=ModelSettings(max_tokens=self._ai.max_output_tokens),
         )
 

@@ -54,6 +54,7 @@ class ModelFailure:
     no_tools: bool = False  #: asking without tools may help
     cut_off: bool = False  #: a larger limit on what it may write may help
     retry_after: float | None = None  #: seconds that the provider asked to wait
+    unreachable: bool = False  #: the server has said nothing at all
     unheard: bool = False  #: it may have been answered, and be billed, without our having got that
 
     @property
@@ -144,10 +145,12 @@ def _connection_failure(error: ModelConnectionError) -> ModelFailure:
     if refusal is not None:
         why = getattr(refusal, "verify_message", "")
         advice = "check the base_url, or name its authority in SSL_CERT_FILE"
-        return _misconfigured(f"its TLS certificate cannot be verified{why and f' ({why})'}; {advice}")
+        untrusted = _misconfigured(f"its TLS certificate cannot be verified{why and f' ({why})'}; {advice}")
+        return replace(untrusted, unreachable=True)
     return ModelFailure(
         outcome="retryable",
         reason=f"cannot be reached ({error.phase or 'connection'} failed)",
+        unreachable=True,
         unheard=error.phase not in ("pool", "connect"),
     )
 

@@ -20,11 +20,12 @@ from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
 from convoq.ai.base import AccountRefused, AllowanceSpent, AnswerRefused, TimedOut, Useless
+from convoq.ai.breakers import ModelBreakers
 from convoq.ai.failures import CANCELLED, ModelFailure, request_failure, response_failure
 from convoq.ai.messages import show_less
 from convoq.ai.shown import Shown
 from convoq.ai.spending import Reservation, Spending
-from convoq.breaker import SEVERAL, SHORTEST, Breaker
+from convoq.breaker import SEVERAL, SHORTEST
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.text import without_ids
 
@@ -38,7 +39,7 @@ class Candidate:
 
     label: str  #: for people: "openai:gpt-5-mini"
     model: Model[Any]
-    breaker: Breaker[ModelFailure]  #: shared by all turns that ask it
+    breakers: ModelBreakers  #: shared by all turns that ask it
     toolless: set[str] = field(default_factory=set)  #: its label, once it has refused tools of ours
     rejected: dict[str, set[int]] = field(default_factory=dict)  #: conversations, by refusal, since it has answered one
     defaults: ModelSettings = field(default_factory=ModelSettings)  #: settings that the agent's own override
@@ -93,18 +94,18 @@ class TurnModel(WrapperModel):
     ) -> ModelResponse:
         failures: list[tuple[Candidate, ModelFailure]] = []
         # A model that just failed is asked last: the turn must not wait out its deadline while another model works.
-        for candidate in sorted(self._candidates, key=lambda one: one.breaker.resting):
+        for candidate in sorted(self._candidates, key=lambda one: one.breakers.resting):
             if self.spending.is_spent:
                 break
             # A turn whose tools may have acted goes on: begun again, they would act again.
-            wait = 0.0 if self._has_begun else candidate.breaker.admit(self._conversation)
-            if wait and (cause := candidate.breaker.cause):
+            wait, cause = (0.0, None) if self._has_begun else candidate.breakers.admit(self._conversation)
+            if cause is not None:
                 failures.append((candidate, cause.told_to_others(wait)))
                 continue
             try:
                 answer = await self._ask(candidate, messages, model_settings, model_request_parameters)
             finally:
-                candidate.breaker.abandoned()
+                candidate.breakers.abandoned()
             if isinstance(answer, ModelResponse):
                 self.answered_by = candidate.label
                 self._has_begun = True
@@ -225,14 +226,12 @@ class TurnModel(WrapperModel):
         return failure
 
     def _tracked(self, candidate: Candidate, failure: ModelFailure | None, *, had_time: bool) -> ModelFailure | None:
-        breaker = candidate.breaker
         if failure is None or not failure.outage:
-            breaker.ended()
+            candidate.breakers.ended()
             return failure
         if failure.outcome == "timeout" and not had_time:  # which says nothing about the model
             return failure
-        retry_after = breaker.failed(self._conversation, failure, failure.retry_after)
-        return replace(failure, retry_after=retry_after)
+        return replace(failure, retry_after=candidate.breakers.failed(self._conversation, failure))
 
 
 def _settings(candidate: Candidate, model_settings: ModelSettings | None) -> ModelSettings:

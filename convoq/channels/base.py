@@ -91,6 +91,7 @@ class Failure(enum.StrEnum):
     PERMANENT = "permanent"  #: this message will never go through: fail it
     OPTED_OUT = "opted_out"  #: permanent, and the person has opted out
     ACCOUNT = "account"  #: our account is refused (credentials, suspension): hold everything and alarm
+    SENDER = "sender"  #: the address that sends is refused (registration): hold what it sends and alarm
     AMBIGUOUS = "ambiguous"  #: may or may not have been accepted: look before sending again
 
 

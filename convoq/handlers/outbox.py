@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 from functools import partial
 
-from convoq.breaker import SEVERAL, Breaker
+from convoq.breaker import SEVERAL, Breaker, Breakers
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed, UsedTemplate
 from convoq.clock import EARLIEST, OUTAGE_PATIENCE, Clock
 from convoq.conversations.outbox import Announcement, Outbox
@@ -27,6 +27,7 @@ from convoq.queue.following import BeginFollowUps
 SHORTEST_PAUSE = 1.0  # seconds between two tries; it grows with the time that the message has waited
 LONGEST_PAUSE = 60.0
 ACCOUNT_PAUSE = 60.0  # seconds between two tries while our account is refused
+REFUSED = (Failure.ACCOUNT, Failure.SENDER)  # no message is at fault
 LEAST_LEASE = 1 / 3  # of it must be left: by the time a later one has the token the next worker may be at work
 FENCED_PAUSE = 1.0  # seconds; to begin again at once would fence the other worker in turn, without end
 UNANSWERED = 3  # threads in a row whose sends got no answer: a slow one alone holds up no other
@@ -56,7 +57,7 @@ class Delivery:
         self._wall = wall
         self._reconcile_after = reconcile_after
         self._request_timeout = request_timeout
-        self._breakers: dict[tuple[str, str | None], Breaker[SendFailed]] = {}
+        self._breakers: dict[tuple[str, str], Breaker[SendFailed]] = {}
         # From reconcile_after on others may look for this send, miss it and send it themselves.
         self._late_ms = round(reconcile_after * LATE_SHARE * 1000)
 
@@ -81,34 +82,38 @@ class Delivery:
                 await self._ask(row, self._reconcile(channel, row, token))
 
     def _held(self, row: OutboxRow) -> Snooze | RetryLater | None:
-        """While the channel refuses our account or gives no answer, one thread at a time asks it for all others."""
-        for breaker in (self._endpoint(row), self._breaker(row)):
-            wait, error = breaker.admit(row.thread_id), breaker.cause
-            if not wait or error is None:
-                continue
-            self._endpoint(row).abandoned()  # which may have admitted it
-            if error.failure is Failure.ACCOUNT:
-                return Snooze(wait, str(error))
-            # It was not even tried. Half the pause: with the whole one it would always come after the next probe.
-            return self._later(row, str(error), at_least=wait, longest=LONGEST_PAUSE / 2, patience=WINDOW)
-        return None
+        """While the channel refuses us or gives no answer, one thread at a time asks it for all others."""
+        wait, error = self._asked(row).admit(row.thread_id)
+        if error is None:
+            return None
+        if error.failure in REFUSED:
+            return Snooze(wait, str(error))
+        # It was not even tried. Half the pause: with the whole one it would always come after the next probe.
+        return self._later(row, str(error), at_least=wait, longest=LONGEST_PAUSE / 2, patience=WINDOW)
 
     async def _ask(self, row: OutboxRow, asking: Awaitable[None]) -> None:
         try:
             await asking
         finally:
-            self._endpoint(row).abandoned()
-            self._breaker(row).abandoned()
+            self._asked(row).abandoned()
 
-    def _breaker(self, row: OutboxRow) -> Breaker[SendFailed]:
+    def _asked(self, row: OutboxRow) -> Breakers[SendFailed]:
+        """What a request goes through."""
+        return Breakers(self._endpoint(row), self._account(row), self._sender(row))
+
+    def _endpoint(self, row: OutboxRow) -> Breaker[SendFailed]:
+        """Where all of the channel's addresses send."""
+        return self._of((row.channel, "endpoint"), UNANSWERED)
+
+    def _account(self, row: OutboxRow) -> Breaker[SendFailed]:
+        """With which all of the channel's addresses send."""
+        return self._of((row.channel, "account"), SEVERAL)
+
+    def _sender(self, row: OutboxRow) -> Breaker[SendFailed]:
         """Of one address of ours: what is refused may be its own registration."""
         return self._of((row.channel, row.our_address), SEVERAL)
 
-    def _endpoint(self, row: OutboxRow) -> Breaker[SendFailed]:
-        """Of the channel, whose every address sends by the same endpoint and account."""
-        return self._of((row.channel, None), UNANSWERED)
-
-    def _of(self, key: tuple[str, str | None], several: int) -> Breaker[SendFailed]:
+    def _of(self, key: tuple[str, str], several: int) -> Breaker[SendFailed]:
         if key not in self._breakers:
             self._breakers[key] = Breaker(
                 lambda: self._clock.now() / 1000, shortest=SHORTEST_PAUSE, longest=LONGEST_PAUSE, several=several
@@ -141,8 +146,7 @@ class Delivery:
         except SendFailed as error:
             await self._failed(row, error, token)
         else:
-            self._breaker(row).ended()
-            self._endpoint(row).ended()
+            self._asked(row).ended()
             await self._outbox.mark_sent(row, sent.provider_id)
             log.info("reply.sent", conversation_id=row.conversation_id, part=row.part, provider_id=sent.provider_id)
 
@@ -160,7 +164,7 @@ class Delivery:
             case Failure.AMBIGUOUS:
                 await self._outbox.mark_ambiguous(row, token, because=str(error))
                 raise self._later(row, f"unknown whether it was sent: {error}", at_least=self._reconcile_after)
-            case Failure.ACCOUNT:
+            case Failure.ACCOUNT | Failure.SENDER:
                 await self._outbox.mark_ready(row, token, because=str(error), is_refused=True)
                 raise Snooze(wait, str(error))  # no message is at fault, so no attempt is spent
             case Failure.NOT_SENT | Failure.WAIT:
@@ -169,20 +173,20 @@ class Delivery:
 
     def _tracked(self, row: OutboxRow, error: SendFailed) -> float:
         """What the failure says of the channel holds for all sends; seconds to wait where it refuses our account."""
-        breaker = self._breaker(row)
         if error.failure is Failure.AMBIGUOUS:
             self._endpoint(row).failed(row.thread_id, error)
             return 0.0
         if error.failure is not Failure.NOT_SENT:  # it may not even have been reached
             self._endpoint(row).ended()
         match error.failure:
-            case Failure.ACCOUNT:
+            case Failure.ACCOUNT | Failure.SENDER:
                 log.error("account.refused", code=error.code, error=str(error))
-                return breaker.failed(row.thread_id, error, ACCOUNT_PAUSE)
+                refused = self._account(row) if error.failure is Failure.ACCOUNT else self._sender(row)
+                return refused.failed(row.thread_id, error, ACCOUNT_PAUSE)
             case Failure.NOT_SENT:
-                return breaker.failed(row.thread_id, error)
+                return self._account(row).failed(row.thread_id, error)
             case Failure.PERMANENT | Failure.OPTED_OUT | Failure.WAIT:
-                breaker.ended()
+                self._asked(row).ended()
         return 0.0
 
     async def _reconcile(self, channel: Channel, row: OutboxRow, token: str) -> None:
@@ -195,10 +199,10 @@ class Delivery:
         except SendFailed as error:
             reason = f"cannot ask whether it was sent: {error}"
             wait = self._tracked(row, error)
-            if error.failure is Failure.ACCOUNT:
+            if error.failure in REFUSED:
                 raise Snooze(wait, reason) from error
             raise self._later(row, reason, at_least=error.delay or 0.0) from error
-        self._breaker(row).ended()
+        self._account(row).ended()
         free = await self._outbox.unadopted(sent.provider_id for sent in found)
         adopted = next((sent.provider_id for sent in found if sent.provider_id in free), None)
         log.warning("send.reconciled", conversation_id=row.conversation_id, part=row.part, provider_id=adopted)

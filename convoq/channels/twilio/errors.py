@@ -118,7 +118,7 @@ CODES: Final[dict[int, Meaning]] = {
     21701: Meaning(Failure.ACCOUNT, "Twilio does not know this Messaging Service: check messaging_service_sid."),
     21703: Meaning(Failure.ACCOUNT, "The Messaging Service has no sender: add your number to its sender pool."),
     30002: Meaning(Failure.ACCOUNT, "The Twilio account is suspended: look at the Console's billing page."),
-    30034: Meaning(Failure.ACCOUNT, "The US number is not registered for A2P 10DLC: register it in the Console."),
+    30034: Meaning(Failure.SENDER, "The US number is not registered for A2P 10DLC: register it in the Console."),
     63038: Meaning(Failure.ACCOUNT, "The account reached its daily message limit: it is lifted at midnight UTC."),
     # the person
     21610: Meaning(

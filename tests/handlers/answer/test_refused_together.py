@@ -98,6 +98,20 @@ async def test_a_twilio_that_refuses_us_is_asked_by_one_for_all(house: House, fa
     assert len(house.sent) == len(PEOPLE)
 
 
+@pytest.mark.parametrize("fault", [refused(20003, 401), refused(30002), too_many(None)])
+async def test_a_twilio_account_that_is_refused_is_asked_by_one_for_all_addresses(
+    house: House, fault: TwilioFault
+) -> None:
+    house.twilio.fault = fault
+    for number, person in enumerate(PEOPLE):
+        await house.hear("hello", sender=person, to=f"whatsapp:+1555000777{number}")
+    await house.step()
+    assert house.twilio.requests == 2
+    house.twilio.fault = None
+    await house.live(300)
+    assert len(house.sent) == len(PEOPLE)
+
+
 async def test_an_address_that_twilio_refuses_holds_up_no_other_one(house: House) -> None:
     house.twilio.fail_next(refused(30034))
     await house.hear("hello", sender=PEOPLE[0])

@@ -1,0 +1,91 @@
+"""An account that is refused, or a server that is down, is asked by one for all models that are asked there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from convoq.ai.base import Responder
+from convoq.breaker import Breaker, Breakers
+from convoq.errors import RetryLater
+from convoq.loopback.faults import ModelFault
+from convoq.loopback.model import LoopbackModel
+from convoq.settings import PersonaSettings
+from tests.ai.conftest import Build, Conversation
+
+SHOP = [PersonaSettings(name="shop", model="other")]
+
+
+async def ask(responder: Responder, persona: str, number: int) -> None:
+    context = Conversation().context("hello", persona=persona, conversation_id=number)
+    with pytest.raises(RetryLater):
+        await responder.reply(context)
+
+
+@pytest.mark.parametrize("fault", [ModelFault.UNAUTHORIZED, ModelFault.NO_CREDIT])
+async def test_an_account_that_is_refused_is_asked_by_one_for_all_its_models(
+    build: Build, model: LoopbackModel, fault: ModelFault
+) -> None:
+    model.mode = fault
+    responder = build(SHOP, model="first", base_url=model.base_url, api_key="k")
+    for number, persona in enumerate(["default", "shop", "default", "shop", "shop"]):
+        await ask(responder, persona, number)
+    assert [request.body["model"] for request in model.requests] == ["first", "other"]
+
+
+async def test_an_own_agents_model_shares_the_account(build: Build, model: LoopbackModel, tmp_path: Path) -> None:
+    (tmp_path / "ownbot.py").write_text(
+        "from pydantic_ai import Agent\n"
+        "from pydantic_ai.models.openai import OpenAIChatModel\n"
+        "from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider\n"
+        f"provider = OpenAICompatibleProvider('openai-compatible', base_url={model.base_url!r}, api_key='k')\n"
+        "agent = Agent(OpenAIChatModel('mine', provider=provider))\n"
+    )
+    model.mode = ModelFault.UNAUTHORIZED
+    personas = [PersonaSettings(name="shop", agent="ownbot:agent")]
+    responder = build(personas, model="first", base_url=model.base_url, api_key="k")
+    for number, persona in enumerate(["default", "shop", "default", "shop", "shop"]):
+        await ask(responder, persona, number)
+    assert [request.body["model"] for request in model.requests] == ["first", "mine"]
+
+
+async def test_an_account_that_is_refused_holds_up_no_other_account(
+    build: Build, model: LoopbackModel, other: LoopbackModel
+) -> None:
+    model.mode = ModelFault.UNAUTHORIZED
+    responder = build(
+        model="first", base_url=model.base_url, api_key="k", fallback_model="first", fallback_base_url=other.base_url
+    )
+    for number in range(4):
+        reply = await responder.reply(Conversation().context("hello", conversation_id=number))
+        assert reply.text == "the fallback speaks"
+    assert len(model.requests) < len(other.requests)
+
+
+async def test_a_model_that_fails_holds_up_no_other_one_of_the_account(build: Build, model: LoopbackModel) -> None:
+    responder = build(SHOP, model="first", base_url=model.base_url, api_key="k")
+    model.fail(ModelFault.OVERLOADED, ModelFault.OVERLOADED)
+    for number in range(3):
+        await ask(responder, "default", number)
+    reply = await responder.reply(Conversation().context("hello", persona="shop", conversation_id=9))
+    assert reply.text == "You said: hello"
+
+
+async def test_a_server_that_is_down_is_asked_by_one_for_all_its_models(build: Build, model: LoopbackModel) -> None:
+    model.mode = ModelFault.RESET
+    responder = build(SHOP, model="first", base_url=model.base_url)
+    for number, persona in enumerate(["default", "shop", "default", "shop", "shop"]):
+        await ask(responder, persona, number)
+    assert [request.body["model"] for request in model.requests] == ["first", "other"]
+
+
+def test_who_is_turned_away_by_one_leaves_the_others_to_the_next() -> None:
+    now = [100.0]
+    account, model = Breaker[str](lambda: now[0]), Breaker[str](lambda: now[0])
+    for caller in (0, 1):
+        account.failed(caller, "refused", 10.0)
+        model.failed(caller, "down", 20.0)
+    now[0] += 15
+    assert Breakers(account, model).admit(2) == (5.0, "down")
+    assert account.admit(3) == 0.0
