@@ -12,7 +12,8 @@ from typing import Final, Protocol
 from convoq.errors import RetryLater, Unrecoverable
 
 #: Outcomes of a ModelCall that count to no bound of a message: the provider turned the request down, never had it, or
-#: hangs, which is an outage like the others, and which is asked for at ever longer pauses (TimedOut).
+#: hangs, which is an outage like the others, and which is asked for at ever longer pauses (TimedOut). A connection that
+#: was lost when the request had been sent is none of them: what was written until then is billed.
 FREE: Final = frozenset({"retryable", "account", "misconfigured", "permanent", "timeout"})
 
 
@@ -61,7 +62,8 @@ class ModelCall:
     """
 
     model: str
-    #: ok, retryable, account, misconfigured, permanent, refused, empty, unusable, unreadable, timeout, cancelled
+    #: ok, retryable, account, misconfigured, permanent, refused, empty, unusable, unreadable, timeout, disconnected,
+    #: cancelled
     outcome: str
     input_tokens: int = 0
     output_tokens: int = 0
@@ -153,6 +155,11 @@ class TimedOut(RetryLater):
     """A model was asked and gave no answer in time: an outage like others, but its provider may charge for it."""
 
 
+class Disconnected(RetryLater):
+    """The connection was lost before a model's answer was complete: an outage like others, which counts to what the
+    message may cost."""
+
+
 class BudgetReached(RetryLater):
     """A request could exceed what a person or a number may cost in its period."""
 
@@ -173,9 +180,9 @@ class AnswerRefused(Unrecoverable):
 class Responder(Protocol):
     """Answers a turn.
 
-    Raises RetryLater(delay) when trying again later can help (the model is down or busy; TimedOut: slow), Useless when
-    it answered without use, AccountRefused(delay) when the account has to be mended first, AllowanceSpent when no
-    further request may be made, Unrecoverable when none of it helps (refused).
+    Raises RetryLater(delay) when trying again later can help (the model is down or busy; TimedOut: slow; Disconnected:
+    lost while it answered), Useless when it answered without use, AccountRefused(delay) when the account has to be
+    mended first, AllowanceSpent when no further request may be made, Unrecoverable when none of it helps (refused).
     Cancelling it ends the request to the model.
     """
 

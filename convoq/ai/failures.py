@@ -60,7 +60,7 @@ class ModelFailure:
     @property
     def transient(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.useless or self.outcome in ("retryable", "timeout")
+        return self.useless or self.outcome in ("retryable", "timeout", "disconnected")
 
     @property
     def useless(self) -> bool:
@@ -70,7 +70,7 @@ class ModelFailure:
     @property
     def outage(self) -> bool:
         """Whether other requests to this model will probably fail, too, for now."""
-        return self.is_for_all or self.outcome in ("retryable", "unreadable", "timeout")
+        return self.is_for_all or self.outcome in ("retryable", "unreadable", "timeout", "disconnected")
 
     @property
     def is_for_all(self) -> bool:
@@ -79,7 +79,7 @@ class ModelFailure:
 
     def told_to_others(self, retry_after: float) -> ModelFailure:
         """What keeps others from asking for so many seconds: neither an answer without use nor a wait is theirs."""
-        theirs = not self.useless and self.outcome != "timeout"
+        theirs = not self.useless and self.outcome not in ("timeout", "disconnected")
         return replace(self, outcome=self.outcome if theirs else "retryable", retry_after=retry_after)
 
 
@@ -147,12 +147,10 @@ def _connection_failure(error: ModelConnectionError) -> ModelFailure:
         advice = "check the base_url, or name its authority in SSL_CERT_FILE"
         untrusted = _misconfigured(f"its TLS certificate cannot be verified{why and f' ({why})'}; {advice}")
         return replace(untrusted, unreachable=True)
-    return ModelFailure(
-        outcome="retryable",
-        reason=f"cannot be reached ({error.phase or 'connection'} failed)",
-        unreachable=True,
-        unheard=error.phase not in ("pool", "connect"),
-    )
+    if error.phase in ("pool", "connect"):
+        return ModelFailure(outcome="retryable", reason=f"cannot be reached ({error.phase} failed)", unreachable=True)
+    reason = "the connection was lost before its answer was complete"
+    return ModelFailure(outcome="disconnected", reason=reason, unreachable=True, unheard=True)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

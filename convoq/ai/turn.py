@@ -19,7 +19,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
-from convoq.ai.base import AccountRefused, AllowanceSpent, AnswerRefused, TimedOut, Useless
+from convoq.ai.base import AccountRefused, AllowanceSpent, AnswerRefused, Disconnected, TimedOut, Useless
 from convoq.ai.breakers import ModelBreakers
 from convoq.ai.failures import CANCELLED, ModelFailure, request_failure, response_failure
 from convoq.ai.messages import show_less
@@ -267,6 +267,8 @@ def _final_error(failures: Sequence[tuple[Candidate, ModelFailure]]) -> RetryLat
         return AccountRefused(delay, reason)
     if any(failure.useless for failure in retryable):
         return Useless(delay, reason)
+    if "disconnected" in outcomes:
+        return Disconnected(delay, reason)
     return (TimedOut if "timeout" in outcomes else RetryLater)(delay, reason)
 
 

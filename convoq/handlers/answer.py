@@ -18,6 +18,7 @@ from convoq.ai.base import (
     AllowanceSpent,
     AnswerRefused,
     BudgetReached,
+    Disconnected,
     Reply,
     ReplyContext,
     Responder,
@@ -191,10 +192,8 @@ class AnswerHandler:
                 raise back from error
         except RetryLater as error:
             # The model is down, which is not this message's fault: for a while that costs no tries.
-            if (waited := self._waited(turn)) < OUTAGE_PATIENCE:
-                # What was asked in vain may have to be paid all the same: that is done less and less.
-                longest = LONGEST_PAUSE if isinstance(error, TimedOut) else LONGEST
-                delay = max(error.delay, self._growing_pause(waited.total_seconds(), longest))
+            if self._waited(turn) < OUTAGE_PATIENCE:
+                delay = max(error.delay, self._growing_pause(turn, error))
                 raise await self._postponed(turn, delay, str(error)) from error
             if not await self._leave_to_person(turn, HandedReason.PROVIDER_DOWN, str(error)):
                 await self._failed(turn, error, context)
@@ -273,9 +272,14 @@ class AnswerHandler:
             delay = min(delay, await self._say(turn, Silence.DELAYED))
         return Snooze(delay, reason)
 
-    def _growing_pause(self, waited: float, longest: float) -> float:
+    def _growing_pause(self, turn: Turn, error: RetryLater) -> float:
         """What fails for one message alone must not be asked for at the pace of those that succeed. Seconds."""
-        pause = min(waited / 2, longest)
+        waited = self._waited(turn).total_seconds()
+        if isinstance(error, Disconnected):  # it counts: the requests that are left have to last for the outage
+            pause = min(SHORTEST * 6.0 ** max(message.requests for message in turn.shown), LONGEST_PAUSE)
+        else:
+            # What was asked in vain may have to be paid all the same: that is done less and less.
+            pause = min(waited / 2, LONGEST_PAUSE if isinstance(error, TimedOut) else LONGEST)
         if self._holding_after is None or waited >= self._holding_after / 1000:
             return pause
         return min(pause, self._holding_after / 1000 - waited)

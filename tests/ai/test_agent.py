@@ -91,8 +91,8 @@ async def test_tokens_are_estimated_when_the_model_does_not_say(
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [
-        (ModelFault.RESET, "retryable"),
-        (ModelFault.TRUNCATED, "retryable"),
+        (ModelFault.RESET, "disconnected"),
+        (ModelFault.TRUNCATED, "disconnected"),
         (ModelFault.GARBAGE, "unreadable"),
         (ModelFault.WRONG_TYPES, "unreadable"),
         (ModelFault.HTML, "unreadable"),

@@ -53,6 +53,28 @@ async def test_an_answer_that_cannot_be_read_costs_an_attempt(
     assert await house.outcomes() == [("hello", Outcome.FAILED)]
 
 
+@pytest.mark.parametrize("fault", [ModelFault.RESET, ModelFault.TRUNCATED])
+async def test_an_answer_that_is_lost_on_the_way_counts_as_a_request(
+    house: House, model: LoopbackModel, fault: ModelFault
+) -> None:
+    model.mode = fault
+    await house.hear("hello")
+    await house.live(HOUR)
+    assert len(model.requests) == MAX_REQUESTS
+    assert await house.outcomes() == [("hello", Outcome.FAILED)]
+
+
+async def test_the_requests_of_a_message_last_for_an_outage_of_a_quarter_of_an_hour(
+    house: House, model: LoopbackModel
+) -> None:
+    model.mode = ModelFault.RESET
+    await house.hear("hello")
+    await house.live(HOUR / 4)
+    model.mode = None
+    await house.live(600)
+    assert house.sent == ["We open at 9."]
+
+
 @pytest.mark.parametrize("model", ["anthropic:claude-test"], indirect=True)
 async def test_a_turn_that_a_model_keeps_pausing_ends(house: House, model: LoopbackModel) -> None:
     model.mode = ModelFault.PAUSE
