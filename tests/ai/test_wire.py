@@ -93,6 +93,25 @@ def chunk(delta: Mapping[str, Any], finish_reason: str | None = None) -> dict[st
     }
 
 
+TEXT: Final = {"type": "text", "text": "We open at 9."}
+PARTS: Final = {
+    "mistral": [{"type": "thinking", "thinking": [{"type": "text", "text": "They ask."}]}, TEXT],
+    "mistral_closed": [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "They ask."}], "closed": True}, TEXT,
+        {"type": "reference", "reference_ids": [1]},
+    ],
+    "signed": [{"type": "thinking", "thinking": "They ask.", "signature": "x"}, TEXT],
+    "redacted": [{"type": "redacted_thinking", "data": "x"}, TEXT],
+    "reasoning": [{"type": "reasoning", "text": "They ask."}, TEXT],
+    "output_text": [{"type": "output_text", "text": "We open "}, {"text": "at 9."}],
+    "strings": ["We open ", "at 9."],
+    "value": [{"type": "text", "text": {"value": "We open at 9.", "annotations": []}}],
+    "content": [{"type": "text", "content": "We open at 9."}],
+    "image": [{"type": "image_url", "image_url": {"url": "https://ex.com"}}, TEXT],
+    "nested": [[TEXT]],
+    "odd": [None, 17, TEXT],
+    "object": TEXT,
+}  # fmt: skip
 FIRST, MESSAGE = ("choices", 0), ("choices", 0, "message")
 OPENAI_FORMS: Final = {
     **{
@@ -112,7 +131,7 @@ OPENAI_FORMS: Final = {
     "odd_details": changed(OPENAI, "none", "usage", "prompt_tokens_details"),
     "odd_service": OPENAI | {"service_tier": {"x": 1}, "system_fingerprint": 17, "metadata": []},
     "odd_extras": changed(OPENAI, "none", *MESSAGE, "annotations"),
-    "parts": changed(OPENAI, [{"type": "output_text", "text": "We open "}, {"text": "at 9."}], *MESSAGE, "content"),
+    **{f"parts_{name}": changed(OPENAI, parts, *MESSAGE, "content") for name, parts in PARTS.items()},
     "legacy": {"choices": [{"text": "We open at 9."}]},
     "native": {"model": "m", "message": {"role": "assistant", "content": "We open at 9."}, "done": True},
     "listed": [OPENAI],
@@ -129,6 +148,7 @@ ANTHROPIC_FORMS: Final = {
     "numbers": dict.fromkeys(ANTHROPIC, 17) | {"content": ANTHROPIC["content"]},
     "bare": {"content": [{"text": "We open at 9."}]},
     "text": {"content": "We open at 9."},
+    "object": {"content": TEXT},
     "unknown_stop": ANTHROPIC | {"stop_reason": "EOS"},
     "odd_usage": ANTHROPIC | {"usage": {"input_tokens": "5", "output_tokens": None}},
     "other_type": changed(ANTHROPIC, "output_text", "content", 0, "type"),
@@ -139,6 +159,10 @@ STREAMS: Final = {
     ("openai", "chunks"): sse(
         chunk({"role": "assistant", "content": ""}), chunk({"content": "We open "}), chunk({"content": "at 9."}, "stop")
     ),
+    **{
+        ("openai", f"parts {name}"): sse(chunk({"content": parts}), chunk({"content": ""}, "stop"))
+        for name, parts in PARTS.items()
+    },
     ("openai", "no finish reason"): sse(chunk({"content": "We open at 9."})),
     ("openai", "no done"): sse(chunk({"content": "We open at 9."}, "stop"), {"choices": []}, done=False),
     ("openai", "whole"): sse(OPENAI, done=False),

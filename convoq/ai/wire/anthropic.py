@@ -21,6 +21,8 @@ def repaired(answer: Json) -> Json:
     content = answer.get("content")
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
+    elif is_text(content):
+        content = [content]
     if not isinstance(content, list):
         raise Unreadable("content is missing" if content is None else f"content is {kind_of(content)}, not a list")
     blocks = [_block(block, index) for index, block in enumerate(content)]
@@ -42,7 +44,7 @@ def _block(block: object, index: int) -> Json:
         return {"type": "text", "text": block}
     if not isinstance(block, dict):
         raise Unreadable(f"{where} is {kind_of(block)}, not an object")
-    if is_text(block):
+    if is_text(block) and isinstance(block.get("text"), str):
         return {"type": "text", "text": block["text"]}
     match block.get("type") or ("tool_use" if "input" in block else "text"):
         case "text":

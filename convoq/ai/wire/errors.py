@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from convoq.text import masked
 
@@ -30,9 +30,9 @@ def as_object(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def is_text(part: object) -> bool:
+def is_text(part: object) -> TypeGuard[dict[str, Any]]:
     """Whether a part of an answer is words for the person, also where it does not say of what type it is."""
-    return isinstance(part, dict) and isinstance(part.get("text"), str) and part.get("type") in _TEXT_TYPES
+    return isinstance(part, dict) and part.get("type") in _TEXT_TYPES and ("text" in part or "content" in part)
 
 
 def sentence(body: object) -> str:

@@ -81,12 +81,22 @@ def _message(choice: Json) -> Any:
     return choice.get("delta")
 
 
-def _content(content: object) -> object:
-    if isinstance(content, list):
-        return [{"type": "text", "text": part["text"]} if is_text(part) else part for part in content]
+def _content(content: object) -> str | None:
     if content is None or isinstance(content, str):
         return content
+    if isinstance(content, list) or is_text(content):
+        return _said(content)
     raise Unreadable(f"choices[0].message.content is {kind_of(content)}, not a text")
+
+
+def _said(content: object) -> str:
+    """The words for the person: of parts those that are text, not what was thought, pictures and references."""
+    if isinstance(content, list):
+        return "".join(map(_said, content))
+    if is_text(content):
+        text = content.get("text", content.get("content"))
+        return _said(text.get("value") if isinstance(text, dict) else text)
+    return word(content)
 
 
 def _tool_calls(calls: object) -> list[Json]:
@@ -151,7 +161,7 @@ def joined(events: Iterable[Json], *, done: bool) -> Json:
         if not isinstance(said := _message(choice), dict):
             continue
         for name in ("content", "reasoning_content", "reasoning", "refusal"):
-            if isinstance(piece := said.get(name), str):
+            if piece := _said(said.get(name)):
                 message[name] = word(message.get(name)) + piece
         _join_calls(calls, said.get("tool_calls"))
         if "message" in choice:
