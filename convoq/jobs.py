@@ -172,6 +172,17 @@ class SendNotifications(Payload):
     target: str  #: webhook, mail
 
 
+class AnswerOperator(Payload):
+    """What came of a text from an operator's own phone is said there."""
+
+    kind: ClassVar[str] = "answer_operator"
+    channel: str
+    our_address: str
+    address: str
+    text: str  #: without words of a customer
+    shows: int | None = None  #: the conversation whose last words are added as they are sent
+
+
 class Housekeeping(Payload):
     """Prune what is past its retention and keep the database file tidy."""
 
@@ -182,6 +193,7 @@ BUILT_IN: Final[dict[str, type[Payload]]] = {
     model.kind: model
     for model in (
         *(ReceiveMessage, ProcessAiResponse, SendMessage, RecordDeliveryStatus, SendAgain, SendNotifications),
+        AnswerOperator,
         *(ProcessIdle, ProcessExpired, ProcessHandovers, WakeThreads, CatchUp, Housekeeping),
     )
 }

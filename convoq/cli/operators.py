@@ -35,6 +35,20 @@ def add_parser(subparsers: Any) -> None:
     adding.add_argument("operator", type=one_line, metavar="NAME", help="at most 40 characters")
     add_identity(adding)
     adding.set_defaults(run=add)
+    phoning = commands.add_parser(
+        "phone",
+        help="whose own phone may text commands",
+        description="From an operator's own phone, texts to a number of yours are commands: #42 text, /list, /bot off\n"
+        "42, /bot on 42, /help. No AI answers them. Without a number the operator's phone is forgotten.",
+        epilog="example:\n  convoq operators phone Marta '+34 600 000 001' --alerts",
+    )
+    phoning.add_argument("operator", metavar="NAME", help="as the list has it")
+    phoning.add_argument("phone", nargs="?", type=_phone, metavar="NUMBER", help="with its country code")
+    phoning.add_argument(
+        "--alerts", action="store_true", help="tell there when a conversation waits for a person, six times an hour"
+    )
+    add_identity(phoning)
+    phoning.set_defaults(run=phone)
     removing = commands.add_parser(
         "remove",
         help="one that is to act no more",
@@ -53,6 +67,34 @@ def add_parser(subparsers: Any) -> None:
     listing.add_argument("--json", action="store_true", help="for programs")
     listing.set_defaults(run=list_all)
     access.add_parsers(commands)
+
+
+def _phone(text: str) -> str:
+    from convoq.phone import addresses_of
+
+    try:
+        number = addresses_of(text)[-1]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from error
+    if not number.startswith("+"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number with its country code, such as +15551230001")
+    return number
+
+
+def phone(args: argparse.Namespace) -> int:
+    from convoq.monitoring.act_documents import operators_document
+
+    async def act(ways: Ways) -> Operator:
+        return await ways.acts.set_phone(args.operator, args.phone, alerts=args.alerts)
+
+    def tell(operator: Operator) -> None:
+        if operator.phone is None:
+            say(f"{operator.name} has no phone for commands any more")
+        else:
+            told = " and is told there who waits" if operator.alerts else ""
+            say(f"what comes from {operator.phone} is {operator.name}'s{told}")
+
+    return run_act(args, act, lambda operator: operators_document([operator]), tell, listed=False)
 
 
 def add(args: argparse.Namespace) -> int:
@@ -94,13 +136,16 @@ def list_all(args: argparse.Namespace) -> int:
             say("There are none yet: whoever can reach the database may act, under any name.")
         else:
             print_table(
-                ("NAME", "ADDED", "BY", "REMOVED"), [_row(one) for one in operators], whole=("ADDED", "REMOVED")
+                ("NAME", "ADDED", "BY", "PHONE", "REMOVED"),
+                [_row(one) for one in operators],
+                whole=("ADDED", "REMOVED"),
             )
         return 0
 
     return run_async(main(load_settings(args.config).options))
 
 
-def _row(operator: Operator) -> tuple[str, str, str, str]:
+def _row(operator: Operator) -> tuple[str, str, str, str, str]:
     removed = "" if operator.removed_at is None else f"{local_time(operator.removed_at)} by {operator.removed_by}"
-    return operator.name, local_time(operator.added_at), operator.added_by, removed
+    phone = "" if operator.phone is None else operator.phone + (", alerts" if operator.alerts else "")
+    return operator.name, local_time(operator.added_at), operator.added_by, phone, removed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from convoq.clock import Clock
 from convoq.conversations import (
@@ -54,6 +54,46 @@ class NoErrand:
 
 
 NO_ERRAND: Final = NoErrand()
+
+
+class Actor(NamedTuple):
+    """Who acts, and by which way."""
+
+    name: str
+    way: str | None = None
+
+
+def take_over(
+    tx: Transaction, actor: Actor, conversation_id: int, now: int, *, force: bool = False, version: int | None = None
+) -> Change:
+    """As Acts.take_over, in a transaction that holds more."""
+    change = ownership.take_over(tx, conversation_id, actor.name, now, force=force, version=version)
+    _record(tx, now, actor, "take_over", change.conversation, f"from {change.before}")
+    return change
+
+
+def release(tx: Transaction, actor: Actor, conversation_id: int, now: int, *, force: bool = False) -> Change:
+    """As Acts.release; its turn is to be enqueued in this transaction."""
+    change = ownership.release(tx, conversation_id, actor.name, now, force=force)
+    _record(tx, now, actor, "release", change.conversation, f"from {change.before}")
+    return change
+
+
+def reply(
+    tx: Transaction, actor: Actor, conversation_id: int, text: str, key: str, now: int, wall_now: int,
+    *, force: bool = False,
+) -> Written:  # fmt: skip
+    """As Acts.reply; its turn is to be enqueued in this transaction."""
+    written = operators.reply(
+        tx, conversation_id, operators.checked_text(text), actor.name, key, now, wall_now, force=force
+    )
+    if written.is_new:
+        _record(tx, now, actor, "reply", written.change.conversation, f"#{written.message_id}")
+    return written
+
+
+def _record(tx: Transaction, now: int, actor: Actor, act: str, conversation: Conversation, detail: str) -> None:
+    record_act(tx, now, actor.name, act, conversation_id=conversation.id, detail=detail, way=actor.way)
 
 
 class Acts:
@@ -203,6 +243,16 @@ class Acts:
         def unit(tx: Transaction, now: int) -> Operator:
             operator = operator_list.add_operator(tx, name, self._name, now)
             self._record(tx, now, "add_operator", subject=f"operator:{operator.name}")
+            return operator
+
+        return await self._write(unit)
+
+    async def set_phone(self, name: str, phone: str | None, *, alerts: bool = False) -> Operator:
+        """The operator's own, from which texts are commands; with `alerts`, who waits for a person is told there."""
+
+        def unit(tx: Transaction, now: int) -> Operator:
+            operator = operator_list.set_operator_phone(tx, name, phone, now, alerts=alerts)
+            self._record(tx, now, "set_phone", subject=f"operator:{operator.name}")
             return operator
 
         return await self._write(unit)

@@ -65,15 +65,6 @@ HEAR = """
 """
 
 
-def is_ours(tx: Transaction, channel: str, address: str) -> bool:
-    """Whether people write to it, whichever way: an SMS from the number of a WhatsApp address of ours is from us."""
-    number = address.rpartition(":")[2]
-    return tx.execute(OURS, (channel, address, number, f"whatsapp:{number}")).fetchone() is not None
-
-
-OURS = "SELECT 1 FROM our_addresses WHERE channel = ? AND our_address IN (?, ?, ?)"
-
-
 def addresses(tx: Transaction, wall_now: int) -> list[OurAddress]:
     found = tx.execute(ADDRESSES, (wall_now - round(OURS_FOR / timedelta(milliseconds=1)),))
     return [OurAddress(*row) for row in found]

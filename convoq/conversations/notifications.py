@@ -21,6 +21,7 @@ WAKE_AGAIN: Final = timedelta(minutes=1)  #: after which a job is looked for aga
 WAKE_AGAIN_MS: Final = WAKE_AGAIN // timedelta(milliseconds=1)
 KEPT_MS: Final = 30 * DAY_MS  #: what was told, and alarms that are over
 AT_ONCE: Final = 100  #: causes a transaction
+PHONE_TARGET: Final = "phone:"  #: what the name of an operator's phone begins with
 
 #: Called in the transaction: enqueues the jobs of these targets.
 WakeTargets = Callable[[Transaction, Sequence[str]], object]
@@ -66,7 +67,7 @@ class Notifications:
         self._wall = wall
 
     async def set_targets(self, targets: Sequence[NotifyTarget]) -> None:
-        """From now on these are told, and no others; one that is new, or has moved, begins anew."""
+        """From now on these are told, with operators' phones, and no others; one that has moved begins anew."""
         if await self._database.read(list_settings) != {one.name: one for one in targets}:
             await self._database.write(set_targets, targets, self._database.clock.now())
 
@@ -93,6 +94,10 @@ class Notifications:
         now = self._database.clock.now()
         await self._database.write(mark_failed, notification.id, target, error, now, job_id, durable=False)
 
+    async def drop(self, notification: Notification) -> None:
+        """It is not told to this target."""
+        await self._database.write(drop, notification.id, self._database.clock.now(), durable=False)
+
     async def switch_off(self, target: str, error: str) -> None:
         """It is told nothing any more, until its address in the settings is another or a test reaches it."""
         await self._database.write(switch_off, target, error, self._database.clock.now())
@@ -114,10 +119,18 @@ def list_settings(tx: Transaction) -> dict[str, NotifyTarget]:
 
 def set_targets(tx: Transaction, targets: Sequence[NotifyTarget], now: int) -> None:
     for name in list_settings(tx).keys() - {one.name for one in targets}:
-        tx.execute("DELETE FROM notify_targets WHERE name = ?", (name,))
-        tx.execute(DROP, (now, name))
+        drop_target(tx, name, now)
     for one in targets:
-        tx.execute(PUT, (one.name, one.fingerprint, f" {' '.join(one.events)} "))
+        put_target(tx, one)
+
+
+def put_target(tx: Transaction, target: NotifyTarget) -> None:
+    tx.execute(PUT, (target.name, target.fingerprint, f" {' '.join(target.events)} "))
+
+
+def drop_target(tx: Transaction, name: str, now: int) -> None:
+    tx.execute("DELETE FROM notify_targets WHERE name = ?", (name,))
+    tx.execute(DROP, (now, name))
 
 
 def list_targets(tx: Transaction) -> list[TargetState]:
@@ -195,6 +208,10 @@ def mark_failed(tx: Transaction, number: int, target: str, error: str, now: int,
     tx.execute(FAILING, (now, error, target))
 
 
+def drop(tx: Transaction, number: int, now: int) -> None:
+    tx.execute("UPDATE notifications SET state = 'dropped', settled_at = ? WHERE id = ?", (now, number))
+
+
 def switch_off(tx: Transaction, target: str, error: str, now: int) -> None:
     tx.execute("UPDATE notify_targets SET gone_at = ?, error = ? WHERE name = ?", (now, error, target))
     tx.execute(DROP, (now, target))
@@ -218,7 +235,7 @@ def expire_notifications(tx: Transaction, now: int, limit: int) -> int:
     return sum(tx.execute(sql, (limit, now - KEPT_MS)).rowcount for sql in (OLD_NOTIFICATIONS, OLD_ALARMS))
 
 
-SETTINGS: Final = "SELECT name, fingerprint, events FROM notify_targets"
+SETTINGS: Final = f"SELECT name, fingerprint, events FROM notify_targets WHERE name NOT LIKE '{PHONE_TARGET}%'"
 TARGETS: Final = """
     SELECT name, failing_at, error, gone_at,
         (SELECT count(*) FROM notifications AS n WHERE n.target = t.name AND n.state = 'ready')

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from convoq.conversations import rows
+from convoq.conversations.notifications import PHONE_TARGET
 from convoq.conversations.ownership import ActRefused, set_owner
+from convoq.conversations.phones import forget_phone, set_phone
 from convoq.conversations.states import HandedReason, Owner
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
@@ -19,6 +21,8 @@ class Operator(NamedTuple):
     added_by: str
     removed_at: int | None
     removed_by: str | None
+    phone: str | None = None  #: their own, from which texts are commands
+    alerts: int = 0  #: whether who waits for a person is told there
 
 
 class OperatorList:
@@ -57,8 +61,19 @@ def add_operator(tx: Transaction, name: str, by: str, now: int) -> Operator:
     if known is not None and known.removed_at is None:
         raise ActRefused("unchanged", f"{known.name} is an operator already")
     operator = Operator(known.name if known else name, now, by, None, None)
-    tx.execute(PUT, operator)
+    tx.execute(PUT, operator[:5])
     return operator
+
+
+def set_operator_phone(tx: Transaction, name: str, phone: str | None, now: int, *, alerts: bool) -> Operator:
+    """The operator's own phone; None: they have none any more. Raises ActRefused."""
+    known = find_operator(list_operators(tx), name)
+    if known is None or known.removed_at is not None:
+        raise ActRefused("operator", f"{name} is no operator")
+    forget_phone(tx, known.name, now)
+    if phone is not None:
+        set_phone(tx, known.name, phone, alerts=alerts)
+    return known._replace(phone=phone, alerts=int(phone is not None and alerts))
 
 
 def remove_operator(tx: Transaction, name: str, by: str, now: int) -> int:
@@ -72,6 +87,7 @@ def remove_operator(tx: Transaction, name: str, by: str, now: int) -> int:
     tx.execute("UPDATE operators SET removed_at = ?, removed_by = ? WHERE name = ?", (now, by, known.name))
     # Revoked, not only without an operator: who is added again does not come in with an old one.
     tx.execute(REVOKE_TOKENS, (now, by, known.name))
+    forget_phone(tx, known.name, now)
     owned = [conversation_id for (conversation_id,) in tx.execute(OWNED, (known.name,)).fetchall()]
     for conversation_id in owned:
         conversation = rows.conversation(tx, conversation_id)
@@ -80,7 +96,11 @@ def remove_operator(tx: Transaction, name: str, by: str, now: int) -> int:
     return len(owned)
 
 
-OPERATORS: Final = "SELECT name, added_at, added_by, removed_at, removed_by FROM operators ORDER BY name"
+OPERATORS: Final = f"""
+    SELECT name, added_at, added_by, removed_at, removed_by, phone,
+        (SELECT count(*) FROM notify_targets AS t WHERE t.name = '{PHONE_TARGET}' || operators.name)
+    FROM operators ORDER BY name
+"""
 PUT: Final = """
     INSERT INTO operators (name, added_at, added_by, removed_at, removed_by) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (name) DO UPDATE

@@ -11,15 +11,17 @@ from convoq.channels.base import Inbound, Keyword
 from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.asking import asks_for_person
-from convoq.conversations.catching_up import is_ours, note_addresses
+from convoq.conversations.catching_up import note_addresses
 from convoq.conversations.choosing import OVERTAKEN_AT, choose
 from convoq.conversations.closing import closing_in
 from convoq.conversations.confirming import Confirmations, confirm_opt_out
 from convoq.conversations.consent import has_opted_out, is_taken_back, opt_in, opt_out
 from convoq.conversations.handing_over import HandoverRules, hand_over
 from convoq.conversations.lifecycle import move, open_conversation, touch
+from convoq.conversations.phone_commands import Answered, run_command
 from convoq.conversations.records import Handover
 from convoq.conversations.rules import OUTCOME_OF, may_write
+from convoq.conversations.senders import Sender, find_sender
 from convoq.conversations.states import CloseReason, HandedReason, Outcome, Status
 from convoq.conversations.threads import Thread, reach, take_token
 from convoq.db.store import Store
@@ -66,9 +68,9 @@ class Recorder:
         )
 
     async def record(
-        self, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T], *, durable: bool = False
+        self, messages: Sequence[Received], wake: Callable[[Transaction, Recorded], T], *, durable: bool = False
     ) -> tuple[T, list[Inbound]]:
-        """Stores what people wrote; `wake` is called in the same transaction with the threads in which a turn is due.
+        """Stores what people wrote; `wake` is called in the same transaction with what follows from it.
         What it returns, and what has come from addresses of ours.
 
         Not fsynced unless it has to be `durable`: where `wake` acks the job that carried a message, that comes back
@@ -77,11 +79,11 @@ class Recorder:
         return await self._database.write(self._record, messages, wake, durable=durable)
 
     def _record(
-        self, tx: Transaction, messages: Sequence[Received], wake: Callable[[Transaction, Sequence[Thread]], T]
+        self, tx: Transaction, messages: Sequence[Received], wake: Callable[[Transaction, Recorded], T]
     ) -> tuple[T, list[Inbound]]:
         now = self._database.clock.now()
         recorded = record(tx, messages, now, self._wall.now() - now, self._rules)
-        return wake(tx, recorded.threads), recorded.ours
+        return wake(tx, recorded), recorded.ours
 
 
 class RecordingRules(NamedTuple):
@@ -99,6 +101,7 @@ class Recorded(NamedTuple):
 
     threads: list[Thread]  #: in which something waits or pends now
     ours: list[Inbound]  #: from addresses of ours
+    answered: list[tuple[Inbound, Answered]]  #: what operators texted from their own phones: done, and kept nowhere
 
 
 def record(
@@ -106,11 +109,19 @@ def record(
 ) -> Recorded:
     """`wall_offset`: ms from the queue's clock to the wall's."""
     touched: dict[int, Thread] = {}
+    ours: list[Inbound] = []
+    answered: list[tuple[Inbound, Answered]] = []
     messages = [_as_written(received, wall_offset) for received in messages]
     note_addresses(tx, [received.inbound for received in messages if received.written_at is None], now + wall_offset)
-    ours = [received.inbound for received in messages if _is_from_us(tx, received.inbound, rules)]
     for received in messages:
-        for thread in _record_one(tx, received, now, wall_offset, rules, from_us=received.inbound in ours):
+        inbound, sender = received.inbound, _sender_of(tx, received.inbound, rules)
+        ours += [inbound] if sender.is_ours else []
+        if sender.operator is not None and inbound.keyword not in (Keyword.STOP, Keyword.START):
+            done = _run(tx, sender.operator, inbound, now, now + wall_offset)
+            answered.append((inbound, done))
+            touched |= {thread.id: thread for thread in done.wakes}
+            continue
+        for thread in _record_one(tx, received, now, wall_offset, rules, sender):
             touched[thread.id] = thread
     job_ids = {received.job_id for received in messages}
     threads = [
@@ -118,7 +129,12 @@ def record(
         for thread in touched.values()
         if rows.is_unsettled(tx, thread.id)
     ]
-    return Recorded(threads, ours)
+    return Recorded(threads, ours, answered)
+
+
+def _run(tx: Transaction, operator: str, inbound: Inbound, now: int, wall_now: int) -> Answered:
+    key = f"{inbound.channel}:{inbound.provider_id}"
+    return run_command(tx, operator, inbound.text, inbound.our_address, key, now, wall_now)
 
 
 def _as_written(received: Received, wall_offset: int) -> Received:
@@ -129,7 +145,7 @@ def _as_written(received: Received, wall_offset: int) -> Received:
 
 
 def _record_one(
-    tx: Transaction, received: Received, now: int, wall_offset: int, rules: RecordingRules, *, from_us: bool
+    tx: Transaction, received: Received, now: int, wall_offset: int, rules: RecordingRules, sender: Sender
 ) -> list[Thread]:
     """Stores one message; a known one changes nothing, but its thread gets its turn all the same. Nothing of who was
     erased since it was accepted."""
@@ -147,7 +163,7 @@ def _record_one(
     )
     message_id = _insert_inbound(tx, thread.id, conversation_id, source, received, wall_offset)
     touched = [thread]
-    if from_us:
+    if sender.is_ours:
         _set_outcome(tx, message_id, Outcome.OURS)
         return touched
     text, confirmations = "", rules.confirmations
@@ -164,6 +180,8 @@ def _record_one(
     if text:
         confirm_opt_out(tx, thread.id, conversation_id, source, text, now, now + wall_offset)
         touched.append(thread._replace(failing=True))  # it waits for no turn that backs off
+    if sender.operator is not None:
+        _set_outcome(tx, message_id, Outcome.KEYWORD)
     if received.answered:
         _set_outcome(tx, message_id, Outcome.ELSEWHERE)
     if _waits(tx, message_id):
@@ -173,8 +191,11 @@ def _record_one(
     return touched
 
 
-def _is_from_us(tx: Transaction, inbound: Inbound, rules: RecordingRules) -> bool:
-    return inbound.address in rules.ours or is_ours(tx, inbound.channel, inbound.address)
+def _sender_of(tx: Transaction, inbound: Inbound, rules: RecordingRules) -> Sender:
+    if inbound.address in rules.ours:
+        return Sender(is_ours=True, operator=None)
+    sender = find_sender(tx, inbound.channel, inbound.address)
+    return sender._replace(operator=None) if sender.is_ours else sender
 
 
 def _insert_inbound(

@@ -17,13 +17,9 @@ from convoq.settings.notify import NotifySettings
 
 @asynccontextmanager
 async def watching_notifications(settings: NotifySettings, storage: Storage) -> AsyncIterator[None]:
-    """Inside, what arises is enqueued for the targets of the settings, and for no others. Without any nothing runs."""
-    targets = named_targets(settings)
+    """Inside, what arises is enqueued for the targets of the settings, and for the phones of operators."""
     notifications = Notifications(storage.database, WallClock())
-    await notifications.set_targets(targets)
-    if not targets:
-        yield
-        return
+    await notifications.set_targets(named_targets(settings))
     watch = NotificationWatch(notifications, storage.follow_ups)
     await watch.look()
     looking = asyncio.create_task(watch.run())

@@ -104,6 +104,8 @@ async def _handlers(
     from convoq.conversations.notifications import Notifications
     from convoq.conversations.outbox import Outbox
     from convoq.conversations.owner_timers import OwnerTimers
+    from convoq.conversations.phones import Phones
+    from convoq.conversations.queries import Reading
     from convoq.conversations.recording import Recorder
     from convoq.conversations.repair import Repair
     from convoq.conversations.resending import Resending
@@ -119,8 +121,9 @@ async def _handlers(
     from convoq.handlers.custom import load_custom
     from convoq.handlers.notifying import send_notifications
     from convoq.handlers.outbox import Delivery, airtime_of, record_delivery_status, send_again, send_message
+    from convoq.handlers.phone import answer_operator
     from convoq.handlers.receive import ReceiveHandler
-    from convoq.notify.opening import open_targets
+    from convoq.notify.opening import open_targets, target_finder
 
     database, queue, options = storage.database, storage.queue, loaded.options
     custom = load_custom(options.handlers, queue, base_dir=loaded.base_dir)
@@ -130,6 +133,7 @@ async def _handlers(
     responder = wrap(personas.responder, stack) if wrap else personas.responder
     wall = WallClock()
     channels = await stack.enter_async_context(open_channels(options, wall))
+    phones = Phones(database, wall)
     airtime, rules = airtime_of(channels), turn_rules(options, personas)
     outbox = Outbox(database, wall, airtime)
     delivery = Delivery(
@@ -174,8 +178,10 @@ async def _handlers(
         jobs.RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, storage.follow_ups),
         jobs.SendAgain.kind: send_again(Resending(database, wall), storage.follow_ups),
         jobs.SendNotifications.kind: send_notifications(
-            Notifications(database, wall), await stack.enter_async_context(open_targets(options.notify))
+            Notifications(database, wall),
+            target_finder(await stack.enter_async_context(open_targets(options.notify)), phones, channels),
         ),
+        jobs.AnswerOperator.kind: answer_operator(phones, Reading(database), channels),
         jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation, storage.follow_ups),
         jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation, storage.follow_ups),
         jobs.ProcessHandovers.kind: upkeep.process_handovers(
@@ -197,7 +203,7 @@ async def _handlers(
     return Handlers(
         by_kind | custom,
         together=frozenset({jobs.ReceiveMessage.kind, jobs.ProcessAiResponse.kind}),
-        forgotten=frozenset({jobs.ProcessAiResponse.kind}),
+        forgotten=frozenset({jobs.ProcessAiResponse.kind, jobs.AnswerOperator.kind}),
     )
 
 

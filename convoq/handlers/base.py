@@ -32,7 +32,7 @@ class ClaimContext:
         self.is_acknowledged = False
         self.deadline_renewal: Callable[[], None] | None = None  #: the worker's, while the handler runs
         self._queue = queue
-        self._forget = forget
+        self.forget = forget
         self.renewed_at = since_boot()  #: when the lease last began: ms since boot, as every process here counts
 
     def renew_deadline(self) -> None:
@@ -53,11 +53,11 @@ class ClaimContext:
         if self.is_acknowledged:
             log_finished(self.claim)
         else:
-            await self._queue.ack(self.claim, forget=self._forget)
+            await self._queue.ack(self.claim, forget=self.forget)
 
     async def advance(self, together: frozenset[str]) -> Claim | None:
         """The claim's jobs are done, and it goes on with those behind them. Raises LeaseLost."""
-        return await self._queue.advance(self.claim, forget=self._forget, together=together)
+        return await self._queue.advance(self.claim, forget=self.forget, together=together)
 
 
 Handler = Callable[[ClaimContext], Awaitable[None]]

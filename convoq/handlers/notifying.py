@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from convoq.conversations.notifications import Notification, Notifications
@@ -11,7 +11,7 @@ from convoq.errors import DatabaseUnavailable, RetryLater, Snooze, Unrecoverable
 from convoq.handlers.base import ClaimContext, Handler
 from convoq.jobs import SendNotifications, notification_job
 from convoq.logs import log
-from convoq.notify.base import Target, TargetFailed
+from convoq.notify.base import Target, TargetFailed, TargetSkips
 from convoq.queue.following import BeginFollowUps
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ MOST_REFUSALS: Final = 8  #: of a target that answers, and does not want it: ten
 STOPPED_PAUSE: Final = 0.1  #: seconds
 
 
-def send_notifications(notifications: Notifications, targets: Mapping[str, Target]) -> Handler:
+def send_notifications(notifications: Notifications, find: Callable[[str], Target | None]) -> Handler:
     """The handler: each is tried until it is taken, and what is not is a dead letter that holds up no other."""
 
     async def handler(context: ClaimContext) -> None:
         [job] = context.claim.jobs
-        target = targets.get(SendNotifications.model_validate_json(job.payload).target)
+        target = find(SendNotifications.model_validate_json(job.payload).target)
         if target is None:
             return  # the settings name it no more
         while (found := await notifications.next(target.name, texts=target.wants_texts)) is not None:
@@ -46,6 +46,10 @@ async def _tell(notifications: Notifications, target: Target, found: Notificatio
     """False: it is told nothing any more. Raises RetryLater, Unrecoverable."""
     try:
         await target.send(found)
+    except TargetSkips as skipped:
+        await notifications.drop(found)
+        log.info("notify.skipped", target=target.name, about=found.event, reason=str(skipped))
+        return True
     except TargetFailed as error:
         if error.is_gone:
             await notifications.switch_off(target.name, str(error))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
-from convoq.channels.base import Channel
-from convoq.conversations.recording import Received, Recorder
+from convoq.channels.base import Channel, Inbound
+from convoq.conversations.phone_commands import Answered
+from convoq.conversations.recording import Received, Recorded, Recorder
 from convoq.conversations.threads import Thread
 from convoq.db.transaction import Transaction
 from convoq.handlers.base import ClaimContext, channel_of
-from convoq.jobs import NewJob, ReceiveMessage, turn_job
+from convoq.jobs import PEOPLE, AnswerOperator, NewJob, ReceiveMessage, turn_job
 from convoq.logs import log
 from convoq.queue.following import BeginFollowUps
+
+ANSWER_ATTEMPTS: Final = 5
 
 
 class ReceiveHandler:
@@ -30,9 +33,13 @@ class ReceiveHandler:
         received = self._read(context)
         follow_ups = self._begin()
 
-        def wake(tx: Transaction, threads: Sequence[Thread]) -> bool:
-            enqueue_turns(follow_ups, tx, threads)
-            return follow_ups.ack(tx, context.claim, forget=False)
+        def wake(tx: Transaction, recorded: Recorded) -> bool:
+            enqueue_turns(follow_ups, tx, recorded.threads)
+            for inbound, answered in recorded.answered:
+                follow_ups.enqueue(tx, _answer_job(inbound, answered))
+            # Kept, the job would hold an operator's words to a customer, whose erasure could not know it.
+            context.forget = bool(recorded.answered)
+            return follow_ups.ack(tx, context.claim, forget=context.forget)
 
         acked, ours = await self._recorder.record(received, wake, durable=not follow_ups.is_shared)
         await follow_ups.send()
@@ -51,6 +58,13 @@ class ReceiveHandler:
             received.append(Received(inbound, job.id, job.enqueued_at, payload.written_at, bool(payload.answered)))
         context.running = context.claim.jobs
         return received
+
+
+def _answer_job(inbound: Inbound, answered: Answered) -> NewJob:
+    return AnswerOperator(
+        channel=inbound.channel, our_address=inbound.our_address, address=inbound.address, text=answered.text,
+        shows=answered.shows,
+    ).job(priority=PEOPLE, max_attempts=ANSWER_ATTEMPTS)  # fmt: skip
 
 
 class TurnQueue(Protocol):

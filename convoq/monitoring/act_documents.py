@@ -93,6 +93,7 @@ def operators_document(operators: Sequence[Operator]) -> dict[str, Any]:
             {
                 "name": one.name, "added_at": iso_time(one.added_at), "added_by": one.added_by,
                 "removed_at": iso_time(one.removed_at), "removed_by": one.removed_by,
+                "phone": one.phone, "alerts": bool(one.alerts),
             }
             for one in operators
         ]

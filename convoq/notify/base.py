@@ -20,6 +20,10 @@ class TargetFailed(ConvoqError):
         self.retry_after = retry_after  #: seconds that it asks for
 
 
+class TargetSkips(ConvoqError):
+    """It is not to be told this, and that is no fault of its own."""
+
+
 class Taken(NamedTuple):
     """What a target said that took it."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from convoq.conversations.notifications import NotifyTarget
+from convoq.channels.base import Channel
+from convoq.conversations.notifications import PHONE_TARGET, NotifyTarget
+from convoq.conversations.phones import Phones
 from convoq.notify.base import Target
 from convoq.notify.mail import MAIL, Mail
+from convoq.notify.phone import Phone
 from convoq.notify.webhook import WEBHOOK, Webhook
 from convoq.settings.notify import NotifySettings
 
@@ -39,3 +42,16 @@ def named_targets(settings: NotifySettings) -> list[NotifyTarget]:
         for name, address in where.items()
         if address is not None
     ]
+
+
+def target_finder(
+    named: Mapping[str, Target], phones: Phones, channels: Mapping[str, Channel]
+) -> Callable[[str], Target | None]:
+    """Finds a target by its name: one of the settings', or an operator's phone, which comes and goes meanwhile."""
+
+    def find(name: str) -> Target | None:
+        if name.startswith(PHONE_TARGET):
+            return Phone(name.removeprefix(PHONE_TARGET), phones, channels)
+        return named.get(name)
+
+    return find

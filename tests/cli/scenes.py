@@ -14,7 +14,7 @@ from convoq.cli import main
 from convoq.clock import WallClock
 from convoq.conversations.loops import LoopRules
 from convoq.conversations.outbox import Outbox
-from convoq.conversations.recording import Received, Recorder
+from convoq.conversations.recording import Received, Recorded, Recorder
 from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.settling import Settling
 from convoq.conversations.threads import Thread
@@ -170,10 +170,10 @@ async def receive(
         form = json.loads(claim.jobs[-1].payload)["form"]
         message = Received(parse_inbound(form), claim.jobs[-1].id, claim.jobs[-1].enqueued_at)
 
-        def wake(tx: Transaction, threads: Sequence[Thread]) -> Thread:
-            enqueue_turns(engine.joined, tx, threads)
+        def wake(tx: Transaction, recorded: Recorded) -> Thread:
+            enqueue_turns(engine.joined, tx, recorded.threads)
             engine.joined.ack(tx, claim, forget=False)
-            return threads[0]
+            return recorded.threads[0]
 
         thread, _ = await Recorder(database, wall, NOBODY_LOOKS).record([message], wake)
         turn = await turns.look(thread.id, None, "0")

@@ -121,3 +121,38 @@ def test_the_audit_trail_is_searched_and_paged(chat: Place, capsys: pytest.Captu
         assert [one["id"] for one in acts(capsys)] == ids
     assert chat.run("audit", "--limit", "1") == 0
     assert capsys.readouterr().err == "There are more: convoq audit --before 2\n"
+
+
+def test_an_operators_phone_is_listed_and_may_be_forgotten(chat: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    chat.run("operators", "add", "Marta", "--as", "root")
+    capsys.readouterr()
+    assert chat.run("operators", "phone", "marta", "+34 600-000-001", "--alerts", "--as", "root") == 0
+    assert capsys.readouterr().err == "what comes from +34600000001 is Marta's and is told there who waits\n"
+    chat.run("operators", "list", "--json")
+    [marta] = json.loads(capsys.readouterr().out)["operators"]
+    assert (marta["phone"], marta["alerts"]) == ("+34600000001", True)
+    assert chat.run("operators", "phone", "Marta", "--as", "root") == 0
+    assert capsys.readouterr().err == "Marta has no phone for commands any more\n"
+    assert chat.execute("SELECT phone FROM operators") == [(None,)]
+    assert chat.execute("SELECT name FROM notify_targets") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("Marta", "600 000 001 x"), 2, "is no number with its country code, such as +15551230001"),
+        (("Marta", "72345"), 2, "is no number with its country code, such as +15551230001"),
+        (("Ben", "+34600000001"), 1, "Ben is no operator"),
+        (("Marta", "+34600000009"), 1, "+34600000009 is the phone of Luis: one number, one operator"),
+        (("Marta", "+14155238886"), 1, "+14155238886 is a number of ours: an operator's phone is their own"),
+    ],
+)
+def test_a_phone_that_cannot_be_an_operators_is_refused_with_the_reason(
+    chat: Place, capsys: pytest.CaptureFixture[str], arguments: tuple[str, str], code: int, said: str
+) -> None:
+    for name in ("Marta", "Luis"):
+        chat.run("operators", "add", name, "--as", "root")
+    chat.run("operators", "phone", "Luis", "+34600000009", "--as", "root")
+    capsys.readouterr()
+    assert chat.run("operators", "phone", *arguments, "--as", "root") == code
+    assert said in capsys.readouterr().err

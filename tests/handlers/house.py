@@ -26,6 +26,8 @@ from convoq.conversations.notifications import Notifications
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.owner_timers import OwnerTimers
 from convoq.conversations.pacing import Airtime, unlimited
+from convoq.conversations.phones import Phones
+from convoq.conversations.queries import Reading
 from convoq.conversations.recording import Recorder
 from convoq.conversations.repair import Repair
 from convoq.conversations.resending import Resending
@@ -46,10 +48,11 @@ from convoq.handlers.costs import Costs
 from convoq.handlers.disclosing import Disclosure
 from convoq.handlers.notifying import NotificationWatch, send_notifications
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
+from convoq.handlers.phone import answer_operator
 from convoq.handlers.receive import ReceiveHandler, enqueue_turns
 from convoq.handlers.run import Run
-from convoq.jobs import CatchUp as CatchUpJob
 from convoq.jobs import (
+    AnswerOperator,
     Housekeeping,
     ProcessAiResponse,
     ProcessExpired,
@@ -64,9 +67,10 @@ from convoq.jobs import (
     message_job,
     receive_job,
 )
+from convoq.jobs import CatchUp as CatchUpJob
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.monitoring.audit import find_flaws
-from convoq.notify.opening import named_targets, open_targets
+from convoq.notify.opening import named_targets, open_targets, target_finder
 from convoq.queue.base import Claim, JobFilter, JobRecord, JobState, Settle
 from convoq.queue.following import BeginFollowUps, Joined, LaterFollowUps, SharedFollowUps
 from convoq.queue.postgres.backend import PostgresQueue
@@ -177,7 +181,9 @@ class House:
     worker: Worker = field(init=False)
 
     def __post_init__(self) -> None:
-        handlers = Handlers(self.handlers, together=TOGETHER, forgotten=frozenset({ProcessAiResponse.kind}))
+        handlers = Handlers(
+            self.handlers, together=TOGETHER, forgotten=frozenset({ProcessAiResponse.kind, AnswerOperator.kind})
+        )
         self.worker = Worker(self.queue, handlers, name="w", concurrency=8, deadline=20, drain_timeout=1)
 
     # --- What happens outside
@@ -421,7 +427,7 @@ async def open_house(
             jobs=engine,
             disclosure=disclosure,
         )
-        notifications = Notifications(database, wall)
+        notifications, phones = Notifications(database, wall), Phones(database, wall)
         await notifications.set_targets(named_targets(notify))
         begin: BeginFollowUps
         if isinstance(engine, RedisQueue):
@@ -444,7 +450,8 @@ async def open_house(
             ),
             ProcessAiResponse.kind: answer,
             RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, begin),
-            SendNotifications.kind: send_notifications(notifications, targets),
+            SendNotifications.kind: send_notifications(notifications, target_finder(targets, phones, channels)),
+            AnswerOperator.kind: answer_operator(phones, Reading(database), channels),
             SendAgain.kind: send_again(Resending(database, wall), begin),
             SendMessage.kind: send_message(outbox, delivery, channels),
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing, begin),

@@ -277,3 +277,15 @@ async def test_too_many_requests_are_waited_out(house: House) -> None:
     house.twilio.fail_next(TwilioFault(accepts=False, answer="error", status=429, code=20429, on="read"))
     await catch_up(house)
     assert house.sent == ["re: are you open?"]
+
+
+async def test_what_an_operator_texted_from_their_phone_meanwhile_is_done_once(house: House) -> None:
+    await house.unwoken_acts("root").add_operator("Marta")
+    await house.unwoken_acts("root").set_phone("Marta", BEN.removeprefix("whatsapp:"))
+    missed(house, "#1 Six is fine.")
+    for _ in range(3):
+        await catch_up(house)
+    assert [(one.to, one.body) for one in house.twilio.messages if one.body.startswith("Six")] == [
+        (ANA, "Six is fine.")
+    ]
+    assert len(house.twilio.messages) == 2  # the other one tells Marta
