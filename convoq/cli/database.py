@@ -1,4 +1,4 @@
-"""`convoq db`: migrate the database, check it, copy it while it is in use."""
+"""`convoq db`: migrate the database, check it, back it up while it is in use, move it to a server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USE_PG_DUMP: Final = (
 def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "db",
-        help="migrate, check and back up the database",
+        help="migrate, check, back up and move the database",
         description="The file, or the PostgreSQL database, that holds the queue and the conversations.",
         epilog="example:\n  convoq db backup /var/backups/convoq.db",
     )
@@ -32,6 +32,7 @@ def add_parser(subparsers: Any) -> None:
     _add_migrate(commands)
     _add_check(commands)
     _add_backup(commands)
+    _add_copy(commands)
 
 
 def _add_migrate(commands: Any) -> None:
@@ -70,6 +71,20 @@ def _add_backup(commands: Any) -> None:
     copying.add_argument("path", metavar="PATH", help="the copy, or a directory for it")
     copying.add_argument("--json", action="store_true", help="for programs")
     copying.set_defaults(run=backup)
+
+
+def _add_copy(commands: Any) -> None:
+    copying = commands.add_parser(
+        "copy",
+        help="move all that is in a file to PostgreSQL",
+        description="Copies the conversations and the queue of a file into an empty PostgreSQL database, whose roles\n"
+        "then answer what waits. No role may run on the file. All or nothing: interrupted, it is run again.\n"
+        "The password is database.password.",
+        epilog="example:\n  convoq db copy /var/lib/convoq/convoq.db postgresql://convoq@db.internal/convoq",
+    )
+    copying.add_argument("source", metavar="FILE", type=Path, help="the database file")
+    copying.add_argument("target", metavar="URL", help="the PostgreSQL database")
+    copying.set_defaults(run=copy)
 
 
 def migrate(args: argparse.Namespace) -> int:
@@ -134,6 +149,54 @@ def backup(args: argparse.Namespace) -> int:
         return 0
 
     return run_async(main(load_settings(args.config).options))
+
+
+def copy(args: argparse.Namespace) -> int:
+    from convoq import logs
+    from convoq.cli.session import run_async
+    from convoq.settings.load import load
+
+    options = load(args.config, overrides={"database.url": args.target}).options
+    logs.configure("warning", "auto")
+    copied = run_async(_copy(args.source, options))
+    print(", ".join(f"{count} {name}" for name, count in copied.items() if count) or "no rows: the file was empty")
+    say(
+        f"checked, and in {args.target} now. Give that as database.url, start the roles there, and put {args.source} "
+        "away: roles on it would answer the same people again"
+    )
+    return 0
+
+
+async def _copy(path: Path, options: Options) -> dict[str, int]:
+    from convoq.cli.session import open_existing
+    from convoq.cli.terminal.output import ProgressBar
+    from convoq.db import Database, OpenMode
+    from convoq.db.opening import open_store, require_free
+    from convoq.db.postgres.store import PostgresDatabase
+    from convoq.monitoring.processes import Processes
+    from convoq.queue.postgres.copying import copy_database, count_rows
+
+    of_file = options.database.model_copy(update={"path": path, "url": None})
+    async with open_existing(options.model_copy(update={"database": of_file})) as source:
+        if running := await Processes(source).running():
+            names = ", ".join(f"{one.role} (pid {one.pid} on {one.host})" for one in running)
+            raise ConvoqError(f"{path}: {names} runs on it: stop all roles first, so that nothing is written meanwhile")
+        await require_free(options.database)
+        async with open_store(options.database, mode=OpenMode.CREATE) as target:
+            if not isinstance(source, Database) or not isinstance(target, PostgresDatabase):
+                raise TypeError(f"{source.location}, {target.location}")  # the settings above say what they are
+            progress = ProgressBar("copied", await count_rows(source, target))
+            done = 0
+
+            def advance(rows: int) -> None:
+                nonlocal done
+                done += rows
+                progress.show(done)
+
+            try:
+                return await copy_database(source, target, advance)
+            finally:
+                progress.end()
 
 
 def _place(text: str) -> Path:

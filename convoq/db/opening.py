@@ -53,6 +53,15 @@ async def own_schema(settings: DatabaseSettings, name: str) -> AsyncIterator[str
         yield url
 
 
+async def require_free(settings: DatabaseSettings) -> None:
+    """Raises ConvoqError where tables of something else stand in the PostgreSQL database that the settings name."""
+    try:
+        from convoq.db.postgres import schemas  # an extra, as below
+    except ImportError as error:
+        raise _without_driver(error) from error
+    await schemas.require_free(settings.url or "", _password(settings))
+
+
 def location_of(settings: DatabaseSettings) -> str:
     """Where the settings say that it is, for people: a database that need not be there."""
     return str(settings.path.absolute()) if settings.url is None else location_of_url(settings.url)

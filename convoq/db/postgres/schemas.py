@@ -1,4 +1,4 @@
-"""A schema of its own within a database: beside whatever stands there, and gone afterwards."""
+"""What stands in a database beside convoq: a schema of its own is beside all of it, and gone afterwards."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from psycopg import errors, sql
 
 from convoq.db.postgres.connection import Connection, Server
 from convoq.db.postgres.failures import first_line, refused, unavailable
-from convoq.errors import DatabaseRefused
+from convoq.errors import ConvoqError, DatabaseRefused
 
+VERSION: Final = "schema_version"  # convoq's
+TABLES: Final = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename"
 DROP_PATIENCE: Final = "10s"  # for the transactions of processes that are ending
 
 
@@ -31,6 +33,23 @@ async def own_schema(url: str, password: str | None, name: str) -> AsyncIterator
     finally:
         with suppress(psycopg.Error):  # a server that went away meanwhile keeps it
             await asyncio.to_thread(_drop, server, name)
+
+
+async def require_free(url: str, password: str | None) -> None:
+    """Raises ConvoqError where tables of something else than convoq stand there."""
+    server = Server(url=url, password=password)
+    try:
+        found = await asyncio.to_thread(_find_tables, server)
+    except psycopg.Error as error:
+        raise refused(server.location, error) or unavailable(server.location, error) from error
+    if found and VERSION not in found:
+        tables = ", ".join(found[:3])
+        raise ConvoqError(f"{server.location}: holds tables of something else ({tables}): give an empty database")
+
+
+def _find_tables(server: Server) -> list[str]:
+    with server.connect() as connection:
+        return [name for (name,) in connection.execute(TABLES)]
 
 
 def _within(url: str, name: str) -> str:
