@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import unicodedata
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -153,10 +154,26 @@ def _wrong_postgres_url(url: str) -> str | None:
 def _redis(redis: RedisSettings) -> Iterator[Violation]:
     if wrong := _wrong_redis_url(redis.url):
         yield Violation(("redis", "url"), wrong)
+    if wrong := _wrong_authority(redis):
+        yield Violation(("redis", "ca_file"), wrong)
     if set(redis.prefix) & set("{}"):
         yield Violation(("redis", "prefix"), "must not hold { or }: it stands between them in the names of keys")
     if redis.username and not redis.password:
         yield Violation(("redis", "username"), "needs redis.password", (("redis", "password"),))
+
+
+def _wrong_authority(redis: RedisSettings) -> str | None:
+    if redis.ca_file is None:
+        return None
+    if not redis.url.startswith("rediss://"):
+        return "is for a redis.url that begins with rediss://"
+    try:
+        ssl.create_default_context(cafile=redis.ca_file)
+    except ssl.SSLError:
+        return f"{redis.ca_file} holds no certificate in PEM"
+    except OSError as error:
+        return f"{redis.ca_file} cannot be read: {error.strerror}"
+    return None
 
 
 def _wrong_redis_url(url: str) -> str | None:

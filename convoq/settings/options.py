@@ -176,6 +176,10 @@ class RedisSettings(Section):
     url: str = "redis://127.0.0.1:6379/0"
     """Where it is: redis://, rediss:// (TLS) or unix:// with the path of a socket."""
 
+    ca_file: Path | None = Field(default=None, examples=["redis-ca.pem"])
+    """The certificates, in PEM, that vouch for a rediss:// server; default: those that the machine believes. A relative
+    path starts at convoq.toml."""
+
     username: str | None = Field(default=None, examples=["convoq"])
     """Of an ACL; without one the password is the default user's."""
 

@@ -56,6 +56,18 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
             "redis.url: must end with the number of a database, as in redis://127.0.0.1:6379/0",
         ),
         ("[redis]\nprefix = 'a{b}'", "redis.prefix: must not hold { or }: it stands between them in the names of keys"),
+        (
+            "[redis]\nurl = 'redis://cache'\nca_file = '/etc/hostname'",
+            "redis.ca_file: is for a redis.url that begins with rediss://",
+        ),
+        (
+            "[redis]\nurl = 'rediss://cache'\nca_file = '/nowhere/ca.pem'",
+            "redis.ca_file: /nowhere/ca.pem cannot be read: No such file or directory",
+        ),
+        (
+            "[redis]\nurl = 'rediss://cache'\nca_file = '/etc/hostname'",
+            "redis.ca_file: /etc/hostname holds no certificate in PEM",
+        ),
         ("[redis]\nusername = 'convoq'", "redis.username: needs redis.password"),
         ("[budgets]\ntimezone = 'Europe/Madird'", 'budgets.timezone: no such time zone. Did you mean "Europe/Madrid"?'),
         (

@@ -10,6 +10,7 @@ import pytest
 from convoq.settings.load import load
 from convoq.settings.reference import example, reference
 from convoq.settings.schema import SETTINGS, env_name
+from tests.outbound.authority import make_authority
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,8 +36,11 @@ def test_the_example_as_it_is_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_example_with_every_option_taken_out_of_its_comment_loads(tmp_path: Path) -> None:
     file = tmp_path / "convoq.toml"
-    file.write_text(re.sub(r"^#(?=\S)", "", example(), flags=re.MULTILINE))
+    # redis.ca_file is for TLS alone.
+    text = example().replace('"redis://', '"rediss://')
+    file.write_text(re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE))
     file.chmod(0o600)
+    make_authority(tmp_path, "localhost").certificate.rename(tmp_path / "redis-ca.pem")
     for name in ("prompt.md", "shop.md"):
         (tmp_path / name).write_text("You work in a shop.")
     loaded = load(file, environ={})

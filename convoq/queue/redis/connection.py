@@ -44,6 +44,7 @@ class Server(NamedTuple):
     url: str
     username: str | None = None
     password: str | None = None
+    ca_file: str | None = None  #: who vouches for one behind TLS, if not whom the machine believes
 
     def __str__(self) -> str:
         """For people: without what may be secret."""
@@ -62,6 +63,7 @@ class Server(NamedTuple):
 
     def _options(self) -> dict[str, Any]:
         login = {"username": self.username, "password": self.password} if self.password else {}
+        authority = {"ssl_ca_certs": self.ca_file} if self.ca_file else {}
         # RESP 2 means the same to every server, and no greeting that only some of them know.
         return {
             "protocol": 2,
@@ -69,6 +71,7 @@ class Server(NamedTuple):
             "socket_timeout": ANSWER_TIMEOUT,
             "client_name": "convoq",
             **login,
+            **authority,
         }
 
     def unavailable(self, error: Exception) -> Exception:

@@ -16,7 +16,8 @@ from convoq.settings import RedisSettings
 
 def server_of(settings: RedisSettings) -> Server:
     password = settings.password.get_secret_value() if settings.password else None
-    return Server(settings.url, settings.username, password)
+    authority = str(settings.ca_file) if settings.ca_file else None
+    return Server(settings.url, settings.username, password, authority)
 
 
 @asynccontextmanager

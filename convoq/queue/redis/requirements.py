@@ -15,6 +15,7 @@ from convoq.settings import RedisSettings
 
 OLDEST: Final = (7, 0)
 FULL: Final = 0.9  # of maxmemory
+CERTIFICATE: Final = "certificate verify failed"  # OpenSSL's words
 WAITAOF_SINCE: Final = (7, 2)
 CONFIG: Final = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite")
 
@@ -64,6 +65,10 @@ async def ask(server: Server) -> Facts:
             if isinstance(refusal, (AuthenticationError, NoPermissionError)):
                 said = " ".join(str(refusal).split()).rstrip(".")
                 raise DatabaseRefused(f"{server}: {said}: set redis.password (and redis.username)") from error
+        if CERTIFICATE in str(error):
+            said = " ".join(str(error).split()).rstrip(".")
+            remedy = "set redis.ca_file to who vouches for it, or redis.url to the name in its certificate"
+            raise DatabaseRefused(f"{server}: {said}: {remedy}") from error
         raise server.unavailable(error) from error
     finally:
         await client.aclose()
