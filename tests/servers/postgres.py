@@ -51,6 +51,7 @@ class PostgresServer:
         self.folder = folder
         self.data = folder / "data"
         self.port = 0
+        self.environ: dict[str, str] = {}  #: more of it, from the next start on
         self._binaries = binaries
         self._options = OPTIONS | options
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,6 +81,9 @@ class PostgresServer:
         settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "server.log").open("ab") as log:
             command = self._command("postgres", "-D", str(self.data), *settings)
+            # Behind setpriv, whose user may differ: a library that it preloads shares memory with the server.
+            at = command.index(str(self._binaries / "postgres"))
+            command[at:at] = ["env", *(f"{name}={value}" for name, value in self.environ.items())]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
 
     def _takes_connections(self) -> bool:

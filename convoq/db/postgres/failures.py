@@ -28,7 +28,8 @@ REMEDIES: Final = {
 ENVIRONMENTAL: Final = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
-    errors.ReadOnlySqlTransaction,  # the server has become a standby
+    errors.ReadOnlySqlTransaction,  # the server has become a standby, or its administrator has it only read
+    errors.FeatureNotSupported,  # what a standby says of a serializable transaction; no statement of ours gets it else
     errors.IdleInTransactionSessionTimeout,  # this process was stopped inside a transaction, and was cut off
     errors.InsufficientPrivilege,
 )
