@@ -368,14 +368,9 @@ class AnswerHandler:
         return timedelta(milliseconds=self._clock.now() - turn.shown[0].at)
 
     async def _fail(
-        self,
-        turn: Turn,
-        reason: str,
-        *,
-        delay: float | None = None,
-        given_up: Sequence[Message] = (),
+        self, turn: Turn, reason: str, *, delay: float | None = None, given_up: Sequence[Message] = (),
         job_id: str | None = None,
-    ) -> int | None:
+    ) -> int | None:  # fmt: skip
         """Counts it against the turn's messages, which wait `delay` seconds (None: a backoff); as Turns.fail."""
         retry_at = self._at(self._pause(turn) if delay is None else delay)
         log.warning("turn.failed", conversation_id=turn.conversation.id, answers=len(turn.shown), error=reason)
