@@ -111,8 +111,9 @@ class Notifications:
 
 
 def list_settings(tx: Transaction) -> dict[str, NotifyTarget]:
+    known = frozenset(Event)  # a newer worker beside this one may have named others
     return {
-        name: NotifyTarget(name, fingerprint, tuple(Event(event) for event in events.split()))
+        name: NotifyTarget(name, fingerprint, tuple(Event(event) for event in events.split() if event in known))
         for name, fingerprint, events in tx.execute(SETTINGS)
     }
 

@@ -40,7 +40,7 @@ def named_targets(settings: NotifySettings) -> list[NotifyTarget]:
     return [
         NotifyTarget(name, hashlib.sha256(address.encode()).hexdigest()[:16], events)
         for name, address in where.items()
-        if address is not None
+        if address is not None and events
     ]
 
 

@@ -25,6 +25,7 @@ from convoq.jobs import message_job
 from convoq.loopback.environment import Account
 from convoq.loopback.process import RoleProcess, convoq
 from convoq.loopback.waiting import until
+from convoq.notify.opening import named_targets
 from convoq.settings.load import load
 from tests.dev.page.phone_page import DevProcess, databases, dev_process
 
@@ -322,6 +323,18 @@ async def test_real_credentials_are_never_used(tmp_path: Path, monkeypatch: pyte
     assert [secret.get_secret_value() for secret in secrets if secret] == [account.auth_token, account.key_secret]
     assert "real" not in "".join(value for name, value in environ.items() if name.startswith("CONVOQ_TWILIO"))
     assert environ["CONVOQ_CONFIG"] == str(config)
+
+
+async def test_nobody_outside_is_told_of_what_happens_on_the_phones(tmp_path: Path) -> None:
+    config = tmp_path / "convoq.toml"
+    config.write_text(
+        '[ai]\nmodel = "offline"\n[notify]\nurl = "https://hooks.example.com/convoq"\n'
+        'secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"\n'
+    )
+    config.chmod(0o600)
+    loaded, _ = dev._load(config, Account().settings("http://127.0.0.1:1") | dev._own_settings(1))
+    assert loaded.options.notify.url is not None
+    assert named_targets(loaded.options.notify) == []
 
 
 async def test_store_and_queue_are_its_own_whatever_the_settings_name(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from convoq.ai.base import CallBound, ModelCall, ReplyContext
+from convoq.conversations import alarms
 from convoq.conversations.erasing import Erasing
 from convoq.conversations.text_index import TextIndex
 from convoq.errors import Unrecoverable
@@ -189,6 +190,22 @@ async def test_nothing_is_written_down_where_nobody_is_to_be_told(house: House) 
     conversation_id = await ask_for_person(house)
     await house.acts().close(conversation_id)
     assert await house.rows("SELECT event FROM notifications UNION ALL SELECT event FROM alarms") == []
+
+
+async def test_a_message_and_its_answer_ask_nothing_of_alarms(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where targets are named, the way that each message takes has no statement more."""
+    asked: list[str] = []
+    for name in ("is_wanted", "resolve", "raise_alarm", "tell"):
+        monkeypatch.setattr(alarms, name, lambda *_, name=name, **__: asked.append(name))
+    await open_chat(house)
+    await house.hear("and on Sunday?")
+    await house.settle()
+    await house.report(house.twilio.messages[-1].sid, "delivered")
+    await house.settle()
+    assert asked == []
+    await house.acts().take_over(1)
+    await house.acts().close(1)
+    assert asked == ["is_wanted"]  # that it is over is told
 
 
 class TestWithTexts:
