@@ -56,7 +56,7 @@ class Turn(NamedTuple):
 TURNS: Final = (
     Turn("kills", 60), Turn("pauses", 40), Turn("twilio", 30), Turn("kills", 60), Turn("model", 30), Turn("locks", 12),
     Turn("pauses", 40), Turn("kills", 60), Turn("disks", 8), Turn("clocks", 25), Turn("storm", 12),
-    Turn("timelines", 24), Turn("takeovers", 30), Turn("cuts", 30), Turn("harms", 30), Turn("restore", 15),
+    Turn("timelines", 24), Turn("takeovers", 60), Turn("cuts", 30), Turn("harms", 30), Turn("restore", 15),
     Turn("servers", 30), Turn("flushes", 20),
 )  # fmt: skip
 

@@ -24,6 +24,7 @@ from convoq.loopback.process import convoq
 from convoq.loopback.waiting import until
 from convoq.queue.opening import OpenQueue
 from convoq.settings.load import load
+from tests.fire.books import Row
 from tests.fire.report import Section
 from tests.fire.site import STATE_TIMEOUT, Site
 
@@ -62,7 +63,7 @@ class Colleagues:
         """By one of them; now and then two try at once, and one of them gets it."""
         if self._rng.random() < BY_COMMAND:
             document = await self._command("takeover", str(await self._conversation(person)), "--as", MARTA)
-            self._note(person, MARTA, document["unsent_parts"], document["parts_under_way"])
+            await self._note(person, MARTA, document["unsent_parts"], document["parts_under_way"])
             return
         names = (MARTA, LUIS) if self._rng.random() < 0.2 else (MARTA,)
         taken = await asyncio.gather(*(self._take_over(person, name) for name in names))
@@ -76,7 +77,7 @@ class Colleagues:
         written = await self._do(lambda: self._acts(name, lambda acts: acts.reply(conversation, text, key=key)))
         self.said[text] = person
         if not self.has(person):
-            self._note(person, name, written.change.unsent, written.change.under_way)
+            await self._note(person, name, written.change.unsent, written.change.under_way)
 
     async def release(self, person: str) -> None:
         name, mute = self._held.pop(person)
@@ -105,14 +106,14 @@ class Colleagues:
             if refused.code != "not_owner":
                 raise
             return False
-        self._note(person, name, change.unsent, change.under_way)
+        await self._note(person, name, change.unsent, change.under_way)
         return True
 
-    def _note(self, person: str, name: str, unsent: int, under_way: int) -> None:
-        now = monotonic()
-        mute = Mute(person, now, frozenset(reference for (reference,) in self._site.rows(BEGUN, person)))
-        self.mutes.append(mute)
+    async def _note(self, person: str, name: str, unsent: int, under_way: int) -> None:
+        mute = Mute(person, monotonic(), frozenset())
         self._held[person] = (name, mute)
+        self.mutes.append(mute)
+        mute.begun = frozenset(reference for (reference,) in await self._rows(BEGUN, person))
         self._section.count("take-overs")
         self._section.count("  in the middle of a reply", bool(unsent or under_way))
         self._section.count("  parts that had not begun to leave", unsent)
@@ -148,10 +149,19 @@ class Colleagues:
 
     async def _conversation(self, person: str) -> int:
         """Once the first message is on record."""
+
+        async def is_on_record() -> bool:
+            found = await self._rows(CONVERSATION, person)
+            self._conversations |= {person: int(found[0][0])} if found else {}
+            return bool(found)
+
         if person not in self._conversations:
-            await until(lambda: bool(self._site.rows(CONVERSATION, person)), timeout=STATE_TIMEOUT, pause=0.1)
-            [(self._conversations[person],)] = self._site.rows(CONVERSATION, person)
+            await until(is_on_record, timeout=STATE_TIMEOUT, pause=0.1)
         return self._conversations[person]
+
+    async def _rows(self, sql: str, person: str) -> list[Row]:
+        """Not from outside: Twilio and the model are in this event loop."""
+        return await self._do(lambda: self._database.read(lambda tx: list(tx.execute(sql, (person,)))))
 
 
 @asynccontextmanager

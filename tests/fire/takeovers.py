@@ -26,7 +26,7 @@ from tests.fire.roles import SupervisedRole
 from tests.fire.site import Site, open_site
 from tests.fire.timelines import harm_worker
 
-PEOPLE_A_SECOND = 10  # of the round: 300 in one of thirty seconds
+PEOPLE_A_SECOND = 5  # of the round: 300 in one of a minute
 HARM = 3.0  # seconds between two kills or pauses of one worker, on average
 REPLY_PATIENCE = 10.0  # seconds that a colleague watches for a reply to begin
 GIVEN_BACK = 0.7  #: the share of conversations that are the AI's again in the end

@@ -26,7 +26,7 @@ async def test_three_hundred_random_timelines_are_answered_once_in_order_and_nev
 
 
 async def test_a_colleague_who_steps_in_silences_the_ai_whatever_workers_die(tmp_path: Path) -> None:
-    [takeovers] = await under_fire(tmp_path, Round("takeovers", 3))
+    [takeovers] = await under_fire(tmp_path, Round("takeovers", 6))
     assert takeovers.counts["timelines"] == 30
     assert takeovers.counts["SIGKILLs"] + takeovers.counts["pauses"] > 0
     assert all(takeovers.counts[what] > 0 for what in ("take-overs", "give-backs", "texts of colleagues"))
