@@ -42,6 +42,7 @@ class OutboundPart:
     error_code: str | None
     delivery: str | None
     delivery_at: int | None
+    written_by: str | None  #: the person of ours; None: nobody, it is the AI's or the system's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ RECORDED = """
 """
 PARTS = """
     SELECT o.message_id, o.reference, o.body, m.at, o.state, o.attempts, o.settled_at, o.provider_id, o.reconciled,
-           o.error, o.error_code, o.delivery, o.delivery_at
+           o.error, o.error_code, o.delivery, o.delivery_at, m.written_by
     FROM outbox AS o JOIN messages AS m ON m.id = o.message_id JOIN threads AS t ON t.id = o.thread_id
     WHERE t.lane = ? ORDER BY o.id DESC LIMIT ?
 """

@@ -25,6 +25,7 @@ from convoq.db import Database
 from convoq.dev.exclusion import only_dev
 from convoq.dev.facts import RunFacts, open_in_browser
 from convoq.dev.page.app import PhonePage
+from convoq.dev.page.colleague import Colleague
 from convoq.dev.page.guard import require_loopback_host
 from convoq.dev.worker import WorkerSupervisor
 from convoq.errors import ConvoqError
@@ -154,11 +155,13 @@ def _load(config: Path | None, settings: dict[str, str]) -> tuple[Loaded, dict[s
     """The settings of this process, and the environment that gives the worker the same."""
     environ = environment(without_store(os.environ), settings)
     loaded = load(config, environ=environ)
-    if loaded.options.ai.model is None:
-        environ = environment(environ, {"ai.model": OFFLINE})
-        loaded = load(config, environ=environ)
+    usual = {"ai.model": OFFLINE} if loaded.options.ai.model is None else {}
+    if "ai_may_ask" not in loaded.options.handover.model_fields_set:
+        usual["handover.ai_may_ask"] = "true"  # who looks at the page is the colleague
     if loaded.options.budgets.tokens_per_contact_day is None:
-        environ = environment(environ, {"budgets.tokens_per_contact_day": str(TOKENS_A_DAY)})
+        usual["budgets.tokens_per_contact_day"] = str(TOKENS_A_DAY)
+    if usual:
+        environ = environment(environ, usual)
         loaded = load(config, environ=environ)
     if loaded.file is not None:
         environ[CONFIG_VARIABLE] = str(loaded.file.absolute())
@@ -181,7 +184,8 @@ async def _start(
     page = PhonePage(
         phones=phones(options.numbers, known), database=database, jobs=jobs, follow_ups=follow_ups,
         budgets=budget_rules(options.budgets), twilio=twilio, switches=switches,
-        worker=worker, webhook_url=inbound_url(options.server.public_url or ""), facts=RunFacts.of(loaded),
+        desk=Colleague(database, follow_ups, options.handover), worker=worker,
+        webhook_url=inbound_url(options.server.public_url or ""), facts=RunFacts.of(loaded),
         quiet_window=options.conversation.quiet_window, start_over=over.set if arguments.database is None else None,
     )  # fmt: skip
     await page.start(arguments.host, arguments.port)

@@ -337,6 +337,17 @@ async def test_nobody_outside_is_told_of_what_happens_on_the_phones(tmp_path: Pa
     assert named_targets(loaded.options.notify) == []
 
 
+@pytest.mark.parametrize(("given", "asks"), [("", True), ("[handover]\nai_may_ask = false\n", False)])
+async def test_the_ai_may_hand_over_to_who_looks_at_the_page_unless_the_settings_forbid_it(
+    tmp_path: Path, given: str, asks: bool
+) -> None:
+    config = tmp_path / "convoq.toml"
+    config.write_text(f'{given}[ai]\nmodel = "offline"\n')
+    loaded, environ = dev._load(config, Account().settings("http://127.0.0.1:1") | dev._own_settings(1))
+    assert loaded.options.handover.ai_may_ask == asks
+    assert environ.get("CONVOQ_HANDOVER__AI_MAY_ASK") == ("true" if asks else None)
+
+
 async def test_store_and_queue_are_its_own_whatever_the_settings_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,11 +26,12 @@ from convoq.queue.opening import OpenQueue
 from convoq.settings.load import load
 from tests.fire.books import Row
 from tests.fire.report import Section
-from tests.fire.site import STATE_TIMEOUT, Site
+from tests.fire.site import Site
 
 T = TypeVar("T")
 
 BY_COMMAND: Final = 0.05  #: of the acts; each takes a process of its own
+PATIENCE: Final = 300.0  # seconds; a worker that is started on a busy machine takes its time
 MARTA, LUIS = "Marta", "Luis"
 
 
@@ -127,7 +128,7 @@ class Colleagues:
 
     async def _do(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """As a person would: once more, where a worker that stands still holds the file."""
-        async with asyncio.timeout(STATE_TIMEOUT):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 try:
                     return await act()
@@ -136,7 +137,7 @@ class Colleagues:
 
     async def _command(self, *arguments: str) -> dict[str, Any]:
         self._section.count("acts by command")
-        async with asyncio.timeout(STATE_TIMEOUT):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 process = await asyncio.create_subprocess_exec(
                     *convoq("conversations", *arguments, "--json"), cwd=self._site.directory,
@@ -156,7 +157,7 @@ class Colleagues:
             return bool(found)
 
         if person not in self._conversations:
-            await until(is_on_record, timeout=STATE_TIMEOUT, pause=0.1)
+            await until(is_on_record, timeout=PATIENCE, pause=0.1)
         return self._conversations[person]
 
     async def _rows(self, sql: str, person: str) -> list[Row]:

@@ -13,11 +13,13 @@ from aiohttp import web
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from convoq.conversations.budgets import BudgetRules
+from convoq.conversations.ownership import ActRefused
 from convoq.db.store import Store
 from convoq.dev.facts import RunFacts
-from convoq.dev.page import timeline, view
+from convoq.dev.page import colleague, timeline, view
 from convoq.dev.page.actions import LONGEST_TEXT, PhoneActions
 from convoq.dev.page.attachments import ATTACHMENTS
+from convoq.dev.page.colleague import Colleague, NothingToDo
 from convoq.dev.page.feed import Feed, PageState
 from convoq.dev.page.guard import RequestGuard, harden
 from convoq.dev.page.rules import SCENES, RuleScenes
@@ -47,6 +49,7 @@ class PhonePage:
         budgets: BudgetRules,
         twilio: LoopbackTwilio,
         switches: Switches,
+        desk: Colleague,
         webhook_url: str,
         worker: WorkerSupervisor,
         facts: RunFacts,
@@ -61,6 +64,7 @@ class PhonePage:
         self._jobs = jobs
         self._twilio = twilio
         self._switches = switches
+        self._colleague = desk
         self._worker = worker
         self._facts = facts
         self._feed = Feed(database, self._look)
@@ -93,6 +97,7 @@ class PhonePage:
         app.router.add_post("/phones/{number:[123]}/{action:burst|again|forge}", self._press)
         app.router.add_post("/phones/{number:[123]}/rules/{name}", self._play)
         app.router.add_post("/conversations/{id:[0-9]{1,15}}/resume", self._resume)
+        app.router.add_post("/phones/{number:[123]}/desk/{act:ask|take-over|reply|give-back|stay-away}", self._desk)
         app.router.add_post("/faults/{name:slow|down|too_many|lost_answer|opted_out|window_closed}", self._fault)
         app.router.add_post("/worker/kill", self._kill)
         app.router.add_post("/start-over", self._begin_anew)
@@ -132,6 +137,7 @@ class PhonePage:
             longest_name=LONGEST_NAME,
             attachments=ATTACHMENTS,
             scenes=SCENES,
+            colleague=colleague.NAME,
             kept=self._start_over is None,
         )
         return web.Response(text=html, content_type="text/html")
@@ -141,6 +147,7 @@ class PhonePage:
         now = self._database.clock.now()
         notes, accepted = self._actions.notes, list(self._actions.accepted)
         threads = [await timeline.read_thread(self._database, self._jobs, phone) for phone in self.phones]
+        desks = [await self._colleague.desk(phone) for phone in self.phones]
         queued = await self._jobs.count(JobFilter(states=(JobState.READY,)))
         at_twilio = list(self._twilio.messages)
         record = await audit.read_record(self._database, self._jobs)
@@ -148,8 +155,8 @@ class PhonePage:
             self._history.observe(inbound, now)
         found = audit.audit(accepted, record, at_twilio)
         views = [
-            view.phone_view(phone, thread, notes.get(phone.number, ()), at_twilio, self._history, now)
-            for phone, thread in zip(self.phones, threads, strict=True)
+            view.phone_view(phone, thread, notes.get(phone.number, ()), at_twilio, self._history, desk, now)
+            for phone, thread, desk in zip(self.phones, threads, desks, strict=True)
         ]
         worker = self._worker
         return {
@@ -182,10 +189,7 @@ class PhonePage:
     # --- What is pressed
 
     async def _write(self, request: web.Request) -> web.Response:
-        phone = self._phone(request)
-        text = (await request.post()).get("text", "")
-        # A form that a browser sends by itself ends its lines as HTTP does.
-        text = text.replace("\r\n", "\n").strip() if isinstance(text, str) else ""
+        phone, text = self._phone(request), await _text(request)
         length = len(text.encode("utf-16-le")) // 2
         if length > LONGEST_TEXT:
             limit = f"Twilio delivers at most {LONGEST_TEXT:,} in one message"
@@ -217,6 +221,23 @@ class PhonePage:
     async def _resume(self, request: web.Request) -> web.Response:
         await self._rules.resume(int(request.match_info["id"]))
         return self._done(request)
+
+    async def _desk(self, request: web.Request) -> web.Response:
+        """What a colleague does in the phone's conversation, or the person who asks for one."""
+        phone, one = self._phone(request), self._colleague
+        try:
+            match request.match_info["act"]:
+                case "ask":
+                    await self._actions.write(phone, colleague.REQUEST)
+                case "reply":
+                    if text := await _text(request):
+                        await one.reply(phone, text)
+                case act:
+                    acts = {"take-over": one.take_over, "give-back": one.give_back, "stay-away": one.stay_away}
+                    self._actions.note(phone, await acts[act](phone), "plain")
+        except (NothingToDo, ActRefused) as reason:
+            return web.Response(status=422, text=f"Not done: {reason}\n")
+        return self._done(request, phone)
 
     async def _fault(self, request: web.Request) -> web.Response:
         model = self._switches.model
@@ -263,6 +284,12 @@ class PhonePage:
             return web.Response(status=204)
         target = f"/#phone-{phone.number}" if phone else "/"
         return web.Response(status=303, headers={"Location": target})
+
+
+async def _text(request: web.Request) -> str:
+    text = (await request.post()).get("text", "")
+    # A form that a browser sends by itself ends its lines as HTTP does.
+    return text.replace("\r\n", "\n").strip() if isinstance(text, str) else ""
 
 
 async def _static(request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from typing import Final
 from convoq.channels.twilio.errors import meaning
 from convoq.conversations.timeline import OutboundPart
 from convoq.dev.page.actions import Note
+from convoq.dev.page.colleague import DeskView
 from convoq.dev.page.timeline import InboundStep, Thread
 from convoq.loopback.audit import AuditResult
 from convoq.loopback.messages import TwilioMessage
@@ -41,6 +42,7 @@ class Item:
     tone: str = ""
     hint: str = ""
     ticks: str = ""  #: "", sent, delivered, failed
+    by: str = ""  #: which colleague wrote it
     brief: bool = False  #: the timeline goes on at a later message of the same turn
     steps: tuple[Step, ...] = ()
 
@@ -51,6 +53,7 @@ class PhoneView:
     owner: str
     address: str  #: as people read it
     typing: bool
+    desk: DeskView
     items: list[Item] = field(default_factory=list)
 
 
@@ -94,7 +97,7 @@ class ViewHistory:
 
 def phone_view(
     phone: Phone, thread: Thread, notes: Sequence[Note], at_twilio: Sequence[TwilioMessage], history: ViewHistory,
-    now: int,
+    desk: DeskView, now: int,
 ) -> PhoneView:  # fmt: skip
     """One phone: what its owner wrote, what arrived on it, and what the buttons did, in the order of time."""
     lines = [(one.received_at, _mine(one, thread, history, now)) for one in thread.inbound]
@@ -106,17 +109,21 @@ def phone_view(
         phone.owner,
         readable(phone.address),
         typing,
+        desk,
         [item for _, item in sorted(lines, key=lambda line: line[0])],
     )
 
 
 def _mine(inbound: InboundStep, thread: Thread, history: ViewHistory, now: int) -> Item:
     parts = [part for part in thread.outbound if part.message_id == inbound.answered_by]
+    by = next((part.written_by for part in parts if part.written_by), None)
     brief = any(
         other.received_at >= inbound.received_at and other.sid != inbound.sid and _one_turn(inbound, other)
         for other in thread.inbound[thread.inbound.index(inbound) :]
     )
     hint, tone = ("answered together with the next", "plain") if brief else _hint(inbound, parts, history, now)
+    if by is not None and not brief:
+        hint = f"answered by {by}"
     return Item(
         key=inbound.sid,
         kind="mine",
@@ -228,14 +235,14 @@ def _theirs(phone: Phone, parts: Sequence[OutboundPart], at_twilio: Sequence[Twi
         copies = arrived.pop(part.reference, [])
         # What an earlier run sent is not at this run's Twilio.
         keys = [copy.sid for copy in copies] or ([part.reference] if part.state == "sent" else [])
-        lines += [(at, _bubble(key, part.text, at, _ticks(part))) for key in keys]
+        lines += [(at, _bubble(key, part.text, at, _ticks(part), part.written_by or "")) for key in keys]
     for copies in arrived.values():
         lines += [(copy.created, _bubble(copy.sid, copy.body, copy.created, "sent")) for copy in copies]
     return lines
 
 
-def _bubble(key: str, text: str, at: int, ticks: str) -> Item:
-    return Item(key=key, kind="theirs", text=text, clock=_clock(at), ticks=ticks)
+def _bubble(key: str, text: str, at: int, ticks: str, by: str = "") -> Item:
+    return Item(key=key, kind="theirs", text=text, clock=_clock(at), ticks=ticks, by=by)
 
 
 def _ticks(part: OutboundPart) -> str:

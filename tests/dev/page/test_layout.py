@@ -93,7 +93,7 @@ SPILLING = """
         const phone = seat.getBoundingClientRect();
         const spills = (box) => box.left < phone.left - 8 || box.right > phone.right + 8;
         return [...seat.querySelectorAll("button, .owner > *")]
-            .filter((one) => spills(one.getBoundingClientRect()))
+            .filter((one) => one.checkVisibility() && spills(one.getBoundingClientRect()))
             .map((one) => one.textContent.trim());
     })
 """

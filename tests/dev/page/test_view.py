@@ -20,7 +20,7 @@ from convoq.dev.page.view import _of_parts
 def test_a_part_that_waits_says_why(error: str, hint: str) -> None:
     part = OutboundPart(
         message_id=1, reference="a", text="Hi", at=0, state="ready", attempts=1, settled_at=None, provider_id=None,
-        reconciled=False, error=error, error_code=None, delivery=None, delivery_at=None,
+        reconciled=False, error=error, error_code=None, delivery=None, delivery_at=None, written_by=None,
     )  # fmt: skip
     found = _of_parts([part])
     assert found is not None

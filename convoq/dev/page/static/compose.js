@@ -9,7 +9,7 @@ for (const text of document.querySelectorAll(".compose textarea")) {
 // Every change by script goes through here: it fires no input event.
 export function fill(text, value) {
   text.value = value;
-  measure(text);
+  if (text.form.querySelector(".count")) measure(text);
 }
 
 function measure(text) {

@@ -64,11 +64,19 @@ function showPhone(phone) {
   for (const name of document.querySelectorAll(`[data-owner="${phone.number}"]`)) write(name, phone.owner);
   write(seat.querySelector(`[data-initial]`), [...phone.owner][0]);
   write(seat.querySelector(".address"), phone.address);
+  showDesk(seat.querySelector(".desk"), phone.desk);
   const following = chat.scrollHeight - chat.scrollTop - chat.clientHeight < 80;
   chat.querySelector(".empty").hidden = phone.items.length > 0;
   chat.querySelector(".typing").hidden = !phone.typing;
   showItems(chat.querySelector(".items"), phone.items);
   if (following) toEnd(chat);
+}
+
+// What can be done depends on who answers.
+function showDesk(desk, { owner, sentence }) {
+  desk.dataset.answers = owner;
+  write(desk.querySelector("[data-sentence]"), sentence);
+  for (const form of desk.querySelectorAll("form[data-owners]")) form.hidden = !form.dataset.owners.split(" ").includes(owner);
 }
 
 // Where one phone fills the screen, its tab says which.
@@ -108,12 +116,12 @@ async function submit(event) {
   const form = event.target;
   event.preventDefault();
   const body = new URLSearchParams(new FormData(form));
-  const text = form.querySelector("textarea");
+  const text = form.querySelector("[name=text]");
   const written = text?.value;
   if (text) {
     if (!written.trim()) return;
     fillText(text, "");
-    toEnd(form.closest(".screen").querySelector(".chat"));
+    toEnd(form.closest(".seat").querySelector(".chat"));
   }
   try {
     const answer = await fetch(form.action, { method: "POST", body, headers: { "X-Requested-With": "fetch" } });
