@@ -17,6 +17,7 @@ from convoq.cli.session import open_follow_ups
 from convoq.clock import WallClock
 from convoq.conversations.acts import Acts
 from convoq.conversations.ownership import ActRefused
+from convoq.conversations.pausing import thread_scope
 from convoq.db.store import Store
 from convoq.errors import DatabaseUnavailable
 from convoq.handlers.receive import enqueue_turns
@@ -91,12 +92,12 @@ class Colleagues:
         await self._do(lambda: self._acts(name, lambda acts: acts.release(conversation)))
 
     async def pause(self, person: str) -> None:
-        scope = f"conversation:{await self._conversation(person)}"
+        scope = await self._scope(person)
         await self._do(lambda: self._acts(MARTA, lambda acts: acts.pause(scope)))
         self._section.count("AI paused")
 
     async def resume(self, person: str) -> None:
-        scope = f"conversation:{await self._conversation(person)}"
+        scope = await self._scope(person)
         await self._do(lambda: self._acts(MARTA, lambda acts: acts.resume(scope)))
 
     async def _take_over(self, person: str, name: str) -> bool:
@@ -148,6 +149,10 @@ class Colleagues:
                     return dict(json.loads(output))
                 self._section.count("acts that were tried again")
 
+    async def _scope(self, person: str) -> str:
+        [(thread_id,)] = await self._rows(THREAD, f"{await self._conversation(person)}")
+        return thread_scope(thread_id)
+
     async def _conversation(self, person: str) -> int:
         """Once the first message is on record."""
 
@@ -176,6 +181,7 @@ BEGUN: Final = """
     SELECT o.reference FROM outbox AS o JOIN threads AS t ON t.id = o.thread_id
     JOIN contacts AS c ON c.id = t.contact_id WHERE c.address = ? AND o.revoked = 'not_owner'
 """
+THREAD: Final = "SELECT thread_id FROM conversations WHERE id = CAST(? AS BIGINT)"
 CONVERSATION: Final = """
     SELECT v.id FROM conversations AS v JOIN threads AS t ON t.id = v.thread_id
     JOIN contacts AS c ON c.id = t.contact_id WHERE c.address = ?
