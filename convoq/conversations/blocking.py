@@ -7,7 +7,7 @@ from typing import Final
 from convoq.conversations import rows
 from convoq.conversations.lifecycle import owner_before
 from convoq.conversations.ownership import ActRefused, set_owner
-from convoq.conversations.states import CloseReason, Outcome, Owner
+from convoq.conversations.states import CloseReason, HandedReason, Outcome, Owner
 from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
 from convoq.conversations.threads import take_token
 from convoq.db.transaction import Transaction
@@ -37,10 +37,11 @@ def unblock(tx: Transaction, contact_id: int, name: str, now: int) -> None:
     if tx.execute(UNBLOCK, (contact_id,)).rowcount == 0:
         raise ActRefused("unchanged", "the person is not blocked")
     for (conversation_id,) in tx.execute(LEFT_BY_BLOCK, (contact_id, CloseReason.OPTED_OUT)).fetchall():
-        conversation = rows.conversation(tx, conversation_id)
+        conversation, owner = rows.conversation(tx, conversation_id), owner_before(tx, conversation_id)
         set_owner(
-            tx, conversation, owner_before(tx, conversation_id), who=name, why="unblocked", now=now,
-            name=conversation.owner_name, reason=conversation.handed_reason,
+            tx, conversation, owner, who=name, why="unblocked", now=now,
+            name=conversation.owner_name if owner is Owner.HUMAN else None,
+            reason=conversation.handed_reason or HandedReason.UNATTENDED if owner is Owner.WAITING else None,
         )  # fmt: skip
 
 

@@ -51,7 +51,8 @@ def _inherit_owner(tx: Transaction, conversation_id: int, previous: int, now: in
 
 
 def owner_before(tx: Transaction, conversation_id: int) -> Owner:
-    """The owner that the conversation had when it was stopped."""
+    """The owner that the conversation had when it was stopped; for a person of ours who was removed since, another one
+    is awaited."""
     found = tx.execute(OWNER_BEFORE, (conversation_id,)).fetchone()
     return Owner(found[0]) if found else Owner.AI
 
@@ -105,11 +106,17 @@ MOVE_OWNER = """
 """
 INHERIT_OWNER = """
     UPDATE conversations SET owner = :owner, owner_at = :now, owner_acted_at = :now, owner_version = 1,
-        owner_name = (SELECT b.owner_name FROM conversations AS b WHERE b.id = :previous),
-        handed_reason = (SELECT b.handed_reason FROM conversations AS b WHERE b.id = :previous)
+        owner_name = CASE WHEN :owner = 'human'
+                     THEN (SELECT b.owner_name FROM conversations AS b WHERE b.id = :previous) END,
+        handed_reason = CASE WHEN :owner = 'waiting'
+                        THEN (SELECT coalesce(b.handed_reason, 'unattended') FROM conversations AS b
+                              WHERE b.id = :previous) END
     WHERE id = :id
 """
 OWNER_BEFORE = """
-    SELECT owner_before FROM transitions
-    WHERE conversation_id = ? AND owner_after = 'nobody' AND owner_before <> 'nobody' ORDER BY id DESC LIMIT 1
+    SELECT CASE WHEN t.owner_before = 'human' AND EXISTS (
+               SELECT 1 FROM conversations AS c JOIN operators AS o ON o.name = c.owner_name
+               WHERE c.id = t.conversation_id AND o.removed_at IS NOT NULL) THEN 'waiting' ELSE t.owner_before END
+    FROM transitions AS t
+    WHERE t.conversation_id = ? AND t.owner_after = 'nobody' AND t.owner_before <> 'nobody' ORDER BY t.id DESC LIMIT 1
 """

@@ -239,6 +239,18 @@ async def test_after_a_downtime_each_step_is_taken_once_and_only_if_it_is_still_
     assert (await owner(house), house.sent[-1]) == ("human Marta", "<handed_over>")
 
 
+async def test_after_a_downtime_longer_than_all_periods_one_step_is_taken_and_the_next_has_its_whole_time(
+    house: House,
+) -> None:
+    await ask_for_person(house)
+    await pass_time(house, 20_000)
+    assert (await owner(house), house.sent[-1]) == ("waiting", "<nobody_free>")
+    await pass_time(house, GIVE_BACK_WITHIN - 1)
+    assert await owner(house) == "waiting"
+    await pass_time(house, 1)
+    assert await owner(house) == "ai"
+
+
 async def test_a_step_runs_once_though_its_job_runs_twice(house: House) -> None:
     await ask_for_person(house)
     house.clock.advance(TAKEN_WITHIN)
