@@ -25,6 +25,7 @@ from convoq.conversations.threads import contact_of, find_thread
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.dev.page.actions import PhoneActions
+from convoq.dev.page.colleague import NAME
 from convoq.handlers.receive import enqueue_turns
 from convoq.loopback.content import Content
 from convoq.loopback.people import Phone
@@ -32,7 +33,6 @@ from convoq.loopback.twilio import LoopbackTwilio
 from convoq.monitoring.snapshot import describe_budget
 from convoq.queue.following import BeginFollowUps, FollowUps
 
-NAME: Final = "you"  #: in whose name the business acts
 MACHINE_SAYS: Final = "This is an automatic reply: our office is closed until Monday morning."
 LONGEST_ANSWER: Final = 15.0  #: seconds that the machine waits for an answer before it gives up
 LATER_MS: Final = timedelta(hours=25) // timedelta(milliseconds=1)

@@ -64,14 +64,17 @@ async def test_a_day_later_free_text_is_refused_and_a_template_arrives(open_page
     await expect(phone(page, CHLOE).locator(".theirs")).to_have_count(before + 2)
 
 
-async def test_a_used_up_budget_holds_the_answer_until_the_next_day(open_page: Open) -> None:
+async def test_a_used_up_budget_is_for_a_person_and_whom_nobody_takes_waits_for_the_next_day(open_page: Open) -> None:
     page = await open_page()
     await write(page, BEN, "Hello, are you there?")
     await expect(phone(page, BEN).locator(".theirs")).to_have_count(1, timeout=SOON)
     await press(page, BEN, "Budget")
     await write(page, BEN, "And on Saturday, are you open?")
+    await expect(newest(page, BEN, "theirs")).to_contain_text("Somebody from our team will look", timeout=SOON)
+    for sentence in ("Nobody came yet.", "The AI answers."):
+        await press(page, BEN, "Nobody comes")
+        await expect(phone(page, BEN).locator("[data-sentence]")).to_have_text(sentence, timeout=SOON)
     await expect(held(page, "budget")).to_contain_text("may cost in a day is used up", timeout=SOON)
-    await expect(phone(page, BEN).locator(".theirs")).to_have_count(2, timeout=SOON)  # a sentence says so
     await press(page, BEN, "Budget")
     await expect(newest(page, BEN, "theirs")).to_contain_text("open Monday to Friday", timeout=SOON)
     await expect(held(page, "budget")).to_have_count(0, timeout=SOON)
