@@ -76,6 +76,7 @@ class DeliveryStatus:
     status: str  #: the channel's word for it: queued, sent, delivered, read, failed, ...
     rank: int
     failed: bool
+    known: bool = True  #: else a word that is new: it takes no other one's place
     error_code: str | None = None
     arrived: bool = False  #: the person has it
     opted_out: bool = False  #: it failed because the person has opted out

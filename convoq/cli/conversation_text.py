@@ -10,7 +10,7 @@ from convoq.cli.terminal.table import print_table
 from convoq.conversations.queries import Line, Summary, Transcript, Transition, delivery_of
 from convoq.conversations.records import Conversation, Message, OutboxRow
 from convoq.conversations.resending import first_send
-from convoq.conversations.states import Outcome, Owner
+from convoq.conversations.states import DEAD_ENDS, Outcome, Owner
 from convoq.monitoring.transcripts import is_unanswered
 from convoq.queue.base import JobRecord, JobState
 from convoq.text import age, counted, harmless, last_line, local_time, mask_address, masked
@@ -171,7 +171,7 @@ def _part(part: OutboxRow, parts: Sequence[OutboxRow]) -> str:
 
 
 def _part_color(part: OutboxRow) -> str:
-    if delivery_of(part) in {"failed", "undelivered"}:
+    if delivery_of(part) in DEAD_ENDS:
         return "red"
     return "yellow" if part.state == "ambiguous" else "dim"
 

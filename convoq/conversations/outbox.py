@@ -321,6 +321,8 @@ def record_delivery(tx: Transaction, status: DeliveryStatus, again: Again, now: 
     if status.arrived:
         _note_arrival(tx, row.id, now)
     moved = tx.execute(FORWARD, (status.status, status.rank, now, status.error_code, row.id, status.rank)).rowcount
+    if not (moved or status.known):
+        tx.execute(NOTE, (f'the channel has also said "{status.status}", which convoq does not know', row.id))
     if moved and status.opted_out:
         opt_out_as_told(tx, row.thread_id, now, attempted_at=row.attempted_at)
     # What was sent again already is not sent a third time. Said again during the pause, it may be for want of the job.
@@ -357,6 +359,9 @@ FORWARD = """
     UPDATE outbox SET delivery = ?, delivery_rank = ?, delivery_at = ?, error_code = coalesce(?, error_code)
     WHERE id = ? AND delivery_rank < ?
 """
+
+
+NOTE = "UPDATE outbox SET error = coalesce(error, ?) WHERE id = ?"
 
 
 class _Reported(NamedTuple):

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 from convoq.conversations import rows, search
 from convoq.conversations.records import Conversation, Message, OutboxRow
-from convoq.conversations.resending import DEAD_ENDS
 from convoq.conversations.retrying import useless_retries
 from convoq.conversations.search import ConversationFilter
-from convoq.conversations.states import Status
+from convoq.conversations.states import DEAD_ENDS, Status
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 

@@ -12,13 +12,13 @@ from convoq.conversations import rows
 from convoq.conversations.consent import has_come_back_since
 from convoq.conversations.records import OutboxRow
 from convoq.conversations.rules import Refusal, may_send_part
+from convoq.conversations.states import DEAD_ENDS
 from convoq.conversations.threads import Thread, get_thread
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
 Wake = Callable[[Transaction, Sequence[Thread]], object]
 
-DEAD_ENDS: Final = ("failed", "undelivered")  #: what a channel says of a message that never arrived
 OPTED_OUT_SINCE: Final = Refusal("opted_out", "the person has said STOP or START since it was written")
 MOVED_ON: Final = Refusal("not_owner", "a person took over")
 

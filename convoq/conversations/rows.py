@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from convoq.conversations.records import Contact, Conversation, Message, OutboxRow
-from convoq.conversations.states import CloseReason, Outcome, Owner, Status
+from convoq.conversations.states import DEAD_ENDS, CloseReason, Outcome, Owner, Status
 from convoq.db.transaction import Transaction
 
 NOTICE = "notice:"  #: what the source of each sentence begins with that breaks a silence
@@ -43,7 +43,7 @@ WAITS = "m.direction = 'in' AND m.outcome IS NULL"
 SHOWN = """m.direction = 'out'
     OR (m.outcome <> 'failed' AND m.outcome <> 'cancelled' AND m.outcome <> 'opted_out' AND m.outcome <> 'blocked')"""
 PENDS = "o.state IN ('ready', 'sending', 'ambiguous')"
-UNDELIVERED = """o.delivery IN ('failed', 'undelivered') AND o.arrived = 0
+UNDELIVERED = f"""o.delivery IN {DEAD_ENDS} AND o.arrived = 0
     AND NOT EXISTS (SELECT 1 FROM outbox AS r WHERE r.resend_of = o.id)"""
 TO_BE_SENT_AGAIN = "it is sent again once, after a pause"  #: the error of a part, during that pause
 MOST_EARLIER = 5  #: conversations that are looked into: some hold nothing but a START

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 from convoq.errors import ConvoqError
 
@@ -83,3 +84,7 @@ ALLOWED = {
 def check_transition(before: Status, after: Status) -> None:
     if after not in ALLOWED[before]:
         raise IllegalTransition(f"a conversation that is {before} cannot become {after}")
+
+
+#: What a channel says of a message that it took and that never arrives.
+DEAD_ENDS: Final = ("failed", "undelivered", "canceled")

@@ -312,6 +312,8 @@ def record_delivery_status(outbox: Outbox, channels: Mapping[str, Channel], begi
             await follow_ups.send()
         if not known:
             log.info("delivery.unknown", provider_id=status.provider_id)
+        elif not status.known:
+            log.warning("delivery.new_status", provider_id=status.provider_id, status=status.status)
         elif status.failed:
             log.warning("delivery.failed", provider_id=status.provider_id, code=status.error_code)
 

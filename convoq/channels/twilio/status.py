@@ -24,7 +24,7 @@ RANKS: Final = {
     "canceled": 6,
     "read": 7,
 }
-UNKNOWN: Final = 0  #: a word that Twilio has added since: kept, but it moves nothing
+UNKNOWN: Final = 0  #: a word that Twilio has added since: kept, but it takes no other one's place
 #: What of a callback's form is read, and so kept: none of it says whose the message is.
 STATUS_FIELDS: Final = frozenset({"MessageSid", "SmsSid", "MessageStatus", "SmsStatus", "ErrorCode"})
 _ARRIVED: Final = frozenset({"delivered", "read"})
@@ -49,6 +49,7 @@ def parse_status(form: Sequence[tuple[str, str]], reference: str | None) -> Deli
         status=status,
         rank=RANKS.get(status, UNKNOWN),
         failed=failed,
+        known=status in RANKS,
         error_code=code if code not in {"", "0"} else None,
         arrived=status in _ARRIVED,
         opted_out=failed and known is not None and known.failure is Failure.OPTED_OUT,

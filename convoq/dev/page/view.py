@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from convoq.channels.twilio.errors import meaning
+from convoq.conversations.states import DEAD_ENDS
 from convoq.conversations.timeline import OutboundPart
 from convoq.dev.page.actions import Note
 from convoq.dev.page.colleague import DeskView
@@ -187,7 +188,7 @@ def _of_parts(parts: Sequence[OutboundPart]) -> tuple[str, str] | None:
     for part in parts:
         if part.state == "failed":
             return f"not sent: {_plainly(part)}", "bad"
-        if part.delivery in ("failed", "undelivered"):
+        if part.delivery in DEAD_ENDS:
             return f"not delivered: {_plainly(part)}", "bad"
         if part.state == "ambiguous":
             return "Twilio's answer was lost: asking before sending again", "bad"
@@ -246,7 +247,7 @@ def _bubble(key: str, text: str, at: int, ticks: str, by: str = "") -> Item:
 
 
 def _ticks(part: OutboundPart) -> str:
-    if part.delivery in ("failed", "undelivered"):
+    if part.delivery in DEAD_ENDS:
         return "failed"
     return "delivered" if part.delivery in ("delivered", "read") else "sent"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from convoq.loopback.faults import reset
 from convoq.queue.base import JobState
@@ -51,6 +52,19 @@ async def test_delivery_goes_forward_only(house: House, order: list[str], last: 
         await house.report(sid, status, reference=reference)
         await house.settle()
     assert (await delivery(house))[0] == last
+
+
+@pytest.mark.parametrize("before", ["sent", "delivered", "read", "undelivered"])
+async def test_a_word_that_is_new_is_told_beside_what_holds(house: House, before: str) -> None:
+    sid, reference = await sent_row(house)
+    with capture_logs() as logs:
+        for status in (before, "teleported"):
+            await house.report(sid, status, reference=reference)
+            await house.settle()
+    assert await house.rows("SELECT delivery, error FROM outbox") == [
+        (before, 'the channel has also said "teleported", which convoq does not know')
+    ]
+    assert [entry["status"] for entry in logs if entry["event"] == "delivery.new_status"] == ["teleported"]
 
 
 async def test_a_failed_delivery_keeps_its_code(house: House) -> None:

@@ -44,6 +44,18 @@ async def test_what_was_not_delivered_is_sent_again_with_a_reference_of_its_own(
     assert len({message.reference for message in house.twilio.messages}) == 2
 
 
+async def test_what_was_canceled_at_the_channel_is_counted_and_sent_again(house: House) -> None:
+    await house.hear("hello")
+    await house.settle()
+    await house.report(house.twilio.messages[-1].sid, "canceled")
+    await house.step()
+    overview = await Reading(house.database).overview(since=0, refused_since=0)
+    assert overview.undelivered == 1
+    assert await resend(house) == [SEND]
+    await house.settle()
+    assert house.sent == ["re: hello"] * 2
+
+
 async def test_it_may_be_sent_as_often_as_it_fails(house: House) -> None:
     await undelivered(house)
     for _ in range(3):
