@@ -7,17 +7,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from convoq.cli.acting import Ways, add_identity, run_act
 from convoq.cli.erasing import number
 from convoq.errors import ConvoqError
-from convoq.text import counted, iso_time
-
-if TYPE_CHECKING:
-    from convoq.queue.base import JobRecord
-
-SCHEMA_VERSION = 1
+from convoq.text import counted
 
 
 def add_parser(commands: Any) -> None:
@@ -39,7 +34,9 @@ def export(args: argparse.Namespace) -> int:
     to_stdout = str(args.file) == "-"
 
     async def act(ways: Ways) -> dict[str, Any]:
-        document = await _collect(ways, args.number)
+        from convoq.operating.people import export as collect
+
+        document = await collect(ways.database, ways.jobs, ways.acts, args.number)
         text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
         if to_stdout:
             sys.stdout.write(text)
@@ -58,41 +55,6 @@ def export(args: argparse.Namespace) -> int:
     if to_stdout:
         args.json = False  # it is one document already
     return run_act(args, act, summary, tell)
-
-
-async def _collect(ways: Ways, addresses: tuple[str, ...]) -> dict[str, Any]:
-    from convoq import __version__
-    from convoq.channels.twilio.inbound import CHANNEL
-    from convoq.clock import WallClock
-    from convoq.conversations.erasing import Erasing
-    from convoq.conversations.exporting import export as read
-    from convoq.handlers.erasing import find_jobs
-
-    person = await Erasing(ways.database).look(CHANNEL, addresses)
-    jobs = await find_jobs(ways.jobs, addresses, person.lanes)
-    contacts = await ways.database.read(read, CHANNEL, addresses)
-    if not contacts and not jobs:
-        raise ConvoqError(f"nothing is known of {addresses[-1]}")
-    await ways.acts.note_export([contact["id"] for contact in contacts])
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "convoq": __version__,
-        "exported_at": iso_time(WallClock().now()),
-        "contacts": contacts,
-        "jobs": [_job(job) for job in sorted(jobs, key=lambda job: int(job.id))],
-    }
-
-
-def _job(job: JobRecord) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "state": str(job.state),
-        "enqueued_at": iso_time(job.enqueued_at),
-        "finished_at": iso_time(job.finished_at),
-        "payload": json.loads(job.payload),
-        "error": job.error,
-    }
 
 
 def _messages(document: dict[str, Any]) -> int:

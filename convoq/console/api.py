@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from convoq.console import contacts, conversations, jobs, numbers, system
+from convoq.console import contacts, conversation_acts, conversations, jobs, numbers, system
 from convoq.console.endpoints import Endpoint
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *conversations.ENDPOINTS,
+    *conversation_acts.ENDPOINTS,
     *contacts.ENDPOINTS,
     *jobs.ENDPOINTS,
     *numbers.ENDPOINTS,

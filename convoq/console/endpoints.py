@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from convoq.clock import Clock
+from convoq.console.errands import JobErrands
 from convoq.console.problems import Problem
 from convoq.conversations.access import AccessRole, AccessToken
 from convoq.db.store import Store
@@ -48,6 +49,16 @@ class Page(Query):
     )
 
 
+def _one_line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("must be one line with something to see")
+    return text.strip()
+
+
+#: A few words, for people.
+OneLine = Annotated[str, AfterValidator(_one_line), Field(max_length=200)]
+
+
 class NoQuery(Query):
     """None."""
 
@@ -70,6 +81,7 @@ class Site:
     follow_ups: BeginFollowUps
     options: Options
     wall: Clock
+    errands: JobErrands  #: the settling of `jobs` is around() these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
-from convoq.console.endpoints import Answer, Asked, Document, Endpoint, NoBody, NoQuery, Page, Site, not_found
+from convoq.console.acting import job_errand, request_of
+from convoq.console.endpoints import Answer, Asked, Document, Endpoint, Handle, NoBody, NoQuery, Page, Site, not_found
 from convoq.console.paging import ListPage, page, place, read_place
 from convoq.console.problems import Problem
 from convoq.conversations.access import AccessRole
+from convoq.conversations.idempotency import Repeated, find_answer
+from convoq.conversations.queries import Reading
 from convoq.monitoring.documents import job_document, jobs_document
 from convoq.operating.jobs import job_filter
-from convoq.queue.base import JobRecord, Standing
+from convoq.queue.base import JobAdmin, JobFilter, JobRecord, Standing
 
 
 class JobQuery(Page):
@@ -85,6 +89,56 @@ async def find_job(site: Site, asked: Asked[Any, Any]) -> JobRecord:
     return record
 
 
+class JobChanged(Document):
+    id: str
+    act: str = Field(description="What was done: retry, cancel or discard")
+
+
+def _changing(verb: str, change: Callable[[JobAdmin, JobFilter], Awaitable[int]]) -> Handle:
+    async def handle(site: Site, asked: Asked[NoQuery, NoBody]) -> Answer:
+        job_id = str(asked.id_of("job"))
+        request = request_of(asked, lambda _: {"id": job_id, "act": verb})
+        if (before := await find_answer(site.database, request)) is not None:
+            return Answer(before)
+        record = await find_job(site, asked)
+        if record.standing not in STANDINGS[verb]:
+            raise _other_state(verb, record)
+        if verb == "retry":
+            await _require_use(site, record)
+        errand = job_errand(site, asked, request, f"{verb}_job", job_id)
+        try:
+            async with site.errands.doing(job_id, errand):
+                states = tuple(dict.fromkeys(one.state for one in STANDINGS[verb]))
+                changed = await change(site.jobs, JobFilter(ids=(job_id,), states=states))
+        except Repeated as repeated:
+            return Answer(repeated.answer)
+        if not changed:
+            raise _other_state(verb, await find_job(site, asked))
+        return Answer({"id": job_id, "act": verb})
+
+    return handle
+
+
+async def _require_use(site: Site, record: JobRecord) -> None:
+    """Raises Problem where a retry would answer and send nothing."""
+    useless = await Reading(site.database).useless_retries([(record.id, record.kind, record.payload)])
+    if record.id in useless:
+        raise Problem(
+            "state", f"a retry of job {record.id} would do nothing: {useless[record.id]}", state=str(record.standing)
+        )
+
+
+def _other_state(verb: str, record: JobRecord) -> Problem:
+    wanted = ", ".join(STANDINGS[verb])
+    return Problem("state", f"job {record.id} is {record.standing}: {verb} is for {wanted}", state=str(record.standing))
+
+
+STANDINGS: Final[Mapping[str, tuple[Standing, ...]]] = {
+    "retry": (Standing.DEAD, Standing.CANCELLED),
+    "cancel": (Standing.READY, Standing.SCHEDULED),
+    "discard": (Standing.DONE, Standing.DEAD, Standing.CANCELLED),
+}
+
 ENDPOINTS: Final = (
     Endpoint(
         method="GET", path="/jobs", role=AccessRole.VIEWER, handle=list_jobs, answer=Jobs, query=JobQuery,
@@ -93,5 +147,17 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET", path="/jobs/{id}", role=AccessRole.VIEWER, handle=get_job, answer=JobInFull,
         summary="One, with its payload and whole error",
+    ),
+    Endpoint(
+        method="POST", path="/jobs/{id}/retry", role=AccessRole.OPERATOR, answer=JobChanged, problems=("state",),
+        handle=_changing("retry", lambda jobs, where: jobs.retry_dead(where)), summary="Make a dead one ready again",
+    ),
+    Endpoint(
+        method="POST", path="/jobs/{id}/cancel", role=AccessRole.OPERATOR, answer=JobChanged, problems=("state",),
+        handle=_changing("cancel", lambda jobs, where: jobs.cancel(where)), summary="Take a waiting one out",
+    ),
+    Endpoint(
+        method="POST", path="/jobs/{id}/discard", role=AccessRole.OPERATOR, answer=JobChanged, problems=("state",),
+        handle=_changing("discard", lambda jobs, where: jobs.discard(where)), summary="Delete one that is over",
     ),
 )  # fmt: skip

@@ -32,7 +32,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 async def read_json(request: web.Request, model: type[ModelT], limits: Limits) -> ModelT:
     """The body as the model has it. Raises Problem. Nothing at all is an empty object."""
     try:
-        if request.can_read_body or request.headers.get("Content-Type"):
+        if request.can_read_body:
             media_type_of(request, (JSON,))
         content = await read_body(request, limits)
     except WebhookRefused as refused:

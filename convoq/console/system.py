@@ -6,17 +6,20 @@ from typing import Any, Final
 
 from pydantic import AwareDatetime, Field
 
-from convoq.console.endpoints import Answer, Asked, Document, Endpoint, NoBody, NoQuery, Page, Site
+from convoq.console.acting import act, request_of
+from convoq.console.endpoints import Answer, Asked, Document, Endpoint, NoBody, NoQuery, Page, Site, not_found
 from convoq.console.paging import LARGEST, ListPage, page, place, read_place
 from convoq.conversations.access import AccessRole
+from convoq.conversations.acts import Acts
 from convoq.conversations.audit_trail import AuditTrail
+from convoq.conversations.idempotency import find_answer
 from convoq.monitoring.act_documents import audit_trail_document
 from convoq.monitoring.documents import status_document
 from convoq.monitoring.pauses import read_pauses
 from convoq.monitoring.schedule_documents import schedules_document
 from convoq.monitoring.snapshot import AlertLimits
 from convoq.operating.overview import read_state
-from convoq.operating.schedules import coming_runs
+from convoq.operating.schedules import coming_runs, run_once
 from convoq.scheduler.entries import entries_from
 
 
@@ -141,7 +144,7 @@ class Schedules(Document):
     schedules: list[Schedule]
 
 
-class Act(Document):
+class AuditEntry(Document):
     id: int
     at: str
     who: str
@@ -152,8 +155,8 @@ class Act(Document):
     way: str | None = Field(description="api; none for a command")
 
 
-class Acts(ListPage):
-    acts: list[Act]
+class AuditPage(ListPage):
+    acts: list[AuditEntry]
 
 
 class AuditQuery(Page):
@@ -179,6 +182,36 @@ async def list_schedules(site: Site, _: Asked[NoQuery, NoBody]) -> Answer:
     entries = entries_from(site.options.schedules)
     runs = [(entry, coming_runs(entry, 1, site.database.clock, pauses)) for entry in entries]
     return Answer(schedules_document(runs, pauses))
+
+
+class Run(Document):
+    job_id: str
+    joined: bool = Field(description="A run waited already: it is that one, and due now")
+
+
+async def run_schedule(site: Site, asked: Asked[NoQuery, NoBody]) -> Answer:
+    entries = {entry.name: entry for entry in entries_from(site.options.schedules)}
+    entry = entries.get(asked.path["name"])
+    if entry is None:
+        raise not_found("schedule")
+    joined = False
+
+    async def run(acts: Acts) -> str:
+        nonlocal joined
+        enqueued = await run_once(entry, site.database, site.enqueuer, site.jobs, key=_run_key(asked))
+        joined = enqueued.joined
+        return await acts.note_run(entry.name, enqueued.job_id)
+
+    def document(job_id: str) -> dict[str, Any]:
+        return {"job_id": job_id, "joined": joined}
+
+    before = await find_answer(site.database, request_of(asked, document))
+    return Answer(before) if before is not None else await act(site, asked, run, document)
+
+
+def _run_key(asked: Asked[NoQuery, NoBody]) -> str | None:
+    """Enqueued is before it is on record: what is repeated between the two is the same job."""
+    return None if asked.key is None else f"run:{request_of(asked, dict).hash}"
 
 
 async def list_acts(site: Site, asked: Asked[AuditQuery, NoBody]) -> Answer:
@@ -210,7 +243,11 @@ ENDPOINTS: Final = (
         summary="What runs when",
     ),
     Endpoint(
-        method="GET", path="/audit", role=AccessRole.ADMIN, handle=list_acts, answer=Acts, query=AuditQuery,
+        method="POST", path="/schedules/{name}/run", role=AccessRole.OPERATOR, handle=run_schedule, answer=Run,
+        status=202, summary="Enqueue one run now", parameters={"name": "The entry"},
+    ),
+    Endpoint(
+        method="GET", path="/audit", role=AccessRole.ADMIN, handle=list_acts, answer=AuditPage, query=AuditQuery,
         summary="Who did what, newest first",
     ),
 )  # fmt: skip

@@ -122,11 +122,21 @@ class Acts:
 
         return await self._do(unit)
 
-    async def release(self, conversation_id: int, *, force: bool = False) -> Change:
+    async def leave(self, conversation_id: int, *, force: bool = False, version: int | None = None) -> Change:
+        """It waits for a colleague."""
+
+        def unit(tx: Transaction, now: int) -> Change:
+            change = ownership.leave(tx, conversation_id, self._name, now, force=force, version=version)
+            self._record_in(tx, now, "leave", change.conversation, f"from {change.before}")
+            return change
+
+        return await self._do(unit)
+
+    async def release(self, conversation_id: int, *, force: bool = False, version: int | None = None) -> Change:
         """The AI answers again, first of all what is unanswered."""
 
         def unit(tx: Transaction, now: int) -> Change:
-            change = ownership.release(tx, conversation_id, self._name, now, force=force)
+            change = ownership.release(tx, conversation_id, self._name, now, force=force, version=version)
             self._record_in(tx, now, "release", change.conversation, f"from {change.before}")
             self._wake_if_due(tx, change.conversation)
             return change
@@ -141,12 +151,22 @@ class Acts:
 
         return await self._do(unit)
 
-    async def reply(self, conversation_id: int, text: str, *, key: str | None = None, force: bool = False) -> Written:
+    async def reopen(self, conversation_id: int) -> Change:
+        def unit(tx: Transaction, now: int) -> Change:
+            change = ownership.reopen(tx, conversation_id, self._name, now)
+            self._record_in(tx, now, "reopen", change.conversation)
+            return change
+
+        return await self._do(unit)
+
+    async def reply(
+        self, conversation_id: int, said: str | TemplateRequest, *, key: str | None = None, force: bool = False
+    ) -> Written:
         """Also takes over. `key` makes repeating it harmless."""
-        text, key = operators.checked_text(text), key or secrets.token_hex(16)
+        said, key = operators.checked_text(said) if isinstance(said, str) else said, key or secrets.token_hex(16)
 
         def unit(tx: Transaction, now: int) -> Written:
-            written = operators.reply(tx, conversation_id, text, self._name, key, now, self._wall.now(), force=force)
+            written = operators.reply(tx, conversation_id, said, self._name, key, now, self._wall.now(), force=force)
             self._record_written(tx, now, "reply", written)
             return written
 
@@ -236,6 +256,15 @@ class Acts:
             exporting.record_export(tx, contacts, self._name, now, way=self._way)
 
         await self._do(unit)
+
+    async def note_run(self, schedule: str, job_id: str) -> str:
+        """A run of the schedule was asked for; the job's id."""
+
+        def unit(tx: Transaction, now: int) -> str:
+            self._record(tx, now, "run_schedule", subject=f"schedule:{schedule}", detail=f"job {job_id}")
+            return job_id
+
+        return await self._do(unit)
 
     async def add_operator(self, name: str) -> Operator:
         """Also brings back who was removed."""

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 from convoq.conversations import rows
 from convoq.conversations.erased import is_erased
-from convoq.conversations.lifecycle import log_transition, move
+from convoq.conversations.lifecycle import log_transition, move, touch
 from convoq.conversations.records import Conversation
 from convoq.conversations.rules import MUTED
-from convoq.conversations.states import CloseReason, Outcome, Owner, Status
+from convoq.conversations.states import CloseReason, HandedReason, Outcome, Owner, Status
 from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
 from convoq.conversations.threads import Thread, take_token
 from convoq.db.transaction import Transaction
@@ -59,9 +59,27 @@ def take_over(
     return _muted(tx, conversation, now, f"{name} took over")
 
 
-def release(tx: Transaction, conversation_id: int, name: str, now: int, *, force: bool = False) -> Change:
+def leave(
+    tx: Transaction, conversation_id: int, name: str, now: int, *, force: bool = False, version: int | None = None
+) -> Change:
+    """It waits for a colleague, and the AI is silent. Raises ActRefused, LookupError."""
+    conversation = _open(tx, conversation_id)
+    require_version(conversation, version)
+    require_mine(conversation, name, force=force)
+    require_reachable(conversation)
+    if conversation.owner is Owner.WAITING:
+        raise ActRefused("unchanged", f"conversation {conversation_id} waits for a person already")
+    why, reason = "left it to a colleague", HandedReason.OTHER
+    set_owner(tx, conversation, Owner.WAITING, who=name, why=why, now=now, reason=reason)
+    return _muted(tx, conversation, now, f"{name} {why}")
+
+
+def release(
+    tx: Transaction, conversation_id: int, name: str, now: int, *, force: bool = False, version: int | None = None
+) -> Change:
     """The AI has it back. Raises ActRefused, LookupError."""
     conversation = _open(tx, conversation_id)
+    require_version(conversation, version)
     require_mine(conversation, name, force=force)
     if conversation.owner not in (Owner.HUMAN, Owner.WAITING):
         raise ActRefused("unchanged", f"conversation {conversation_id} is answered by {conversation.owner} already")
@@ -88,6 +106,26 @@ def close(tx: Transaction, conversation_id: int, name: str, now: int, *, force: 
     tx.execute(SETTLE_FOR_GOOD, (f"{name} closed the conversation", conversation_id))
     move(tx, conversation_id, Status.CLOSED, who=name, why="closed", now=now, reason=CloseReason.OPERATOR)
     return change._replace(conversation=rows.conversation(tx, conversation_id))
+
+
+def reopen(tx: Transaction, conversation_id: int, name: str, now: int) -> Change:
+    """It goes on, with whom it had; what was left unanswered stays so. Raises ActRefused, LookupError."""
+    conversation = rows.conversation(tx, conversation_id)
+    if conversation.status is not Status.CLOSED:
+        raise ActRefused("unchanged", f"conversation {conversation_id} is not closed")
+    require_reachable(conversation)
+    (newest,) = tx.execute(
+        "SELECT max(id) FROM conversations WHERE thread_id = ?", (conversation.thread_id,)
+    ).fetchone()
+    if newest != conversation_id:
+        raise ActRefused(
+            "closed", f"the person went on in conversation {newest}: conversation {conversation_id} stays closed"
+        )
+    owner = Owner.AI if conversation.owner is Owner.NOBODY else None
+    move(tx, conversation_id, Status.ACTIVE, who=name, why="reopened", now=now, owner=owner)
+    # Its silence begins anew: else it would be closed again at once.
+    touch(tx, conversation_id, now)
+    return Change(rows.conversation(tx, conversation_id), conversation.owner)
 
 
 def set_owner(
@@ -194,6 +232,7 @@ SET_OWNER: Final = """
         handed_reason = CASE WHEN :owner = :nobody THEN handed_reason ELSE :reason END
     WHERE id = :id
 """
+NEWEST: Final = "SELECT max(id) FROM conversations WHERE thread_id = ?"
 NEWEST_OPEN: Final = "SELECT id FROM conversations WHERE thread_id = ? AND status <> 'closed'"
 UNDER_WAY: Final = f"""
     SELECT count(*) FROM outbox AS o WHERE o.thread_id = ? AND {rows.PENDS} AND o.revoked = 'not_owner'

@@ -7,6 +7,7 @@ from typing import Final
 
 from convoq.clock import DAY_MS
 from convoq.conversations.erasing import PARTS, WIPE_MESSAGE, forget_hashes, unfinished, wipe
+from convoq.conversations.idempotency import KEPT_MS
 from convoq.conversations.notifications import expire_notifications
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
@@ -37,6 +38,11 @@ class Retention:
     async def notifications(self, limit: int) -> int:
         """What was told to targets of [notify], and alarms that are over."""
         return await self._store.write(expire_notifications, self._store.clock.now(), limit, durable=False)
+
+    async def keys(self, limit: int) -> int:
+        """Answers to programs that may not ask again by now."""
+        before = self._store.clock.now() - KEPT_MS
+        return await self._store.write(expire_keys, before, limit, durable=False)
 
     async def erased(self, limit: int) -> int:
         """Goes on with erasures that were cut off, and forgets hashes that have served."""
@@ -78,6 +84,10 @@ def expire_audit(tx: Transaction, before: int, limit: int) -> int:
     return tx.execute(OLD_AUDIT, (limit, before)).rowcount
 
 
+def expire_keys(tx: Transaction, before: int, limit: int) -> int:
+    return tx.execute(OLD_KEYS, (before, limit)).rowcount
+
+
 def go_on_erasing(tx: Transaction, before: int, limit: int) -> int:
     return sum(wipe(tx, contact_id, limit) for contact_id in unfinished(tx)) + forget_hashes(tx, before, limit)
 
@@ -105,3 +115,7 @@ def _oldest_of(table: str) -> str:
 OLD_NOTES: Final = _oldest_of("operator_notes")
 OLD_TRANSITIONS: Final = _oldest_of("transitions")
 OLD_AUDIT: Final = _oldest_of("audit")
+OLD_KEYS: Final = """
+    DELETE FROM idempotency_keys WHERE hash IN (
+        SELECT hash FROM idempotency_keys WHERE answered_at < ? ORDER BY answered_at LIMIT ?)
+"""

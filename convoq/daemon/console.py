@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convoq.clock import Clock, WallClock
+from convoq.clock import WallClock
 from convoq.conversations.access import AccessTokens
 from convoq.conversations.settling import Settling
 from convoq.daemon.process import Storage, open_storage
 from convoq.daemon.reload import Reload
 from convoq.daemon.supervision import Stop, supervised
 from convoq.errors import ConfigError
-from convoq.queue.base import Settle
 from convoq.settings import Options, ServerSettings
 from convoq.settings.load import Loaded
 
 if TYPE_CHECKING:
     from convoq.console.endpoints import Site
+    from convoq.console.errands import JobErrands
 
 
 async def console(loaded: Loaded, stop: Stop, reload: Reload) -> None:
@@ -24,12 +24,14 @@ async def console(loaded: Loaded, stop: Stop, reload: Reload) -> None:
     from convoq.api.server import serve as listen
     from convoq.console.api import ENDPOINTS
     from convoq.console.app import create_app
+    from convoq.console.errands import JobErrands
 
     options = loaded.options
-    async with open_storage(options, _settling) as storage:
+    errands = JobErrands()
+    async with open_storage(options, lambda clock, wall: errands.around(Settling(clock, wall))) as storage:
         if not await AccessTokens(storage.database).any_valid():
             raise ConfigError("there is no token, so nobody could come in: convoq operators token NAME --role operator")
-        app = create_app(_site(storage, options), ENDPOINTS)
+        app = create_app(_site(storage, options, errands), ENDPOINTS)
         server = await listen(app, _listener(options), section="console")
         status = f"listening on {', '.join(server.addresses)}"
         try:
@@ -42,16 +44,12 @@ async def console(loaded: Loaded, stop: Stop, reload: Reload) -> None:
             await server.stop()
 
 
-def _settling(clock: Clock, wall: Clock) -> Settle:
-    return Settling(clock, wall)
-
-
-def _site(storage: Storage, options: Options) -> Site:
+def _site(storage: Storage, options: Options, errands: JobErrands) -> Site:
     from convoq.console.endpoints import Site
 
     return Site(
         database=storage.database, jobs=storage.jobs, enqueuer=storage.queue, follow_ups=storage.follow_ups,
-        options=options, wall=WallClock(),
+        options=options, wall=WallClock(), errands=errands,
     )  # fmt: skip
 
 

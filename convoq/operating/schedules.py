@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from convoq.clock import Clock, WallClock
@@ -29,11 +30,16 @@ def coming_runs(entry: ScheduleEntry, count: int, clock: Clock, pauses: Mapping[
     return [] if entry.name in pauses else next_runs(entry, count, queue_clock=clock, wall_clock=WallClock())
 
 
-async def run_once(entry: ScheduleEntry, database: Store, enqueuer: Enqueuer, jobs: JobAdmin) -> Enqueued:
-    """One run, due now: where one waits already, it is that one. Raises DatabaseUnavailable."""
+async def run_once(
+    entry: ScheduleEntry, database: Store, enqueuer: Enqueuer, jobs: JobAdmin, *, key: str | None = None
+) -> Enqueued:
+    """One run, due now: where one waits already, it is that one. `key` makes repeating it harmless.
+
+    Raises DatabaseUnavailable.
+    """
     if not database.accepts():
         raise DatabaseUnavailable("the disk is nearly full: free some space first")
-    enqueued = await enqueuer.enqueue(entry.job_now())
+    enqueued = await enqueuer.enqueue(replace(entry.job_now(), dedup_key=key))
     if enqueued.joined:
         await jobs.run_now(JobFilter(ids=(enqueued.job_id,)))
     return enqueued

@@ -19,13 +19,15 @@ from convoq.clock import WallClock
 from convoq.console.api import ENDPOINTS
 from convoq.console.app import create_app
 from convoq.console.endpoints import Endpoint, Site
+from convoq.console.errands import JobErrands
 from convoq.conversations.access import AccessRole, make_token
 from convoq.conversations.acts import Acts
+from convoq.conversations.settling import Settling
 from convoq.db.store import Store
 from convoq.queue.following import SharedFollowUps
 from convoq.settings import Options, ServerSettings
 from tests.api.harness import Client
-from tests.handlers.house import House
+from tests.handlers.house import Engine, House, open_engine
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,11 @@ async def let_in(database: Store, name: str, role: AccessRole) -> str:
     return token
 
 
-def site_of(house: House, options: Options | None = None) -> Site:
+def site_of(house: House, engine: Engine, errands: JobErrands, options: Options | None = None) -> Site:
     return Site(
-        database=house.database, jobs=house.engine, enqueuer=house.queue,
+        database=house.database, jobs=engine, enqueuer=house.queue,
         follow_ups=lambda: SharedFollowUps(house.joined), options=options or Options(), wall=house.wall,
+        errands=errands,
     )  # fmt: skip
 
 
@@ -115,7 +118,9 @@ async def open_api(
 ) -> AsyncIterator[Api]:  # fmt: skip
     roles = {"marta": AccessRole.OPERATOR, "ben": AccessRole.ADMIN, "screen": AccessRole.VIEWER}
     tokens = {name: await let_in(house.database, name.capitalize(), role) for name, role in roles.items()}
-    site = site_of(house, options)
+    errands = JobErrands()
+    engine = open_engine(house.database, errands.around(Settling(house.clock, house.wall)))
+    site = site_of(house, engine, errands, options)
     app = create_app(site, endpoints, limits=limits, timeout=timeout)
     server = await serve(
         app, ServerSettings(port=0, drain_timeout=2, write_timeout=10), limits=limits, section="console"
@@ -125,3 +130,4 @@ async def open_api(
             yield Api(house, site, server, session, tokens)
     finally:
         await server.stop()
+        await engine.close()

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from convoq.ai.base import CallBound, ModelCall, ReplyContext
-from convoq.conversations.access import AccessRole, AccessTokens, make_token, require_valid
+from convoq.conversations.access import AccessRole, AccessTokens, make_token
+from convoq.conversations.acts import Acts
 from convoq.conversations.audit_trail import AuditTrail
 from convoq.conversations.budgets import BudgetRules, Ceiling
 from convoq.conversations.costs import CostsBy, read_costs
 from convoq.conversations.erasing import Erasing
+from convoq.conversations.idempotency import Repeated, Request
 from convoq.conversations.notices import Notices, Silence
 from convoq.conversations.notifications import NotifyTarget, settle_notifications
 from convoq.conversations.operator_list import OperatorList
@@ -106,7 +108,21 @@ async def _let_in(house: House) -> None:
     assert token is not None
     assert await tokens.any_valid()
     await tokens.note_use(token.id)
-    await house.database.read(require_valid, token.id)
+    await house.hear_at_once("are you there?")
+    [(newest, _)] = await house.rows(NEWEST, ANA)
+    for _ in range(2):
+        request = Request(
+            token_id=token.id, operator="Marta", key="k", fingerprint="f", answer=lambda note: {"note_id": note},
+            conversation_id=newest,
+        )  # fmt: skip
+        with suppress(Repeated):
+            await Acts(house.database, house.wall, "Marta", lambda *_: None, errand=request).note(newest, "tea")
+    with suppress(ActRefused):
+        await marta.leave(newest)
+    with suppress(ActRefused):
+        await marta.reopen(newest)
+    await marta.close(newest)
+    await marta.reopen(newest)
     await marta.revoke_token(token.id)
     await tokens.all()
 
@@ -126,6 +142,7 @@ async def _erase(house: House) -> None:
         retention.texts,
         retention.notes,
         retention.audit,
+        retention.keys,
         retention.notifications,
     ):
         await step(10)
@@ -225,7 +242,7 @@ async def _step_in(house: House) -> None:
     await house.hear("a question")
     await house.settle()
     [(newest, contact)] = await house.rows(NEWEST, ANA)
-    for step in (marta.take_over, partial(marta.reply, text=reply, key="k"), partial(marta.reply, text=reply, key="k")):
+    for step in (marta.take_over, partial(marta.reply, said=reply, key="k"), partial(marta.reply, said=reply, key="k")):
         await house.hear_at_once("a question")
         await step(newest)
         await house.settle()
