@@ -160,7 +160,7 @@ async def test_a_used_up_budget_is_told_and_the_next_day(house: House, endpoint:
     assert (await told(house, endpoint))[2:] == ["budget.reached.resolved"]
 
 
-@pytest.mark.parametrize("fails_at", ["send", "status"])
+@pytest.mark.parametrize("fails_at", ["send", "undelivered", "canceled"])
 async def test_a_message_that_is_not_delivered_is_told_with_its_code(
     house: House, endpoint: Endpoint, fails_at: str
 ) -> None:
@@ -168,8 +168,8 @@ async def test_a_message_that_is_not_delivered_is_told_with_its_code(
         house.twilio.fail_next(refused(63003))
     await house.hear("hello?")
     await house.settle()
-    if fails_at == "status":
-        await house.report(house.twilio.messages[-1].sid, "undelivered", code=63003)
+    if fails_at != "send":
+        await house.report(house.twilio.messages[-1].sid, fails_at, code=63003)
         await house.settle()
     assert await told(house, endpoint) == ["message.undelivered"]
     assert facts(endpoint) == {"code": "63003"}
