@@ -83,7 +83,7 @@ async def test_an_older_worker_answers_beside_this_one_on_the_new_schema(site: S
     await site.until_ready(old_serve)
     assert (await site.say("before")).status == 200
     await site.until(lambda: answered_by(old) == 1, "the old release answers on its own schema")
-    assert schema(site) == NEWEST - 1
+    assert schema(site) < NEWEST
 
     migrate(site)
     assert schema(site) == NEWEST
