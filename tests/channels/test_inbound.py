@@ -216,3 +216,18 @@ def test_where_advanced_opt_out_reads_a_keyword_twilio_answers_it_whatever_the_c
 )
 def test_a_keyword_says_its_language(text: str, language: str | None) -> None:
     assert parse(text).keyword_language == language
+
+
+@pytest.mark.parametrize(
+    ("payload", "language"),
+    [("BAJA", "es"), ("sair", "pt"), ("Arrêt", "fr"), ("abmelden", "de"), ("unsubscribe", "en"), ("STOP", None)],
+)
+def test_a_button_says_its_language_in_its_payload(payload: str, language: str | None) -> None:
+    tapped = parse("👋", ButtonPayload=payload, ButtonText="👋")
+    assert (tapped.keyword, tapped.keyword_language) == (Keyword.STOP, language)
+
+
+def test_the_words_of_a_button_say_its_language_where_its_payload_does_not() -> None:
+    for payload in ("menu-7", "STOP"):
+        tapped = parse("Darme de baja", ButtonPayload=payload, ButtonText="Darme de baja")
+        assert (tapped.keyword, tapped.keyword_language) == (Keyword.STOP, "es")

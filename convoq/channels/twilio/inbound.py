@@ -50,7 +50,7 @@ def parse_inbound(form: Sequence[tuple[str, str]]) -> Inbound:
     text = fields.get("Body", "")
     media = _media(fields)
     by_carrier = ":" not in fields["From"]  # SMS and MMS; WhatsApp, Messenger and RCS have their scheme in front
-    keyword = _keyword(fields, text, by_carrier=by_carrier)
+    word = _keyword_in(fields, text, by_carrier=by_carrier)
     return Inbound(
         provider_id=fields["MessageSid"],
         channel=CHANNEL,
@@ -60,26 +60,31 @@ def parse_inbound(form: Sequence[tuple[str, str]]) -> Inbound:
         description=_description(fields, text, media),
         media=media,
         profile_name=fields.get("ProfileName", "").strip() or None,
-        keyword=keyword,
-        keyword_language=_LANGUAGE_OF.get(_letters_and_digits(text)),
-        carrier_replies=_carrier_replies(fields, text, by_carrier=by_carrier),
+        keyword=_keyword(fields, word),
+        keyword_language=_LANGUAGE_OF.get(word) or _LANGUAGE_OF.get(_letters_and_digits(text)),
+        carrier_replies=_carrier_replies(fields, word, by_carrier=by_carrier),
     )
 
 
-def _keyword(fields: Mapping[str, str], text: str, *, by_carrier: bool) -> Keyword | None:
+def _keyword(fields: Mapping[str, str], word: str) -> Keyword | None:
     opt_out_type = fields.get("OptOutType", "").lower()
     if opt_out_type in {keyword.value for keyword in Keyword}:
         return Keyword(opt_out_type)
+    return _KEYWORDS.get(word)
+
+
+def _keyword_in(fields: Mapping[str, str], text: str, *, by_carrier: bool) -> str:
+    """The word that the message is nothing but, as _KEYWORDS has it; empty if it is more, or another."""
     # A button says what it means in its payload, whatever its words are.
     words = (_letters_and_digits(fields.get("ButtonPayload", "")), _letters_and_digits(text))
     ordinary = frozenset() if by_carrier else _STOP_OF_CARRIERS
-    return next((_KEYWORDS[word] for word in words if word in _KEYWORDS and word not in ordinary), None)
+    return next((word for word in words if word in _KEYWORDS and word not in ordinary), "")
 
 
-def _carrier_replies(fields: Mapping[str, str], text: str, *, by_carrier: bool) -> bool:
+def _carrier_replies(fields: Mapping[str, str], word: str, *, by_carrier: bool) -> bool:
     if fields.get("OptOutType"):  # Advanced Opt-Out, which answers for each sender of its service, WhatsApp's too
         return True
-    return by_carrier and _letters_and_digits(text) not in _STOP_ELSEWHERE | _YES_ELSEWHERE
+    return by_carrier and word not in _STOP_ELSEWHERE | _YES_ELSEWHERE
 
 
 def _letters_and_digits(text: str) -> str:
