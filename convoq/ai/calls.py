@@ -17,10 +17,11 @@ MOST_BROKEN: Final = 20  #: beginnings of JSON that are read in vain; each may t
 
 _LABEL: Final = r"^[*_#>\s]{0,4}"
 # The oldest way to call tools: what is thought and done ends with "Final Answer:", or in the middle.
+_THOUGHT: Final = r"\A\s*(?:[*_#]{0,3}Question[*_]{0,3}:[^\n]*\s+)?[*_#\s]{0,4}Thought"
 _REACT: Final = re.compile(
     rf"\A[\s\S]*^Action Input:[\s\S]*?(?:{_LABEL}Final Answer:|\Z)"
-    rf"|\A\s*(?:[*_#]{{0,3}}Question[*_]{{0,3}}:[^\n]*\s+)?[*_#\s]{{0,4}}Thoughts?[*_]{{0,3}}:[\s\S]*?"
-    rf"(?:{_LABEL}(?:Final )?(?:Answer|Response|Reply)[*_]{{0,3}}:[*_]{{0,3}}|\Z)"
+    rf"|{_THOUGHT}s?[*_]{{0,3}}:[\s\S]*?{_LABEL}(?:Final )?(?:Answer|Response|Reply)[*_]{{0,3}}:[*_]{{0,3}}"
+    rf"|{_THOUGHT}[*_]{{0,3}}:[\s\S]*"
     r"|\A\s*Action:\s*```[\s\S]*",
     re.MULTILINE,
 )

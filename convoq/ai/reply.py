@@ -30,6 +30,9 @@ _CUT_MARK: Final = re.compile(r"<[|｜][\w▁]{0,40}[|｜]?\Z")
 _FACT: Final = re.compile(rf"{OPENING}[^{CLOSING}\n]*(?:{CLOSING}|\Z)|[{OPENING}{CLOSING}]")
 _COLLEAGUE: Final = "[colleague]"
 _CITATION: Final = re.compile(r"【[^】\n]{0,40}†[^】\n]{0,200}】")
+_WHOLE_TAG: Final = re.compile(
+    r"\A<((?:\w{1,20}[_-])?(?:message|text|result|summary|content|assistant|sms|chat))>([\s\S]*)</\1>\Z", re.IGNORECASE
+)
 _WHOLE_FENCE: Final = re.compile(r"\A\s*```(\w*)[^\S\n]*\n((?:(?!```)[\s\S])*)\n?```\s*\Z")
 
 
@@ -50,7 +53,7 @@ def _clean_once(text: str) -> str:
         text = without_marks(unescaped(_without_channel_words(text)))
         text = without_calls(text[: 2 * LONGEST])
         text = _FACT.sub("", _CITATION.sub("", _CUT_MARK.sub("", text)))
-        text = _unwrapped(text.replace("\ufffd", "")).strip()
+        text = _unwrapped(text.replace("\ufffd", "").strip()).strip()
     while text.lower().startswith(_COLLEAGUE):
         text = text[len(_COLLEAGUE) :].lstrip()
     if len(text) > LONGEST:
@@ -63,6 +66,8 @@ def _without_channel_words(text: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """Without a fence around the whole answer, unless it is code in some language."""
+    """Without a fence or a tag around the whole answer, unless it is code in some language."""
+    if tag := _WHOLE_TAG.match(text):
+        return tag[2]
     match = _WHOLE_FENCE.match(text)
     return match[2] if match and match[1].lower() in ("markdown", "md", "text", "txt", "plaintext") else text

@@ -30,6 +30,8 @@ WRAPPERS = [
     "Let me see. <assistant_response>We open at 9.</assistant_response>",
     "<reply_to_customer>We open at 9.</reply_to_customer>",
     "<solution>We open at 9.</solution>",
+    "<analysis>They ask.</analysis>\n<customer_message>\nWe open at 9.\n</customer_message>",
+    "<text>We open at 9.</text>",
 ]
 REACT = [
     "Thought: I now know it.\nFinal Answer: We open at 9.",
@@ -120,6 +122,8 @@ def test_what_holds_no_answer_is_empty(text: str) -> None:
         "Question 3: What is two and two?\nFinal Answer: 4",
         "Final Answer: 42",
         "Thought of the day: be kind.",
+        "Thoughts: we could meet on Monday.",
+        "Put it in a <message> of your own, like <text>this</text>.",
         "Analysis: your order is fine.\nAnswer: yes, it ships today.",
         'Set this in the file:\n{"debug": true}',
         f"Like this:\n\n```json\n{CALL}\n```",
