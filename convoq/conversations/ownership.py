@@ -202,22 +202,24 @@ def _muted(tx: Transaction, conversation: Conversation, now: int, why: str) -> C
 def _return_unanswered(tx: Transaction, conversation_id: int) -> int:
     """What waits again: what no person of ours has answered, and what an answer was for that never left."""
     found = tx.execute(NEWEST_ANSWER, (conversation_id,)).fetchone()
-    if found is not None and tx.execute(ANSWERED_SINCE, (conversation_id, found[0])).fetchone() is None:
-        _take_back(tx, found[0])
+    if found is not None:
+        since = tx.execute(ANSWERED_SINCE, (conversation_id, found[0])).fetchone()
+        _take_back(tx, found[0], since[0] if since else None)
     return tx.execute(RETURN, (conversation_id,)).rowcount
 
 
-def _take_back(tx: Transaction, answer: int) -> None:
+def _take_back(tx: Transaction, answer: int, instead: int | None) -> None:
     """The answer that was on its way when the AI fell silent: what has begun to leave goes on, what has not is void.
 
-    Its rest only if the customer has not written on: then that is answered.
+    Its rest only if the customer has not written on: then that is answered. `instead`: what a person of ours has said
+    since, which was the answer.
     """
     states = list(tx.execute(PARTS_OF, (answer,)))
-    if not all(state == "cancelled" and code in MUTED for state, code in states):
-        tx.execute(GO_ON, {"answer": answer})
-    else:
+    if all(state == "cancelled" and code in MUTED for state, code in states):
         tx.execute(VOID, (rows.MUTED, answer))
-        tx.execute(UNANSWER, {"answer": answer})
+        tx.execute(UNANSWER, {"answer": answer, "instead": instead})
+    elif instead is None:
+        tx.execute(GO_ON, {"answer": answer})
 
 
 def thread_of(conversation: Conversation) -> Thread:
@@ -250,7 +252,8 @@ NEWEST_ANSWER: Final = """
     ORDER BY id DESC LIMIT 1
 """
 ANSWERED_SINCE: Final = """
-    SELECT 1 FROM messages WHERE conversation_id = ? AND id > ? AND direction = 'out' AND author = 'operator'
+    SELECT id FROM messages WHERE conversation_id = ? AND id > ? AND direction = 'out' AND author = 'operator'
+    ORDER BY id LIMIT 1
 """
 PARTS_OF: Final = "SELECT state, error_code FROM outbox WHERE message_id = ?"
 # Cancelled like that, a part is certainly not sent.
@@ -264,7 +267,7 @@ GO_ON: Final = """
 """
 VOID: Final = "UPDATE messages SET source = ? || source || ':' || id WHERE id = ?"
 UNANSWER: Final = """
-    UPDATE messages SET outcome = 'human', answered_by = NULL
+    UPDATE messages SET outcome = 'human', answered_by = CAST(:instead AS BIGINT)
     WHERE conversation_id = (SELECT conversation_id FROM messages AS m WHERE m.id = :answer)
         AND id < :answer AND answered_by = :answer
 """

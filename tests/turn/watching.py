@@ -21,7 +21,7 @@ PENDING = ("ready", "sending", "ambiguous")
 UNDONE: dict[str, set[tuple[Any, Any]]] = {
     "retry": {("failed", None), ("cancelled", None)},
     "discard": {("failed", "cancelled")},
-    "hand back": {("human", None), ("answered", None)},
+    "hand back": {("human", None), ("answered", None), ("answered", "human")},
 }
 NOTHING: set[tuple[Any, Any]] = set()
 
