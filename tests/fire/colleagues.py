@@ -91,6 +91,16 @@ class Colleagues:
             return
         await self._do(lambda: self._acts(name, lambda acts: acts.release(conversation)))
 
+    async def time_take_overs(self, person: str, number: int) -> list[float]:
+        """How long each took until it was on disk, in seconds: from then on the AI is silent."""
+        conversation, took = await self._conversation(person), []
+        for _ in range(number):
+            began = monotonic()
+            await self._acts(MARTA, lambda acts: acts.take_over(conversation, force=True))
+            took.append(monotonic() - began)
+            await self._acts(MARTA, lambda acts: acts.release(conversation))
+        return took
+
     async def pause(self, person: str) -> None:
         scope = await self._scope(person)
         await self._do(lambda: self._acts(MARTA, lambda acts: acts.pause(scope)))

@@ -21,7 +21,7 @@ from tests.fire.logbook import read_logs
 from tests.fire.pauses import LEASE
 from tests.fire.peers import TOKEN, covering
 from tests.fire.plan import Plan
-from tests.fire.report import Section
+from tests.fire.report import Section, quantile
 from tests.fire.roles import SupervisedRole
 from tests.fire.site import Site, open_site
 from tests.fire.timelines import harm_worker
@@ -29,6 +29,7 @@ from tests.fire.timelines import harm_worker
 PEOPLE_A_SECOND = 5  # of the round: 300 in one of a minute
 HARM = 3.0  # seconds between two kills or pauses of one worker, on average
 REPLY_PATIENCE = 10.0  # seconds that a colleague watches for a reply to begin
+TIMED = 200  #: take-overs of which the time is taken
 GIVEN_BACK = 0.7  #: the share of conversations that are the AI's again in the end
 #: Long enough for several parts.
 PARAGRAPH: Final = "\n\n" + "And this is another part of the answer. " * 38
@@ -54,6 +55,9 @@ async def takeovers(plan: Plan) -> Section:
             for number in range(round(PEOPLE_A_SECOND * plan.seconds)):
                 group.create_task(people.live(number, random.Random(plan.rng.random()), plan.seconds))
                 section.count("timelines")
+        await site.until_ready()
+        await site.until(site.engine.queue.is_quiet, "the queue is empty")
+        await _measure(desk, people, section)
         codes = await site.drain()
         section.expect(set(codes) == {0}, f"exit codes after SIGTERM: {codes}")
         section.problems += site.unmet
@@ -64,6 +68,14 @@ async def takeovers(plan: Plan) -> Section:
         audit_soundness(site, section)
         read_logs(site, section, {})
     return section
+
+
+async def _measure(desk: Colleagues, people: People, section: Section) -> None:
+    """When nothing is harmed any more, and all four processes are at work."""
+    person = next(one.person for one in people.messages if one.accepted is not None and not desk.has(one.person))
+    took = await desk.time_take_overs(person, TIMED)
+    for name, share in (("p50", 0.5), ("p99", 0.99)):
+        section.worst(f"take-over to mute, {name} of {TIMED} in ms", quantile(took, share) * 1000)
 
 
 @asynccontextmanager
@@ -211,7 +223,7 @@ def _audit_messages(site: Site, people: People, section: Section) -> None:
     for row in found:
         ending = _ending_of(row, sent)
         section.count(ending)
-        findings += [(ending, repr(row))] if ending in JUDGED else []
+        findings += [(ending, repr(row._replace(reply=(row.reply or "")[:60])))] if ending in JUDGED else []
     each(section, [f"{kind}: {what}" for kind, what in findings])
     copies = Counter(message.reference for message in site.twilio.messages)
     twice = [reference for reference, times in copies.items() if times > 1]
