@@ -22,13 +22,13 @@ from convoq.conversations.handing_over import (
     hand_over,
     may_hand_over,
 )
-from convoq.conversations.happenings import Happening, list_happenings
 from convoq.conversations.lifecycle import move, touch
 from convoq.conversations.loops import count_reply, find_loop
 from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.out_of_hours import close_desk
 from convoq.conversations.outbox import add_outgoing, send_first
 from convoq.conversations.pacing import Airtime, Held, unlimited
+from convoq.conversations.past import Past, recall
 from convoq.conversations.pausing import pause_loop
 from convoq.conversations.records import Answer, Conversation, Handover, Message, OutboxRow, Turn
 from convoq.conversations.rules import OUTCOME_OF, Refusal, may_send, may_write
@@ -76,24 +76,10 @@ class Turns:
         now, wall_now = self._database.clock.now(), self._wall.now()
         return await self._database.write(look, thread_id, token, job_id, self._rules, now, wall_now, durable=False)
 
-    async def history(self, turn: Turn, *, limit: int = 100) -> list[Message]:
-        """What has been said, oldest first, then the turn's own messages; at most the newest `limit` lines.
-
-        The turn comes last even where an answer to others is younger: else it would look answered, or those would not.
-        A message that no answer could be made for may be the reason, so it is left out.
-        """
-        settled = await self._database.read(rows.newest_settled, turn.conversation.id, turn.through, limit)
-        return [*settled, *turn.shown][-limit:]
-
-    async def happenings(self, turn: Turn, *, limit: int = 10) -> list[Happening]:
-        """Who answered the turn's conversation before, and what people of ours have noted: the newest of each."""
+    async def past(self, turn: Turn) -> Past:
+        """What a model is told of the time before the turn."""
         wall_offset = self._wall.now() - self._database.clock.now()
-        notes = limit if self._rules.handover.notes_to_model else 0
-        return await self._database.read(list_happenings, turn.conversation.id, limit, notes, wall_offset)
-
-    async def earlier(self, turn: Turn, *, limit: int = 20) -> list[Message]:
-        """How the conversations before the turn's ended, oldest line first: at most `limit` lines."""
-        return await self._database.read(rows.earlier_settled, turn.conversation.id, limit)
+        return await self._database.read(recall, turn, self._rules.handover.notes_to_model, wall_offset)
 
     async def is_overtaken(self, turn: Turn, *, newer_counts: bool) -> bool:
         """Whether it is no use to go on: something newer waits (if that counts), or what is shown does not any more."""

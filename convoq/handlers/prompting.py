@@ -11,6 +11,7 @@ from convoq.ai.base import Act, Allowance, Author, ContextLine, Reply, ReplyCont
 from convoq.ai.times import moment
 from convoq.clock import Clock
 from convoq.conversations.happenings import Happening, Note, OwnerPeriod
+from convoq.conversations.past import Past
 from convoq.conversations.records import Handover, Message, Turn
 from convoq.conversations.states import HandedReason, Owner
 from convoq.conversations.turns import Turns
@@ -53,6 +54,7 @@ class Prompting:
         contact, now = turn.conversation.contact, self._wall.now()
         forgotten = now - REMEMBERED // timedelta(milliseconds=1)
 
+        past = await self._turns.past(turn)
         costs = TurnCosts(self._costs, turn)
         requests, output_tokens = self._turns.allowance(turn)
         return ReplyContext(
@@ -62,8 +64,8 @@ class Prompting:
             our_address=turn.conversation.our_address,
             address=contact.address,
             contact_name=contact.name,
-            lines=tuple(await self._lines(turn)),
-            earlier=tuple(_line(message) for message in await self._turns.earlier(turn) if message.wall_at > forgotten),
+            lines=tuple(self._lines(turn, past)),
+            earlier=tuple(_line(message) for message in past.earlier if message.wall_at > forgotten),
             now=now,
             timezone=self._zone_of(turn.conversation.our_address),
             record=costs.record,
@@ -78,11 +80,15 @@ class Prompting:
         if self._may_close:
             yield Act.END
 
-    async def _lines(self, turn: Turn) -> list[ContextLine]:
-        """What was said and what happened, oldest first; what is to be answered comes last."""
-        history, zone = await self._turns.history(turn), self._zone_of(turn.conversation.our_address)
-        settled, happenings = history[: len(history) - len(turn.shown)], await self._turns.happenings(turn)
-        lines = list(_in_order(settled, [one for one in happenings if one.at >= history[0].at], zone))
+    def _lines(self, turn: Turn, past: Past) -> list[ContextLine]:
+        """What was said and what happened, oldest first.
+
+        What is to be answered comes last even where an answer to others is younger: else it would look answered, or
+        those would not.
+        """
+        begins_at = (past.said or turn.shown)[0].at
+        happenings = [happening for happening in past.happened if happening.at >= begins_at]
+        lines = list(_in_order(past.said, happenings, self._zone_of(turn.conversation.our_address)))
         if any(message.returned for message in turn.shown):
             lines.append(ContextLine(author=Author.SYSTEM, text=RETURNED, at=self._wall.now()))
         return [*lines, *map(_line, turn.shown)]

@@ -8,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from convoq.ai.base import AccountRefused, ReplyContext
-from convoq.conversations.records import Answer, Message, OutboxRow, Turn
+from convoq.conversations.past import Past
+from convoq.conversations.records import Answer, OutboxRow, Turn
 from convoq.conversations.turn_steps import Uncommitted
 from convoq.errors import DatabaseUnavailable, RetryLater, Unrecoverable
 from convoq.handlers.base import ClaimContext, Leaving
@@ -211,13 +212,13 @@ async def test_what_is_written_while_a_poison_turn_fails_does_not_wait_out_its_b
 
 
 async def test_a_database_that_is_away_costs_no_try(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    history = house.turns.history
+    past = house.turns.past
 
-    async def unavailable_once(turn: Turn) -> list[Message]:
-        monkeypatch.setattr(house.turns, "history", history)
+    async def unavailable_once(turn: Turn) -> Past:
+        monkeypatch.setattr(house.turns, "past", past)
         raise DatabaseUnavailable("the disk is full")
 
-    monkeypatch.setattr(house.turns, "history", unavailable_once)
+    monkeypatch.setattr(house.turns, "past", unavailable_once)
     await house.hear_at_once("hello")
     await house.turn()
     assert await house.rows("SELECT tries FROM messages") == [(0,)]
