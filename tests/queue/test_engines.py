@@ -17,8 +17,8 @@ ALONE = [name for name in ENGINES if "+" not in name]  # what an engine promises
 
 def rows() -> list[list[str]]:
     """The table of promises, cell by cell; its first row names the engines."""
-    table = PAGE.read_text().partition("\n|")[2].partition("\n\n")[0]
-    lines = re.findall(r"(?m)^\|?(.+)\|$", table)
+    table = PAGE.read_text().partition("\n| promise")[2].partition("\n\n")[0]
+    lines = re.findall(r"(?m)^\|?(.+)\|$", f"| promise{table}")
     return [[cell.strip() for cell in line.split("|")] for line in lines if "---" not in line]
 
 
