@@ -161,7 +161,7 @@ class Budgets:
         await self._database.write(record, turn, usage, held, self._rules, now, wall_now, durable=False)
 
     async def begin_counting(self) -> None:
-        """Ceilings that are new count what their period has cost before."""
+        """Ceilings count what their period has cost, also while they were not in force, or not known to a worker."""
         if self._rules.ceilings:
             now, wall_now = self._database.clock.now(), self._wall.now()
             await self._database.write(begin_counting, self._rules, now, wall_now)
@@ -309,9 +309,6 @@ def _lose(tx: Transaction, calls: Sequence[tuple[int, str, str, int, int, int, i
 def begin_counting(tx: Transaction, rules: BudgetRules, now: int, wall_now: int) -> None:
     for ceiling in rules.ceilings:
         period, _ = current_period(ceiling.period, rules, wall_now)
-        kind = f"{ceiling.scope}:"
-        if tx.execute(IS_COUNTED, (period, kind, f"{kind}~", rules.currency)).fetchone() is not None:
-            continue
         first_day = f"{period}-01"[:10]
         begun = _midnight(dt.date.fromisoformat(first_day), rules)
         since = now - (wall_now - begun) - DAY_MS  # the days are exact, the queue's clock is nearly the wall's
@@ -345,7 +342,6 @@ SET_REFUSED: Final = """
     INSERT INTO spending (period, scope, currency, refused) VALUES (?, ?, ?, 1)
     ON CONFLICT (period, scope, currency) DO UPDATE SET refused = 1
 """
-IS_COUNTED: Final = "SELECT 1 FROM spending WHERE period = ? AND scope > ? AND scope < ? AND currency = ? LIMIT 1"
 FORGET: Final = """
     DELETE FROM spending WHERE (period, scope, currency) IN
         (SELECT period, scope, currency FROM spending WHERE period < ? ORDER BY period LIMIT ?)
@@ -392,6 +388,7 @@ def _count_all(whose: str, scope: str) -> str:
         JOIN threads AS t ON t.id = v.thread_id
         WHERE c.at >= ? AND c.day >= ? AND c.outcome <> 'pending' AND (c.currency = ? OR c.currency IS NULL)
         GROUP BY {whose}
+        ON CONFLICT (period, scope, currency) DO UPDATE SET tokens = excluded.tokens, cost = excluded.cost
     """
 
 

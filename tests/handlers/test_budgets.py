@@ -12,7 +12,7 @@ import pytest
 
 from convoq.ai.base import CallBound, ModelCall, Reply, ReplyContext
 from convoq.ai.prices import PriceList
-from convoq.conversations.budgets import BudgetRules, Ceiling
+from convoq.conversations.budgets import BudgetRules, Budgets, Ceiling
 from convoq.conversations.handing_over import HandoverRules
 from convoq.conversations.notices import Notices, Silence
 from convoq.conversations.pacing import Airtime, unlimited
@@ -328,3 +328,34 @@ async def test_a_model_without_a_price_costs_tokens_and_unknown_money(house_with
         await house.step()
         assert await spending(house) == {("contact", "2025-11-26"): (80, 0, 0, 0)}
         assert await house.rows("SELECT cost FROM model_calls") == [(None,)]
+
+
+async def test_a_ceiling_that_is_put_back_counts_what_was_spent_without_it(house_with: Open) -> None:
+    month = per("number", "month", tokens=1000)
+    async with house_with(month) as house:
+        await house.hear("one")
+        await house.step()
+    async with house_with(BudgetRules()) as house:
+        for number in range(20):
+            await house.hear(f"free {number}")
+            await house.step()
+    asking = Asking()
+    async with house_with(month, asking) as house:
+        await house.hear("another")
+        await house.step()
+        assert asking.asked == []
+        assert {spent[0] for spent in (await spending(house)).values()} == {21 * 80}
+
+
+async def test_a_worker_that_starts_counts_what_one_without_the_ceiling_has_spent_meanwhile(
+    house_with: Open, database: Database | PostgresDatabase, wall: ManualClock
+) -> None:
+    month = Budgets(database, wall, per("number", "month", tokens=1000))
+    async with house_with(BudgetRules()) as house:
+        await house.hear("one")
+        await house.step()
+        await month.begin_counting()
+        await house.hear("two")
+        await house.step()
+        await month.begin_counting()
+        assert {spent[0] for spent in (await spending(house)).values()} == {2 * 80}
