@@ -8,6 +8,9 @@ from typing import Final
 
 #: What stands between the digits of a number: spaces, dashes of all kinds, brackets, and marks of the text's direction.
 _BETWEEN: Final = frozenset({"Zs", "Pd", "Cf", "Ps", "Pe"})
+#: The same in a text: a few of them, as they are or as JSON escapes them.
+_SPACE: Final = r"[\s().\-/\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060\u2066-\u2069]"
+_GAP: Final = rf"(?:{_SPACE}|\\u(?:00a0|20[0-9a-f]{{2}}|3000)){{0,4}}"
 _SCHEME: Final = re.compile(r"^(?:whatsapp|tel|sms):", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"(?:\+|00)?([1-9][0-9]{6,14})")
 _OTHER: Final = re.compile(r"[a-z]+:\S+|[0-9]{3,6}")
@@ -28,8 +31,9 @@ def addresses_of(spelled: str) -> tuple[str, ...]:
 
 
 def mentions(address: str) -> re.Pattern[str]:
-    """What finds the address in a text, whichever way it stands there, and no longer number that holds it."""
+    """What finds the address in a text, however it is spelled there (also inside JSON), and no longer number that holds
+    it."""
     digits = re.sub(r"\D", "", address)
     if len(digits) >= 7 and (address.startswith(("+", "whatsapp:+"))):
-        return re.compile(rf"(?<!\d){digits}(?!\d)")
+        return re.compile(rf"(?<!\d)(?:00)?{_GAP.join(digits)}(?!\d)")
     return re.compile(rf"(?<![\w+]){re.escape(address)}(?!\w)")

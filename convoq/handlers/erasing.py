@@ -9,10 +9,13 @@ from typing import Final, NamedTuple
 from convoq.clock import Clock
 from convoq.conversations.erasing import Erasing, Person
 from convoq.conversations.text_index import TextIndex
+from convoq.jobs import ReceiveMessage, SendMessage
 from convoq.phone import mentions
 from convoq.queue.base import JobAdmin, JobFilter, JobRecord
 
 BATCH: Final = 200  # rows a transaction, so that the writer is never held long
+PAGE: Final = 1000  # jobs that are read at a time
+SAID: Final = (ReceiveMessage.kind, SendMessage.kind)
 
 #: Begins an erasure under the name of who asks for it: channel, addresses, and up to when what was accepted is erased.
 Begin = Callable[[str, Sequence[str], int], Awaitable[list[int]]]
@@ -63,7 +66,9 @@ class Erasure:
         """
         traces = await self.look(addresses)
         through = max([self._clock.now(), *(job.enqueued_at for job in traces.jobs)])
-        contacts = await begin(self._channel, addresses, through)
+        begun = await begin(self._channel, addresses, through)
+        # Also those that were cut off and are found no more: who came back meanwhile has the address now.
+        contacts = sorted({*begun, *await self._erasing.unfinished()})
         erased_jobs = await self._erase_jobs(traces, addresses, through)
         for contact_id in contacts:
             await self._wipe(contact_id)
@@ -94,13 +99,14 @@ class Erasure:
 
 
 async def find_jobs(jobs: JobAdmin, addresses: Sequence[str], lanes: Sequence[str]) -> list[JobRecord]:
-    """Of every kind and state: those that name the person, and those of the person's lanes."""
+    """Of every kind and state: those that name the person, however the number is spelled, and those of the person's
+    lanes. All jobs are read for that, in pages."""
+    patterns = {pattern.pattern: pattern for pattern in map(mentions, addresses)}.values()
     found: dict[str, JobRecord] = {}
-    patterns = [mentions(address) for address in addresses]
-    for text in {_needle(address) for address in addresses}:
-        for job in await _all(jobs, JobFilter(text=text)):
-            if any(_names(job, pattern) for pattern in patterns):
-                found[job.id] = job
+    before: str | None = None
+    while page := await jobs.list(JobFilter(), limit=PAGE, before=before):
+        before = page[-1].id
+        found |= {job.id: job for job in page if any(_names(job, pattern) for pattern in patterns)}
     for lane in lanes:
         found |= {job.id: job for job in await _all(jobs, JobFilter(ordering_key=lane))}
     return list(found.values())
@@ -113,11 +119,9 @@ async def _all(jobs: JobAdmin, where: JobFilter) -> list[JobRecord]:
     return found
 
 
-def _needle(address: str) -> str:
-    """What stands in each text that names it."""
-    return address.rpartition("+")[2]
-
-
 def _names(job: JobRecord, pattern: re.Pattern[str]) -> bool:
+    """A message from or to one person is that person's, whoever else is named in it."""
+    if job.kind in SAID and job.ordering_key is not None:
+        return pattern.search(job.ordering_key) is not None
     texts = (job.payload, job.error, job.ordering_key, job.dedup_key)
     return any(text is not None and pattern.search(text) for text in texts)

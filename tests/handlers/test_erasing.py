@@ -310,3 +310,45 @@ async def test_two_erasures_at_once_are_one(house: House) -> None:
     assert [one for one in done if isinstance(one, BaseException)] == []
     assert await house.rows("SELECT body FROM messages WHERE body <> ''") == []
     assert await house.rows("SELECT our_address FROM threads") == [(OURS,)]
+
+
+@pytest.mark.parametrize(
+    "spelled", ["+1 555 123-0001", "(1) 555.123.0001", "+1\u00a0555\u2011123\u20110001", "0015551230001"]
+)
+async def test_a_job_that_spells_the_number_in_another_way_is_erased(house: House, spelled: str) -> None:
+    await house.hear(TEXT)
+    await house.settle()
+    await house.queue.enqueue(raw_job("remind", {"to": spelled, "about": TEXT}))
+    await erase(house)
+    assert await house.engine.list(JobFilter(kinds=("remind",))) == []
+
+
+async def test_a_job_that_names_the_number_in_its_keys_alone_is_erased(house: House) -> None:
+    await house.hear(TEXT)
+    await house.settle()
+    await house.queue.enqueue(raw_job("remind", {}, dedup_key=f"welcome {ANA_SMS}"))
+    await house.queue.enqueue(raw_job("remind", {}, ordering_key=f"reminders of {ANA_SMS}"))
+    await erase(house)
+    assert await house.engine.list(JobFilter(kinds=("remind",))) == []
+
+
+async def test_what_another_one_writes_about_the_person_is_answered_all_the_same(house: House) -> None:
+    await house.hear(TEXT)
+    await house.settle()
+    await house.hear(f"call her on {ANA_SMS} please, and are you open?", sender=BEN)
+    house.twilio.messages.clear()
+    await erase(house)
+    await house.settle()
+    assert [message.to for message in house.twilio.messages] == [BEN]
+
+
+async def test_who_writes_again_before_a_cut_off_erasure_goes_on_loses_the_older_texts_too(house: House) -> None:
+    await house.hear(TEXT)
+    await house.settle()
+    await house.unwoken_acts().erase("twilio", addresses_of(ANA), house.clock.now())
+    house.clock.advance(1)
+    await house.hear("hello again")
+    await house.settle()
+    assert (await erase(house)).left == ()
+    assert await house.rows("SELECT body FROM messages WHERE body <> ''") == []
+    assert await Erasing(house.database).unfinished() == []
