@@ -207,7 +207,8 @@ class Site:
             "server.port": self.url.rpartition(":")[2],
             "server.public_url": self.url,
             "ai.model": OFFLINE,
-            "conversation.quiet_window": "0.4",
+            # With a server each webhook takes longer, and a burst is to be one turn.
+            "conversation.quiet_window": "1.0" if self._servers.database_url else "0.4",
             "twilio.timeout": "1.5",
             "twilio.reconcile_after": "0.6",
             "log.format": "json",
