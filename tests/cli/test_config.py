@@ -114,7 +114,7 @@ def test_show_prints_toml_that_says_what_is_in_force(config: Path, capsys: pytes
     assert shown["handlers"] == {"k.k": "config_handlers:jobs.note"}
     [line] = [line for line in out.splitlines() if line.startswith("public_url")]
     assert line.endswith(f"# {config}:2")
-    [line] = [line for line in out.splitlines() if line.startswith("port")]
+    [line] = [line for line in out.partition("[server]")[2].partition("\n[")[0].splitlines() if line.startswith("port")]
     assert line.split() == ["port", "=", "8080", "#", "default"]
 
 

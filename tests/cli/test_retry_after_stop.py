@@ -9,8 +9,9 @@ import pytest
 from convoq.channels.twilio.inbound import parse_inbound
 from convoq.clock import WallClock
 from convoq.conversations.confirming import Confirmations
-from convoq.conversations.recording import Received, Recorder
+from convoq.conversations.recording import Received, Recorded, Recorder
 from convoq.db import Database
+from convoq.db.transaction import Transaction
 from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import NewJob, ReceiveMessage, message_job, turn_job
 from convoq.queue.opening import open_queue
@@ -35,10 +36,12 @@ async def hear(database: Database, text: str, sid: int, confirmations: Confirmat
     received = Received(parse_inbound(form), str(sid), database.clock.now())
     async with open_queue(database, Options()) as queue:
         follow_ups = queue.follow_ups()
-        wake = partial(enqueue_turns, follow_ups)
-        await Recorder(database, WallClock(), NOBODY_LOOKS, confirmations).record(
-            [received], wake if confirmations else lambda *_: None
-        )
+
+        def wake(tx: Transaction, recorded: Recorded) -> None:
+            if confirmations:
+                enqueue_turns(follow_ups, tx, recorded.threads)
+
+        await Recorder(database, WallClock(), NOBODY_LOOKS, confirmations).record([received], wake)
         await follow_ups.send()
 
 
