@@ -14,6 +14,7 @@ import pytest
 
 from convoq.db.postgres.migrations import known, oldest_code
 from tests.process.harness import LONGEST_WAIT, ROOT_PATH, Process, Site, open_site
+from tests.skips import NOT_TO_BE_INSTALLED
 
 pytestmark = [pytest.mark.process, pytest.mark.long]
 
@@ -28,14 +29,14 @@ def git(*words: str) -> bytes:
     try:
         return subprocess.run(command, check=True, capture_output=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"older releases come from the repository's history: {error}")
+        pytest.skip(f"{NOT_TO_BE_INSTALLED} read the repository's history, where older releases come from: {error}")
 
 
 def release_before(version: int, directory: Path) -> Path:
     """convoq as it was before the migration of this number came, unpacked below `directory`."""
     added = git("log", "--format=%H", "--diff-filter=A", "--", f"convoq/migrations/postgres/{version:04}_*").split()
     if not added:
-        pytest.skip(f"the repository's history does not reach back to migration {version}")
+        pytest.skip(f"{NOT_TO_BE_INSTALLED} reach back to migration {version}: the checkout's history begins later")
     with tarfile.open(fileobj=io.BytesIO(git("archive", f"{added[-1].decode()}^", "convoq"))) as archive:
         archive.extractall(directory, filter="data")
     return directory
@@ -76,7 +77,9 @@ def why_it_ended(process: Process) -> str:
     return line
 
 
-@pytest.mark.skipif(OLDEST_CODE == NEWEST, reason="not to be installed: the newest schema is for this release alone")
+@pytest.mark.skipif(
+    OLDEST_CODE == NEWEST, reason=f"{NOT_TO_BE_INSTALLED} have it: the newest schema is for this release alone"
+)
 async def test_an_older_worker_answers_beside_this_one_on_the_new_schema(site: Site, tmp_path: Path) -> None:
     release = release_before(NEWEST, tmp_path / "old")
     old_serve, old = await start_old(site, release, "serve"), await start_old(site, release, "work")
