@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from convoq.ai.endpoints import OFFLINE
 from convoq.channels.twilio.signature import sign
 from convoq.channels.twilio.webhooks import inbound_url
-from convoq.clock import WallClock
 from convoq.conversations.acts import Acts
 from convoq.conversations.queries import Reading
 from convoq.conversations.timeline import Timeline
 from convoq.db.opening import open_store
 from convoq.errors import ConvoqError
-from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import ProcessAiResponse, ReceiveMessage
 from convoq.loopback import audit
 from convoq.loopback.audit import AcceptedMessage
@@ -29,6 +26,7 @@ from convoq.loopback.process import RoleProcess, convoq, faulty_worker
 from convoq.loopback.storage import TrialServers, own_storage
 from convoq.loopback.switches import Switches
 from convoq.loopback.waiting import until
+from convoq.operating.acting import act_as
 from convoq.queue.base import JobFilter, JobRecord, JobState
 from convoq.queue.opening import open_queue
 from convoq.settings import RedisSettings
@@ -156,10 +154,7 @@ class Site:
 
     async def step_in(self, name: str, act: Callable[[Acts], Awaitable[T]]) -> T:
         """A person of the shop's does something, as `convoq conversations` does it."""
-        follow_ups = self._follow_ups()
-        done = await act(Acts(self.database, WallClock(), name, partial(enqueue_turns, follow_ups)))
-        await follow_ups.send()
-        return done
+        return await act_as(name, self.database, self._follow_ups, act)
 
     async def conversation_with(self, phone: Phone) -> int:
         """The newest one's id."""

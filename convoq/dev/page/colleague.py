@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, TypeVar
 
-from convoq.clock import WallClock
 from convoq.conversations.acts import Acts
 from convoq.conversations.ownership import Change
 from convoq.conversations.queries import Reading
@@ -15,9 +13,9 @@ from convoq.conversations.records import Conversation
 from convoq.conversations.states import Owner, Status
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
-from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import ProcessHandovers
 from convoq.loopback.people import Phone
+from convoq.operating.acting import act_as
 from convoq.queue.following import BeginFollowUps
 from convoq.settings.people import HandoverSettings
 from convoq.text import counted
@@ -100,10 +98,7 @@ class Colleague:
         return conversation
 
     async def _do(self, act: Callable[[Acts], Awaitable[T]]) -> T:
-        follow_ups = self._follow_ups()
-        done = await act(Acts(self._database, WallClock(), NAME, partial(enqueue_turns, follow_ups)))
-        await follow_ups.send()
-        return done
+        return await act_as(NAME, self._database, self._follow_ups, act)
 
 
 def desk_view(conversation: Conversation | None) -> DeskView:

@@ -6,9 +6,10 @@ The rules are convoq's own, judged by the real worker; only time and money are m
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any, Final
 
 from convoq.channels.twilio.inbound import CHANNEL
@@ -26,11 +27,12 @@ from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.dev.page.actions import PhoneActions
 from convoq.dev.page.colleague import NAME
-from convoq.handlers.receive import enqueue_turns
 from convoq.loopback.content import Content
 from convoq.loopback.people import Phone
 from convoq.loopback.twilio import LoopbackTwilio
+from convoq.loopback.waiting import until
 from convoq.monitoring.snapshot import describe_budget
+from convoq.operating.acting import act_as
 from convoq.queue.following import BeginFollowUps, FollowUps
 
 MACHINE_SAYS: Final = "This is an automatic reply: our office is closed until Monday morning."
@@ -127,14 +129,9 @@ class RuleScenes:
 
     async def resume(self, conversation_id: int) -> None:
         """A person of ours has looked: the AI answers there again."""
-        follow_ups = self._begin()
-        thread_id = await self._database.read(_thread_of, conversation_id)
-        acts = Acts(self._database, self._wall, NAME, partial(enqueue_turns, follow_ups))
-        try:
-            await acts.resume(thread_scope(thread_id))
-        except ActRefused:
-            return  # it was resumed meanwhile, which is what was asked for
-        await follow_ups.send()
+        scope = thread_scope(await self._database.read(_thread_of, conversation_id))
+        with suppress(ActRefused):  # it was resumed meanwhile, which is what was asked for
+            await act_as(NAME, self._database, self._begin, lambda acts: acts.resume(scope))
 
     async def held(self) -> list[dict[str, Any]]:
         """What rules hold back now, as plain data."""
@@ -153,31 +150,33 @@ class RuleScenes:
     async def _be_a_machine(self, phone: Phone) -> None:
         """It waits for each answer, and so is only stopped by whoever stops answering."""
         for _ in range(2 * SAME):
-            heard = self._heard_by(phone)
-            await self._actions.write(phone, MACHINE_SAYS)
-            try:
-                async with asyncio.timeout(LONGEST_ANSWER):
-                    while self._heard_by(phone) == heard:  # noqa: ASYNC110 # the loopback has no event for one phone
-                        await asyncio.sleep(0.05)
-            except TimeoutError:
+            if not await self._is_answered(phone, MACHINE_SAYS):
                 break
             if await self._database.read(_is_paused, phone):
                 self._actions.note(phone, "The AI is paused here: a machine seems to write", "good")
                 return
         self._actions.note(phone, "The machine has given up: it had no answer any more", "plain")
 
+    async def _is_answered(self, phone: Phone, text: str) -> bool:
+        heard = self._heard_by(phone)
+        await self._actions.write(phone, text)
+        try:
+            await until(lambda: self._heard_by(phone) > heard, timeout=LONGEST_ANSWER)
+        except TimeoutError:
+            return False
+        return True
+
     def _heard_by(self, phone: Phone) -> int:
         return sum(message.to == phone.address for message in list(self._twilio.messages))
 
     async def _write(self, phone: Phone, said: str | TemplateRequest) -> None:
-        follow_ups = self._begin()
-        acts = Acts(self._database, self._wall, NAME, partial(enqueue_turns, follow_ups))
+        def write(acts: Acts) -> Awaitable[object]:
+            return acts.write_to(CHANNEL, phone.ours, phone.address, said, force=True)
+
         try:
-            await acts.write_to(CHANNEL, phone.ours, phone.address, said, force=True)
+            await act_as(NAME, self._database, self._begin, write)
         except ActRefused as refused:
             self._actions.note(phone, f"Refused: {refused}", "bad")
-            return
-        await follow_ups.send()
 
     async def _let_a_day_pass(self, phone: Phone) -> None:
         moved = await self._database.write(_move_back, phone)
