@@ -36,7 +36,7 @@ def create_app(
     site: Site, endpoints: Sequence[Endpoint], *, door: Door | None = None, limits: Limits | None = None,
     timeout: float = HANDLE_TIMEOUT,
 ) -> web.Application:  # fmt: skip
-    """Nothing is answered 2xx that did not happen; whoever has no token learns nothing."""
+    """No 2xx without its act on disk; without a valid token a request is told nothing but that."""
     console = site.options.console
     door = door or Door(AccessTokens(site.database), [console.host, *console.names])
     app = web.Application(middlewares=[_Guard(door).guard])
@@ -87,7 +87,7 @@ class _Guard:
             raise _storage(
                 "it did not answer in time: whether it was done, the same request with its key tells"
             ) from None
-        except Exception:
+        except Exception:  # a bug is answered as a problem too, and its traceback is the log's alone
             log.exception("console.failed", path=ascii(request.path)[1:-1][:200])
             raise Problem("internal", "the log says what") from None
 
@@ -139,7 +139,7 @@ def require_role(token: AccessToken, role: AccessRole) -> None:
 
 
 def mask_all(value: Any) -> Any:
-    """Every number in every text of it, whoever has written the text."""
+    """Every number in every text of it, be the text ours or a person's own."""
     match value:
         case str():
             return masked(value)

@@ -76,7 +76,7 @@ def list_tokens(tx: Transaction) -> list[AccessToken]:
 
 
 def issue(tx: Transaction, token: str, operator: str, role: AccessRole, by: str, now: int) -> AccessToken:
-    """Raises ActRefused where nobody of that name may act."""
+    """Raises ActRefused for a name that is not on the list of operators, or no more."""
     known = find_operator(list_operators(tx), operator)
     if known is None or known.removed_at is not None:
         raise ActRefused("operator", f"{operator} is no operator: convoq operators add {operator}")

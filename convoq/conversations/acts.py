@@ -297,7 +297,7 @@ class Acts:
         return await self._write(unit)
 
     async def issue_token(self, token: str, operator: str, role: AccessRole) -> AccessToken:
-        """Whoever has the token may act in the operator's name from then on."""
+        """From its return on requests with the token act in the operator's name."""
 
         def unit(tx: Transaction, now: int) -> AccessToken:
             issued = access.issue(tx, token, operator, role, self._name, now)

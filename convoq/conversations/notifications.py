@@ -56,7 +56,7 @@ class Notification(NamedTuple):
     facts: dict[str, Any]
     conversation: Conversation | None  #: None also where the person was erased
     words: str | None = None  #: the customer's last message
-    why: str | None = None  #: the person is awaited, in the words of whoever asked for one
+    why: str | None = None  #: the conversation was handed over, as its transition says
 
 
 class Notifications:

@@ -42,7 +42,7 @@ class OutboundPart:
     error_code: str | None
     delivery: str | None
     delivery_at: int | None
-    written_by: str | None  #: the person of ours; None: nobody, it is the AI's or the system's
+    written_by: str | None  #: the operator's name; None: it is the AI's or the system's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def console(loaded: Loaded, stop: Stop, reload: Reload) -> None:
-    """Answers until the stop is requested. Raises ConfigError while nobody could be let in."""
+    """Answers until the stop is requested. Raises ConfigError while no token is valid."""
     from convoq.api.server import serve as listen
     from convoq.console.api import ENDPOINTS
     from convoq.console.app import create_app

@@ -147,7 +147,7 @@ def _own_settings(port: int) -> dict[str, str]:
         "twilio.timeout": str(TWILIO_TIMEOUT_SECONDS),
         "twilio.reconcile_after": str(RECONCILE_AFTER_SECONDS),
         "work.drain_timeout": str(WORKER_DRAIN_SECONDS),
-        "notify.events": "[]",  # what happens on the phones concerns nobody outside
+        "notify.events": "[]",  # the targets of the settings are real: what is played must not reach them
     }
 
 

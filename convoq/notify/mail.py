@@ -107,8 +107,8 @@ class Mail:
         return Taken("accepted")
 
     def _greet(self, client: smtplib.SMTP) -> None:
-        # What SMTP_SSL verifies the certificate for; connect() alone does not set it.
-        client._host = self._server.host  # type: ignore[attr-defined]  # noqa: SLF001
+        # SMTP_SSL verifies the certificate for it, and connect() alone does not set it.
+        client._host = self._server.host  # type: ignore[attr-defined]  # noqa: SLF001 # smtplib has no public way
         code, said = client.connect(self._server.host, self._server.port)
         if code != 220:
             raise smtplib.SMTPConnectError(code, said)
