@@ -27,7 +27,7 @@ class ModelBreakers(Breakers[ModelFailure]):
         if failure.outcome != "timeout":
             self._server.ended()  # it has answered
         wait = self._model.failed(caller, failure, failure.retry_after)
-        if failure.outcome == "account":
+        if failure.of_account:
             wait = max(wait, self._account.failed(caller, failure, failure.retry_after))
         return wait
 

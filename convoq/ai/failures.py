@@ -55,6 +55,7 @@ class ModelFailure:
     cut_off: bool = False  #: a larger limit on what it may write may help
     retry_after: float | None = None  #: seconds that the provider asked to wait
     unreachable: bool = False  #: the server has said nothing at all
+    of_account: bool = False  #: no model is answered with that key; else another one may be
     unheard: bool = False  #: it may have been answered, and be billed, without our having got that
 
     @property
@@ -126,9 +127,11 @@ def _status_failure(error: ModelHTTPError) -> ModelFailure:
     if status in (400, 404, 422, 500, 501) and _NO_TOOLS.search(body):
         return replace(_permanent(f"{said}: it takes no tools{quoted}"), no_tools=True)
     if isinstance(error, ModelQuotaExceededError):
-        return _account(f"{said}: the account's credit or quota is used up{quoted}; top it up at the provider", error)
+        reason = f"{said}: the account's credit or quota is used up{quoted}; top it up at the provider"
+        return replace(_account(reason, error), of_account=True)
     if isinstance(error, ModelAuthenticationError):
-        return _account(f"{said}: the API key is refused{quoted}; check the key and what it may use", error)
+        failure = _account(f"{said}: the API key is refused{quoted}; check the key and what it may use", error)
+        return replace(failure, of_account=status != 403)  # which is also said of a model that a project may not use
     if isinstance(error, ModelNotFoundError):
         advice = "check the model's name and the base_url (most end in /v1)"
         return _misconfigured(f"{said}: no such model there{quoted}; {advice}")

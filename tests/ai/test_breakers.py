@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic_ai.exceptions import ModelAuthenticationError, ModelHTTPError
 
 from convoq.ai.base import Responder
+from convoq.ai.breakers import ModelBreakers
+from convoq.ai.failures import ModelFailure, request_failure
 from convoq.breaker import Breaker, Breakers
 from convoq.errors import RetryLater
 from convoq.loopback.faults import ModelFault
@@ -89,3 +92,18 @@ def test_who_is_turned_away_by_one_leaves_the_others_to_the_next() -> None:
     now[0] += 15
     assert Breakers(account, model).admit(2) == (5.0, "down")
     assert account.admit(3) == 0.0
+
+
+class Refused(ModelHTTPError, ModelAuthenticationError):
+    """As the providers' clients raise it."""
+
+
+@pytest.mark.parametrize(("status", "others_wait"), [(401, True), (403, False)])
+async def test_a_key_that_may_not_use_one_model_holds_up_no_other_one(status: int, others_wait: bool) -> None:
+    failure = request_failure(Refused(status, "first", {"error": {"message": "no access to this model"}}))
+    account: Breaker[ModelFailure] = Breaker(lambda: 0.0)
+    breakers = ModelBreakers(account=account, server=Breaker(lambda: 0.0), model=Breaker(lambda: 0.0))
+    for conversation in range(4):
+        breakers.failed(conversation, failure)
+    account.admit(8)  # the one that asks for all
+    assert (account.admit(9) > 0) == others_wait
