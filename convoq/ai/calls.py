@@ -12,7 +12,7 @@ from typing import Any, Final
 from convoq.ai.marks import code_spans
 
 #: A text without any of these holds no call.
-HINTS: Final = ("{", "```", "Thought", "Action", "default_api.", "functions.", "tools.", "[")
+HINTS: Final = ("{", "```", "Thought", "Action", "default_api.", "functions.", "[")
 MOST_BROKEN: Final = 20  #: beginnings of JSON that are read in vain; each may take as long as the text
 
 _LABEL: Final = r"^[*_#>\s]{0,4}"
@@ -20,8 +20,12 @@ _LABEL: Final = r"^[*_#>\s]{0,4}"
 _THOUGHT: Final = r"\A\s*(?:[*_#]{0,3}Question[*_]{0,3}:[^\n]*\s+)?[*_#\s]{0,4}Thought"
 _REACT: Final = re.compile(
     rf"\A[\s\S]*^Action Input:[\s\S]*?(?:{_LABEL}Final Answer:|\Z)"
-    rf"|{_THOUGHT}s?[*_]{{0,3}}:[\s\S]*?{_LABEL}(?:Final )?(?:Answer|Response|Reply)[*_]{{0,3}}:[*_]{{0,3}}"
-    rf"|{_THOUGHT}[*_]{{0,3}}:[\s\S]*"
+    rf"|{_THOUGHT}s?[*_]{{0,3}}:[\s\S]*?{_LABEL}Final (?:Answer|Response|Reply)[*_]{{0,3}}:[*_]{{0,3}}"
+    r"|\A\s*\*\*Thought:\*\*[\s\S]*?^\*\*Answer:\*\*"
+    # Cut off; a person's own thought speaks of neither.
+    rf"|{_THOUGHT}[*_]{{0,3}}:[\s\S]*?{_LABEL}Action[*_]{{0,3}}:[\s\S]*"
+    rf"|{_THOUGHT}[*_]{{0,3}}:[*_\s]{{0,4}}"
+    r"(?:[Tt]hey|[Tt]he (?:user|customer|person|client|guest)|I (?:need|should|must))\b[\s\S]*"
     r"|\A\s*Action:\s*```[\s\S]*",
     re.MULTILINE,
 )
@@ -31,7 +35,7 @@ _TOOL_FENCE: Final = re.compile(r"^```(?:tool|function)_\w+[^\S\n]*\n(?:(?!```)[
 _IN_CODE: Final = frozenset({"", "json", "python", "py", "tool", "plaintext", "text"})
 # print(default_api.hours(day="Monday")), functions.hours({}), [hours(day="Monday")]
 _PYTHON: Final = re.compile(
-    r"^[^\S\n]*(?:print\()?(?:default_api|functions|tools)\.\w{1,60}\([^\n]*\)[^\S\n]*;?[^\S\n]*$"
+    r"^[^\S\n]*(?:print\()?(?:default_api|functions)\.\w{1,60}\([^\n]*\)[^\S\n]*;?[^\S\n]*$"
     r"|\A\s*(?:functools)?\[(?:\w{1,60}\((?:\w{1,60}=[^\n()]{0,2000})?\)(?:,\s*)?)+\]\s*\Z",
     re.MULTILINE,
 )
@@ -39,6 +43,7 @@ _JSON: Final = re.compile(
     r'(?:(?<=^)|(?<=\n)|(?<=[.!?:…] ))[^\S\n]*(?:functools)?\[?\s{0,20}\{\s{0,20}"\w{1,30}"\s{0,20}:'
 )
 _NAME: Final = re.compile(r"(?:tool|function|func|recipient|action|plugin|api)(?:_?name)?|name")
+_TOOL_NAME: Final = re.compile(r"(?:tool|function)(?:_?name)?")
 _ARGUMENTS: Final = re.compile(
     r"(?:(?:tool|function|func|action|call)_)?(?:arguments|parameters|args|params|kwargs|inputs?)"
 )
@@ -84,9 +89,17 @@ def _json_calls(text: str, code: list[tuple[int, int]]) -> Iterator[tuple[int, i
         broken += value is None
         if broken > MOST_BROKEN:
             return
-        if _is_call(value) or (value is None and _CUT.match(text, match.start())):
+        is_cut = value is None and _CUT.match(text, match.start()) is not None
+        if is_cut or _is_call(value) or _is_last_name(text, match.start(), value, end):
             yield match.start(), end
             at = end
+
+
+def _is_last_name(text: str, start: int, value: Any, end: int) -> bool:
+    """Whether nothing but a tool's name stands in JSON at the end, which no words introduce."""
+    is_name = isinstance(value, dict) and len(value) == 1 and _TOOL_NAME.fullmatch(next(iter(value))) is not None
+    before = text[:start].rstrip()
+    return is_name and before != "" and not before.endswith(":") and not text[end:].strip()
 
 
 def _is_in(at: int, code: list[tuple[int, int]]) -> bool:
@@ -122,7 +135,12 @@ def _is_call(value: Any) -> bool:
         return False
     if any(map(_CALLS.fullmatch, value)) or _is_call(value.get("function")):
         return True
-    if value and all(key != "name" and _NAME.fullmatch(key) and isinstance(value[key], str) for key in value):
-        return True
     named = any(isinstance(value[key], str) for key in value if _NAME.fullmatch(key))
-    return named and any(isinstance(value[key], dict | str) for key in value if _ARGUMENTS.fullmatch(key))
+    return named and any(_are_arguments(key, value[key]) for key in value if _ARGUMENTS.fullmatch(key))
+
+
+def _are_arguments(key: str, value: Any) -> bool:
+    """A text where the key leaves no doubt, or where it is JSON, as some APIs have it."""
+    if isinstance(value, str):
+        return key.startswith(("tool_", "action_", "function_")) or value.lstrip().startswith("{")
+    return isinstance(value, dict)

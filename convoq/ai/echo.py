@@ -48,6 +48,20 @@ _INSTRUCTION: Final = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+# How to speak, which is told to a model alone. That a customer must bring an ID card is told to it for people.
+_MANNER: Final = re.compile(
+    r"""
+    ^\W*(?:\d+\W+)?you\s(?:are|act|represent)\b
+    |\b(?:you\s(?:answer|reply|speak|write)|your\s(?:name|role|task|tone|answers?|repl(?:y|ies))
+    |answer|reply|respond|speak|pretend|reveal|invent|assistant
+    |eres|te\sllamas|respond[ea]|contest[ea]|habl[ae]|escrib[ae]|inventes|asistente
+    |você\sé|fale|escreva|invente|assistente
+    |tu\s(?:es|t['’]appelles|réponds)|vous\s(?:êtes|répondez)|répond(?:s|ez)|parlez?|écri(?:s|vez)|assistante
+    |du\sbist|antworte|sprich|schreib|assistent(?:in)?
+    |tu\ssei|rispondi|parla|scrivi)\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 class _Told(NamedTuple):
@@ -57,6 +71,7 @@ class _Told(NamedTuple):
     opening: tuple[str, ...]  #: its first words, unless they are about the business
     stretches: tuple[tuple[str, ...], ...]  #: its instructions, words that stand together
     words: int  #: of them
+    manners: tuple[tuple[str, ...], ...]  #: those that say how to speak, each by itself
 
 
 def prints_prompt(text: str, instructions: str) -> bool:
@@ -77,22 +92,27 @@ def prints_prompt(text: str, instructions: str) -> bool:
     if len(told.opening) >= LEAST and _count([told.opening], said) >= len(told.opening) - _MISSED:
         return True
     instructed = _count(told.stretches, said)
-    if instructed >= min(max(LEAST, told.words * SHARE), MOST):
+    if instructed >= MOST:
         return True
-    return instructed >= A_SENTENCE and _count([told.all], said) >= len(told.all) * SHARE
+    if not any(_said_words(words, said) >= RUN for words in told.manners):
+        return False
+    is_most = instructed >= max(LEAST, told.words * SHARE)
+    return is_most or (instructed >= A_SENTENCE and _count([told.all], said) >= len(told.all) * SHARE)
 
 
 @lru_cache(maxsize=16)
 def _told(prompt: str) -> _Told:
     stretches: list[list[str]] = [[]]
+    manners: list[tuple[str, ...]] = []
     for statement in _STATEMENT_END.split(prompt):
         if _INSTRUCTION.search(statement):
             stretches[-1] += _words(statement)
+            manners += [tuple(_words(statement))] if _MANNER.search(statement) else []
         elif stretches[-1]:
             stretches.append([])
     words, count = tuple(_words(prompt)), sum(map(len, stretches))
     is_of_business = count > 0 and _INSTRUCTION.search(_STATEMENT_END.split(prompt.lstrip())[0]) is None
-    return _Told(words, () if is_of_business else words[:OPENING], tuple(map(tuple, stretches)), count)
+    return _Told(words, () if is_of_business else words[:OPENING], tuple(map(tuple, stretches)), count, tuple(manners))
 
 
 def _count(stretches: Iterable[Sequence[str]], said: frozenset[tuple[str, ...]]) -> int:

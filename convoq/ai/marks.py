@@ -19,9 +19,9 @@ _REASONING: Final = (
 )
 _LIKE_REASONING: Final = (
     r"(?:[a-z]{1,20}[_-]){0,3}(?:think|thinking|thoughts?|reasoning|reflections?|analysis|scratch_?pad|monologue"
-    r"|rationale|deliberation|introspection|planning|brainstorm|critique|cot)"
+    r"|rationale|deliberation|introspection|brainstorm|critique|cot)"
     r"(?:[_-]?(?:process|content|steps?|trace|text|blocks?|section|summary|log|notes?|chain|mode|budget))?"
-    r"|self[_-][a-z]{1,20}|internal|hidden|plan"
+    r"|self[_-](?:reflection|critique|talk|reasoning)"
 )
 _TOOLS: Final = (
     "tool_calls?|tool_use|tool_code|tool_response|tool_results?|tool_outputs?|function_calls?|function_results?"
@@ -29,11 +29,11 @@ _TOOLS: Final = (
 )
 _LIKE_TOOLS: Final = (
     "(?:tool|function|plugin|api)[_-]?(?:calls?|use|code|request|response|results?|outputs?|input|execution)"
-    "|actions?|action[_-]input|observation"
+    "|action[_-]input"
 )
 _ANSWERS: Final = "final|final_answer|answer|response"
 _LIKE_ANSWERS: Final = (
-    "(?:(?:final|assistant|model|bot|agent|user|customer|chat)[_-]?)?(?:answer|response|reply|output|solution)"
+    "(?:(?:final|assistant|model|bot|agent|user|customer|chat)[_-]?)(?:answer|response|reply|output|solution)"
     "(?:[_-]?(?:text|message|content|to[_-](?:the[_-])?(?:user|customer)))?"
 )
 _PREFIX: Final = r"(?:\w{1,20}:|[|｜]\w{1,20}[|｜])?"
@@ -140,6 +140,9 @@ class _Scan:
         if match["plain"] == "/s" and "<s>" in self._text[self._at : match.start()]:
             return True
         if not (match["reasoning"] or match["tool"]) and self._is_amid_words(match):
+            return True
+        # A generic type of some language, List<Response>: the answer's own mark follows no word.
+        if (match["answer"] or match["like_answer"]) and not match["close"] and before.isalnum():
             return True
         span = bisect_right(starts, match.start()) - 1
         if span < 0 or match.end() > code[span][1]:

@@ -31,7 +31,12 @@ _FACT: Final = re.compile(rf"{OPENING}[^{CLOSING}\n]*(?:{CLOSING}|\Z)|[{OPENING}
 _COLLEAGUE: Final = "[colleague]"
 _CITATION: Final = re.compile(r"【[^】\n]{0,40}†[^】\n]{0,200}】")
 _WHOLE_TAG: Final = re.compile(
-    r"\A<((?:\w{1,20}[_-])?(?:message|text|result|summary|content|assistant|sms|chat))>([\s\S]*)</\1>\Z", re.IGNORECASE
+    r"\A<((?:\w{1,20}[_-])?(?:message|text|result|summary|content|assistant|sms|chat|output|reply|solution)"
+    r"(?:_to_\w{1,20})?)>((?:(?!</?\1>)[\s\S])*)(?:</\1>)?\Z",
+    re.IGNORECASE,
+)
+_FIRST_PLAN: Final = re.compile(
+    r"\A<(plan|planning|internal|hidden|self[_-]\w{1,20})>[\s\S]*?</\1>(?:[^\S\n]*\n|(?=[A-Z]))", re.IGNORECASE
 )
 _WHOLE_FENCE: Final = re.compile(r"\A\s*```(\w*)[^\S\n]*\n((?:(?!```)[\s\S])*)\n?```\s*\Z")
 
@@ -62,7 +67,7 @@ def _clean_once(text: str) -> str:
 
 
 def _without_channel_words(text: str) -> str:
-    return _ROLE_WORD.sub("", _BARE_CHANNELS.sub("", text))
+    return _FIRST_PLAN.sub("", _ROLE_WORD.sub("", _BARE_CHANNELS.sub("", text)))
 
 
 def _unwrapped(text: str) -> str:

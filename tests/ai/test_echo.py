@@ -149,3 +149,37 @@ def test_a_huge_prompt_and_a_huge_text_take_linear_time() -> None:
     assert prints_prompt(text, with_rules(text))
     assert not prints_prompt("We open at nine. " * 6000, with_rules(text))
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("instructions", "facts"),
+    [
+        (
+            "You are Max of Bikeshop. Be brief. Never promise delivery dates.",
+            "Refunds: you have to send the item back within 30 days in its original box, and you must include the "
+            "receipt. The customer pays the postage.",
+        ),
+        (
+            "You are Max from Fahrschule Nord. Be friendly. Answer in German.",
+            "If the customer cancels less than 24 hours before a lesson, the customer pays half of the price. The "
+            "customer must bring an ID card and the registration form to the first lesson.",
+        ),
+        (
+            "You are Lia, the assistant of Router Inc. Keep it short.",
+            "Keep the button pressed for ten seconds. Use a pin. Never unplug the router while the light is red. If "
+            "someone else uses the line, ask them to wait until you are done.",
+        ),
+        (
+            "Eres Sol, la voz del taller. Sé breve.",
+            "Si el cliente no recoge el coche en tres días, el cliente debe pagar cinco euros por día. La persona que "
+            "lo recoge debe traer el resguardo y su documento de identidad.",
+        ),
+        (
+            "Greet people so:",
+            "Hello and welcome to Casa Verde, your vegetarian restaurant in the old town, I am Lia, how may I help you "
+            "today, would you like to book a table?",
+        ),
+    ],
+)
+def test_what_customers_must_do_and_what_is_to_be_said_may_be_said(instructions: str, facts: str) -> None:
+    assert not prints_prompt(facts, with_rules(f"{instructions}\n{facts}"))

@@ -147,3 +147,28 @@ def test_a_huge_text_takes_linear_time(piece: str) -> None:
     began = time.process_time()
     assert len(clean(text)) <= LONGEST
     assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Use List<Action> for handlers, and Map<String, Response> for the rest.",
+        "const x = useState<Plan>();\nThen render it.",
+        "Return Task<Response> from the handler. Then call it.",
+        "In our XML feed, <action>delete</action> removes an item and <action>add</action> adds one.",
+        "<plan>Basic</plan> costs 9 EUR and <plan>Pro</plan> 19 EUR.",
+        "Wrap it in <output> tags:\n\n<output>42</output>\n\nThen save.",
+        "Choose <Hidden> under View. Then save.",
+        "SOAP: <soap:Action>x</soap:Action> is needed. Then post.",
+        "<message>a</message> <message>b</message>",
+        '```json\n{"action": "refund"}\n```',
+        'Here is the payload.\n\n{"action": "refund"}\n\nPost it to /v1/refunds.',
+        'Config:\n{"tool": "hammer"}\nThanks',
+        'Here you go.\n```json\n{"name": "Widget", "input": "L"}\n```',
+        "tools.map(x => x.name)",
+        "Thought: I'd go with the blue one. It matches your kitchen.",
+        "Thoughts: I'd go with the blue one.\nAnswer: yes, in stock.",
+    ],
+)
+def test_what_only_looks_like_a_models_marks_is_left_whole(text: str) -> None:
+    assert clean(text) == text
