@@ -43,6 +43,9 @@ class Joined(Protocol):
 class FollowUps(Protocol):
     """Begun for one transaction of the store's, and sent after its commit.
 
+    A unit that is run again adds anew: in a lane its last job of a kind stands for those of the runs that were undone,
+    whose ids may be those of nothing.
+
     Who is killed between the two leaves a store that is ahead of its queue. So the job that led to it ends last, and
     does the same again; and a repair looks for threads that wait without a job.
     """
@@ -120,14 +123,14 @@ class LaterFollowUps:
 
     def __init__(self, queue: Follower) -> None:
         self._queue = queue
-        # Sets in the order of their making: a unit that fails beside others is run again.
-        self._jobs: dict[NewJob, None] = {}
+        # In the order of their making, the last one of a place: a unit that fails beside others is run again.
+        self._jobs: dict[NewJob | tuple[str, str], NewJob] = {}
         self._due: dict[str, None] = {}
 
     def enqueue(self, tx: Transaction, job: NewJob) -> bool:  # noqa: ARG002
         if job.dedup_key is not None or job.max_attempts is None:
             raise ValueError(f"{job.kind}: a job of the store's has max_attempts and no dedup key")
-        self._jobs[job] = None
+        self._jobs[_place(job)] = job
         return True
 
     def kick(self, tx: Transaction, ordering_key: str) -> None:  # noqa: ARG002
@@ -139,4 +142,9 @@ class LaterFollowUps:
     async def send(self) -> int:
         if not self._jobs and not self._due:
             return 0
-        return sum(await self._queue.follow(list(self._jobs), list(self._due)))
+        return sum(await self._queue.follow(list(self._jobs.values()), list(self._due)))
+
+
+def _place(job: NewJob) -> NewJob | tuple[str, str]:
+    """Where one job at most is added: of its kind in its lane, and without a lane of itself."""
+    return job if job.ordering_key is None else (job.kind, job.ordering_key)
