@@ -96,9 +96,3 @@ NOTE_START: Final = """
     UPDATE contacts SET opted_in_at = ? WHERE id = ? AND opted_out_at IS NULL AND coalesce(opted_in_at, 0) < ?
 """
 STARTED_SINCE: Final = "SELECT 1 FROM contacts WHERE id = ? AND opted_in_at > ?"
-
-
-def disclose(tx: Transaction, contact_id: int, now: int) -> bool:
-    """The person is told that an AI answers: once, in whichever of their threads is answered first."""
-    told = tx.execute("UPDATE contacts SET disclosed_at = ? WHERE id = ? AND disclosed_at IS NULL", (now, contact_id))
-    return told.rowcount > 0

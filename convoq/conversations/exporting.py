@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from convoq.conversations.audit_trail import record_act
+from convoq.conversations.disclosure import is_disclosed
 from convoq.db.transaction import Transaction
 from convoq.text import iso_time
 
@@ -28,6 +29,7 @@ def _contact(tx: Transaction, contact: Document) -> Document:
     conversations = _rows(tx, CONVERSATIONS, contact["id"])
     return {
         **contact,
+        "disclosed_at": contact["disclosed_at"] if is_disclosed(tx, contact["id"]) else None,
         "conversations": [_conversation(tx, one) for one in conversations],
         "acts": _rows(tx, ACTS, f"contact:{contact['id']}"),
     }

@@ -16,7 +16,6 @@ class Contact:
     name: str | None
     opted_out_at: int | None
     blocked_at: int | None
-    disclosed_at: int | None = None  #: when an answer first said that an AI gives it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ CONVERSATION = """
            c.owner_name, c.owner_at, c.owner_version, c.owner_acted_at, c.handed_reason, c.told_at,
            EXISTS (SELECT 1 FROM ai_pauses AS q
                    WHERE q.scope IN ('all', 'number:' || t.our_address, 'thread:' || t.id)),
-           t.last_inbound_wall, p.disclosed_at
+           t.last_inbound_wall
     FROM conversations AS c JOIN threads AS t ON t.id = c.thread_id JOIN contacts AS p ON p.id = t.contact_id
 """
 MESSAGE_COLUMNS = """
@@ -129,7 +129,6 @@ def to_conversation(row: tuple[Any, ...]) -> Conversation:
         name=row[14],
         opted_out_at=row[15],
         blocked_at=row[16],
-        disclosed_at=row[25],
     )
     return Conversation(
         id=row[0], thread_id=row[1], our_address=row[2], lane=row[3], owner=Owner(row[4]), status=Status(row[5]),

@@ -14,7 +14,7 @@ from typing import Final, TypeVar, TypeVarTuple, cast
 from convoq.clock import Clock
 from convoq.conversations import rows
 from convoq.conversations.choosing import RUN_NOW, all_wait, choose, newer_waits, next_try
-from convoq.conversations.consent import disclose
+from convoq.conversations.disclosure import disclose, is_disclosed
 from convoq.conversations.handing_over import (
     Told,
     add_sentence,
@@ -322,10 +322,20 @@ def commit(
 
 
 def _commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int, airtime: Airtime) -> OutboxRow | Held:
-    if answer.disclosing and disclose(tx, turn.conversation.contact.id, now):
+    contact_id = turn.conversation.contact.id
+    if is_first := bool(answer.disclosing) and not is_disclosed(tx, contact_id):
         answer = replace(answer, text="".join(answer.disclosing), parts=answer.disclosing)
     if answer.handover is not None:
-        return _commit_handover(tx, turn, answer, answer.handover, now, wall_now, airtime)
+        message_id = _commit_handover(tx, turn, answer, answer.handover, now, wall_now)
+    else:
+        message_id = _commit_answer(tx, turn, answer, now, wall_now)
+    if is_first:
+        disclose(tx, contact_id, message_id, now)
+    # The rules were asked in this transaction.
+    return cast(OutboxRow | Held, send_first(tx, message_id, now, wall_now, turn.token, airtime))
+
+
+def _commit_answer(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int) -> int:
     conversation_id = turn.conversation.id
     message_id = add_outgoing(
         tx, turn.thread_id, conversation_id, "ai", f"turn:{conversation_id}:{turn.through}",
@@ -340,20 +350,16 @@ def _commit(tx: Transaction, turn: Turn, answer: Answer, now: int, wall_now: int
     count_reply(tx, turn.thread_id, now)
     if answer.closes and not newer_waits(tx, turn):
         move(tx, conversation_id, Status.CLOSED, who="ai", why="nothing is left to say", now=now, reason=CloseReason.AI)
-    # The rules were asked in this transaction.
-    return cast(OutboxRow | Held, send_first(tx, message_id, now, wall_now, turn.token, airtime))
+    return message_id
 
 
-def _commit_handover(
-    tx: Transaction, turn: Turn, answer: Answer, handover: Handover, now: int, wall_now: int, airtime: Airtime
-) -> OutboxRow | Held:
+def _commit_handover(tx: Transaction, turn: Turn, answer: Answer, handover: Handover, now: int, wall_now: int) -> int:
     """The sentence to the customer; all that waits is for a person of ours."""
     await_person(tx, rows.conversation(tx, turn.conversation.id), handover, now, who="ai")
     message_id = add_sentence(tx, turn.conversation, handover.reason, answer.text, answer.parts, now, wall_now)
     touch(tx, turn.conversation.id, now)
     _save_draft(tx, turn, answer, "committed")
-    # The rules were asked in this transaction.
-    return cast(OutboxRow | Held, send_first(tx, message_id, now, wall_now, turn.token, airtime))
+    return message_id
 
 
 def hand_over_turn(tx: Transaction, turn: Turn, handover: Handover, rules: TurnRules, now: int, wall_now: int) -> bool:

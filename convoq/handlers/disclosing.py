@@ -29,8 +29,6 @@ class Disclosure:
         self._language_of = language_of
 
     def parts(self, conversation: Conversation, channel: Channel, text: str, most: int) -> tuple[str, ...]:
-        """The rendered answer with the sentence before it; none where the person has been told, or need not be."""
+        """The rendered answer with the sentence before it; none where that is not said."""
         sentence = self._texts.get(self._language_of(conversation.our_address), "")
-        if conversation.contact.disclosed_at is not None or not sentence:
-            return ()
-        return tuple(channel.split(f"{sentence}{BETWEEN}{text}", most=most))
+        return tuple(channel.split(f"{sentence}{BETWEEN}{text}", most=most)) if sentence else ()

@@ -7,7 +7,7 @@ import sqlite3
 ROWS = 3000
 LANE = "'turn|twilio|whatsapp:+15550009999|whatsapp:+1666' || (1000000 + i)"
 TABLES = {
-    "contacts": "i, 'twilio', 'whatsapp:+1666' || (1000000 + i), NULL, i, i, NULL, NULL, NULL, NULL, NULL, 0",
+    "contacts": "i, 'twilio', 'whatsapp:+1666' || (1000000 + i), NULL, i, i, NULL, NULL, NULL, NULL, NULL, 0, NULL",
     "threads": f"i, i, 'whatsapp:+15550009999', {LANE}, 'token', 0, i, i, 0, 0, NULL",
     "conversations": "i, i, 'closed', 'expired', i, i, i, NULL, 'ai', NULL, NULL, 0, NULL, NULL, NULL",
     "messages": "i, i, i, 'in', 'contact', 'twilio:' || i, '' || -i, 'hi', 'hi', '[]', i, i, 'answered', NULL, NULL"

@@ -35,6 +35,7 @@ from convoq.db import Database
 from convoq.db.backup import back_up
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.handlers.answer import Sentences
+from convoq.handlers.disclosing import Disclosure
 from convoq.handlers.erasing import Erasure
 from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import NewJob, raw_job, turn_job, turn_key
@@ -60,6 +61,7 @@ BUDGETS = BudgetRules(
     )
 )
 LANE = turn_key("twilio", OURS, ANA)
+DISCLOSURE = Disclosure({"en": "I am an AI."}, lambda _: "en")
 # A value for each field: a new one is a new way to search, and wants its own.
 JOB_FIELDS: dict[str, Any] = {
     "ids": ("1", "2"), "kinds": ("x", "y"), "states": (JobState.DEAD,), "ordering_key": LANE, "text": "hello",
@@ -80,7 +82,7 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
     sentences = Sentences(notices, holding_after=0)
     async with (
         await Database.open(path, clock=clock) as database,
-        open_house(database, clock, sentences=sentences, budgets=BUDGETS) as house,
+        open_house(database, clock, sentences=sentences, budgets=BUDGETS, disclosure=DISCLOSURE) as house,
     ):
         await house.notifications.set_targets([NotifyTarget("webhook", "f", tuple(Event))])
         await _converse(house)

@@ -10,7 +10,8 @@ from convoq.ai.base import ReplyContext
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
 from convoq.handlers.disclosing import Disclosure
-from convoq.loopback.faults import error, reset, too_many
+from convoq.loopback.faults import error, refused, reset, too_many
+from convoq.queue.base import JobFilter
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, ANA_SMS, BEN, OUR_SMS, House, about, open_house
 
@@ -74,6 +75,66 @@ async def test_an_answer_that_was_given_up_has_told_nobody(house: House) -> None
     await house.hear("open on Sunday?")
     await house.settle()
     assert house.sent == [f"{SENTENCE}\n\nre: open on Sunday? + and on Monday?"]
+
+
+async def test_an_answer_that_the_channel_refuses_has_told_nobody_so_the_next_one_tells(house: House) -> None:
+    house.twilio.fail_next(refused(21614))
+    for text in ("hello", "are you there?", "on Sunday too?"):
+        await house.hear(text)
+        await house.settle()
+    assert house.sent == [f"{SENTENCE}\n\nre: are you there?", "re: on Sunday too?"]
+
+
+async def test_an_answer_that_was_cancelled_before_it_left_has_told_nobody(house: House) -> None:
+    house.twilio.fail_next(too_many())
+    await house.hear("hello")
+    await house.step()
+    await house.engine.cancel(JobFilter(ids=((await house.turn_job()).id,)))
+    await house.hear("are you there?")
+    await house.settle()
+    assert house.sent == [f"{SENTENCE}\n\nre: are you there?"]
+
+
+async def test_an_answer_that_a_colleague_has_overtaken_has_told_nobody(house: House) -> None:
+    house.twilio.fail_next(too_many())
+    await house.hear("hello")
+    await house.step()
+    await house.acts().reply(1, "Ana here")
+    await house.settle()
+    await house.acts().release(1)
+    await house.hear("and on Sunday?")
+    await house.settle()
+    assert house.sent == ["Ana here", f"{SENTENCE}\n\nre: and on Sunday?"]
+
+
+@pytest.mark.parametrize(("status", "told"), [("undelivered", 2), ("delivered", 1)])
+async def test_an_answer_that_did_not_arrive_has_told_nobody(house: House, status: str, told: int) -> None:
+    await house.hear("hello")
+    await house.settle()
+    await house.report(house.twilio.messages[0].sid, status, code=30005 if status == "undelivered" else None)
+    await house.step()
+    await house.hear("are you there?")
+    await house.settle()
+    assert sum(SENTENCE in body for body in house.sent) == told
+
+
+async def test_an_answer_that_is_to_be_sent_again_still_tells(house: House) -> None:
+    await house.hear("hello")
+    await house.settle()
+    await house.report(house.twilio.messages[0].sid, "undelivered", code=30008)
+    await house.step()
+    await house.hear("are you there?")
+    await house.settle()
+    assert sorted(house.sent) == sorted([f"{SENTENCE}\n\nre: hello"] * 2 + ["re: are you there?"])
+
+
+async def test_who_was_told_by_an_answer_whose_text_is_kept_no_more_is_not_told_again(house: House) -> None:
+    await house.hear("hello")
+    await house.settle()
+    await house.change("DELETE FROM outbox")
+    await house.hear("are you there?")
+    await house.settle()
+    assert house.sent[1:] == ["re: are you there?"]
 
 
 async def test_a_long_answer_has_it_in_its_first_message_alone_and_no_more_messages_than_it_may(house: House) -> None:

@@ -1,0 +1,2 @@
+-- The message that tells the person that an AI answers: where no part of it has left, they have not been told.
+ALTER TABLE contacts ADD COLUMN disclosed_by INTEGER REFERENCES messages (id);
