@@ -15,6 +15,7 @@ from convoq.settings import QueueSettings
 from convoq.text import last_line
 
 LONGEST_INTAKE_WAIT = 1.0  # seconds
+INTAKE_STARTS = 20  # of what is taken in, which kills no worker: such starts end with what runs beside it
 LONGEST_REASON = 300  # characters that an operator reads in a list
 EXPECTED = (RetryLater, Unrecoverable)  # outcomes in a handler's own words
 LONGEST_ERROR = 8000  # characters of a traceback that are kept with the job
@@ -124,7 +125,8 @@ class QueueService:
     async def fail(self, claim: Claim, error: Exception, run: Sequence[Job]) -> None:
         """Decides what becomes of the jobs that were run when `error` came out of their handler. Raises LeaseLost.
 
-        Snooze and DatabaseUnavailable cost no attempt. Unrecoverable, or a last attempt, buries them. Anything else
+        Snooze and DatabaseUnavailable cost no attempt, and INTAKE no death of its worker. Unrecoverable, or a last
+        attempt, buries them. Anything else
         retries: after the delay that RetryLater asks for, or with exponential backoff and full jitter.
         """
         if isinstance(error, DatabaseUnavailable):
@@ -135,7 +137,8 @@ class QueueService:
             await self._queue.nack(claim, delay=delay, reason=_reason(str(error)))
             log.info("job.snoozed", kind=claim.kind, jobs=_ids(run), delay=delay, reason=str(error))
             return
-        spent = [job for job in run if isinstance(error, Unrecoverable) or job.attempt >= job.max_attempts]
+        fatal = isinstance(error, Unrecoverable)
+        spent = [job for job in run if fatal or _failures(claim, job) >= job.max_attempts]
         if spent:
             await self._bury(claim, spent, error_text(error))
         left = [job for job in claim.jobs if job not in spent]
@@ -178,11 +181,11 @@ class QueueService:
         return claim.with_jobs(left) if left else None
 
     async def _without_spent(self, claim: Claim) -> Claim | None:
-        spent = [job for job in claim.jobs if _is_spent(job)]
+        spent = [job for job in claim.jobs if _is_spent(claim, job)]
         if not spent:
             return claim
         try:
-            await self._bury(claim, spent, f"started {spent[0].max_attempts} times, and no start came to an end")
+            await self._bury(claim, spent, f"started {spent[0].attempt - 1} times, and no start came to an end")
         except Exception as error:  # noqa: BLE001 # as above
             _log_not_ended("burial.failed", claim, spent, error)
             return None
@@ -208,13 +211,19 @@ def log_finished(claim: Claim) -> None:
         log.info("job.finished", kind=job.kind, job_id=job.id, attempt=job.attempt)
 
 
-def _is_spent(job: Job) -> bool:
-    """It killed its worker on every start."""
-    return job.attempt > job.max_attempts
+def _is_spent(claim: Claim, job: Job) -> bool:
+    """Its worker died on every start."""
+    most = max(job.max_attempts, INTAKE_STARTS) if claim.priority == INTAKE else job.max_attempts
+    return job.attempt > most
+
+
+def _failures(claim: Claim, job: Job) -> int:
+    """Starts, this one among them, that count as its own failures: with INTAKE not those on which its worker died."""
+    return job.attempt - claim.crashes if claim.priority == INTAKE else job.attempt
 
 
 def _is_startable(claim: Claim) -> bool:
-    return not any(job.late or _is_spent(job) for job in claim.jobs)
+    return not any(job.late or _is_spent(claim, job) for job in claim.jobs)
 
 
 def _log_not_ended(event: str, claim: Claim, jobs: Sequence[Job], error: Exception) -> None:

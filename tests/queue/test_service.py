@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from convoq.db import Database
 from convoq.errors import DatabaseUnavailable, LeaseLost, RetryLater, Snooze, Unrecoverable
 from convoq.jobs import INTAKE, INTAKE_KIND, NewJob
 from convoq.queue.base import Claim, JobRecord, JobState
-from convoq.queue.service import LONGEST_ERROR, QueueService
+from convoq.queue.service import INTAKE_STARTS, LONGEST_ERROR, QueueService
 from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import QueueSettings
 from tests.clock import ManualClock
@@ -225,6 +226,33 @@ async def test_a_job_that_killed_its_worker_on_every_start_is_buried_unrun(house
     assert await house.service.claim(10, worker="w") == []
     record = await house.record(job_id)
     assert (record.state, record.error) == (JobState.DEAD, "started 2 times, and no start came to an end")
+
+
+async def taken_in(house: House, clock: ManualClock, deaths: int) -> Claim:
+    """Of one message whose worker died so many times before it was on record."""
+    job = NewJob(kind=INTAKE_KIND, payload="{}", ordering_key="in|ann", priority=INTAKE, max_attempts=3)
+    await house.service.enqueue(job)
+    for _ in range(deaths):
+        assert await house.service.claim(0, worker="w", reserve=1)
+        clock.advance(31)
+    [claim] = await house.service.claim(0, worker="w", reserve=1)
+    return replace(claim, crashes=deaths)
+
+
+async def test_what_comes_in_is_not_buried_for_the_deaths_of_its_workers(house: House, clock: ManualClock) -> None:
+    claim = await taken_in(house, clock, INTAKE_STARTS - 1)
+    clock.advance(31)
+    assert await house.service.claim(0, worker="w", reserve=1) == []
+    record = await house.record(claim.jobs[0].id)
+    assert (record.state, record.error) == (JobState.DEAD, "started 20 times, and no start came to an end")
+
+
+async def test_what_comes_in_fails_as_often_as_others_whatever_its_workers_died_of(
+    house: House, clock: ManualClock
+) -> None:
+    claim = await taken_in(house, clock, 5)
+    await house.service.fail(claim, BROKEN, claim.jobs)
+    assert (await house.record(claim.jobs[0].id)).state is JobState.READY
 
 
 async def test_what_stands_behind_a_spent_job_is_claimed_next(house: House, clock: ManualClock) -> None:
