@@ -65,7 +65,7 @@ def run_act(
     async def main(options: Options) -> T:
         async with open_follow_ups(options) as (database, queue):
             follow_ups = queue.follow_ups()
-            name = await _who(database, args.name, listed=listed)
+            name = await acting_name(database, args.name, listed=listed)
             acts = Acts(database, WallClock(), name, partial(enqueue_turns, follow_ups))
             done = await act(Ways(acts, Reading(database), options, database, queue.jobs))
             await follow_ups.send()
@@ -95,7 +95,7 @@ def _explained(work: Callable[[], T], *, as_json: bool) -> T:
         raise ConvoqError(str(error)) from error
 
 
-async def _who(database: Store, given: str | None, *, listed: bool) -> str:
+async def acting_name(database: Store, given: str | None, *, listed: bool) -> str:
     """The name to act under, as it is written in the list of operators. Raises ConvoqError."""
     from convoq.conversations.operator_list import OperatorList, find_operator
     from convoq.conversations.operators import operator_name

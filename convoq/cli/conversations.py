@@ -7,7 +7,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from convoq.cli import pauses, resend, stepping_in
-from convoq.cli.arguments import SINCE, conversation, conversation_id, message_id, moment, positive
+from convoq.cli.acting import acting_name
+from convoq.cli.arguments import SINCE, conversation, conversation_id, message_id, moment, one_line, positive
 from convoq.cli.lookup import find_conversation
 from convoq.cli.terminal.output import print_json, print_raw, say
 from convoq.errors import ConvoqError
@@ -47,6 +48,13 @@ def _add_list(commands: Any) -> None:
     group = listing.add_argument_group("which conversations (every given condition holds)")
     group.add_argument("--status", action="append", choices=("active", "idle", "closed"), help="with this status")
     group.add_argument("--owner", action="append", choices=("ai", "waiting", "human", "nobody"), help="answered by")
+    group.add_argument(
+        "--view",
+        choices=("open", "mine", "person", "ai", "failed", "closed"),
+        help="what you come for; in person and ai who has waited longest comes first",
+    )
+    group.add_argument("--as", dest="name", type=one_line, metavar="NAME", help="whose --view mine is (your login)")
+    group.add_argument("--number", metavar="ADDRESS", help="over this number of yours")
     group.add_argument("--address", metavar="TEXT", help="with this in the person's address, e.g. 5551230001")
     group.add_argument("--since", type=moment, metavar="WHEN", help=SINCE)
     group.add_argument("--text", metavar="TEXT", help="with this text in a message")
@@ -111,8 +119,9 @@ def list_conversations(args: argparse.Namespace) -> int:
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
             reading = Reading(database)
-            before = await _place(reading, args.before)
-            found = await reading.find(_filter(args, database.clock.now()), limit=args.limit + 1, before=before)
+            where = await _filter(args, database, options)
+            before = await _place(reading, args.before, where)
+            found = await reading.find(where, limit=args.limit + 1, before=before)
             shown, more = found[: args.limit], len(found) > args.limit
             if args.json:
                 print_json(conversations_document(shown, more=more, full=args.full))
@@ -125,28 +134,37 @@ def list_conversations(args: argparse.Namespace) -> int:
     return run_async(main(load_settings(args.config).options))
 
 
-async def _place(reading: Reading, before: int | None) -> tuple[int, int] | None:
+async def _place(reading: Reading, before: int | None, where: ConversationFilter) -> tuple[int, int] | None:
     if before is None:
         return None
-    conversation = await reading.get(before)
-    if conversation is None:
+    summary = await reading.summary(before)
+    if summary is None:
         raise ConvoqError(f"there is no conversation {before}")
-    return conversation.last_message_at, conversation.id
+    return summary.place(where)
 
 
-def _filter(args: argparse.Namespace, now: int) -> ConversationFilter:
+async def _filter(args: argparse.Namespace, database: Store, options: Options) -> ConversationFilter:
+    """Raises ConvoqError."""
+    from convoq.conversations.queries import Reading
     from convoq.conversations.search import ConversationFilter
     from convoq.conversations.states import Owner, Status
+    from convoq.operating.inbox import View, seen_as
+    from convoq.operating.numbers import our_addresses, pick_address
 
-    return ConversationFilter(
+    number = args.number
+    where = ConversationFilter(
         statuses=tuple(map(Status, args.status)) if args.status else None,
         owners=tuple(map(Owner, args.owner)) if args.owner else None,
+        our_address=number and pick_address(number, await our_addresses(Reading(database), options)),
         address=args.address,
         text=args.text,
-        since=None if args.since is None else args.since(now),
+        since=None if args.since is None else args.since(database.clock.now()),
         waiting=args.waiting,
         failed=args.failed,
     )
+    if args.view is None:
+        return where
+    return seen_as(View(args.view), where, await acting_name(database, args.name, listed=args.view == View.MINE))
 
 
 def show_conversation(args: argparse.Namespace) -> int:

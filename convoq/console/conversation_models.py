@@ -28,6 +28,7 @@ class Conversation(Document):
     opened_at: str
     last_message_at: str
     last_inbound_at: str | None
+    free_text_until: str | None = Field(description="WhatsApp takes free text until then; null: there is no such end")
     closed_at: str | None
 
 
@@ -75,7 +76,8 @@ class MessageWithJob(Message):
 
 class Summary(Conversation):
     messages: int
-    waiting: int
+    waiting: int = Field(description="Messages that the AI is to answer")
+    waiting_since: str | None = Field(description="The oldest message that is unanswered by the AI or a person of ours")
     last: Message | None
 
 

@@ -15,18 +15,27 @@ from convoq.console.conversation_models import (
 )
 from convoq.console.endpoints import Answer, Asked, Endpoint, NoBody, NoQuery, Page, Site, not_found
 from convoq.console.paging import page, place, read_place
-from convoq.console.problems import Problem
+from convoq.console.problems import Problem, invalid
 from convoq.conversations.access import AccessRole, AccessToken
 from convoq.conversations.queries import Reading, Transcript
 from convoq.conversations.search import ConversationFilter
 from convoq.conversations.states import Owner, Status
 from convoq.monitoring.documents import conversations_document, transcript_document
 from convoq.monitoring.transcripts import unanswered_jobs
+from convoq.operating.inbox import View, asked_for, seen_as
 
 MOST_COUNTED: Final = 10_000
 
 
 class ConversationQuery(Page):
+    view: Literal["open", "mine", "person", "ai", "failed", "closed"] | None = Field(
+        default=None, description="What you come for; in person and ai who has waited longest comes first"
+    )
+    q: str | None = Field(
+        default=None, min_length=1, max_length=200,
+        description="With these words in a message or the person's name, or this number; of viewers without digits",
+    )  # fmt: skip
+    number: str | None = Field(default=None, min_length=1, max_length=100, description="Over this number of ours")
     status: tuple[Literal["active", "idle", "closed"], ...] = Field(default=(), description="With one of these")
     owner: tuple[Literal["ai", "waiting", "human", "nobody"], ...] = Field(default=(), description="Answered by")
     address: str | None = Field(
@@ -43,25 +52,15 @@ class ConversationQuery(Page):
 
 async def list_conversations(site: Site, asked: Asked[ConversationQuery, NoBody]) -> Answer:
     query = asked.query
-    require_masked_search(asked.token, address=query.address, text=query.text)
+    require_masked_search(asked.token, query)
     before = read_place(query.before, 2)
-    where = ConversationFilter(
-        statuses=tuple(map(Status, query.status)) or None,
-        owners=tuple(map(Owner, query.owner)) or None,
-        address=query.address,
-        text=query.text,
-        since=None if query.since is None else round(query.since.timestamp() * 1000),
-        waiting=query.waiting,
-        failed=query.failed,
-    )
+    where = _filter(query, asked.token.operator)
     reading = Reading(site.database)
     start = None if before is None else (before[0], before[1])
     found = await reading.find(where, limit=query.limit + 1, before=start)
     shown, more = found[: query.limit], len(found) > query.limit
-    last = shown[-1].conversation if more else None
     document = page(
-        conversations_document(shown, more=more, full=True),
-        None if last is None else place(last.last_message_at, last.id),
+        conversations_document(shown, more=more, full=True), place(*shown[-1].place(where)) if more else None
     )
     if query.count:
         number = await reading.count(where, most=MOST_COUNTED + 1)
@@ -69,9 +68,28 @@ async def list_conversations(site: Site, asked: Asked[ConversationQuery, NoBody]
     return Answer(document)
 
 
-def require_masked_search(token: AccessToken, *, address: str | None = None, text: str | None = None) -> None:
+def _filter(query: ConversationQuery, operator: str) -> ConversationFilter:
+    """Raises Problem."""
+    if query.q is not None and (query.text is not None or query.address is not None):
+        raise invalid("q", "goes alone: text and address look in one place each")
+    where = ConversationFilter(
+        statuses=tuple(map(Status, query.status)) or None,
+        owners=tuple(map(Owner, query.owner)) or None,
+        our_address=query.number,
+        address=query.address,
+        text=query.text,
+        since=None if query.since is None else round(query.since.timestamp() * 1000),
+        waiting=query.waiting,
+        failed=query.failed,
+    )
+    where = where if query.q is None else asked_for(query.q, where)
+    return where if query.view is None else seen_as(View(query.view), where, operator)
+
+
+def require_masked_search(token: AccessToken, query: ConversationQuery) -> None:
     """Who may not see a number cannot find it out digit by digit either. Raises Problem."""
-    if token.role is AccessRole.VIEWER and (address is not None or any(map(str.isdigit, text or ""))):
+    words = f"{query.text or ''}{query.q or ''}"
+    if token.role is AccessRole.VIEWER and (query.address is not None or any(map(str.isdigit, words))):
         raise Problem("role", "a viewer searches for words alone: numbers are masked")
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from convoq.conversations import rows, search
+from convoq.conversations.overview import Overview, read_overview
 from convoq.conversations.records import Conversation, Message, OutboxRow
 from convoq.conversations.retrying import useless_retries
 from convoq.conversations.search import ConversationFilter
-from convoq.conversations.states import DEAD_ENDS, Status
+from convoq.conversations.states import DEAD_ENDS
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
-
-REPLY_SAMPLE = 200  # replies that their times are taken from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +40,15 @@ class Summary:
     conversation: Conversation
     messages: int
     waiting: int  #: messages without an outcome
+    waiting_since: int | None  #: when the oldest unanswered one came, whoever is to answer it
     last: Line | None
+
+    def place(self, where: ConversationFilter) -> tuple[int, int]:
+        """In the list of these: for the page after it."""
+        one = self.conversation
+        if not where.longest_first:
+            return one.last_message_at, one.id
+        return next(at for at in (self.waiting_since, one.owner_since, one.last_message_at) if at is not None), one.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,36 +112,6 @@ class Transcript:
     notes: tuple[Note, ...] = ()
 
 
-class ModelRefusal(NamedTuple):
-    """A model that refuses whatever it is asked, until the account or the settings are mended."""
-
-    model: str
-    error: str | None
-
-
-class Undelivered(NamedTuple):
-    """Parts that the channel refused or could not deliver, and that are not sent again, by its code."""
-
-    code: str
-    parts: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """All conversations at one moment. Times are ms on the queue's clock."""
-
-    statuses: dict[str, int] = field(default_factory=dict)
-    owners: dict[str, int] = field(default_factory=dict)  #: of those that are not closed
-    waiting: int = 0  #: recorded messages of people that have no outcome yet
-    waiting_since: int | None = None  #: the oldest of them
-    pending: dict[str, int] = field(default_factory=dict)  #: parts of ours by state: ready, sending, ambiguous
-    failed: int = 0  #: parts that were never sent, since the time that was asked for
-    undelivered: int = 0  #: parts that were sent and did not arrive, since then
-    undelivered_by_code: tuple[Undelivered, ...] = ()  #: those of both that have a code of the channel's, most first
-    refusals: tuple[ModelRefusal, ...] = ()  #: models whose newest request was refused whatever it had been, of late
-    reply_times: tuple[float, ...] = ()  #: seconds from a turn's last message to its sent reply; the newest ones
-
-
 class Reading:
     """Each method reads one consistent snapshot and changes nothing."""
 
@@ -144,7 +121,7 @@ class Reading:
     async def find(
         self, where: ConversationFilter, *, limit: int = 50, before: tuple[int, int] | None = None
     ) -> list[Summary]:
-        """Latest activity first; `before` is the (last_message_at, id) of the last one on the page before."""
+        """As the filter orders them; `before` is the place of the last one on the page before."""
         return await self._database.read(_summaries, where, limit, before, self._database.has_text_index)
 
     async def count(self, where: ConversationFilter, *, most: int) -> int:
@@ -153,6 +130,15 @@ class Reading:
 
     async def get(self, conversation_id: int) -> Conversation | None:
         return await self._database.read(lambda tx: _get(tx, conversation_id))
+
+    async def summary(self, conversation_id: int) -> Summary | None:
+        """As find() has it."""
+
+        def read(tx: Transaction) -> Summary | None:
+            conversation = _get(tx, conversation_id)
+            return None if conversation is None else _summary(tx, conversation)
+
+        return await self._database.read(read)
 
     async def of_contact(self, contact_id: int, *, limit: int = 20) -> list[Conversation]:
         """The conversations with this person, newest first."""
@@ -190,7 +176,7 @@ class Reading:
 
     async def overview(self, *, since: int, refused_since: int) -> Overview:
         """The state of the whole; failures are counted from `since` on, a model's refusal from `refused_since`."""
-        return await self._database.read(lambda tx: _overview(tx, since, refused_since))
+        return await self._database.read(read_overview, since, refused_since)
 
 
 def delivery_of(part: OutboxRow) -> str:
@@ -217,7 +203,10 @@ def _summary(tx: Transaction, conversation: Conversation) -> Summary:
         (conversation.thread_id, conversation.id),
     ).fetchone()
     last = _lines(tx, 0, conversation.id, 1, newest=True)
-    return Summary(conversation=conversation, messages=messages, waiting=waiting, last=last[0] if last else None)
+    return Summary(
+        conversation=conversation, messages=messages, waiting=waiting,
+        waiting_since=search.waiting_since(tx, conversation.id), last=last[0] if last else None,
+    )  # fmt: skip
 
 
 def _get(tx: Transaction, conversation_id: int) -> Conversation | None:
@@ -323,60 +312,3 @@ def _of_contact(tx: Transaction, contact_id: int, limit: int) -> list[Conversati
 def _newest_parts(tx: Transaction, limit: int) -> list[OutboxRow]:
     found = tx.execute(f"{rows.OUTBOX} ORDER BY o.id DESC LIMIT ?", (limit,)).fetchall()
     return [rows.to_outbox_row(row) for row in reversed(found)]
-
-
-def _overview(tx: Transaction, since: int, refused_since: int) -> Overview:
-    statuses: defaultdict[str, int] = defaultdict(int)
-    owners: defaultdict[str, int] = defaultdict(int)
-    for status, owner, number in tx.execute("SELECT status, owner, count(*) FROM conversations GROUP BY status, owner"):
-        statuses[status] += number
-        if status != Status.CLOSED:
-            owners[owner] += number
-    recorded = tx.execute(WAITING_RECORDED).fetchone()
-    (failed,) = tx.execute(
-        "SELECT count(*) FROM outbox WHERE state = 'failed' AND settled_at >= ?", (since,)
-    ).fetchone()
-    (undelivered,) = tx.execute(UNDELIVERED, (since,)).fetchone()
-    return Overview(
-        statuses=dict(statuses),
-        owners=dict(owners),
-        waiting=recorded[0],
-        waiting_since=recorded[1],
-        pending=dict(tx.execute(PENDING).fetchall()),
-        failed=failed,
-        undelivered=undelivered,
-        undelivered_by_code=tuple(
-            Undelivered(*found) for found in tx.execute(BY_CODE, {"since": since, "again": rows.TO_BE_SENT_AGAIN})
-        ),
-        refusals=tuple(ModelRefusal(*found) for found in tx.execute(REFUSALS, (refused_since,))),
-        reply_times=tuple(ms / 1000 for (ms,) in tx.execute(REPLY_TIMES, (REPLY_SAMPLE,))),
-    )
-
-
-WAITING_RECORDED = f"SELECT count(*), min(m.at) FROM messages AS m WHERE {rows.WAITS}"
-# Among the newest calls: more are not needed to meet each model that is asked.
-REFUSALS = """
-    SELECT model, error FROM (
-        SELECT model, outcome, error, at, row_number() OVER (PARTITION BY model ORDER BY id DESC) AS age
-        FROM model_calls WHERE id > (SELECT max(id) FROM model_calls) - 200
-    ) AS newest WHERE age = 1 AND outcome IN ('account', 'misconfigured') AND at >= ?
-"""
-PENDING = "SELECT state, count(*) FROM outbox WHERE state IN ('ready', 'sending', 'ambiguous') GROUP BY state"
-UNDELIVERED = f"SELECT count(*) FROM outbox AS o WHERE {rows.UNDELIVERED} AND o.delivery_at >= ?"
-# Our own reasons (a STOP, a closed window) are words; a channel's are numbers.
-BY_CODE = f"""
-    SELECT error_code, count(*) AS parts FROM (
-        SELECT error_code FROM outbox WHERE state = 'failed' AND settled_at >= :since
-        UNION ALL SELECT o.error_code FROM outbox AS o
-        WHERE {rows.UNDELIVERED} AND o.delivery_at >= :since AND coalesce(o.error, '') <> :again
-    ) AS failed
-    WHERE substr(error_code, 1, 1) BETWEEN '0' AND '9' GROUP BY error_code ORDER BY parts DESC, error_code
-"""
-# The source of a reply names the last message of its turn.
-REPLY_TIMES = """
-    SELECT o.settled_at - asked.at
-    FROM (SELECT message_id, settled_at FROM outbox WHERE part = 0 AND state = 'sent' ORDER BY id DESC LIMIT ?) AS o
-    JOIN messages AS m ON m.id = o.message_id AND m.author = 'ai' AND m.source LIKE 'turn:%'
-    JOIN messages AS asked
-    ON asked.id = CAST(substr(m.source, 6 + instr(substr(m.source, 6), ':')) AS BIGINT)
-"""

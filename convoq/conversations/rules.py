@@ -117,5 +117,13 @@ def _closed_window(conversation: Conversation, now: int, wall_now: int) -> str |
     return "more than 24 hours since the person's last message: WhatsApp takes only an approved template now"
 
 
+def free_text_until(conversation: Conversation) -> int | None:
+    """When WhatsApp's window closes, or has closed; None where there is none. ms on the wall clock."""
+    if not conversation.contact.address.startswith("whatsapp:"):
+        return None
+    heard = conversation.last_inbound_wall or conversation.last_inbound_at
+    return conversation.opened_at if heard is None else heard + WINDOW // timedelta(milliseconds=1)
+
+
 def _is_recent(moment: int | None, now: int) -> bool:
     return moment is not None and now - moment < WINDOW / timedelta(milliseconds=1)

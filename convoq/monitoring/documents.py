@@ -205,12 +205,15 @@ def summary_document(summary: Summary, *, full: bool) -> dict[str, Any]:
         **conversation_document(summary.conversation, full=full),
         "messages": summary.messages,
         "waiting": summary.waiting,
+        "waiting_since": iso_time(summary.waiting_since),
         "last": None if last is None else line_document(last, full=full),
     }
 
 
 def conversation_document(conversation: Conversation, *, full: bool) -> dict[str, Any]:
     """Addresses are masked unless `full`."""
+    from convoq.conversations.rules import free_text_until
+
     contact = conversation.contact
     return {
         "id": conversation.id,
@@ -232,6 +235,7 @@ def conversation_document(conversation: Conversation, *, full: bool) -> dict[str
         "opened_at": iso_time(conversation.opened_at),
         "last_message_at": iso_time(conversation.last_message_at),
         "last_inbound_at": iso_time(conversation.last_inbound_at),
+        "free_text_until": iso_time(free_text_until(conversation)),
         "closed_at": iso_time(conversation.closed_at),
     }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convoq.conversations.costs import ReachedBudget
     from convoq.conversations.holding import Hold
     from convoq.conversations.notifications import TargetState
-    from convoq.conversations.queries import Overview
+    from convoq.conversations.overview import Overview
     from convoq.db.log_readers import LogState
     from convoq.db.store import Store
     from convoq.monitoring.pauses import Pause

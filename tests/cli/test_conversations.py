@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.scenes import ANA, Place, fail_turn, receive
+from tests.cli.scenes import ANA, OURS, Place, fail_turn, receive
 from tests.cli.test_jobs import Terminal
 
 BEN = "whatsapp:+34600000002"
@@ -39,6 +39,8 @@ def test_the_list_has_the_latest_first_and_the_last_message(place: Place, capsys
         (["--address", "0002"], [2]),
         (["--text", "Hello"], [1]), (["--owner", "human"], []), (["--failed"], []), (["--limit", "1"], [2]),
         (["--before", "2"], [1]), (["--since", "1h"], [2, 1]), (["--since", "2100-01-01"], []),
+        (["--view", "ai"], [2]), (["--view", "mine", "--as", "Marta"], []), (["--view", "open", "--before", "2"], [1]),
+        (["--number", OURS], [2, 1]), (["--number", OURS[-4:], "--view", "closed"], []),
     ],
 )  # fmt: skip
 def test_filters_choose(

@@ -13,6 +13,7 @@ from convoq.conversations.templates import Template, Templates
 from convoq.monitoring.act_documents import contact_document
 from convoq.monitoring.documents import conversations_document, jobs_document, transcript_document
 from convoq.queue.base import JobFilter
+from convoq.text import iso_time
 from tests.console.site import Api, acts
 from tests.handlers.house import ANA, BEN, OURS, House
 
@@ -99,6 +100,79 @@ async def test_filters_choose(chats: Api) -> None:
     assert sorted(await ids("status=active&owner=ai")) == [1, 2]
     assert await ids("since=2100-01-01T00:00:00Z") == []
     assert await ids("waiting=true") == []
+
+
+@pytest.fixture
+async def inbox(api: Api, house: House) -> Api:
+    """One conversation of each sort, of which the person's number ends so: 1 is Marta's, 2 Ben's, 3 and 4 wait for a
+    person, 4 for longer, 5 and 6 for the AI, 6 for longer, 7 is closed."""
+    for number in (6, 4, 3, 5, 1, 2, 7):
+        await house.hear_at_once(f"hello from {number}", sender=f"whatsapp:+1555123000{number}")
+        house.clock.advance(1)
+    numbers = {1: 5, 2: 6, 3: 3, 4: 2, 5: 4, 6: 1, 7: 7}  # ids are in the order of their beginning
+    marta, ben = acts(house.database, "Marta"), acts(house.database, "Ben")
+    await marta.take_over(numbers[1])
+    await ben.take_over(numbers[2])
+    for waiting in (3, 4):
+        await marta.leave(numbers[waiting])
+    await marta.close(numbers[7])
+    return api
+
+
+async def numbers_of(api: Api, query: str, *, by: str = "marta") -> list[int]:
+    """Of whom, in the list's order."""
+    reply = await api.get(f"/conversations?{query}", by=by)
+    assert reply.status == 200, reply.document
+    return [int(one["last"]["text"][-1]) for one in reply.document["conversations"]]
+
+
+async def test_a_view_has_what_an_operator_comes_for(inbox: Api) -> None:
+    assert await numbers_of(inbox, "view=mine") == [1]
+    assert await numbers_of(inbox, "view=mine", by="ben") == [2]
+    assert await numbers_of(inbox, "view=person") == [4, 3]
+    assert await numbers_of(inbox, "view=ai") == [6, 5]
+    assert await numbers_of(inbox, "view=closed") == [7]
+    assert await numbers_of(inbox, "view=open") == [2, 1, 5, 3, 4, 6]
+    assert await numbers_of(inbox, "view=failed") == []
+    assert await numbers_of(inbox, "view=person&owner=human") == []
+    assert await numbers_of(inbox, "view=open&owner=human&owner=waiting") == [2, 1, 3, 4]
+
+
+async def test_who_has_waited_longest_comes_first_over_all_pages(inbox: Api) -> None:
+    for view, expected in (("person", [4, 3]), ("ai", [6, 5])):
+        first = (await inbox.get(f"/conversations?view={view}&limit=1")).document
+        [one] = first["conversations"]
+        assert one["waiting_since"] == one["last"]["at"]
+        rest = await numbers_of(inbox, f"view={view}&before={first['next']}")
+        assert [int(one["address"][-1]), *rest] == expected
+
+
+async def test_a_number_of_ours_chooses(inbox: Api, house: House) -> None:
+    await house.hear_at_once("hello from 8", to="whatsapp:+15550008888")
+    assert await numbers_of(inbox, "number=whatsapp:%2B15550008888") == [8]
+    assert len(await numbers_of(inbox, f"number={OURS.replace('+', '%2B')}")) == 7
+    assert await numbers_of(inbox, "number=whatsapp:%2B1") == []
+
+
+async def test_words_are_looked_for_in_messages_and_names_and_digits_in_numbers(inbox: Api, house: House) -> None:
+    await house.change("UPDATE contacts SET name = 'Ángela Ruiz' WHERE address = ?", "whatsapp:+15551230005")
+    assert await numbers_of(inbox, "q=from%203") == [3]
+    assert await numbers_of(inbox, "q=ruiz") == [5]
+    assert await numbers_of(inbox, "q=%C3%81ngela") == [5]
+    assert await numbers_of(inbox, "q=%2B1%20555%20123-0002") == [2]
+    assert await numbers_of(inbox, "q=ruiz", by="screen") == [5]
+    assert await numbers_of(inbox, "q=hello&view=ai") == [6, 5]
+    assert (await inbox.get("/conversations?q=0002", by="screen")).problem == (403, "role")
+    assert (await inbox.get("/conversations?q=a&text=b")).problem == (400, "invalid")
+
+
+async def test_a_conversation_says_how_long_whatsapp_takes_free_text(chats: Api, house: House) -> None:
+    one = (await chats.get("/conversations/1")).document["conversation"]
+    [(heard,)] = await house.rows("SELECT last_inbound_wall FROM threads WHERE id = 1")
+    assert one["free_text_until"] == iso_time(heard + 86_400_000)
+    await house.change("UPDATE threads SET last_inbound_wall = NULL, last_inbound_at = NULL WHERE id = 1")
+    never = (await chats.get("/conversations/1")).document["conversation"]
+    assert never["free_text_until"] == never["opened_at"]
 
 
 async def test_who_may_not_see_a_number_cannot_search_it_out(chats: Api) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from convoq.conversations.costs import ReachedBudget
 from convoq.conversations.holding import Hold
-from convoq.conversations.queries import Call, Line, Note, Overview, SavedDraft, Summary, Transcript, Transition
+from convoq.conversations.overview import Overview
+from convoq.conversations.queries import Call, Line, Note, SavedDraft, Summary, Transcript, Transition
 from convoq.conversations.records import Contact, Conversation, Message, OutboxRow
 from convoq.conversations.states import CloseReason, Outcome, Owner, Status
 from convoq.db.log_readers import LogState
@@ -117,7 +118,8 @@ SAID = Line(
 TALK_DOCUMENT = {
     "id": 3, "contact_id": 1, "channel": "twilio", "our_address": OURS, "address": ANA, "name": "Ana", "owner": "ai",
     "status": "closed", "closed_reason": "expired", "opted_out_at": T1, "blocked_at": None, "opened_at": T0,
-    "last_message_at": T1, "last_inbound_at": T0, "closed_at": None, "owner_name": None, "owner_since": None,
+    "last_message_at": T1, "last_inbound_at": T0, "free_text_until": "1970-01-02T00:00:00.000Z", "closed_at": None,
+    "owner_name": None, "owner_since": None,
     "owner_version": 0, "handed_reason": None, "paused": False,
 }  # fmt: skip
 ASKED_DOCUMENT = {
@@ -138,16 +140,17 @@ SAID_DOCUMENT = {
 
 
 def test_a_list_of_conversations_masks_addresses_and_texts() -> None:
-    summary = Summary(conversation=TALK, messages=2, waiting=1, last=ASKED)
+    summary = Summary(conversation=TALK, messages=2, waiting=1, waiting_since=0, last=ASKED)
     masked = {"our_address": MASKED_OURS, "address": MASKED_ANA}
     words = {"text": f"call {MASKED_ANA}", "description": f"call {MASKED_ANA}"}
+    counts = {"messages": 2, "waiting": 1, "waiting_since": T0}
 
     assert conversations_document([summary], more=True, full=False) == {
-        "conversations": [TALK_DOCUMENT | masked | {"messages": 2, "waiting": 1, "last": ASKED_DOCUMENT | words}],
+        "conversations": [TALK_DOCUMENT | masked | counts | {"last": ASKED_DOCUMENT | words}],
         "next_before": 3,
     }
     assert conversations_document([summary], more=False, full=True) == {
-        "conversations": [TALK_DOCUMENT | {"messages": 2, "waiting": 1, "last": ASKED_DOCUMENT}],
+        "conversations": [TALK_DOCUMENT | counts | {"last": ASKED_DOCUMENT}],
         "next_before": None,
     }
 

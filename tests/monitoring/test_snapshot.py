@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from convoq.conversations.queries import Overview, Undelivered
+from convoq.conversations.overview import Overview, Undelivered
 from convoq.db.log_readers import LogReader, LogState
 from convoq.monitoring.snapshot import AlertLimits, Snapshot, find_alerts, take
 from convoq.queue.base import KindStats, Stats

@@ -69,7 +69,7 @@ JOB_FIELDS: dict[str, Any] = {
 }  # fmt: skip
 CONVERSATION_FIELDS: dict[str, Any] = {
     "statuses": (Status.ACTIVE,), "owners": (Owner.AI,), "address": "+1555", "text": "hello", "waiting": True,
-    "failed": True, "since": 1,
+    "failed": True, "since": 1, "owner_name": "Marta", "our_address": OURS, "in_name": True, "longest_first": True,
 }  # fmt: skip
 
 
@@ -428,6 +428,8 @@ async def _read(house: House) -> None:
         await reading.find(where, before=(1 << 50, 1))
         await reading.count(where, most=10)
     await reading.find(ConversationFilter())
+    for page in (None, (0, 1)):
+        await reading.find(ConversationFilter(text="hello", in_name=True, longest_first=True), before=page)
     await reading.of_person(ANA)
     await reading.of_contact(1)
     await reading.get(1)

@@ -11,6 +11,7 @@ from convoq.conversations.search import ConversationFilter
 from convoq.conversations.states import Owner, Status
 from convoq.db import Database
 from convoq.db.transaction import Transaction
+from convoq.operating.inbox import View, seen_as
 from tests.query_plans.growth import ROWS, grow
 from tests.query_plans.test_history import steps_of
 
@@ -19,6 +20,7 @@ RARE = {
     "failed": ConversationFilter(failed=True),
     "human": ConversationFilter(owners=(Owner.HUMAN,), statuses=(Status.ACTIVE, Status.IDLE)),
     "open": ConversationFilter(statuses=(Status.ACTIVE,)),
+    **{view.value: seen_as(view, ConversationFilter(), "Marta") for view in (View.MINE, View.PERSON, View.AI)},
 }
 
 
