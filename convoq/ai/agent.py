@@ -21,7 +21,7 @@ from pydantic_ai.models import Model, infer_model
 from pydantic_ai.settings import ModelSettings
 
 from convoq.ai.acts import Acting, Decided, Decision, definitions, first_call, names_of_own_tools, toolset
-from convoq.ai.base import Act, Author, ModelCall, Reply, ReplyContext, TimedOut, Useless
+from convoq.ai.base import Act, AnswerLost, Author, ModelCall, Reply, ReplyContext, Useless
 from convoq.ai.breakers import BreakerRegistry
 from convoq.ai.endpoints import Endpoint
 from convoq.ai.http import open_client
@@ -151,7 +151,8 @@ class AgentResponder:
                     return await _run(speaker.agent, model, shown, rules, acting)
                 return await _request(model, shown, [speaker.prompt, rules], acting)
         except TimeoutError as error:
-            raise TimedOut(SHORTEST, f"persona {context.persona}: no reply in time") from error
+            reason = f"persona {context.persona}: no reply in time"
+            raise AnswerLost(SHORTEST, reason, asks_left=model.spending.asks_left) from error
         except AgentRunError as error:
             # An answer that its output types, tools or validators take for none, also after they said so.
             raise Useless(SHORTEST, f"persona {context.persona}: {first_line(error)}") from error

@@ -11,10 +11,9 @@ from typing import Final, Protocol
 
 from convoq.errors import RetryLater, Unrecoverable
 
-#: Outcomes of a ModelCall that count to no bound of a message: the provider turned the request down, never had it, or
-#: hangs, which is an outage like the others, and which is asked for at ever longer pauses (TimedOut). A connection that
-#: was lost when the request had been sent is none of them: what was written until then is billed.
-FREE: Final = frozenset({"retryable", "account", "misconfigured", "permanent", "timeout"})
+#: Outcomes of a ModelCall that count to no bound of a message: the provider turned the request down, or never had it.
+#: One whose answer was lost, for want of time or with its connection, may have been written, and be billed.
+FREE: Final = frozenset({"retryable", "account", "misconfigured", "permanent"})
 
 
 class Act(enum.StrEnum):
@@ -71,6 +70,7 @@ class ModelCall:
     error: str | None = None
     cached_tokens: int = 0  #: of the input, that the provider had in its cache
     unheard_tokens: int = 0  #: that it may have written, and be billed for, without our having got them
+    assumed_tokens: int = 0  #: of those, as many as it had time for: they count to what a message may cost
     hold: int | None = None  #: what ReplyContext.hold gave for it
 
     @property
@@ -151,13 +151,13 @@ class Useless(RetryLater):
     """The model has answered, and nothing of it is an answer: that costs the message an attempt."""
 
 
-class TimedOut(RetryLater):
-    """A model was asked and gave no answer in time: an outage like others, but its provider may charge for it."""
+class AnswerLost(RetryLater):
+    """A model was at work, and its answer was not complete in time, or the connection was lost before: an outage like
+    others, but each time counts to what the message may cost."""
 
-
-class Disconnected(RetryLater):
-    """The connection was lost before a model's answer was complete: an outage like others, which counts to what the
-    message may cost."""
+    def __init__(self, delay: float, reason: str, *, asks_left: int) -> None:
+        super().__init__(delay, reason)
+        self.asks_left = asks_left  #: turns like this one that the message may still cost
 
 
 class BudgetReached(RetryLater):
@@ -180,9 +180,9 @@ class AnswerRefused(Unrecoverable):
 class Responder(Protocol):
     """Answers a turn.
 
-    Raises RetryLater(delay) when trying again later can help (the model is down or busy; TimedOut: slow; Disconnected:
-    lost while it answered), Useless when it answered without use, AccountRefused(delay) when the account has to be
-    mended first, AllowanceSpent when no further request may be made, Unrecoverable when none of it helps (refused).
+    Raises RetryLater(delay) when trying again later can help (the model is down or busy; AnswerLost: it was at work),
+    Useless when it answered without use, AccountRefused(delay) when the account has to be mended first, AllowanceSpent
+    when no further request may be made, Unrecoverable when none of it helps (refused).
     Cancelling it ends the request to the model.
     """
 

@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Final
 
 from pydantic_ai.exceptions import (
@@ -24,8 +25,13 @@ from pydantic_ai.messages import ModelResponse, TextPart
 
 from convoq.ai.echo import prints_prompt
 from convoq.ai.reply import clean
+from convoq.ai.transport import CutShort
 from convoq.ai.wire.errors import Unreadable, sentence
 from convoq.text import first_line
+
+#: Seconds within which no model has written much: a connection that ends by then, before any byte of an answer, had
+#: none at work behind it (a proxy whose server is down, a port that is merely published).
+AT_ONCE: Final = 1.0
 
 #: Statuses after which the same request may well succeed; every 5xx but 501 is one, too.
 RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429})
@@ -61,7 +67,12 @@ class ModelFailure:
     @property
     def transient(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.useless or self.outcome in ("retryable", "timeout", "disconnected")
+        return self.useless or self.lost or self.outcome == "retryable"
+
+    @property
+    def lost(self) -> bool:
+        """Whether a model may have written an answer that did not come."""
+        return self.outcome in ("timeout", "disconnected")
 
     @property
     def useless(self) -> bool:
@@ -71,7 +82,7 @@ class ModelFailure:
     @property
     def outage(self) -> bool:
         """Whether other requests to this model will probably fail, too, for now."""
-        return self.is_for_all or self.outcome in ("retryable", "unreadable", "timeout", "disconnected")
+        return self.is_for_all or self.lost or self.outcome in ("retryable", "unreadable")
 
     @property
     def is_for_all(self) -> bool:
@@ -80,7 +91,7 @@ class ModelFailure:
 
     def told_to_others(self, retry_after: float) -> ModelFailure:
         """What keeps others from asking for so many seconds: neither an answer without use nor a wait is theirs."""
-        theirs = not self.useless and self.outcome not in ("timeout", "disconnected")
+        theirs = not (self.useless or self.lost)
         return replace(self, outcome=self.outcome if theirs else "retryable", retry_after=retry_after)
 
 
@@ -89,13 +100,13 @@ CANCELLED: Final = ModelFailure(
 )  #: what came of a request that was cut off
 
 
-def request_failure(error: Exception) -> ModelFailure:
-    """The failure that an exception out of a model's request stands for."""
+def request_failure(error: Exception, seconds: float = inf) -> ModelFailure:
+    """The failure that an exception out of a model's request stands for, so many seconds after it was begun."""
     # Some SDKs wrap it.
     if unreadable := next((cause for cause in _causes(error) if isinstance(cause, Unreadable)), None):
         return ModelFailure(outcome="unreadable", reason=f"its answer cannot be read: {unreadable}", unheard=True)
     match error:
-        case TimeoutError() | ModelTimeoutError():
+        case TimeoutError() | ModelTimeoutError(phase=None | "write" | "read"):
             return ModelFailure(outcome="timeout", reason="no complete answer in time", unheard=True)
         case ContentFilterError():
             return ModelFailure(outcome="refused", reason="the provider's content filter blocked it")
@@ -104,7 +115,7 @@ def request_failure(error: Exception) -> ModelFailure:
         case ModelContextWindowExceededError():
             return _overflow("the conversation does not fit its context window")
         case ModelConnectionError():
-            return _connection_failure(error)
+            return _connection_failure(error, seconds)
         case UserError():
             return ModelFailure(outcome="permanent", reason=first_line(error))
         case ModelAPIError():
@@ -143,7 +154,7 @@ def _status_failure(error: ModelHTTPError) -> ModelFailure:
     return _permanent(f"{said}: the request is refused{quoted}; check what the model supports")
 
 
-def _connection_failure(error: ModelConnectionError) -> ModelFailure:
+def _connection_failure(error: ModelConnectionError, seconds: float) -> ModelFailure:
     refusal = next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)), None)
     if refusal is not None:
         why = getattr(refusal, "verify_message", "")
@@ -152,6 +163,9 @@ def _connection_failure(error: ModelConnectionError) -> ModelFailure:
         return replace(untrusted, unreachable=True)
     if error.phase in ("pool", "connect"):
         return ModelFailure(outcome="retryable", reason=f"cannot be reached ({error.phase} failed)", unreachable=True)
+    if seconds < AT_ONCE and not any(isinstance(cause, CutShort) for cause in _causes(error)):
+        reason = "the connection is closed without an answer"
+        return ModelFailure(outcome="retryable", reason=reason, unreachable=True)
     reason = "the connection was lost before its answer was complete"
     return ModelFailure(outcome="disconnected", reason=reason, unreachable=True, unheard=True)
 

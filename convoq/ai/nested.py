@@ -115,7 +115,7 @@ class _CountedModel(WrapperModel):
                 failure = CANCELLED
                 raise
             except Exception as error:
-                failure = request_failure(error)
+                failure = request_failure(error, time.monotonic() - started)
                 raise
             finally:
                 response = answers[0] if answers else None

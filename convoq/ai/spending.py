@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from math import ceil
 from threading import Lock
 from typing import Any, Final, TypeVar
 
@@ -29,6 +30,7 @@ from convoq.ai.failures import ModelFailure
 T = TypeVar("T")
 
 LEAST_TOKENS: Final = 16  #: that providers take as a limit
+TOKENS_A_SECOND: Final = 100  #: that a model may have written of an answer that was lost; most hosted ones write fewer
 PART_OVERHEAD: Final = 16  #: tokens, at most, of the roles and separators around a part
 TOOLS_OVERHEAD: Final = 1000  #: tokens, at most, of what a provider says of tools by itself
 LOOK_AGAIN: Final = 0.05  # seconds; requests take longer
@@ -85,6 +87,11 @@ class Spending:
     @property
     def is_spent(self) -> bool:
         return self._requests_left <= 0 or self._tokens_left <= 0
+
+    @property
+    def asks_left(self) -> int:
+        """Requests of the usual limit that may still be made."""
+        return max(0, min(self._requests_left, ceil(self._tokens_left / self._limit)))
 
     @asynccontextmanager
     async def reserved(
@@ -174,6 +181,7 @@ class Spending:
             cached_tokens=min(response.usage.cache_read_tokens, sent) if response else 0,
             output_tokens=received,
             unheard_tokens=reservation.tokens if unheard else 0,
+            assumed_tokens=min(reservation.tokens, ceil(seconds * TOKENS_A_SECOND)) if unheard else 0,
             hold=reservation.hold,
             duration_ms=round(seconds * 1000),
             error=failure.reason if failure else None,
@@ -182,7 +190,7 @@ class Spending:
             reservation.is_held = False
             if call.is_billed:
                 self._requests_left -= 1
-                self._tokens_left -= call.output_tokens
+                self._tokens_left -= call.output_tokens + call.assumed_tokens
         await self._on_loop(self._record(call))
 
     async def _on_loop(self, awaitable: Awaitable[T]) -> T:

@@ -17,6 +17,10 @@ MOST_CONNECTIONS: Final = 256
 KEPT_IDLE: Final = 5.0  #: seconds; idle connections end by themselves
 
 
+class CutShort(httpx2.RemoteProtocolError):
+    """The connection was lost when its answer had begun."""
+
+
 class AiohttpTransport(httpx2.AsyncBaseTransport):
     """Sends each request the way that its address takes; httpx2's own reading of the environment knows no loopback.
 
@@ -72,9 +76,12 @@ class _Body(httpx2.AsyncByteStream):
         self._request = request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _translated(self._request):
-            async for chunk in self._response.content.iter_any():
-                yield chunk
+        try:
+            with _translated(self._request):
+                async for chunk in self._response.content.iter_any():
+                    yield chunk
+        except (httpx2.ReadError, httpx2.RemoteProtocolError) as error:
+            raise CutShort(str(error), request=self._request) from error
 
     async def aclose(self) -> None:
         # One that was read to its end has given its connection back.

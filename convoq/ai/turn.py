@@ -19,7 +19,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
-from convoq.ai.base import AccountRefused, AllowanceSpent, AnswerRefused, Disconnected, TimedOut, Useless
+from convoq.ai.base import AccountRefused, AllowanceSpent, AnswerLost, AnswerRefused, Useless
 from convoq.ai.breakers import ModelBreakers
 from convoq.ai.failures import CANCELLED, ModelFailure, request_failure, response_failure
 from convoq.ai.messages import show_less
@@ -51,7 +51,8 @@ class TurnModel(WrapperModel):
     Each request has `timeout` seconds, and none outlasts `ends_at` (seconds on `clock`). Of what is `shown`, a model
     is shown half as much as often as it does not fit; an empty or unusable answer is asked for once more; then comes
     the next candidate. When none answers, raises AccountRefused if a mended account would help, Useless if one has
-    answered without use, RetryLater if time may help, else Unrecoverable with what to check. Every request counts, and
+    answered without use, RetryLater if time may help (AnswerLost: one was at work), else Unrecoverable with what to
+    check. Every request counts, and
     none is made beyond what `spending` has left: then raises AllowanceSpent.
     `spending` records every request, cut off ones too. `is_agents`: what it says may be a step of an agent's run;
     `acts` is called before tools that an answer asks for are run, other than those `of_ours`, which only decide.
@@ -113,10 +114,10 @@ class TurnModel(WrapperModel):
                     self._acts()
                 return answer
             failures.append((candidate, answer))
-        if self.spending.is_spent:
+        if self.spending.is_spent and not any(failure.lost for _, failure in failures):
             said = _reasons(failures) or f"model {self.answered_by}: it came to no end"
             raise AllowanceSpent(said)
-        raise _final_error(failures)
+        raise _final_error(failures, self.spending.asks_left)
 
     @asynccontextmanager
     async def request_stream(
@@ -204,7 +205,7 @@ class TurnModel(WrapperModel):
             await self.spending.store(reservation, candidate.label, messages, None, CANCELLED, self._clock() - started)
             raise
         except Exception as error:  # noqa: BLE001  # whatever a model's answer breaks is a failure of that model
-            failure = request_failure(error)
+            failure = request_failure(error, self._clock() - started)
         if not is_trial:  # whose larger limit may be what is refused
             failure = self._judged(candidate, failure)
         failure = self._tracked(candidate, failure, had_time=limit == self._timeout)
@@ -254,7 +255,7 @@ def _reasons(failures: Sequence[tuple[Candidate, ModelFailure]]) -> str:
     return "; ".join(f"model {candidate.label}: {failure.reason}" for candidate, failure in failures)
 
 
-def _final_error(failures: Sequence[tuple[Candidate, ModelFailure]]) -> RetryLater | Unrecoverable:
+def _final_error(failures: Sequence[tuple[Candidate, ModelFailure]], asks_left: int) -> RetryLater | Unrecoverable:
     reason = _reasons(failures)
     outcomes = {failure.outcome for _, failure in failures}
     # Held with a refusal, the model that refused would be asked, and paid, again until the account is mended.
@@ -267,9 +268,9 @@ def _final_error(failures: Sequence[tuple[Candidate, ModelFailure]]) -> RetryLat
         return AccountRefused(delay, reason)
     if any(failure.useless for failure in retryable):
         return Useless(delay, reason)
-    if "disconnected" in outcomes:
-        return Disconnected(delay, reason)
-    return (TimedOut if "timeout" in outcomes else RetryLater)(delay, reason)
+    if lost := sum(failure.lost for _, failure in failures):
+        return AnswerLost(delay, reason, asks_left=asks_left // lost)
+    return RetryLater(delay, reason)
 
 
 def _instructions(messages: Sequence[ModelMessage]) -> str:

@@ -248,7 +248,7 @@ def record(
     if usage.is_billed:
         tx.executemany(
             "UPDATE messages SET requests = requests + 1, output_tokens = output_tokens + ? WHERE id = ?",
-            [(usage.output_tokens, message.id) for message in turn.shown],
+            [(usage.output_tokens + usage.assumed_tokens, message.id) for message in turn.shown],
         )
 
 

@@ -121,6 +121,7 @@ class ModelUsage:
     is_billed: bool  #: it counts to what a message may cost
     cached_tokens: int = 0  #: of its input, that the provider had in its cache
     unheard_tokens: int = 0  #: that it may have written, and be billed for, without our having got them
+    assumed_tokens: int = 0  #: of those, as many as count to what a message may cost
     cost: int | None = None  #: of all of them, in millionths of the budgets' currency; None: its price is not known
 
 

@@ -16,17 +16,16 @@ from typing import Final, NamedTuple
 from convoq.ai.base import (
     AccountRefused,
     AllowanceSpent,
+    AnswerLost,
     AnswerRefused,
     BudgetReached,
-    Disconnected,
     Reply,
     ReplyContext,
     Responder,
-    TimedOut,
     Useless,
 )
 from convoq.ai.reply import clean
-from convoq.breaker import LONGEST, SHORTEST
+from convoq.breaker import SHORTEST
 from convoq.channels.base import Channel
 from convoq.clock import OUTAGE_PATIENCE, Clock
 from convoq.conversations.notices import Notices, Silence
@@ -41,6 +40,7 @@ from convoq.handlers.bringing_back import bring_back
 from convoq.handlers.costs import Costs
 from convoq.handlers.disclosing import Disclosure, log_committed
 from convoq.handlers.handing_over import reason_of
+from convoq.handlers.outages import LONGEST_PAUSE, outage_pause
 from convoq.handlers.outbox import FENCED_PAUSE, Delivery, require_lease
 from convoq.handlers.prompting import Prompting, handover_of
 from convoq.handlers.tasks import ended
@@ -55,7 +55,6 @@ REFUSAL_PATIENCE: Final = timedelta(hours=24)  # as long as WhatsApp takes an an
 ALARM_PAUSE: Final = timedelta(minutes=1)  # one line in the log speaks for all that wait
 LOOK_INTERVAL: Final = 0.5  # seconds between two looks at whether what the model writes is still wanted
 STOPPED_PAUSE: Final = 0.1  # seconds; the next claim of the lane goes on with what waits
-LONGEST_PAUSE: Final = 600.0  # seconds between two answers without use, or two waits for none
 COMMIT_PAUSE: Final = 1.0  # seconds before a commit that could not be written is tried again
 
 
@@ -192,7 +191,8 @@ class AnswerHandler:
                 raise back from error
         except RetryLater as error:
             # The model is down, which is not this message's fault: for a while that costs no tries.
-            if self._waited(turn) < OUTAGE_PATIENCE:
+            spent = isinstance(error, AnswerLost) and not error.asks_left
+            if self._waited(turn) < OUTAGE_PATIENCE and not spent:
                 delay = max(error.delay, self._growing_pause(turn, error))
                 raise await self._postponed(turn, delay, str(error)) from error
             if not await self._leave_to_person(turn, HandedReason.PROVIDER_DOWN, str(error)):
@@ -273,13 +273,9 @@ class AnswerHandler:
         return Snooze(delay, reason)
 
     def _growing_pause(self, turn: Turn, error: RetryLater) -> float:
-        """What fails for one message alone must not be asked for at the pace of those that succeed. Seconds."""
+        """Seconds; not beyond the moment when the person is asked to wait."""
         waited = self._waited(turn).total_seconds()
-        if isinstance(error, Disconnected):  # it counts: the requests that are left have to last for the outage
-            pause = min(SHORTEST * 6.0 ** max(message.requests for message in turn.shown), LONGEST_PAUSE)
-        else:
-            # What was asked in vain may have to be paid all the same: that is done less and less.
-            pause = min(waited / 2, LONGEST_PAUSE if isinstance(error, TimedOut) else LONGEST)
+        pause = outage_pause(error, waited)
         if self._holding_after is None or waited >= self._holding_after / 1000:
             return pause
         return min(pause, self._holding_after / 1000 - waited)

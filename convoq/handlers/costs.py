@@ -93,6 +93,7 @@ class TurnCosts:
             is_billed=call.is_billed,
             cached_tokens=call.cached_tokens,
             unheard_tokens=call.unheard_tokens,
+            assumed_tokens=call.assumed_tokens,
             cost=cost,
         )
         await self._costs.budgets.record(self._turn, usage, self._holds.get(call.hold or 0))

@@ -259,7 +259,8 @@ class AiSettings(Section):
     tool asks without an agent is not seen. Those do not count that a provider turned down. Then it is a dead letter."""
 
     max_output_tokens_per_message: int = Field(default=10_000, ge=16)
-    """The most tokens that models may write for a message, over all attempts."""
+    """The most tokens that models may write for a message, over all attempts. Of an answer that was lost (no end in
+    time, a lost connection, a newer message) those count that it had time for: 100 a second."""
 
 
 class ScheduleSettings(Section):

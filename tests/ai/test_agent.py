@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from convoq.ai.base import AccountRefused, AnswerRefused, Author, ModelCall, Useless
+from convoq.ai.spending import TOKENS_A_SECOND
 from convoq.breaker import SHORTEST
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.loopback.dialects import ChatMessage
@@ -91,7 +92,7 @@ async def test_tokens_are_estimated_when_the_model_does_not_say(
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [
-        (ModelFault.RESET, "disconnected"),
+        (ModelFault.RESET, "retryable"),
         (ModelFault.TRUNCATED, "disconnected"),
         (ModelFault.GARBAGE, "unreadable"),
         (ModelFault.WRONG_TYPES, "unreadable"),
@@ -132,6 +133,7 @@ async def test_deadline_covers_the_whole_request(
     assert call.outcome == "timeout"
     assert 0 < call.duration_ms < 3000
     assert call.input_tokens > 0
+    assert 0.4 * TOKENS_A_SECOND <= call.assumed_tokens <= call.unheard_tokens
 
 
 async def test_slow_is_not_too_slow(build: Build, model: LoopbackModel, conversation: Conversation, name: str) -> None:

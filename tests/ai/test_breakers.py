@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from pydantic_ai.exceptions import ModelAuthenticationError, ModelHTTPError
+from pydantic_ai.exceptions import ModelAuthenticationError, ModelHTTPError, ModelTimeoutError
 
-from convoq.ai.base import Responder
+from convoq.ai.base import AnswerLost, Responder
 from convoq.ai.breakers import ModelBreakers
 from convoq.ai.failures import ModelFailure, request_failure
 from convoq.breaker import Breaker, Breakers
@@ -83,6 +85,27 @@ async def test_a_server_that_is_down_is_asked_by_one_for_all_its_models(build: B
     assert [request.body["model"] for request in model.requests] == ["first", "other"]
 
 
+async def test_a_port_that_accepts_and_closes_is_a_server_that_is_down(build: Build) -> None:
+    opened = 0
+
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    async with server:
+        responder = build(SHOP, model="first", base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        conversation = Conversation()
+        for number, persona in enumerate(["default", "shop", "default", "shop", "shop"]):
+            context = conversation.context("hello", persona=persona, conversation_id=number)
+            with pytest.raises(RetryLater, match="closed without an answer") as caught:
+                await responder.reply(context)
+            assert not isinstance(caught.value, AnswerLost)
+    assert opened == 2
+    assert [call.is_billed for call in conversation.calls] == [False, False]
+
+
 def test_who_is_turned_away_by_one_leaves_the_others_to_the_next() -> None:
     now = [100.0]
     account, model = Breaker[str](lambda: now[0]), Breaker[str](lambda: now[0])
@@ -107,3 +130,9 @@ async def test_a_key_that_may_not_use_one_model_holds_up_no_other_one(status: in
         breakers.failed(conversation, failure)
     account.admit(8)  # the one that asks for all
     assert (account.admit(9) > 0) == others_wait
+
+
+@pytest.mark.parametrize("phase", ["pool", "connect"])
+def test_a_server_that_was_not_reached_in_time_has_been_asked_nothing(phase: Literal["pool", "connect"]) -> None:
+    failure = request_failure(ModelTimeoutError("first", "timed out", phase=phase))
+    assert (failure.outcome, failure.unreachable, failure.unheard) == ("retryable", True, False)

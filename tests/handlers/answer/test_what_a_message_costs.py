@@ -19,7 +19,6 @@ from convoq.settings import AiSettings
 from tests.handlers.house import ANA, BEN, MAX_OUTPUT_TOKENS, MAX_REQUESTS, MAX_TRIES, OUR_SMS, House
 
 HOUR = 3600.0
-HANGS_IN_AN_HOUR = 20
 
 
 def limits(model: LoopbackModel) -> list[int]:
@@ -53,25 +52,66 @@ async def test_an_answer_that_cannot_be_read_costs_an_attempt(
     assert await house.outcomes() == [("hello", Outcome.FAILED)]
 
 
-@pytest.mark.parametrize("fault", [ModelFault.RESET, ModelFault.TRUNCATED])
-async def test_an_answer_that_is_lost_on_the_way_counts_as_a_request(
-    house: House, model: LoopbackModel, fault: ModelFault
-) -> None:
-    model.mode = fault
-    await house.hear("hello")
-    await house.live(HOUR)
-    assert len(model.requests) == MAX_REQUESTS
-    assert await house.outcomes() == [("hello", Outcome.FAILED)]
+def work_in_vain(house: House, model: LoopbackModel, seconds: float) -> None:
+    """Each answer is lost when the model has been at work for so long."""
+
+    def lose(_: Sequence[ChatMessage]) -> ModelFault:
+        house.clock.advance(seconds)
+        return ModelFault.RESET
+
+    model.mode_of = lose
 
 
-async def test_the_requests_of_a_message_last_for_an_outage_of_a_quarter_of_an_hour(
+async def test_a_server_that_closes_every_connection_at_once_costs_a_message_nothing(
     house: House, model: LoopbackModel
 ) -> None:
     model.mode = ModelFault.RESET
     await house.hear("hello")
-    await house.live(HOUR / 4)
+    await house.live(HOUR - 120)
+    assert await house.rows("SELECT outcome, requests, tries FROM messages") == [(None, 0, 0)]
     model.mode = None
-    await house.live(600)
+    await house.live(300)
+    assert house.sent == ["We open at 9."]
+
+
+async def test_an_answer_that_is_cut_short_counts_as_a_request(house: House, model: LoopbackModel) -> None:
+    model.mode = ModelFault.TRUNCATED
+    await house.hear("hello")
+    await house.live(2 * HOUR)
+    assert len(model.requests) == MAX_REQUESTS
+    assert await house.outcomes() == [("hello", Outcome.FAILED)]
+
+
+async def test_what_a_model_had_time_to_write_of_lost_answers_is_bounded(house: House, model: LoopbackModel) -> None:
+    work_in_vain(house, model, seconds=60)
+    await house.hear("hello")
+    await house.live(24 * HOUR)
+    assert sum(limits(model)) == MAX_OUTPUT_TOKENS
+    assert await house.outcomes() == [("hello", Outcome.FAILED)]
+
+
+@pytest.mark.parametrize("at_work", [5, 20, 60])
+async def test_what_a_message_may_cost_in_lost_answers_lasts_for_an_hour(
+    house: House, model: LoopbackModel, at_work: float
+) -> None:
+    work_in_vain(house, model, at_work)
+    await house.hear("hello")
+    await house.live(HOUR - 120)
+    assert await house.outcomes() == [("hello", None)]
+    model.mode_of = None
+    await house.live(120)
+    assert house.sent == ["We open at 9."]
+
+
+@pytest.mark.parametrize("at_work", [5, 60])
+async def test_an_answer_that_is_lost_once_is_asked_for_again_soon(
+    house: House, model: LoopbackModel, at_work: float
+) -> None:
+    work_in_vain(house, model, at_work)
+    await house.hear("hello")
+    await house.step()
+    model.mode_of = None
+    await house.live(2 * at_work + 15)
     assert house.sent == ["We open at 9."]
 
 
@@ -198,10 +238,11 @@ async def test_a_model_that_hangs_is_an_outage_like_any_other(house: House) -> N
         house.responder.instead = responder
         model.mode = ModelFault.HANG
         await house.hear("hello")
-        for _ in range(2 * MAX_REQUESTS):
-            await house.step()
-            house.clock.advance(60)
-        assert await house.rows("SELECT outcome, requests, tries FROM messages") == [(None, 0, 0)]
+        await house.live(HOUR - 1)
+        assert await house.rows("SELECT outcome, tries FROM messages") == [(None, 0)]
+        model.mode = None
+        await house.live(10)
+        assert house.sent == ["We open at 9."]
         await responder.close()
 
 
@@ -221,7 +262,7 @@ async def hanging(house: House, model: LoopbackModel, people: int) -> int:
 async def test_a_model_that_hangs_is_asked_for_one_message_a_bounded_number_of_times(
     house: House, model: LoopbackModel
 ) -> None:
-    assert await hanging(house, model, people=1) <= HANGS_IN_AN_HOUR + MAX_TRIES
+    assert await hanging(house, model, people=1) == MAX_REQUESTS
     assert await house.outcomes() == [("hello", Outcome.FAILED)]
 
 
@@ -229,7 +270,7 @@ async def test_a_model_that_hangs_is_asked_by_one_of_several_people_at_a_time(
     house: House, model: LoopbackModel
 ) -> None:
     people = 4
-    assert await hanging(house, model, people) <= HANGS_IN_AN_HOUR + people * MAX_TRIES
+    assert await hanging(house, model, people) <= people * MAX_REQUESTS
     assert {outcome for _, outcome in await house.outcomes()} == {Outcome.FAILED}
 
 
