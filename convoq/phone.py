@@ -14,6 +14,15 @@ _GAP: Final = rf"(?:{_SPACE}|\\u(?:00a0|20[0-9a-f]{{2}}|3000)){{0,4}}"
 _SCHEME: Final = re.compile(r"^(?:whatsapp|tel|sms):", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"(?:\+|00)?([1-9][0-9]{6,14})")
 _OTHER: Final = re.compile(r"[a-z]+:\S+|[0-9]{3,6}")
+#: Of a WhatsApp user who hides the number.
+_HIDDEN: Final = re.compile(r"whatsapp:([A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]+)", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"(?:whatsapp:)?(\+[1-9][0-9]{6,14})")
+
+
+def addresses_beside(address: str) -> tuple[str, ...]:
+    """Those that a person with this address has: the same number by WhatsApp and by SMS, or this one alone."""
+    found = _ADDRESS.fullmatch(address)
+    return (f"whatsapp:{found[1]}", found[1]) if found else (address,)
 
 
 def addresses_of(spelled: str) -> tuple[str, ...]:
@@ -25,6 +34,8 @@ def addresses_of(spelled: str) -> tuple[str, ...]:
     bare = "".join(char for char in _SCHEME.sub("", text) if unicodedata.category(char) not in _BETWEEN)
     if found := _NUMBER.fullmatch(re.sub(r"[./]", "", bare)):
         return (f"whatsapp:+{found[1]}", f"+{found[1]}")
+    if found := _HIDDEN.fullmatch(text):
+        return (f"whatsapp:{found[1]}",)
     if _OTHER.fullmatch(text) and not _SCHEME.match(text):
         return (text,)
     raise ValueError("is no number with its country code, such as +15551230001")

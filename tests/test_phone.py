@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convoq.phone import addresses_of, mentions
+from convoq.phone import addresses_beside, addresses_of, mentions
 
 ANA = ("whatsapp:+34600000001", "+34600000001")
 
@@ -29,6 +29,11 @@ def test_what_is_no_number_with_its_country_code_is_refused(spelled: str) -> Non
         addresses_of(spelled)
 
 
+@pytest.mark.parametrize("spelled", ["whatsapp:US.13491208655302741918", "WhatsApp:US.13491208655302741918"])
+def test_who_hides_the_number_has_one_address(spelled: str) -> None:
+    assert addresses_of(spelled) == ("whatsapp:US.13491208655302741918",)
+
+
 def test_an_address_of_another_channel_is_taken_as_it_stands() -> None:
     assert addresses_of("messenger:1234567") == ("messenger:1234567",)
 
@@ -41,3 +46,13 @@ def test_a_number_is_found_however_a_text_names_it(text: str) -> None:
 @pytest.mark.parametrize("text", ["+346000000012", "134600000001", "+3460000000"])
 def test_a_longer_or_shorter_number_is_another_one(text: str) -> None:
     assert not mentions(ANA[0]).search(text)
+
+
+@pytest.mark.parametrize("address", ANA)
+def test_a_number_has_an_address_by_whatsapp_and_one_by_sms(address: str) -> None:
+    assert addresses_beside(address) == ANA
+
+
+@pytest.mark.parametrize("address", ["whatsapp:US.13491208655302741918", "43211", "messenger:1234567"])
+def test_what_is_no_number_has_no_address_beside_it(address: str) -> None:
+    assert addresses_beside(address) == (address,)

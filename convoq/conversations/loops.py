@@ -12,6 +12,9 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from convoq.conversations.persons import OF_PERSON
+from convoq.conversations.records import Conversation
+from convoq.conversations.threads import contact_of
 from convoq.db.transaction import Transaction
 from convoq.text import counted
 
@@ -51,30 +54,41 @@ class Exchange(NamedTuple):
     pause: int  #: ms between the two
 
 
-def find_loop(tx: Transaction, thread_id: int, conversation_id: int, now: int, rules: LoopRules) -> str | None:
+def find_loop(tx: Transaction, conversation: Conversation, now: int, rules: LoopRules) -> str | None:
     """How it shows that a machine writes there, in words; None while nothing does.
 
-    Where few replies were given of late, that costs the read of one row.
+    A person's replies count in all their threads, and a thread's lines in all its conversations: a machine that says
+    goodbye begins a new one each time. Where few replies were given of late, that costs the read of a few rows.
     """
-    replies, replied_at = tx.execute("SELECT replies, replied_at FROM threads WHERE id = ?", (thread_id,)).fetchone()
-    if now - replied_at >= HOUR_MS:
-        return None
-    if 0 < rules.most_replies <= replies:
-        count = tx.execute(RECENT, (conversation_id, now - HOUR_MS, rules.most_replies)).fetchone()[0]
+    runs = dict(tx.execute(RUNS, (conversation.contact.id, now - HOUR_MS)).fetchall())
+    if 0 < rules.most_replies <= sum(runs.values()):
+        count = sum(_replies_since(tx, thread_id, now - HOUR_MS, rules.most_replies) for thread_id in runs)
         if count >= rules.most_replies:
-            return f"{counted(count, 'reply', 'replies')} in an hour (loops.max_replies_per_hour)"
-    if not rules.guard or replies < SAME - 1:
+            return f"{counted(rules.most_replies, 'reply', 'replies')} in an hour (loops.max_replies_per_hour)"
+    run = runs.get(conversation.thread_id, 0)
+    if not rules.guard or run < SAME:
         return None
     # What every loop has in its last two exchanges, most people have not: they cost few rows.
-    newest = _exchanges(_newest(tx, conversation_id, FEW_LINES))
+    newest = _exchanges(_newest(tx, conversation.id, FEW_LINES))
     if len(newest) >= 2 and not _may_be_loop(newest[-2:]):
         return None
-    return describe_loop(_newest(tx, conversation_id, MOST_LINES))
+    return describe_loop(_newest(tx, conversation.id, MOST_LINES), most=run)
 
 
-def _newest(tx: Transaction, conversation_id: int, limit: int) -> list[Line]:
-    """Oldest first."""
-    return [Line(*row) for row in tx.execute(NEWEST, (conversation_id, limit))][::-1]
+def _replies_since(tx: Transaction, thread_id: int, since: int, most: int) -> int:
+    (count,) = tx.execute(RECENT, (thread_id, since, since, most)).fetchone()
+    return int(count)
+
+
+def _newest(tx: Transaction, conversation_id: int | None, limit: int) -> list[Line]:
+    """Of the conversation and those before it in its thread, oldest first."""
+    lines: list[Line] = []
+    for _ in range(limit):
+        lines += [Line(*row) for row in tx.execute(NEWEST, (conversation_id, limit - len(lines)))]
+        (conversation_id,) = tx.execute(PREVIOUS, (conversation_id,)).fetchone()
+        if conversation_id is None or len(lines) == limit:
+            break
+    return lines[::-1]
 
 
 def count_reply(tx: Transaction, thread_id: int, now: int) -> None:
@@ -83,8 +97,8 @@ def count_reply(tx: Transaction, thread_id: int, now: int) -> None:
 
 
 def forget_replies(tx: Transaction, thread_id: int) -> None:
-    """A person of ours has looked, and lets the AI go on."""
-    tx.execute("UPDATE threads SET replies = 0 WHERE id = ?", (thread_id,))
+    """A person of ours has looked, and lets the AI go on with the person, in whichever thread."""
+    tx.execute(FORGET_REPLIES, (contact_of(tx, thread_id),))
 
 
 # Only what grows without an hour's pause, so never less than an hour's replies.
@@ -93,19 +107,26 @@ COUNT_REPLY: Final = """
         replies = CASE WHEN replied_at > :hour_ago THEN replies + 1 ELSE 1 END
     WHERE id = :thread
 """
+FORGET_REPLIES: Final = f"UPDATE threads SET replies = 0 WHERE contact_id IN ({OF_PERSON})"
+RUNS: Final = f"""
+    SELECT t.id, t.replies FROM threads AS t WHERE t.contact_id IN ({OF_PERSON}) AND t.replied_at > ? AND t.replies > 0
+"""
 RECENT: Final = """
     SELECT count(*) FROM (
-        SELECT at FROM messages WHERE conversation_id = ? AND direction = 'out' AND author = 'ai' AND at > ?
-        ORDER BY id DESC LIMIT ?) AS recent
+        SELECT m.id FROM conversations AS c JOIN messages AS m ON m.conversation_id = c.id
+        WHERE c.thread_id = ? AND c.last_message_at > ? AND m.direction = 'out' AND m.author = 'ai' AND m.at > ?
+        LIMIT ?) AS recent
 """
 NEWEST: Final = """
     SELECT direction, author, description, at FROM messages WHERE conversation_id = ? ORDER BY id DESC LIMIT ?
 """
+PREVIOUS: Final = "SELECT previous_id FROM conversations WHERE id = ?"
 
 
-def describe_loop(lines: Sequence[Line]) -> str | None:
-    """What in the lines, oldest first, no person does; None if they could be a person's."""
-    exchanges = _exchanges(lines)
+def describe_loop(lines: Sequence[Line], *, most: int = REGULAR) -> str | None:
+    """What in the lines, oldest first, no person does; None if they could be a person's. At most the last `most`
+    exchanges count: those before were an hour or more ago."""
+    exchanges = _exchanges(lines, most)
     if (last := exchanges[-SAME:]) and len(last) == SAME and _is_same(last):
         return f"nearly the same message {SAME} times in a row"
     pauses = [one.pause for one in exchanges[-REGULAR:]]
@@ -127,14 +148,14 @@ def _is_even(pauses: Sequence[int]) -> bool:
     return max(pauses) - min(pauses) <= EVENLY * min(pauses)
 
 
-def _exchanges(lines: Sequence[Line]) -> list[Exchange]:
+def _exchanges(lines: Sequence[Line], most: int = REGULAR) -> list[Exchange]:
     """The newest ones in which only the AI has answered."""
     newest: list[Exchange] = []
     turns = [*lines[:1], *(line for before, line in pairwise(lines) if before.direction != line.direction)]
     for theirs, ours in pairwise(reversed(turns)):
         if theirs.direction == "out":
             continue
-        if ours.author != "ai" or len(newest) == REGULAR:
+        if ours.author != "ai" or len(newest) == min(most, REGULAR):
             break
         newest.append(Exchange(ours.text, theirs.text, theirs.at - ours.at))
     return newest[::-1]

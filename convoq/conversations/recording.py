@@ -26,6 +26,7 @@ from convoq.conversations.states import CloseReason, HandedReason, Outcome, Stat
 from convoq.conversations.threads import Thread, reach, take_token
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
+from convoq.phone import addresses_beside
 
 T = TypeVar("T")
 
@@ -63,9 +64,8 @@ class Recorder:
         """
         self._database = database
         self._wall = wall
-        self._rules = RecordingRules(
-            handover, confirmations, round(reopen_within * 1000), closing_phrases, frozenset(ours)
-        )
+        numbers = frozenset(beside for address in ours for beside in addresses_beside(address))
+        self._rules = RecordingRules(handover, confirmations, round(reopen_within * 1000), closing_phrases, numbers)
 
     async def record(
         self, messages: Sequence[Received], wake: Callable[[Transaction, Recorded], T], *, durable: bool = False

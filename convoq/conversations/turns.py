@@ -182,7 +182,7 @@ def look(
             return Concluded(token, Outcome.HUMAN)
         _end_by(tx, spent, job_id)
         return Spent(spent[0].tries, spent[0].reason)
-    if (loop := find_loop(tx, thread_id, conversation.id, now, rules.loops)) is not None:
+    if (loop := find_loop(tx, conversation, now, rules.loops)) is not None:
         pause_loop(tx, conversation, loop, rules.handover, now, wall_now)
         return Concluded(token, Outcome.HUMAN, loop)
     return _begin(tx, Turn(

@@ -187,5 +187,5 @@ class LoopSettings(Section):
     a row come at once or as if by the clock."""
 
     max_replies_per_hour: int = Field(default=60, ge=0)
-    """The most replies that the AI gives one person in an hour: then the conversation is paused. 0: as many as it
-    takes."""
+    """The most replies that the AI gives one person in an hour, by WhatsApp and by SMS together: then the conversation
+    is paused. 0: as many as it takes."""

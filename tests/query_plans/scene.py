@@ -22,7 +22,7 @@ from convoq.conversations.notices import Notices, Silence
 from convoq.conversations.notifications import NotifyTarget, settle_notifications
 from convoq.conversations.operator_list import OperatorList
 from convoq.conversations.ownership import ActRefused
-from convoq.conversations.pausing import list_pauses, number_scope
+from convoq.conversations.pausing import list_pauses, number_scope, thread_scope
 from convoq.conversations.queries import Reading
 from convoq.conversations.resending import Resending
 from convoq.conversations.retention import Retention
@@ -259,6 +259,9 @@ async def _step_in(house: House) -> None:
         await house.upkeep("process_handovers")
     await house.database.read(list_pauses)
     await marta.resume(number)
+    [(thread,)] = await house.rows("SELECT thread_id FROM conversations WHERE id = ?", newest)
+    await marta.pause(thread_scope(thread))
+    await marta.resume(thread_scope(thread))
     await marta.take_over(newest)
     await house.hear_at_once("hello?")
     for seconds in (SILENT_WITHIN, TAKEN_WITHIN, GIVE_BACK_WITHIN):

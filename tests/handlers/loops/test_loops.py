@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from convoq.ai.base import Reply, ReplyContext
 from convoq.clock import WallClock
 from convoq.conversations.catching_up import CatchUp
 from convoq.conversations.loops import LoopRules
@@ -72,6 +73,60 @@ async def test_replies_of_more_than_an_hour_ago_do_not_count(house: House) -> No
         await house.settle()
         house.clock.advance(3600 / MOST + UNEVEN[number % 10])
     assert (len(house.responder.asked), await pauses(house)) == (2 * MOST, [])
+
+
+class SaysGoodbye:
+    """Ends the conversation with each answer, so that the next message begins a new one."""
+
+    async def warm(self) -> None: ...
+
+    async def reply(self, context: ReplyContext) -> Reply:
+        return Reply(f"Goodbye, {context.conversation_id}!", "scripted", ends=True)
+
+    async def close(self) -> None: ...
+
+
+async def test_a_machine_is_left_alone_also_where_each_of_its_messages_begins_a_conversation(house: House) -> None:
+    house.responder.instead = SaysGoodbye()
+    for seconds in UNEVEN[:7]:
+        await house.hear(f"Thank you for your message, ticket {seconds}. Bye!")
+        await house.settle()
+        house.clock.advance(seconds)
+    assert await house.rows("SELECT count(*) FROM conversations") == [(6,)]
+    assert len(house.responder.asked) == 5
+    [pause] = await pauses(house)
+    assert pause.reason == "nearly the same message 5 times in a row"
+
+
+async def test_who_writes_the_same_each_day_is_no_machine(house: House) -> None:
+    house.responder.instead = SaysGoodbye()
+    for _ in range(7):
+        await house.hear("Good morning, is my order ready?")
+        await house.settle()
+        house.clock.advance(86_400)
+    assert (len(house.responder.asked), await pauses(house)) == (7, [])
+
+
+async def test_replies_to_one_person_count_together_by_whatsapp_and_by_sms(house: House) -> None:
+    for number, seconds in enumerate(UNEVEN):
+        sender, ours = [(ANA, OURS), (ANA_SMS, OUR_SMS)][number % 2]
+        await house.hear(f"{'abcdefghijklmn'[number]} is my question", sender=sender, to=ours)
+        await house.settle()
+        house.clock.advance(seconds)
+    assert len(house.responder.asked) == MOST
+    assert [pause.reason for pause in await pauses(house)] == ["12 replies in an hour (loops.max_replies_per_hour)"] * 2
+
+
+async def test_once_resumed_in_one_chat_replies_of_the_other_are_forgotten_too(house: House) -> None:
+    for number, seconds in enumerate(UNEVEN[: MOST + 1]):
+        sender, ours = [(ANA, OURS), (ANA_SMS, OUR_SMS)][number % 2]
+        await house.hear(f"{'abcdefghijklmn'[number]} is my question", sender=sender, to=ours)
+        await house.settle()
+        house.clock.advance(seconds)
+    [pause] = await pauses(house)
+    await house.acts().resume(pause.scope)
+    await house.settle()
+    assert (len(house.responder.asked), await pauses(house)) == (MOST + 1, [])
 
 
 async def test_other_people_are_answered_on(house: House) -> None:
@@ -144,10 +199,11 @@ async def test_the_first_message_to_a_number_that_we_had_only_written_from_makes
     assert address.since >= before
 
 
+@pytest.mark.parametrize("sender", [ANA, ANA_SMS])
 async def test_a_number_in_the_settings_is_ours_before_anybody_has_written_to_it(
-    database: Database | PostgresDatabase, clock: ManualClock
+    database: Database | PostgresDatabase, clock: ManualClock, sender: str
 ) -> None:
     async with open_house(database, clock, ours=[ANA]) as house:
-        await house.hear("hello")
+        await house.hear("hello", sender=sender)
         await house.settle()
         assert (house.sent, await outcome(house)) == ([], "ours")
