@@ -76,7 +76,7 @@ class Opened:
 async def open_sqlite(directory: Path, clock: Clock) -> Opened:
     database = await Database.open(directory / "convoq.db", clock=clock)
     settler = Settler()
-    engine = SqliteQueue(database, settler)
+    engine = SqliteQueue(database, settler, look=NEVER)
     return Opened(engine, database, settler, partial(SharedFollowUps, engine.joined), engine.joined)
 
 
@@ -89,6 +89,8 @@ class TestedEngine(NamedTuple):
 
 #: What a killed or closed process leaves is judged by one look: no test waits until it is certain.
 AT_ONCE = PresenceTimings(absence=0.0, settling=0.0)
+#: Seconds between two looks of an engine that is not woken: a wait that ends before was woken, or had its timer.
+NEVER = 3600.0
 
 
 async def open_redis(directory: Path, clock: Clock) -> Opened:
@@ -116,7 +118,7 @@ async def open_postgres(directory: Path, clock: Clock) -> Opened:
     by_hand = None if isinstance(clock, WallClock) else clock
     database = await PostgresDatabase.open(os.environ[POSTGRES_URL], clock=by_hand, pool=2)
     settler = Settler()
-    engine = PostgresQueue(database, settler, timings=PostgresTimings(death=0.0))
+    engine = PostgresQueue(database, settler, timings=PostgresTimings(look=NEVER, death=0.0))
     return Opened(engine, database, settler, partial(SharedFollowUps, engine.joined), engine.joined)
 
 

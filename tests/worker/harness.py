@@ -18,7 +18,8 @@ from convoq.settings import QueueSettings
 from convoq.worker import Worker, WorkerTimings
 
 BRISK = WorkerTimings(maintenance=0.02, unavailable=0.1, beat=0.02)
-SOON = 5.0  # seconds; nothing takes this long unless it is broken
+SOON = 20.0  # seconds; nothing takes this long unless it is broken
+NEVER = 3600.0  # seconds between two looks of a worker that is not woken: one that begins sooner was woken
 
 Handler = Callable[[ClaimContext], Awaitable[None]]
 
@@ -96,7 +97,7 @@ class House:
         timings: WorkerTimings = BRISK,
         on_stuck: Callable[[], object] = lambda: None,
     ) -> AsyncIterator[Running]:
-        engine = SqliteQueue(self.database)
+        engine = SqliteQueue(self.database, look=NEVER)
         service = QueueService(engine, QueueSettings(backoff_base=600, backoff_cap=600), random=lambda: 1.0)
         service.lease = lease
         handlers = {kind: run for kind, run in (("k", handler), (INTAKE_KIND, intake)) if run is not None}

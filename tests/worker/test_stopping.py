@@ -82,7 +82,7 @@ async def test_a_second_signal_hands_everything_back_at_once(house: House) -> No
 async def test_an_idle_worker_stops_at_once(house: House) -> None:
     async with house.working(nothing) as running:
         await house.until_done(*await house.put(None))
-        await asyncio.wait_for(running.stop(), 1)
+        await running.stop()
 
 
 IMPATIENT = replace(BRISK, cancel_grace=0.05, stop_grace=0.05)

@@ -39,18 +39,21 @@ from convoq.queue.sqlite.enqueue import EnqueueBatcher, JobInserter
 from convoq.queue.sqlite.joined import SqliteJoined
 from convoq.queue.sqlite.liveness import Liveness, Notifier, is_dead, known_workers, remove_dead
 
-NET_INTERVAL = 0.5  # seconds between two looks for work whose wake-up was lost
 T = TypeVar("T")
 
 
 class SqliteQueue:
-    """The contract of queue.base on one SQLite file, for any number of processes of one machine."""
+    """The contract of queue.base on one SQLite file, for any number of processes of one machine.
+
+    `look` is how many seconds are between two looks for work whose wake-up was lost.
+    """
 
     capabilities: Final = Capability.SHARED_COMMIT
 
-    def __init__(self, database: Database, settle: Settle = settle_nothing) -> None:
+    def __init__(self, database: Database, settle: Settle = settle_nothing, *, look: float = 0.5) -> None:
         self._database = database
         self._settle = settle
+        self._look = look
         inserter = JobInserter(database.clock)
         self._batcher = EnqueueBatcher(database, inserter)
         self.joined = SqliteJoined(database.clock, inserter, self._wake_soon)
@@ -195,7 +198,7 @@ class SqliteQueue:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + timeout
         while (left := ends_at - loop.time()) > 0:
-            if await self._woken(min(left, NET_INTERVAL)):
+            if await self._woken(min(left, self._look)):
                 return True
             changes = await self._database.changes()
             if changes != self._seen:

@@ -11,7 +11,20 @@ from convoq.jobs import NewJob
 from convoq.queue.following import FollowUps
 from tests.clock import ManualClock
 from tests.queue.conftest import Opened, OpenEngine
-from tests.queue.contract.steps import LEASE, LONG, everything, follow, job, kick, numbers, put, take, take_one, turn
+from tests.queue.contract.steps import (
+    LEASE,
+    LONG,
+    PROMPTLY,
+    everything,
+    follow,
+    job,
+    kick,
+    numbers,
+    put,
+    take,
+    take_one,
+    turn,
+)
 
 # --- Enqueue
 
@@ -177,4 +190,4 @@ async def test_what_follows_wakes_another_worker(store: Opened, open_engine: Ope
     waiting = asyncio.create_task(worker.wait(LONG))
     await asyncio.sleep(0.05)  # it is in its wait
     await follow(store, turn(1))
-    await asyncio.wait_for(waiting, 0.4)  # less than the slow look that is the net
+    await asyncio.wait_for(waiting, PROMPTLY)

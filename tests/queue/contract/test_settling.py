@@ -13,7 +13,7 @@ from convoq.jobs import NewJob
 from convoq.queue.base import EndedJob, Ending, JobFilter
 from tests.clock import ManualClock
 from tests.queue.conftest import Engine, Opened, OpenEngine
-from tests.queue.contract.steps import LEASE, LONG, everything, job, numbers, put, take, take_one
+from tests.queue.contract.steps import LEASE, LONG, PROMPTLY, everything, job, numbers, put, take, take_one
 
 ALL = JobFilter()
 REPLACEMENT = NewJob(kind="turn", payload='{"n": 99}', ordering_key="b", max_attempts=3)
@@ -98,7 +98,7 @@ async def test_the_workers_are_woken_for_it(store: Opened, open_engine: OpenEngi
     waiting = asyncio.create_task(worker.wait(LONG, classes=(REPLACEMENT.priority,)))
     await asyncio.sleep(0.05)  # it is in its wait
     await verb(store.engine)
-    await asyncio.wait_for(waiting, 0.4)  # less than the slow look that is the net
+    await asyncio.wait_for(waiting, PROMPTLY)
 
 
 async def test_what_cannot_be_settled_does_not_end(

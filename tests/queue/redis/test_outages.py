@@ -173,7 +173,7 @@ async def test_a_worker_is_woken_again_after_the_server_was_away(own_redis: Redi
     waiting = asyncio.create_task(worker.wait(60.0))
     await asyncio.sleep(0.05)  # it is in its wait
     await put(producer, job(1))
-    await asyncio.wait_for(waiting, 0.4)  # less than the slow look that is the net
+    await asyncio.wait_for(waiting, SOON)  # heard, it looks no sooner than after 60 s
 
 
 async def test_workers_that_lost_the_server_together_do_not_take_each_other_for_dead(

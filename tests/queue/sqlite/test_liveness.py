@@ -331,12 +331,12 @@ async def test_a_directory_with_a_long_name_has_sockets_too(tmp_path: Path) -> N
 
 
 async def test_an_enqueue_wakes_a_waiting_worker_at_once(database: Database) -> None:
-    producer, worker = SqliteQueue(database), SqliteQueue(database)
+    producer, worker = SqliteQueue(database), SqliteQueue(database, look=60)
     await worker.register("w")
     waiting = asyncio.create_task(worker.wait(60))
     await asyncio.sleep(0)
     await producer.enqueue([NewJob(kind="k", payload="{}")], max_attempts=1)
-    async with asyncio.timeout(0.4):  # less than the slow look that is the net
+    async with asyncio.timeout(10):
         await waiting
     await worker.close()
     await producer.close()
