@@ -36,6 +36,8 @@ def bounded(site: Site, model: LoopbackModel) -> None:
         "CONVOQ_AI__API_KEY": "k",
         "CONVOQ_AI__MAX_OUTPUT_TOKENS": str(ANSWER),
         "CONVOQ_BUDGETS__TOKENS_PER_NUMBER_DAY": str(CEILING),
+        # What may have killed a worker runs alone, one lane after the other: so few are enough.
+        "CONVOQ_WORK__CONCURRENCY": "3",
     }
 
 
