@@ -22,6 +22,10 @@ from convoq.settings import ServerSettings
 from tests.api.harness import ApiServer, Client, message, request, running, webhook
 
 QUICK = Limits(head_time=0.15, idle_time=0.3, body_time=0.15, request_time=0.6, linger_time=0.1, sweep_every=0.03)
+#: Of a listener that waits for its clients for as long as a test could take.
+PATIENT = Limits(head_time=600, idle_time=600, body_time=600, request_time=600, linger_time=600)
+DRAIN = 600.0
+LONGEST = 30.0  #: whatever waits for such a client takes longer; a crowded machine does not
 HEALTH = request(b"", path="/healthz", method="GET", content_type=None)
 
 
@@ -105,13 +109,12 @@ async def test_body_after_the_answer_is_not_waited_for_long(quick: ApiServer) ->
 
 
 async def test_client_that_leaves_after_the_answer_is_not_waited_for() -> None:
-    async with running(drain_timeout=30) as api:
+    async with running(drain_timeout=DRAIN, limits=PATIENT) as api:
         async with api.client() as client:
             await client.send(request(b"", path="/elsewhere").replace(b"Content-Length: 0", b"Content-Length: 99"))
             await client.reply()
-        started = time.monotonic()
-        await api.server.stop()
-        assert time.monotonic() - started < 0.5
+        async with asyncio.timeout(LONGEST):
+            await api.server.stop()
 
 
 async def test_request_is_not_cut_while_its_write_may_still_succeed() -> None:
@@ -147,11 +150,21 @@ async def test_server_full_of_requests_in_work_refuses_a_new_client() -> None:
             assert [(await client.reply()).status for client in served] == [200] * 3
 
 
-async def test_requests_are_served_quickly_beside_500_slow_connections(api: ApiServer) -> None:
-    async with crowd(api, 250, b"POST /tw"), crowd(api, 250, webhook(message())[:-5]):
+async def test_requests_are_served_beside_500_slow_connections_as_quickly_as_alone() -> None:
+    async with running(limits=PATIENT) as api:
+        alone = await fastest_answer(api)
+        async with crowd(api, 250, b"POST /tw"), crowd(api, 250, webhook(message())[:-5]):
+            assert await fastest_answer(api) < 5 * alone + 0.02
+
+
+async def fastest_answer(api: ApiServer) -> float:
+    """Seconds: the least of ten, as other processes hold up most of them on a crowded machine."""
+    took = []
+    for _ in range(10):
         started = time.monotonic()
         assert (await api.ask(webhook(message()))).status == 200
-        assert time.monotonic() - started < 1
+        took.append(time.monotonic() - started)
+    return min(took)
 
 
 async def test_stop_lets_an_open_request_finish_and_closes_its_connection() -> None:
@@ -170,12 +183,11 @@ async def test_stop_lets_an_open_request_finish_and_closes_its_connection() -> N
 
 
 async def test_stop_closes_idle_connections_at_once() -> None:
-    async with running(drain_timeout=30) as api, crowd(api, 200, HEALTH) as clients:
+    async with running(drain_timeout=DRAIN, limits=PATIENT) as api, crowd(api, 200, HEALTH) as clients:
         for client in clients:
             await client.reply()
-        started = time.monotonic()
-        await api.server.stop()
-        assert time.monotonic() - started < 1
+        async with asyncio.timeout(LONGEST):
+            await api.server.stop()
         assert all([await client.closed() for client in clients])
 
 
@@ -190,7 +202,7 @@ async def test_stop_still_answers_a_request_that_was_on_its_way() -> None:
 
 async def test_stop_keeps_its_time_under_hostile_connections() -> None:
     slow = webhook(message())
-    async with running(drain_timeout=1.2, limits=Limits()) as api:
+    async with running(drain_timeout=0.2, limits=PATIENT, write_timeout=10) as api:
         api.queue.hangs = True
         async with (
             crowd(api, 200, HEALTH),
@@ -201,9 +213,8 @@ async def test_stop_keeps_its_time_under_hostile_connections() -> None:
             crowd(api, 10, slow),
         ):
             await api.queue.entered.wait()
-            started = time.monotonic()
-            await api.server.stop()
-            assert time.monotonic() - started < 1.2 + 0.8
+            async with asyncio.timeout(9):  # less than the write
+                await api.server.stop()
     assert not [task for task in asyncio.all_tasks() if "RequestHandler" in repr(task)]
 
 
@@ -223,9 +234,8 @@ async def test_stop_does_not_wait_for_a_handler_that_resists() -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     await writer.drain()
-    started = time.monotonic()
-    await server.stop()
-    assert time.monotonic() - started < 2
+    async with asyncio.timeout(LONGEST):
+        await server.stop()
     over.set()
     writer.transport.abort()
 
@@ -296,7 +306,7 @@ async def served(api: ApiServer, raw: bytes) -> None:
     async def is_served() -> bool:
         return (await api.ask(raw)).status == 200
 
-    await until(is_served, timeout=5)
+    await until(is_served, timeout=LONGEST)
 
 
 async def refused(api: ApiServer) -> None:
@@ -309,4 +319,4 @@ async def refused(api: ApiServer) -> None:
             return True
         return False
 
-    await until(is_refused, timeout=5)
+    await until(is_refused, timeout=LONGEST)

@@ -50,7 +50,7 @@ async def test_a_foreign_lock_is_unavailable_once_the_timeout_is_over(
     begun = time.monotonic()
     with pytest.raises(DatabaseUnavailable, match="another program holds the database"):
         await notes.write(put("a"))
-    assert 0.05 < time.monotonic() - begun < 2
+    assert 0.05 < time.monotonic() - begun < 10
 
 
 async def test_everybody_in_the_batch_hears_of_a_foreign_lock(notes: Database, outsider: sqlite3.Connection) -> None:
@@ -247,8 +247,9 @@ async def test_every_process_of_a_boot_has_the_same_anchor(tmp_path: Path, monke
 
 
 async def test_the_queues_clock_starts_at_the_wall(tmp_path: Path) -> None:
+    before = time.time() * 1000
     async with await Database.open(tmp_path / "convoq.db") as database:
-        assert abs(database.clock.now() - time.time() * 1000) < 2000
+        assert before - 1000 < database.clock.now() < time.time() * 1000 + 1000
 
 
 async def test_a_new_boot_gets_a_new_anchor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

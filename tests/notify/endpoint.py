@@ -96,11 +96,16 @@ async def dripping(request: web.Request) -> web.StreamResponse:
     return await hanging(request)
 
 
-async def endless(request: web.Request) -> web.StreamResponse:
-    """As much as is taken, up to 20 MB."""
-    response = web.StreamResponse(status=500)
-    await response.prepare(request)
-    for _ in range(320):
-        await response.write(b"x" * 65_536)
-    request.app["sent_all"] = True
-    return response
+class Endless:
+    """Sends as much as is taken, up to 20 MB."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=500)
+        await response.prepare(request)
+        while self.sent < 20_000_000:
+            await response.write(b"x" * 65_536)
+            self.sent += 65_536
+        return response

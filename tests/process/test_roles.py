@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from convoq.daemon.supervision import SupervisionTimings
 from convoq.db.migrations import known
 from convoq.loopback.faults import hang
-from tests.process.harness import Process, Site
+from tests.process.harness import LONGEST_WAIT, Process, Site
 
 pytestmark = pytest.mark.process
 
 ROLES = ["serve", "schedule", "work"]
+LONG_DRAIN = {f"CONVOQ_{role}__DRAIN_TIMEOUT": str(10 * LONGEST_WAIT) for role in ("SERVER", "WORK")}
 SLOW_MODEL = """
 import asyncio
 from pydantic_ai import Agent
@@ -114,9 +116,7 @@ async def test_a_file_that_is_replaced_stops_a_running_serve(site: Site) -> None
     serve = await site.serve()
     site.database.rename(site.database.with_suffix(".old"))
     site.database.touch()
-    begun = time.monotonic()
     assert await serve.ended() == 78
-    assert time.monotonic() - begun < 10
     [line] = said(serve)
     assert "moved, replaced or deleted while convoq was running" in line
 
@@ -132,13 +132,11 @@ async def test_a_newer_version_that_migrates_stops_a_running_worker(site: Site) 
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_sigterm_ends_a_role_in_order(site: Site, role: str) -> None:
-    process = await start(site, role)
+async def test_sigterm_ends_an_idle_role_in_order_and_waits_for_no_drain(site: Site, role: str) -> None:
+    process = await start(site, role, **LONG_DRAIN)
     assert site.rows("SELECT role FROM processes") == [(role,)]
     process.terminate()
-    begun = time.monotonic()
     assert await process.ended() == 0
-    assert time.monotonic() - begun < 5
     assert (events(process)[-1], said(process)) == ("role.stopped", [])
     assert site.rows("SELECT role FROM processes") == []
 
@@ -211,7 +209,8 @@ async def test_a_worker_that_is_stopped_mid_send_lets_it_finish(site: Site) -> N
 # --- Working
 
 
-async def test_a_dead_workers_message_is_taken_over_within_two_seconds(site: Site, slow_model: None) -> None:
+async def test_a_dead_workers_message_is_taken_over_long_before_its_lease_is_over(site: Site, slow_model: None) -> None:
+    site.settings["CONVOQ_QUEUE__VISIBILITY_TIMEOUT"] = str(10 * LONGEST_WAIT)
     await site.serve()
     doomed = await start(site, "work")
     heir = await start(site, "work")
@@ -221,10 +220,8 @@ async def test_a_dead_workers_message_is_taken_over_within_two_seconds(site: Sit
     pid = int(holder.rsplit("-", 2)[1])
     victim = doomed if doomed.pid == pid else heir
     victim.kill()
-    begun = time.monotonic()
     await site.until(lambda: site.rows("SELECT worker FROM lanes WHERE receipt IS NOT NULL") not in ([(holder,)], []),
                      "the other worker has it")  # fmt: skip
-    assert time.monotonic() - begun < 2
     assert site.rows("SELECT attempt FROM jobs WHERE kind = 'process_ai_response'") == [(2,)]
 
 
@@ -307,14 +304,14 @@ async def test_systemd_hears_that_a_role_is_ready_and_that_it_stops(
     assert await process.ended() == 0
 
 
-async def test_the_watchdog_is_fed(site: Site, manager: tuple[socket.socket, str]) -> None:
+async def test_the_watchdog_is_fed_as_often_as_systemd_wants(site: Site, manager: tuple[socket.socket, str]) -> None:
     listener, path = manager
-    await site.start("schedule", NOTIFY_SOCKET=path, WATCHDOG_USEC="1000000")
+    await site.start("schedule", NOTIFY_SOCKET=path, WATCHDOG_USEC="100000")
     await heard(listener, "READY=1")
     begun = time.monotonic()
-    for _ in range(3):
+    for _ in range(20):
         assert "STATUS=scheduling" in await heard(listener, "WATCHDOG=1")
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 20 * SupervisionTimings().check / 2  # far from one look after the other
 
 
 async def test_systemd_hears_when_a_reload_begins_and_ends(site: Site, manager: tuple[socket.socket, str]) -> None:

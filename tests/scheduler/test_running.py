@@ -27,9 +27,9 @@ async def test_run_enqueues_until_it_is_told_to_stop() -> None:
     running = asyncio.create_task(
         Scheduler(queue, [every(60)], MemoryProgress(), queue_clock=clock, wall_clock=clock).run(stopping)
     )
-    await asyncio.wait_for(enqueued.wait(), 5)
+    await asyncio.wait_for(enqueued.wait(), 30)
     stopping.set()
-    await asyncio.wait_for(running, 1)
+    await asyncio.wait_for(running, 30)
     assert queue.slots() == [NOON + MINUTE]
 
 
@@ -96,6 +96,6 @@ async def test_a_running_scheduler_looks_at_replaced_entries_at_once() -> None:
     running = asyncio.create_task(scheduler.run(stopping))
     await asyncio.sleep(0)  # its first turn of the loop: it waits for an hour by then
     scheduler.replace([every(3600, name="new")])
-    await asyncio.wait_for(looked.wait(), 5)
+    await asyncio.wait_for(looked.wait(), 30)
     stopping.set()
-    await asyncio.wait_for(running, 1)
+    await asyncio.wait_for(running, 30)
