@@ -12,7 +12,7 @@ from convoq.clock import Clock
 from convoq.conversations import alarms, rows
 from convoq.conversations.consent import opt_out_as_told
 from convoq.conversations.lifecycle import open_conversation, touch
-from convoq.conversations.ownership import set_owner
+from convoq.conversations.ownership import set_owner, take_back_unsent
 from convoq.conversations.pacing import Airtime, Held, take_airtime, unlimited
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.rules import PAUSED, Refusal, may_send_part
@@ -243,9 +243,7 @@ def mark_sending(
            WHERE id = ? AND state = 'ready' RETURNING attempts""",
         (now, wall_now, row.id),
     ).fetchone()
-    if begun is None:
-        return None
-    return replace(row, state="sending", attempts=begun[0], attempted_at=now, attempted_wall=wall_now)
+    return begun and replace(row, state="sending", attempts=begun[0], attempted_at=now, attempted_wall=wall_now)
 
 
 def mark_sent(tx: Transaction, row: OutboxRow, provider_id: str, reconciled: bool, now: int) -> None:
@@ -263,14 +261,16 @@ def mark_ready(
     if is_refused:
         alarms.provider_refused(tx, row.channel, now, row.our_address)
     # Revoked meanwhile, it must not be sent any more.
-    tx.execute(
+    ended = tx.execute(
         """UPDATE outbox SET error = coalesce(?, error), error_code = coalesce(revoked, error_code),
                settled_at = CASE WHEN revoked IS NULL THEN settled_at ELSE ? END,
                state = CASE WHEN revoked IS NULL THEN 'ready'
                        WHEN revoked IN ('cancelled', 'not_owner') THEN 'cancelled' ELSE 'failed' END
-           WHERE id = ? AND state IN ('sending', 'ambiguous') AND attempts = ?""",
+           WHERE id = ? AND state IN ('sending', 'ambiguous') AND attempts = ? RETURNING state""",
         (because, now, row.id, row.attempts),
-    )
+    ).fetchone()
+    if ended == ("cancelled",):
+        take_back_unsent(tx, row.conversation_id)
 
 
 def mark_ambiguous(tx: Transaction, row: OutboxRow, because: str, token: str) -> None:

@@ -97,6 +97,12 @@ def give_back(tx: Transaction, conversation: Conversation, *, who: str, why: str
     return Change(rows.conversation(tx, conversation.id), conversation.owner, returned=returned)
 
 
+def take_back_unsent(tx: Transaction, conversation_id: int) -> None:
+    """As at the give-back, once it is known that a part never left that was on its way then."""
+    if rows.conversation(tx, conversation_id).owner is Owner.AI:
+        _return_unanswered(tx, conversation_id)
+
+
 def close(tx: Transaction, conversation_id: int, name: str, now: int, *, force: bool = False) -> Change:
     """It is over: nothing of the AI's goes out any more, and the next message begins another one. Raises ActRefused."""
     conversation = _open(tx, conversation_id)

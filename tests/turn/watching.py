@@ -22,6 +22,7 @@ UNDONE: dict[str, set[tuple[Any, Any]]] = {
     "retry": {("failed", None), ("cancelled", None)},
     "discard": {("failed", "cancelled")},
     "hand back": {("human", None), ("answered", None), ("answered", "human")},
+    "mark_ready": {("answered", "human")},  # of what turned out not to have left, which a colleague has answered
 }
 NOTHING: set[tuple[Any, Any]] = set()
 

@@ -11,7 +11,7 @@ from convoq.conversations.acts import Acts
 from convoq.conversations.owner_timers import OwnerTimers
 from convoq.conversations.ownership import ActRefused
 from convoq.db import Database
-from convoq.loopback.faults import too_many
+from convoq.loopback.faults import reset, too_many
 from tests.clock import ManualClock
 from tests.handlers.house import TIMING, House, open_house
 from tests.handlers.who_answers.chats import PERSON_PLEASE, ask_for_person, hear, open_chat, owner
@@ -89,6 +89,24 @@ async def test_what_a_colleague_answered_instead_of_an_answer_that_never_left_is
     assert await house.rows("SELECT outcome, answered_by FROM messages WHERE direction = 'in'") == [
         ("human", written.message_id)
     ]
+    assert await house.flaws() == []
+
+
+@pytest.mark.parametrize("accepted", [True, False], ids=["left", "not left"])
+async def test_an_answer_that_turns_out_after_the_give_back_not_to_have_left_gives_way_to_the_colleagues(
+    house: House, accepted: bool
+) -> None:
+    house.twilio.fail_next(reset(accepted=accepted))
+    await house.hear_at_once("hello")
+    await house.turn()
+    await house.acts().take_over(1)
+    written = await house.acts().reply(1, "Marta here")
+    await house.acts().release(1)
+    await house.settle()
+    answer = [] if not accepted else ["re: hello"]
+    assert house.sent == [*answer, "Marta here"]
+    [answered] = await house.rows("SELECT outcome, answered_by FROM messages WHERE direction = 'in'")
+    assert (answered == ("human", written.message_id)) is not accepted
     assert await house.flaws() == []
 
 
