@@ -13,10 +13,25 @@ _SPACE: Final = r"[\s().\-/\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060\u2066-\
 _GAP: Final = rf"(?:{_SPACE}|\\u(?:00a0|20[0-9a-f]{{2}}|3000)){{0,4}}"
 _SCHEME: Final = re.compile(r"^(?:whatsapp|tel|sms):", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"(?:\+|00)?([1-9][0-9]{6,14})")
+_INTERNATIONAL: Final = re.compile(r"^[^0-9]*(?:\+|00)")
 _OTHER: Final = re.compile(r"[a-z]+:\S+|[0-9]{3,6}")
 #: Of a WhatsApp user who hides the number.
 _HIDDEN: Final = re.compile(r"whatsapp:([A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]+)", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"(?:whatsapp:)?(\+[1-9][0-9]{6,14})")
+
+
+def address_of(spelled: str) -> str:
+    """The one address that is meant: by WhatsApp where that is named, else by SMS.
+
+    Raises ValueError, also for a number that begins with neither + nor 00: it may lack its country code.
+    """
+    text = unicodedata.normalize("NFKC", spelled)
+    addresses = addresses_of(text)
+    if len(addresses) == 1 and ":" in addresses[0]:
+        return addresses[0]
+    if len(addresses) == 1 or not _INTERNATIONAL.search(text):
+        raise ValueError("is no number with its country code, such as +15551230001")
+    return addresses[0] if text.strip().lower().startswith("whatsapp:") else addresses[-1]
 
 
 def addresses_beside(address: str) -> tuple[str, ...]:

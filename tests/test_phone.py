@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convoq.phone import addresses_beside, addresses_of, mentions
+from convoq.phone import address_of, addresses_beside, addresses_of, mentions
 
 ANA = ("whatsapp:+34600000001", "+34600000001")
 
@@ -51,6 +51,27 @@ def test_a_longer_or_shorter_number_is_another_one(text: str) -> None:
 @pytest.mark.parametrize("address", ANA)
 def test_a_number_has_an_address_by_whatsapp_and_one_by_sms(address: str) -> None:
     assert addresses_beside(address) == ANA
+
+
+@pytest.mark.parametrize(
+    ("spelled", "address"),
+    [
+        ("+34 600-000 001", ANA[1]),
+        ("whatsapp:+34\u00a0600\u2011000\u2011001", ANA[0]),
+        ("WhatsApp: 0034600000001", ANA[0]),
+        ("(0034) 600.000.001", ANA[1]),
+        ("whatsapp:US.1349a", "whatsapp:US.1349a"),
+        ("messenger:12-34", "messenger:12-34"),
+    ],
+)
+def test_one_address_is_meant_by_each_spelling(spelled: str, address: str) -> None:
+    assert address_of(spelled) == address
+
+
+@pytest.mark.parametrize("spelled", ["600 000 001", "34600000001", "whatsapp:600000001", "43211", "Ana"])
+def test_a_number_that_may_lack_its_country_code_is_nobodys_address(spelled: str) -> None:
+    with pytest.raises(ValueError, match="country code"):
+        address_of(spelled)
 
 
 @pytest.mark.parametrize("address", ["whatsapp:US.13491208655302741918", "43211", "messenger:1234567"])

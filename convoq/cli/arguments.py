@@ -74,10 +74,12 @@ def address(text: str) -> str:
 
 
 def _address(text: str, problem: str) -> str:
-    found = str(re.sub(r"[\s().-]", "", text))
-    if not re.fullmatch(r"[a-z]+:\S+|\+[0-9]+", found):
-        raise argparse.ArgumentTypeError(f"{shortened(text)} {problem}")
-    return found
+    from convoq.phone import address_of
+
+    try:
+        return address_of(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{shortened(text)} {problem}") from None
 
 
 def message_id(text: str) -> int:

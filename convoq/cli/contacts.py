@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from convoq.cli import erasing, exporting
 from convoq.cli.acting import Ways, add_identity, run_act
@@ -14,18 +14,11 @@ from convoq.cli.terminal.table import print_table
 from convoq.text import age, harmless, local_time
 
 if TYPE_CHECKING:
+    from convoq.conversations.persons import PersonOnRecord
     from convoq.conversations.queries import Reading
-    from convoq.conversations.records import Contact, Conversation
     from convoq.settings import Options
 
 WHICH = "the person's number, or the id of a conversation with them"
-
-
-class Person(NamedTuple):
-    """A contact, and the newest of their conversations."""
-
-    contact: Contact
-    conversations: list[Conversation]
 
 
 def add_parser(subparsers: Any) -> None:
@@ -48,8 +41,8 @@ def add_parser(subparsers: Any) -> None:
     blocking = commands.add_parser(
         "block",
         help="answer this person no more",
-        description="Blocks a person: nothing goes out to them any more that had not left, in none of their\n"
-        "conversations, and what they write is recorded and answered by nobody. They are not told.",
+        description="Blocks a person: nothing goes out to them any more that had not left, neither by WhatsApp nor by\n"
+        "SMS, and what they write is recorded and answered by nobody. They are not told.",
         epilog="example:\n  convoq contacts block +15551230001 --reason 'insults the staff'",
     )
     blocking.add_argument("who", type=conversation, metavar="WHO", help=WHICH)
@@ -69,23 +62,24 @@ def add_parser(subparsers: Any) -> None:
     erasing.add_parser(commands)
 
 
-async def _find(reading: Reading, who: str) -> Person:
+async def _find(reading: Reading, who: str) -> PersonOnRecord:
     """Raises ConvoqError."""
     contact = (await find_conversation(reading, who)).contact
-    conversations = await reading.of_person(contact.address)
-    return Person(conversations[0].contact, conversations)
+    person = await reading.person(contact.id)
+    assert person is not None  # noqa: S101  # it has the conversation that was found
+    return person
 
 
 def show(args: argparse.Namespace) -> int:
     from convoq.cli.session import load_settings, open_existing, run_async
     from convoq.conversations.queries import Reading
-    from convoq.monitoring.act_documents import contact_document
+    from convoq.monitoring.act_documents import person_document
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
             person = await _find(Reading(database), args.who)
             if args.json:
-                print_json(contact_document(*person))
+                print_json(person_document(person))
             else:
                 _print(person, now=database.clock.now())
             return 0
@@ -93,15 +87,18 @@ def show(args: argparse.Namespace) -> int:
     return run_async(main(load_settings(args.config).options))
 
 
-def _print(person: Person, *, now: int) -> None:
+def _print(person: PersonOnRecord, *, now: int) -> None:
     from convoq.cli.conversation_text import answered_by
 
-    contact = person.contact
-    print(harmless(f"{contact.name}, {contact.address}" if contact.name else contact.address))
-    if contact.opted_out_at is not None:
-        print(f"opted out {local_time(contact.opted_out_at)}: only their START lets messages through again")
-    if contact.blocked_at is not None:
-        print(f"blocked {local_time(contact.blocked_at)}: convoq contacts unblock {harmless(contact.address)}")
+    contacts = (person.contact, *person.others)
+    names = list(dict.fromkeys(contact.name for contact in contacts if contact.name))
+    print(harmless(", ".join([*names[:1], *(contact.address for contact in contacts)])))
+    for contact in contacts:
+        if contact.opted_out_at is not None:
+            where = f" at {harmless(contact.address)}" if person.others else ""
+            print(f"opted out{where} {local_time(contact.opted_out_at)}: only their START lets messages through again")
+    if blocked := [contact.blocked_at for contact in contacts if contact.blocked_at is not None]:
+        print(f"blocked {local_time(min(blocked))}: convoq contacts unblock {harmless(person.contact.address)}")
     header = ("CONVERSATION", "OUR NUMBER", "STATUS", "BY", "OPENED", "LAST")
     rows = [
         (
@@ -114,28 +111,28 @@ def _print(person: Person, *, now: int) -> None:
 
 
 def block(args: argparse.Namespace) -> int:
-    from convoq.monitoring.act_documents import contact_document
+    from convoq.monitoring.act_documents import person_document
 
-    async def act(ways: Ways) -> Person:
+    async def act(ways: Ways) -> PersonOnRecord:
         person = await _find(ways.reading, args.who)
         await ways.acts.block(person.contact.id, args.reason)
         return await _find(ways.reading, args.who)
 
-    def tell(person: Person) -> None:
+    def tell(person: PersonOnRecord) -> None:
         say(f"{person.contact.address} is blocked: nothing goes out to them any more")
 
-    return run_act(args, act, lambda person: contact_document(*person), tell)
+    return run_act(args, act, person_document, tell)
 
 
 def unblock(args: argparse.Namespace) -> int:
-    from convoq.monitoring.act_documents import contact_document
+    from convoq.monitoring.act_documents import person_document
 
-    async def act(ways: Ways) -> Person:
+    async def act(ways: Ways) -> PersonOnRecord:
         person = await _find(ways.reading, args.who)
         await ways.acts.unblock(person.contact.id)
         return await _find(ways.reading, args.who)
 
-    def tell(person: Person) -> None:
+    def tell(person: PersonOnRecord) -> None:
         say(f"{person.contact.address} is answered again")
 
-    return run_act(args, act, lambda person: contact_document(*person), tell)
+    return run_act(args, act, person_document, tell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from convoq.errors import ConvoqError
+from convoq.phone import addresses_beside
 
 if TYPE_CHECKING:
     from convoq.conversations.queries import Reading
@@ -24,10 +25,11 @@ async def find_conversation(reading: Reading, given: str) -> Conversation:
     if not LEAST_DIGITS <= len(given) <= MOST_DIGITS_OF_PHONE and given.isdigit():
         raise ConvoqError(f"there is no conversation {given}")
     summaries = await reading.find(ConversationFilter(address=given), limit=50)
-    people = list(dict.fromkeys(summary.conversation.contact.address for summary in summaries))
-    if not people:
+    found_at = list(dict.fromkeys(summary.conversation.contact.address for summary in summaries))
+    if not found_at:
         raise ConvoqError(f"there is no conversation with {given}")
-    if len(people) > 1 and given not in people:
-        raise ConvoqError(f"{given} is in {len(people)} addresses: say which ({', '.join(people[:5])})")
-    wanted = given if given in people else people[0]
-    return next(one.conversation for one in summaries if one.conversation.contact.address == wanted)
+    people = {addresses_beside(address) for address in found_at}
+    if len(people) > 1 and given not in found_at:
+        raise ConvoqError(f"{given} is in {len(found_at)} addresses: say which ({', '.join(found_at[:5])})")
+    wanted = (given,) if given in found_at else found_at
+    return next(one.conversation for one in summaries if one.conversation.contact.address in wanted)

@@ -1,4 +1,4 @@
-"""People: whether messages may go out to them, and their conversations."""
+"""People: whether messages may go out to them, and their conversations, on whichever channel."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from convoq.console.endpoints import (
 from convoq.conversations.access import AccessRole
 from convoq.conversations.acts import Acts
 from convoq.conversations.erased import is_erased
+from convoq.conversations.persons import PersonOnRecord
 from convoq.conversations.queries import Reading
-from convoq.monitoring.act_documents import contact_document
+from convoq.monitoring.act_documents import person_document
 from convoq.operating.people import export
-from convoq.phone import addresses_of
+from convoq.phone import addresses_beside
 
 
 class ContactBody(Body):
@@ -45,34 +46,35 @@ class Export(Document):
 
 
 async def get_contact(site: Site, asked: Asked[NoQuery, NoBody]) -> Answer:
-    conversations = await Reading(site.database).of_contact(asked.id_of("contact"))
-    if not conversations:
+    return Answer(person_document(await _person(Reading(site.database), asked.id_of("contact"))))
+
+
+async def _person(reading: Reading, contact_id: int) -> PersonOnRecord:
+    if (person := await reading.person(contact_id)) is None:
         raise not_found("contact")
-    return Answer(contact_document(conversations[0].contact, conversations))
+    return person
 
 
 async def change_contact(site: Site, asked: Asked[NoQuery, ContactBody]) -> Answer:
     contact_id, body = asked.id_of("contact"), asked.body
     reading = Reading(site.database)
-    if not await reading.of_contact(contact_id, limit=1):
-        raise not_found("contact")
+    await _person(reading, contact_id)
 
     async def change(acts: Acts) -> dict[str, Any]:
         if body.blocked:
             await acts.block(contact_id, body.reason)
         else:
             await acts.unblock(contact_id)
-        conversations = await reading.of_contact(contact_id)
-        return contact_document(conversations[0].contact, conversations)
+        return person_document(await _person(reading, contact_id))
 
     return await act(site, asked, change, dict)
 
 
 async def export_contact(site: Site, asked: Asked[NoQuery, NoBody]) -> Answer:
-    conversations = await Reading(site.database).of_contact(asked.id_of("contact"), limit=1)
-    if not conversations or is_erased(conversations[0].contact.address):
+    contact = (await _person(Reading(site.database), asked.id_of("contact"))).contact
+    if is_erased(contact.address):
         raise not_found("contact")
-    addresses = addresses_of(conversations[0].contact.address)
+    addresses = addresses_beside(contact.address)
     return await act(site, asked, lambda acts: export(site.database, site.jobs, acts, addresses), dict)
 
 

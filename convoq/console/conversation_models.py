@@ -157,4 +157,5 @@ class Contact(Document):
 
 class ContactInFull(Document):
     contact: Contact
-    conversations: list[Conversation] = Field(description="The newest")
+    others: list[Contact] = Field(description="The same person's: their number on another channel")
+    conversations: list[Conversation] = Field(description="The newest, with any of them")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from convoq.conversations import rows
+from convoq.conversations.erased import take_erased_block
 from convoq.conversations.lifecycle import owner_before
 from convoq.conversations.ownership import ActRefused, set_owner
+from convoq.conversations.persons import contacts_of_person
 from convoq.conversations.states import CloseReason, HandedReason, Outcome, Owner
 from convoq.conversations.stopping import Stop, conclude_waiting, stop_parts
 from convoq.conversations.threads import take_token
@@ -17,10 +19,22 @@ BLOCKED: Final = Stop("failed", "blocked", "the person is blocked")
 
 
 def block(tx: Transaction, contact_id: int, name: str, now: int, reason: str | None = None) -> None:
-    """Nothing goes out to the person that had not left, in none of their threads. Raises ActRefused."""
+    """Nothing goes out to the person that had not left, by none of their addresses. Raises ActRefused."""
+    contacts = {one: _blocked_at(tx, one) for one in contacts_of_person(tx, contact_id)}
+    since = [blocked_at for blocked_at in contacts.values() if blocked_at is not None]
+    if len(since) == len(contacts):
+        raise ActRefused("unchanged", f"the person is blocked already, since {local_time(min(since))}")
+    for one, blocked_at in contacts.items():
+        if blocked_at is None:
+            _block(tx, one, name, now, reason)
+
+
+def _blocked_at(tx: Transaction, contact_id: int) -> int | None:
     (blocked_at,) = tx.execute("SELECT blocked_at FROM contacts WHERE id = ?", (contact_id,)).fetchone()
-    if blocked_at is not None:
-        raise ActRefused("unchanged", f"the person is blocked already, since {local_time(blocked_at)}")
+    return None if blocked_at is None else int(blocked_at)
+
+
+def _block(tx: Transaction, contact_id: int, name: str, now: int, reason: str | None) -> None:
     tx.execute("UPDATE contacts SET blocked_at = ? WHERE id = ?", (now, contact_id))
     for (thread_id,) in tx.execute("SELECT id FROM threads WHERE contact_id = ?", (contact_id,)).fetchall():
         take_token(tx, thread_id)
@@ -34,8 +48,15 @@ def block(tx: Transaction, contact_id: int, name: str, now: int, reason: str | N
 
 def unblock(tx: Transaction, contact_id: int, name: str, now: int) -> None:
     """Who answered before does so again; what was written meanwhile stays unanswered. Raises ActRefused."""
-    if tx.execute(UNBLOCK, (contact_id,)).rowcount == 0:
+    unblocked = [one for one in contacts_of_person(tx, contact_id) if tx.execute(UNBLOCK, (one,)).rowcount]
+    if not unblocked:
         raise ActRefused("unchanged", "the person is not blocked")
+    take_erased_block(tx, contact_id)
+    for one in unblocked:
+        _give_back(tx, one, name, now)
+
+
+def _give_back(tx: Transaction, contact_id: int, name: str, now: int) -> None:
     for (conversation_id,) in tx.execute(LEFT_BY_BLOCK, (contact_id, CloseReason.OPTED_OUT)).fetchall():
         conversation, owner = rows.conversation(tx, conversation_id), owner_before(tx, conversation_id)
         set_owner(

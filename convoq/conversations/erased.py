@@ -6,7 +6,9 @@ import secrets
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from convoq.conversations.persons import OF_PERSON
 from convoq.db.transaction import Transaction
+from convoq.phone import addresses_beside
 
 ERASED: Final = "erased:"  #: what the address of each such person begins with
 
@@ -46,12 +48,25 @@ def accepted_before_erasure(tx: Transaction, channel: str, address: str, accepte
 
 
 def restore_consent(tx: Transaction, contact_id: int, channel: str, address: str) -> None:
-    """A person who is new, and was erased before: a STOP and a block hold on, now with the person's own row."""
+    """What holds for who has this address from before: a block of the person by whichever address, and a STOP that was
+    said by this one and outlasts the erasure of who said it. Both stand in the person's own row from now on."""
     erased = find_erased(tx, channel, address)
-    if erased is None or (erased.opted_out_at is None and erased.blocked_at is None):
-        return
-    tx.execute(SET_CONSENT, (erased.opted_out_at, erased.blocked_at, contact_id))
-    tx.execute(SET_CONSENT, (None, None, erased.id))
+    if erased is not None and erased.opted_out_at is not None:
+        tx.execute("UPDATE contacts SET opted_out_at = ? WHERE id = ?", (erased.opted_out_at, contact_id))
+        tx.execute("UPDATE contacts SET opted_out_at = NULL WHERE id = ?", (erased.id,))
+    (of_other,) = tx.execute(BLOCKED_BESIDE, (contact_id,)).fetchone()
+    since = [at for at in (take_erased_block(tx, contact_id), of_other) if at is not None]
+    if since:
+        tx.execute(BLOCK, (min(since), contact_id))
+
+
+def take_erased_block(tx: Transaction, contact_id: int) -> int | None:
+    """Since when who was erased from one of the person's addresses was blocked, which is remembered no more."""
+    channel, address = tx.execute("SELECT channel, address FROM contacts WHERE id = ?", (contact_id,)).fetchone()
+    found = [find_erased(tx, channel, beside) for beside in addresses_beside(address)]
+    blocked = {one.id: one.blocked_at for one in found if one is not None and one.blocked_at is not None}
+    tx.executemany("UPDATE contacts SET blocked_at = NULL WHERE id = ?", [(one,) for one in blocked])
+    return min(blocked.values(), default=None)
 
 
 def make_erased_address(tx: Transaction, channel: str, address: str) -> str:
@@ -71,4 +86,5 @@ FIND: Final = """
     SELECT id, erased_at, opted_out_at, blocked_at FROM contacts
     WHERE channel = ? AND address = ? AND erased_at IS NOT NULL
 """
-SET_CONSENT: Final = "UPDATE contacts SET opted_out_at = ?, blocked_at = ? WHERE id = ?"
+BLOCKED_BESIDE: Final = f"SELECT min(blocked_at) FROM contacts WHERE id IN ({OF_PERSON})"
+BLOCK: Final = "UPDATE contacts SET blocked_at = ? WHERE id = ? AND blocked_at IS NULL"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from convoq.conversations import rows, search
 from convoq.conversations.overview import Overview, read_overview
+from convoq.conversations.persons import PersonOnRecord, read_person
 from convoq.conversations.records import Conversation, Message, OutboxRow
 from convoq.conversations.retrying import useless_retries
 from convoq.conversations.search import ConversationFilter
@@ -140,9 +141,9 @@ class Reading:
 
         return await self._database.read(read)
 
-    async def of_contact(self, contact_id: int, *, limit: int = 20) -> list[Conversation]:
-        """The conversations with this person, newest first."""
-        return await self._database.read(_of_contact, contact_id, limit)
+    async def person(self, contact_id: int, *, limit: int = 20) -> PersonOnRecord | None:
+        """Who has this contact, with their newest conversations on all channels; None where there is none."""
+        return await self._database.read(read_person, contact_id, limit)
 
     async def of_person(self, address: str, *, our_address: str | None = None, limit: int = 20) -> list[Conversation]:
         """The conversations with exactly this address, newest first."""
@@ -301,11 +302,6 @@ def _of_person(tx: Transaction, address: str, our_address: str | None, limit: in
         " ORDER BY +c.id DESC LIMIT ?",
         (address, our_address, limit),
     )
-    return [rows.to_conversation(row) for row in found]
-
-
-def _of_contact(tx: Transaction, contact_id: int, limit: int) -> list[Conversation]:
-    found = tx.execute(f"{rows.CONVERSATION} WHERE t.contact_id = ? ORDER BY +c.id DESC LIMIT ?", (contact_id, limit))
     return [rows.to_conversation(row) for row in found]
 
 

@@ -23,6 +23,7 @@ CONVERSATION = """
            t.last_inbound_wall
     FROM conversations AS c JOIN threads AS t ON t.id = c.thread_id JOIN contacts AS p ON p.id = t.contact_id
 """
+CONTACT = "SELECT id, channel, address, name, opted_out_at, blocked_at FROM contacts"
 MESSAGE_COLUMNS = """
     m.id, m.direction, m.author, m.body, m.description, m.at, m.wall_at, m.outcome, m.reason, m.answered_by, m.job_id,
     m.tries, m.failures, m.retry_at, m.ended_by, m.requests, m.output_tokens, m.written_by, m.returned
@@ -61,6 +62,11 @@ def conversation(tx: Transaction, conversation_id: int) -> Conversation:
 def conversation_of_message(tx: Transaction, message_id: int) -> Conversation:
     found = "SELECT conversation_id FROM messages WHERE id = ?"
     return to_conversation(tx.execute(f"{CONVERSATION} WHERE c.id = ({found})", (message_id,)).fetchone())
+
+
+def contact(tx: Transaction, contact_id: int) -> Contact:
+    found = tx.execute(f"{CONTACT} WHERE id = ?", (contact_id,)).fetchone()
+    return Contact(**dict(zip(Contact.__slots__, found, strict=True)))
 
 
 def waiting(tx: Transaction, thread_id: int, condition: str, limit: int, *, order: str = "m.id") -> list[Message]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from convoq.conversations.operators import Written
     from convoq.conversations.ownership import ActRefused, Change
     from convoq.conversations.pausing import AiPause
-    from convoq.conversations.records import Contact, Conversation
+    from convoq.conversations.persons import PersonOnRecord
+    from convoq.conversations.records import Contact
     from convoq.conversations.resending import Resent
     from convoq.handlers.erasing import Erased
 
@@ -66,17 +67,23 @@ def erased_document(erased: Erased, *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def contact_document(contact: Contact, conversations: Sequence[Conversation]) -> dict[str, Any]:
+def person_document(person: PersonOnRecord) -> dict[str, Any]:
+    """`others`: the same number on another channel."""
     return {
-        "contact": {
-            "id": contact.id,
-            "channel": contact.channel,
-            "address": contact.address,
-            "name": contact.name,
-            "opted_out_at": iso_time(contact.opted_out_at),
-            "blocked_at": iso_time(contact.blocked_at),
-        },
-        "conversations": [conversation_document(one, full=True) for one in conversations],
+        "contact": _contact(person.contact),
+        "others": [_contact(other) for other in person.others],
+        "conversations": [conversation_document(one, full=True) for one in person.conversations],
+    }
+
+
+def _contact(contact: Contact) -> dict[str, Any]:
+    return {
+        "id": contact.id,
+        "channel": contact.channel,
+        "address": contact.address,
+        "name": contact.name,
+        "opted_out_at": iso_time(contact.opted_out_at),
+        "blocked_at": iso_time(contact.blocked_at),
     }
 
 

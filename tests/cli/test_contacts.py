@@ -8,6 +8,8 @@ import pytest
 
 from tests.cli.scenes import ANA, Place, receive
 
+ANA_SMS = "+34600000001"
+
 
 @pytest.fixture
 def chat(place: Place) -> Place:
@@ -39,6 +41,22 @@ def test_who_is_blocked_is_answered_by_nobody_until_unblocked(chat: Place, capsy
     assert chat.execute("SELECT owner FROM conversations") == [("ai",)]
     acts = chat.execute("SELECT who, act, subject, detail FROM audit ORDER BY id")
     assert acts == [("Marta", "block", "contact:1", "insults"), ("Marta", "unblock", "contact:1", None)]
+
+
+@pytest.mark.parametrize("spelled", ["34600000001", "+34\u00a0600\u2011000\u2011001", "whatsapp:0034 600 000 001", "2"])
+def test_a_person_is_known_by_both_addresses_of_the_number(
+    chat: Place, spelled: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat.prepare(lambda database: receive(database, "By SMS", sid=2, address=ANA_SMS))
+    assert chat.run("contacts", "show", spelled) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert set(shown[0].split(", ")) == {"Ana", ANA, ANA_SMS}
+    assert [line.split()[0] for line in shown[2:]] == ["2", "1"]
+    assert chat.run("contacts", "block", spelled, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    contacts = [found["contact"], *found["others"]]
+    assert {one["address"] for one in contacts if one["blocked_at"]} == {ANA, ANA_SMS}
+    assert chat.execute("SELECT DISTINCT outcome FROM messages") == [("blocked",)]
 
 
 def test_who_is_blocked_already_or_not_at_all_is_said_to_be(chat: Place, capsys: pytest.CaptureFixture[str]) -> None:

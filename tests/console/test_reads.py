@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from convoq.conversations.persons import PersonOnRecord
 from convoq.conversations.queries import Reading
 from convoq.conversations.search import ConversationFilter
 from convoq.conversations.templates import Template, Templates
-from convoq.monitoring.act_documents import contact_document
+from convoq.monitoring.act_documents import person_document
 from convoq.monitoring.documents import conversations_document, jobs_document, transcript_document
 from convoq.queue.base import JobFilter
 from convoq.text import iso_time
@@ -69,7 +70,8 @@ async def test_conversations_are_what_the_command_prints(chats: Api, house: Hous
     assert (await chats.get("/conversations/1/messages")).document["messages"] == whole["messages"]
     assert (await chats.get("/conversations/1/transitions")).document == {"transitions": whole["transitions"]}
     conversations = await reading.of_person(ANA)
-    expected = contact_document(conversations[0].contact, conversations)
+    person = PersonOnRecord(conversations[0].contact, (), conversations)
+    expected = person_document(person)
     assert (await chats.get(f"/contacts/{conversations[0].contact.id}")).document == expected
 
 

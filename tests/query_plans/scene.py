@@ -434,7 +434,7 @@ async def _read(house: House) -> None:
     for page in (None, (0, 1)):
         await reading.find(ConversationFilter(text="hello", in_name=True, longest_first=True), before=page)
     await reading.of_person(ANA)
-    await reading.of_contact(1)
+    await reading.person(1)
     await reading.get(1)
     await reading.transcript(1)
     await reading.transcript(1, before=3)
