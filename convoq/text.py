@@ -27,8 +27,16 @@ _IN_CREDENTIALS: Final = re.compile(r"[cCrRkK\u212a][\s-]")
 _IN_EITHER: Final = re.compile(r"[:%+\s-]")
 _SCHEME: Final = re.compile(r".*(?::|%3A)", re.IGNORECASE | re.DOTALL)
 
-# A word with a digit, or one that is too long to be a word: ids of requests, moments, counts.
-_ID: Final = re.compile(r"[\w+/=-]*\d[\w+/=-]*|[\w+/=-]{24,}")
+# Ids of requests, moments, counts: a word with a digit, one that is too long to be a word, and one of letters alone
+# where an id stands (behind its label or prefix, alone in brackets) or that no language writes ("aKdQzWvB").
+_ID: Final = re.compile(
+    r"[\w+/=-]*\d[\w+/=-]*|[\w+/=-]{24,}|\b(?:req|msg|resp|chatcmpl|cmpl|gen|call|trace|org|proj)[_-][A-Za-z]{6,}"
+    r"|(?<=[\[(])[\w+/=-]{8,}(?=[\])])|\b(?=[A-Za-z]*[a-z][A-Z])[a-z]{0,4}(?>(?:[A-Z]{1,4}[a-z]{0,4}){3,})\b"
+)
+_LABELLED: Final = re.compile(
+    r"(\b(?:(?:request|trace|correlation|session|error|event|ray)[ _-]?)?(?:id|ref|reference|trace)\b\W{1,3})[\w+/=-]{4,}",
+    re.IGNORECASE,
+)
 _CUT_OFF: Final = "…"
 _COMPARED: Final = 120  #: characters; where a sentence was cut off depends on how long its ids are
 
@@ -77,8 +85,12 @@ def masked(text: str) -> str:
 
 
 def without_ids(text: str) -> str:
-    """The text without what is another each time that the same is said. Of one that is cut off, how it begins."""
-    said = _ID.sub("#", text)
+    """The text without what is another each time that the same is said. Of one that is cut off, how it begins.
+
+    A position goes, too: which of a request's messages is refused ("messages.3") depends on how long the conversation
+    is, and not on what is wrong with it.
+    """
+    said = _ID.sub("#", _LABELLED.sub(r"\1#", text))
     return said[:_COMPARED] if _CUT_OFF in said else said
 
 

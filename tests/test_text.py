@@ -216,11 +216,32 @@ def test_a_local_time_says_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
         ("bad, 7 tries left at 2026-11-27T07:30:00.123Z", "bad, 16 tries left at 2026-12-01T00:00:09.000Z"),
         ("bad: trace QmFzZTY0IHRoYXQg/bG9uZw==", "bad: trace Y291bnRlciBhbmQg/c2Vjb25k"),
         (f"9 of {'a word ' * 30}…); check it", f"10 of {'a word ' * 29}a w…); check it"),
+        ("bad (request id: kqzxvbwm)", "bad (request id: aeiounty)"),
+        ("bad, request_id=AbCdEfGh", "bad, request_id=hgfedcba"),
+        ("bad; quote the Trace-ID pqrstuvw to us", "bad; quote the Trace-ID wvutsrqp to us"),
+        ("bad (request req_kqzxvbwm)", "bad (request req_plmoknij)"),
+        ("bad [kqzxvbwm]", "bad [plmoknij]"),
+        ("bad, see aKdQzWvB there", "bad, see QwErTyUi there"),
+        ("messages.3.content: is empty", "messages.17.content: is empty"),
+        ("messages[3]: a tool result is missing", "messages[40]: a tool result is missing"),
     ],
 )
-def test_ids_counts_and_moments_make_no_other_sentence(one: str, other: str) -> None:
+def test_ids_counts_moments_and_positions_make_no_other_sentence(one: str, other: str) -> None:
     assert without_ids(one) == without_ids(other)
 
 
-def test_other_words_make_another_sentence() -> None:
-    assert without_ids("HTTP 400: temperature 7") != without_ids("HTTP 400: top_p 7")
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("HTTP 400: temperature 7", "HTTP 400: top_p 7"),
+        ("messages.3.role: unknown", "messages.3.content: unknown"),
+        ("Unsupported value: maxTokens", "Unsupported value: stopSequences"),
+        ("BadRequestError: no such option", "InternalServerError: no such option"),
+        ("model_not_found", "context_length_exceeded"),
+        ("unsupported_parameter: temperature", "unsupported_parameter: parallel_tool_calls"),
+        ("OpenAI says no", "Mistral says no"),
+        ("the region is closed", "the account is closed"),
+    ],
+)
+def test_other_words_make_another_sentence(one: str, other: str) -> None:
+    assert without_ids(one) != without_ids(other)
