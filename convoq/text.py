@@ -34,7 +34,8 @@ _ID: Final = re.compile(
     r"|(?<=[\[(])[\w+/=-]{8,}(?=[\])])|\b(?=[A-Za-z]*[a-z][A-Z])[a-z]{0,4}(?>(?:[A-Z]{1,4}[a-z]{0,4}){3,})\b"
 )
 _LABELLED: Final = re.compile(
-    r"(\b(?:(?:request|trace|correlation|session|error|event|ray)[ _-]?)?(?:id|ref|reference|trace)\b\W{1,3})[\w+/=-]{4,}",
+    r"(\b(?:(?:request|trace|correlation|session|error|event|ray)[ _-]?)?(?:id|ref|reference|trace)\b[\s:='\"(\[]{1,3})"
+    r"[\w+/=-]{4,}",
     re.IGNORECASE,
 )
 _CUT_OFF: Final = "…"

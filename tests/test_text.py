@@ -220,6 +220,7 @@ def test_a_local_time_says_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
         ("bad, request_id=AbCdEfGh", "bad, request_id=hgfedcba"),
         ("bad; quote the Trace-ID pqrstuvw to us", "bad; quote the Trace-ID wvutsrqp to us"),
         ("bad (request req_kqzxvbwm)", "bad (request req_plmoknij)"),
+        ("bad (request id: -b_8kqzxvbwm)", "bad (request id: kqzxvb-_9wm)"),
         ("bad [kqzxvbwm]", "bad [plmoknij]"),
         ("bad, see aKdQzWvB there", "bad, see QwErTyUi there"),
         ("messages.3.content: is empty", "messages.17.content: is empty"),
