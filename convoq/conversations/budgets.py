@@ -7,91 +7,21 @@ lost: then it counts with what its provider may bill.
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final
 
-from convoq.clock import DAY_MS, Clock
+from convoq.clock import Clock
 from convoq.conversations import alarms
+from convoq.conversations.ceilings import NOTHING, Amount, BudgetRules, Ceiling, Counter, begin_counting, counters_of
 from convoq.conversations.erased import is_being_erased
-from convoq.conversations.records import Conversation, ModelUsage, Turn
+from convoq.conversations.records import ModelUsage, Turn
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
-from convoq.settings import BudgetSettings
-from convoq.zones import zone_named
 
 PENDING: Final = "pending"  #: the outcome of a request that is under way
 LOST: Final = "lost"  #: of one whose worker died
-NO_CEILING: Final = 2**60
 LONGEST_CALL_MS: Final = 3_600_000  # by then a request under way has no worker any more
-
-
-class Amount(NamedTuple):
-    """What requests to models cost."""
-
-    tokens: int
-    cost: int  #: millionths of the currency; 0 where the price is not known
-
-
-NOTHING: Final = Amount(0, 0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ceiling:
-    """The most that one scope may cost in a period."""
-
-    scope: str  #: contact, number
-    period: str  #: day, month
-    tokens: int | None = None
-    cost: int | None = None
-
-    def fits(self, amount: Amount) -> bool:
-        return amount.tokens <= self.most.tokens and amount.cost <= self.most.cost
-
-    @property
-    def most(self) -> Amount:
-        return Amount(
-            NO_CEILING if self.tokens is None else self.tokens, NO_CEILING if self.cost is None else self.cost
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetRules:
-    """The ceilings, and in which zone their days and months begin."""
-
-    ceilings: tuple[Ceiling, ...] = ()
-    currency: str = "USD"
-    zone: dt.tzinfo = dt.UTC
-
-    def day(self, wall_now: int) -> dt.date:
-        return dt.datetime.fromtimestamp(wall_now / 1000, self.zone).date()
-
-
-def budget_rules(settings: BudgetSettings) -> BudgetRules:
-    """What the settings bound, in the order in which counters are locked: those of many last."""
-    ceilings = [
-        Ceiling(
-            scope=scope, period=period, tokens=getattr(settings, f"tokens_per_{scope}_{period}"),
-            cost=_millionths(getattr(settings, f"cost_per_{scope}_{period}")),
-        )
-        for scope, period in (("contact", "day"), ("number", "day"), ("number", "month"))
-    ]  # fmt: skip
-    set_ones = tuple(one for one in ceilings if one.tokens is not None or one.cost is not None)
-    return BudgetRules(ceilings=set_ones, currency=settings.currency, zone=zone_named(settings.timezone))
-
-
-def _millionths(amount: Decimal | None) -> int | None:
-    return None if amount is None else int(amount * 1_000_000)
-
-
-class Counter(NamedTuple):
-    """Where a scope's spending in a period is counted."""
-
-    period: str  #: "2026-11-26", "2026-11"
-    scope: str  #: "contact:7", "number:+15550001111"
-    currency: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +96,9 @@ class Budgets:
             now, wall_now = self._database.clock.now(), self._wall.now()
             await self._database.write(begin_counting, self._rules, now, wall_now)
 
-    async def tidy(self, limit: int) -> int:
-        """Takes requests without a worker for lost, and forgets counters of periods that are long over; how many."""
-        now, wall_now = self._database.clock.now(), self._wall.now()
-        oldest = (self._rules.day(wall_now).replace(day=1) - dt.timedelta(days=1)).strftime("%Y-%m")
-        return await self._database.write(tidy, now - LONGEST_CALL_MS, oldest, limit)
+    async def settle_lost(self, limit: int) -> int:
+        """Takes requests without a worker for lost; how many."""
+        return await self._database.write(settle_lost, self._database.clock.now() - LONGEST_CALL_MS, limit)
 
 
 def hold(
@@ -179,7 +107,7 @@ def hold(
     if is_first:
         _lose(tx, tx.execute(f"{UNRECORDED} AND conversation_id = ?", (turn.conversation.id,)).fetchall())
     counters: list[Counter] = []
-    for ceiling, counter, until in _counters(turn.conversation, rules, wall_now):
+    for ceiling, counter, until in counters_of(tx, turn.conversation, rules, wall_now):
         if not _add_hold(tx, ceiling, counter, call.most):
             for other in counters:
                 _settle(tx, other, call.most, NOTHING)
@@ -195,28 +123,6 @@ def hold(
     }  # fmt: skip
     (call_id,) = tx.execute(ADD_PENDING, values).fetchone()
     return Hold(call_id=call_id, amount=call.most, counters=tuple(counters))
-
-
-def _counters(conversation: Conversation, rules: BudgetRules, wall_now: int) -> Iterator[tuple[Ceiling, Counter, int]]:
-    """Each ceiling with its counter and when the next period begins, in the order in which they are locked."""
-    for ceiling in rules.ceilings:
-        whose = conversation.contact.id if ceiling.scope == "contact" else conversation.our_address
-        period, until = current_period(ceiling.period, rules, wall_now)
-        yield ceiling, Counter(period, f"{ceiling.scope}:{whose}", rules.currency), until
-
-
-def current_period(name: str, rules: BudgetRules, wall_now: int) -> tuple[str, int]:
-    """Which day or month it is, and when the next begins, in ms."""
-    today = rules.day(wall_now)
-    if name == "day":
-        period, following = today.isoformat(), today + dt.timedelta(days=1)
-    else:
-        period, following = today.strftime("%Y-%m"), (today.replace(day=1) + dt.timedelta(days=32)).replace(day=1)
-    return period, _midnight(following, rules)
-
-
-def _midnight(day: dt.date, rules: BudgetRules) -> int:
-    return round(dt.datetime.combine(day, dt.time(), rules.zone).timestamp() * 1000)
 
 
 def _add_hold(tx: Transaction, ceiling: Ceiling, counter: Counter, amount: Amount) -> bool:
@@ -258,7 +164,7 @@ def _add(tx: Transaction, turn: Turn, usage: ModelUsage, rules: BudgetRules, now
         "day": rules.day(wall_now).isoformat(), "at": now,
     }  # fmt: skip
     tx.execute(ADD_CALL, values)
-    for _, counter, _ in _counters(turn.conversation, rules, wall_now):
+    for _, counter, _ in counters_of(tx, turn.conversation, rules, wall_now):
         _count(tx, counter, _amount(usage))
 
 
@@ -306,20 +212,10 @@ def _lose(tx: Transaction, calls: Sequence[tuple[int, str, str, int, int, int, i
         tx.execute(SET_LOST, (call_id,))
 
 
-def begin_counting(tx: Transaction, rules: BudgetRules, now: int, wall_now: int) -> None:
-    for ceiling in rules.ceilings:
-        period, _ = current_period(ceiling.period, rules, wall_now)
-        first_day = f"{period}-01"[:10]
-        begun = _midnight(dt.date.fromisoformat(first_day), rules)
-        since = now - (wall_now - begun) - DAY_MS  # the days are exact, the queue's clock is nearly the wall's
-        statement = COUNT_CONTACTS if ceiling.scope == "contact" else COUNT_NUMBERS
-        tx.execute(statement, (period, rules.currency, since, first_day, rules.currency))
-
-
-def tidy(tx: Transaction, before: int, oldest: str, limit: int) -> int:
+def settle_lost(tx: Transaction, before: int, limit: int) -> int:
     lost = tx.execute(f"{UNRECORDED} AND +at < ? LIMIT ?", (before, limit)).fetchall()
     _lose(tx, lost)
-    return len(lost) + tx.execute(FORGET, (oldest, limit)).rowcount
+    return len(lost)
 
 
 COUNTER: Final = "period = ? AND scope = ? AND currency = ?"
@@ -341,10 +237,6 @@ COUNT: Final = """
 SET_REFUSED: Final = """
     INSERT INTO spending (period, scope, currency, refused) VALUES (?, ?, ?, 1)
     ON CONFLICT (period, scope, currency) DO UPDATE SET refused = 1
-"""
-FORGET: Final = """
-    DELETE FROM spending WHERE (period, scope, currency) IN
-        (SELECT period, scope, currency FROM spending WHERE period < ? ORDER BY period LIMIT ?)
 """
 ADD_PENDING: Final = """
     INSERT INTO model_calls (conversation_id, through_id, model, outcome, input_tokens, output_tokens, unheard_tokens,
@@ -377,20 +269,3 @@ SET_LOST: Final = f"""
         held_cost = 0, held_in = NULL
     WHERE id = ?
 """
-
-
-def _count_all(whose: str, scope: str) -> str:
-    return f"""
-        INSERT INTO spending (period, scope, currency, tokens, cost)
-        SELECT ?, '{scope}:' || {whose}, ?, sum(c.input_tokens + c.output_tokens + c.unheard_tokens),
-            coalesce(sum(c.cost), 0)
-        FROM model_calls AS c JOIN conversations AS v ON v.id = c.conversation_id
-        JOIN threads AS t ON t.id = v.thread_id
-        WHERE c.at >= ? AND c.day >= ? AND c.outcome <> 'pending' AND (c.currency = ? OR c.currency IS NULL)
-        GROUP BY {whose}
-        ON CONFLICT (period, scope, currency) DO UPDATE SET tokens = excluded.tokens, cost = excluded.cost
-    """
-
-
-COUNT_CONTACTS: Final = _count_all("t.contact_id", "contact")
-COUNT_NUMBERS: Final = _count_all("t.our_address", "number")

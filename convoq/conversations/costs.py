@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from convoq.conversations.budgets import BudgetRules, current_period
+from convoq.conversations.ceilings import BudgetRules, current_period
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 
@@ -17,8 +17,8 @@ class CostsBy(enum.StrEnum):
     """What costs are added up by."""
 
     DAY = "day"
-    NUMBER = "number"  #: of ours
-    CONTACT = "contact"
+    NUMBER = "number"  #: of ours, by WhatsApp and by SMS
+    CONTACT = "contact"  #: the person, by both
     MODEL = "model"
 
 
@@ -106,6 +106,6 @@ def _costs(key: str, joined: str = "") -> str:
 COSTS: Final = {
     CostsBy.DAY: _costs("c.day"),
     CostsBy.MODEL: _costs("c.model"),
-    CostsBy.NUMBER: _costs("t.our_address", _THREAD),
-    CostsBy.CONTACT: _costs("p.address", _CONTACT),
+    CostsBy.NUMBER: _costs("replace(t.our_address, 'whatsapp:+', '+')", _THREAD),
+    CostsBy.CONTACT: _costs("replace(p.address, 'whatsapp:+', '+')", _CONTACT),
 }

@@ -34,6 +34,11 @@ def contacts_of_person(tx: Transaction, contact_id: int) -> list[int]:
     return [row[0] for row in tx.execute(f"{OF_PERSON} ORDER BY q.id", (contact_id,)).fetchall()]
 
 
+def person_of(tx: Transaction, contact_id: int) -> int:
+    """What the person is known by: the oldest contact."""
+    return contacts_of_person(tx, contact_id)[0]
+
+
 def read_person(tx: Transaction, contact_id: int, limit: int) -> PersonOnRecord | None:
     """None: there is no conversation with who has this contact."""
     contacts = {one: rows.contact(tx, one) for one in contacts_of_person(tx, contact_id)}

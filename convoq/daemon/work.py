@@ -99,8 +99,9 @@ async def _handlers(
     from convoq import jobs
     from convoq.ai.prices import PriceList
     from convoq.channels.opening import open_channels
-    from convoq.conversations.budgets import Budgets, budget_rules
+    from convoq.conversations.budgets import Budgets
     from convoq.conversations.catching_up import CatchUp
+    from convoq.conversations.ceilings import budget_rules
     from convoq.conversations.notifications import Notifications
     from convoq.conversations.outbox import Outbox
     from convoq.conversations.owner_timers import OwnerTimers

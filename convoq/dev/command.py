@@ -15,7 +15,7 @@ from typing import Final
 
 from convoq import logs
 from convoq.ai.endpoints import OFFLINE
-from convoq.conversations.budgets import budget_rules
+from convoq.conversations.ceilings import budget_rules
 from convoq.daemon.process import open_storage
 from convoq.daemon.requirements import require
 from convoq.daemon.schedule import build_scheduler

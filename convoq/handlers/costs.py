@@ -7,7 +7,8 @@ from typing import Final
 
 from convoq.ai.base import BudgetReached, CallBound, ModelCall
 from convoq.ai.prices import PriceList
-from convoq.conversations.budgets import Amount, Budgets, Hold, PlannedCall, Reached
+from convoq.conversations.budgets import Budgets, Hold, PlannedCall, Reached
+from convoq.conversations.ceilings import Amount
 from convoq.conversations.records import ModelUsage, Turn
 from convoq.logs import log
 

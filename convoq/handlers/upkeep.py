@@ -83,8 +83,8 @@ def housekeeping(
     jobs: JobAdmin, texts: TextIndex, budgets: Budgets, retention: Retention, tidy: Callable[[], Awaitable[None]],
     settings: QueueSettings,
 ) -> Handler:  # fmt: skip
-    """Prunes what is past its retention and counters of budgets, indexes new texts, then has the store tidy itself
-    up."""
+    """Prunes what is past its retention, takes requests without a worker for lost, indexes new texts, then has the
+    store tidy itself up."""
 
     async def handler(_: ClaimContext) -> None:
         pruned = await _in_batches(lambda: jobs.prune(older_than=settings.retention, limit=BATCH))
@@ -96,7 +96,7 @@ def housekeeping(
         ):  # fmt: skip
             expired += await _in_batches(partial(step, EXPIRED), at_most=MOST_EXPIRED)
         await _in_batches(texts.forget_erased, at_most=MOST_MERGES)
-        await _in_batches(lambda: budgets.tidy(BATCH))
+        await _in_batches(lambda: budgets.settle_lost(BATCH))
         await tidy()
         log.info("housekeeping.done", pruned=pruned, indexed=indexed, expired=expired)
 

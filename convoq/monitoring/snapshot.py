@@ -13,7 +13,7 @@ from convoq.queue.base import KindStats
 from convoq.text import age, counted, local_time, mask_address, size
 
 if TYPE_CHECKING:
-    from convoq.conversations.budgets import BudgetRules
+    from convoq.conversations.ceilings import BudgetRules
     from convoq.conversations.costs import ReachedBudget
     from convoq.conversations.holding import Hold
     from convoq.conversations.notifications import TargetState

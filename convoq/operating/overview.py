@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from convoq.conversations.budgets import budget_rules
+from convoq.conversations.ceilings import budget_rules
 from convoq.db.store import Store
 from convoq.monitoring.kept import describe_kept
 from convoq.monitoring.snapshot import Alert, AlertLimits, Snapshot, find_alerts, take

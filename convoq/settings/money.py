@@ -56,13 +56,13 @@ class BudgetSettings(Section):
     """Where days and months begin at midnight, e.g. "Europe/Madrid"."""
 
     tokens_per_contact_day: TokenCeiling = Field(default=None, examples=[200_000])
-    """Tokens, read and written, that one person's messages may cost in a day."""
+    """Tokens, read and written, that one person's messages may cost in a day, by WhatsApp and by SMS together."""
 
     cost_per_contact_day: MoneyCeiling = Field(default=None, examples=[0.5])
     """The same in money."""
 
     tokens_per_number_day: TokenCeiling = Field(default=None, examples=[5_000_000])
-    """Tokens that the messages to each of your numbers may cost in a day."""
+    """Tokens that the messages to each of your numbers may cost in a day, by WhatsApp and by SMS together."""
 
     cost_per_number_day: MoneyCeiling = Field(default=None, examples=[10.0])
     """The same in money."""

@@ -17,8 +17,9 @@ from convoq.ai.prices import PriceList
 from convoq.channels.twilio.channel import TwilioChannel
 from convoq.clock import Clock, WallClock
 from convoq.conversations.acts import Acts
-from convoq.conversations.budgets import BudgetRules, Budgets
+from convoq.conversations.budgets import Budgets
 from convoq.conversations.catching_up import CatchUp
+from convoq.conversations.ceilings import BudgetRules
 from convoq.conversations.confirming import Confirmations
 from convoq.conversations.handing_over import HandoverRules
 from convoq.conversations.loops import LoopRules

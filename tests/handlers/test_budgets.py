@@ -12,7 +12,9 @@ import pytest
 
 from convoq.ai.base import CallBound, ModelCall, Reply, ReplyContext
 from convoq.ai.prices import PriceList
-from convoq.conversations.budgets import BudgetRules, Budgets, Ceiling
+from convoq.conversations.budgets import Budgets
+from convoq.conversations.ceilings import BudgetRules, Ceiling
+from convoq.conversations.costs import CostsBy, read_costs
 from convoq.conversations.handing_over import HandoverRules
 from convoq.conversations.notices import Notices, Silence
 from convoq.conversations.pacing import Airtime, unlimited
@@ -22,7 +24,7 @@ from convoq.handlers import answer
 from convoq.handlers.answer import Sentences
 from convoq.settings import PriceSettings
 from tests.clock import ManualClock
-from tests.handlers.house import ANA, BEN, House, open_house
+from tests.handlers.house import ANA, ANA_SMS, BEN, OUR_SMS, OURS, House, open_house
 from tests.handovers import HANDOVER, NOBODY_LOOKS
 
 DAY = 86_400.0
@@ -148,6 +150,18 @@ async def test_a_persons_ceiling_is_no_other_persons(house_with: Open) -> None:
             await house.hear("hello", sender=sender)
             await house.step()
         assert len(asking.asked) == 2
+
+
+@pytest.mark.parametrize("rules", [per("contact", tokens=100), per("number", tokens=100)])
+async def test_a_ceiling_is_of_the_number_by_whatsapp_and_by_sms(house_with: Open, rules: BudgetRules) -> None:
+    asking = Asking()
+    async with house_with(rules, asking) as house:
+        for sender, ours in ((ANA, OURS), (ANA_SMS, OUR_SMS)):
+            await house.hear("hello", sender=sender, to=ours)
+            await house.step()
+        assert len(asking.asked) == 1
+        lines = [await read_costs(house.database, by, 0) for by in (CostsBy.CONTACT, CostsBy.NUMBER)]
+        assert [[line.key for line in found] for found in lines] == [[ANA_SMS], [OUR_SMS]]
 
 
 async def test_a_numbers_ceiling_is_everybodys(house_with: Open) -> None:
@@ -291,9 +305,7 @@ async def test_the_record_of_a_request_that_was_taken_for_lost_corrects_it(
         assert await spending(house) == {("contact", "2025-11-26"): (82, 0, 332, 0)}
 
 
-async def test_housekeeping_takes_old_requests_for_lost_and_forgets_old_counters(
-    house_with: Open, wall: ManualClock
-) -> None:
+async def test_housekeeping_takes_old_requests_for_lost(house_with: Open) -> None:
     asking = Asking()
     asking.record = False
     async with house_with(per("contact", tokens=1000), asking) as house:
@@ -302,9 +314,21 @@ async def test_housekeeping_takes_old_requests_for_lost_and_forgets_old_counters
         house.clock.advance(3601)
         await house.upkeep("housekeeping")
         assert await spending(house) == {("contact", "2025-11-26"): (80, 0, 320, 0)}
+
+
+async def test_a_clock_that_jumps_ahead_and_is_set_back_finds_its_budget_as_it_was(
+    house_with: Open, wall: ManualClock
+) -> None:
+    asking = Asking()
+    async with house_with(per("number", "month", tokens=100), asking) as house:
+        await house.hear("one")
+        await house.step()
         wall.advance(70 * DAY)
         await house.upkeep("housekeeping")
-        assert await spending(house) == {}
+        wall.advance(-70 * DAY)
+        await house.hear("two")
+        await house.step()
+        assert len(asking.asked) == 1
 
 
 async def test_a_ceiling_that_is_new_counts_what_its_period_has_cost(house_with: Open) -> None:
@@ -319,6 +343,17 @@ async def test_a_ceiling_that_is_new_counts_what_its_period_has_cost(house_with:
                 ("contact", "2025-11-26"): (80, 0, 320, 0),
                 ("number", "2025-11"): (80, 0, 320, 0),
             }
+
+
+async def test_a_ceiling_that_is_new_counts_what_a_person_has_cost_by_both(house_with: Open) -> None:
+    async with house_with(BudgetRules()) as house:
+        for sender, ours in ((ANA, OURS), (ANA_SMS, OUR_SMS), (BEN, OURS)):
+            await house.hear("hello", sender=sender, to=ours)
+            await house.step()
+    rules = BudgetRules(ceilings=(*per("contact", tokens=1000).ceilings, *per("number", tokens=1000).ceilings))
+    async with house_with(rules) as house:
+        found = await house.rows("SELECT scope, tokens FROM spending ORDER BY scope")
+        assert found == [("contact:1", 160), ("contact:3", 80), (f"number:{OUR_SMS}", 240)]
 
 
 async def test_a_model_without_a_price_costs_tokens_and_unknown_money(house_with: Open) -> None:

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from convoq.ai.base import CallBound, ModelCall, Reply, ReplyContext
-from convoq.conversations.budgets import BudgetRules, Ceiling
+from convoq.conversations.ceilings import BudgetRules, Ceiling
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
 from convoq.errors import RetryLater

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from convoq.ai.prices import PriceList
-from convoq.conversations.budgets import BudgetRules, Ceiling
+from convoq.conversations.ceilings import BudgetRules, Ceiling
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
 from convoq.settings.notify import Event, NotifySettings

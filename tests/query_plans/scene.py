@@ -14,7 +14,7 @@ from convoq.ai.base import CallBound, ModelCall, ReplyContext
 from convoq.conversations.access import AccessRole, AccessTokens, make_token
 from convoq.conversations.acts import Acts
 from convoq.conversations.audit_trail import AuditTrail
-from convoq.conversations.budgets import BudgetRules, Ceiling
+from convoq.conversations.ceilings import BudgetRules, Ceiling
 from convoq.conversations.costs import CostsBy, read_costs
 from convoq.conversations.erasing import Erasing
 from convoq.conversations.idempotency import Repeated, Request

@@ -32,7 +32,7 @@ def settings(options: Options) -> Iterator[Finding]:
 async def reached(database: Store, options: Options) -> list[Finding]:
     """Ceilings that hold something back."""
     from convoq.clock import WallClock
-    from convoq.conversations.budgets import budget_rules
+    from convoq.conversations.ceilings import budget_rules
     from convoq.conversations.costs import read_reached
     from convoq.monitoring.snapshot import describe_budget
 

@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import web
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from convoq.conversations.budgets import BudgetRules
+from convoq.conversations.ceilings import BudgetRules
 from convoq.conversations.ownership import ActRefused
 from convoq.db.store import Store
 from convoq.dev.facts import RunFacts

@@ -15,7 +15,7 @@ from typing import Any, Final
 from convoq.channels.twilio.inbound import CHANNEL
 from convoq.clock import WallClock
 from convoq.conversations.acts import Acts
-from convoq.conversations.budgets import BudgetRules, Counter, current_period
+from convoq.conversations.ceilings import BudgetRules, Counter, contact_scope, current_period
 from convoq.conversations.costs import reached
 from convoq.conversations.holding import LOOP, Hold, find_holds
 from convoq.conversations.loops import SAME
@@ -186,11 +186,11 @@ class RuleScenes:
     async def _spend(self, phone: Phone) -> None:
         period, _ = current_period("day", self._rules, self._wall.now())
         ceiling = next(one for one in self._rules.ceilings if (one.scope, one.period) == ("contact", "day"))
-        contact_id = await self._database.read(_contact_of, phone)
-        if contact_id is None:
+        scope = await self._database.read(_scope_of, phone)
+        if scope is None:
             self._actions.note(phone, "Nothing was written yet", "plain")
             return
-        counter = Counter(period, f"contact:{contact_id}", self._rules.currency)
+        counter = Counter(period, scope, self._rules.currency)
         follow_ups = self._begin()
         if await self._database.write(_toggle, counter, ceiling.most.tokens, follow_ups, phone.turn_lane):
             self._actions.note(phone, "What answers to this person may cost today is used up", "plain")
@@ -222,9 +222,10 @@ def _is_paused(tx: Transaction, phone: Phone) -> bool:
     return thread is not None and find_pause(tx, thread_scope(thread.id)) is not None
 
 
-def _contact_of(tx: Transaction, phone: Phone) -> int | None:
+def _scope_of(tx: Transaction, phone: Phone) -> str | None:
+    """Of the person's ceilings."""
     thread = find_thread(tx, CHANNEL, phone.ours, phone.address)
-    return None if thread is None else contact_of(tx, thread.id)
+    return None if thread is None else contact_scope(tx, contact_of(tx, thread.id))
 
 
 def _move_back(tx: Transaction, phone: Phone) -> bool:
