@@ -142,6 +142,8 @@ def _outcome(line: Line, jobs: Mapping[int, JobRecord]) -> str:
         return f"answered by #{message.answered_by}"
     if message.outcome is Outcome.HUMAN:
         return f"for a person of ours: {message.reason}" if message.reason else "for a person of ours"
+    if message.outcome is Outcome.NO_REPLY:
+        return f"no answer: {message.reason}" if message.reason else "needs no answer"
     return str(message.outcome)
 
 

@@ -23,7 +23,9 @@ def add_parsers(commands: Any) -> None:
     _add_reply(commands)
     _add_note(commands)
     _add_release(commands)
+    _add_leave(commands)
     _add_close(commands)
+    _add_reopen(commands)
 
 
 def _add_takeover(commands: Any) -> None:
@@ -35,15 +37,19 @@ def _add_takeover(commands: Any) -> None:
         epilog="example:\n  convoq conversations takeover 12 --as Marta",
     )
     taking.add_argument("id", type=conversation, metavar="ID", help=WHICH)
-    taking.add_argument(
+    _add_version(taking)
+    add_force(taking)
+    add_identity(taking)
+    taking.set_defaults(run=take_over)
+
+
+def _add_version(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--if-version",
         type=positive_or_zero,
         metavar="N",
         help="only if its owner_version (list --json) is still N: nobody has changed who answers since",
     )
-    add_force(taking)
-    add_identity(taking)
-    taking.set_defaults(run=take_over)
 
 
 def _add_reply(commands: Any) -> None:
@@ -94,9 +100,40 @@ def _add_release(commands: Any) -> None:
         epilog="example:\n  convoq conversations release 12",
     )
     releasing.add_argument("id", type=conversation, metavar="ID", help=WHICH)
+    _add_version(releasing)
     add_force(releasing)
     add_identity(releasing)
     releasing.set_defaults(run=release)
+
+
+def _add_leave(commands: Any) -> None:
+    leaving = commands.add_parser(
+        "leave",
+        help="leave it to a colleague, or to nobody; the AI is silent",
+        description="Leaves a conversation to whichever colleague comes: it waits for a person, and the AI is\n"
+        "silent at once. With --to-nobody nobody is awaited either, say because another program answers on\n"
+        "the same number: what the person writes is recorded and left to it, until you take it or release it.",
+        epilog="example:\n  convoq conversations leave 12 --as Marta",
+    )
+    leaving.add_argument("id", type=conversation, metavar="ID", help=WHICH)
+    leaving.add_argument("--to-nobody", action="store_true", help="nobody answers, and nobody is awaited")
+    _add_version(leaving)
+    add_force(leaving)
+    add_identity(leaving)
+    leaving.set_defaults(run=leave)
+
+
+def _add_reopen(commands: Any) -> None:
+    reopening = commands.add_parser(
+        "reopen",
+        help="go on with one that was closed",
+        description="Opens a conversation again that was closed, with whoever had it. What was left unanswered\n"
+        "stays so. Where the person went on in another conversation, this one stays closed.",
+        epilog="example:\n  convoq conversations reopen 12",
+    )
+    reopening.add_argument("id", type=conversation, metavar="ID", help=WHICH)
+    add_identity(reopening)
+    reopening.set_defaults(run=reopen)
 
 
 def _add_close(commands: Any) -> None:
@@ -178,11 +215,41 @@ def release(args: argparse.Namespace) -> int:
 
     async def act(ways: Ways) -> Change:
         found = await find_conversation(ways.reading, args.id)
-        return await ways.acts.release(found.id, force=args.force)
+        return await ways.acts.release(found.id, force=args.force, version=args.if_version)
 
     def tell(change: Change) -> None:
         waits = f", first of all {counted(change.returned, 'message')} that nobody has" if change.returned else ""
         say(f"the AI answers conversation {change.conversation.id}{waits}")
+
+    return run_act(args, act, change_document, tell)
+
+
+def leave(args: argparse.Namespace) -> int:
+    from convoq.monitoring.act_documents import change_document
+
+    async def act(ways: Ways) -> Change:
+        found = await find_conversation(ways.reading, args.id)
+        verb = ways.acts.set_aside if args.to_nobody else ways.acts.leave
+        return await verb(found.id, force=args.force, version=args.if_version)
+
+    def tell(change: Change) -> None:
+        number = change.conversation.id
+        say(f"nobody answers conversation {number}" if args.to_nobody else f"conversation {number} waits for a person")
+        _tell_stopped(change)
+
+    return run_act(args, act, change_document, tell)
+
+
+def reopen(args: argparse.Namespace) -> int:
+    from convoq.cli.conversation_text import answered_by
+    from convoq.monitoring.act_documents import change_document
+
+    async def act(ways: Ways) -> Change:
+        return await ways.acts.reopen((await find_conversation(ways.reading, args.id)).id)
+
+    def tell(change: Change) -> None:
+        conversation = change.conversation
+        say(f"conversation {conversation.id} goes on, answered by {answered_by(conversation)}")
 
     return run_act(args, act, change_document, tell)
 

@@ -44,7 +44,9 @@ class NoteBody(Body):
 
 
 class OwnerBody(ForceBody):
-    owner: Literal["me", "ai", "waiting"] = Field(description="You, the AI, or whichever colleague comes")
+    owner: Literal["me", "ai", "waiting", "nobody"] = Field(
+        description="You, the AI, whichever colleague comes, or nobody: say, because another program answers"
+    )
 
 
 class Changed(Document):
@@ -99,7 +101,7 @@ async def set_owner(site: Site, asked: Asked[NoQuery, OwnerBody]) -> Answer:
     conversation_id, force, version = asked.id_of("conversation"), asked.body.force, asked.version
 
     async def change(acts: Acts) -> Change:
-        verbs = {"me": acts.take_over, "ai": acts.release, "waiting": acts.leave}
+        verbs = {"me": acts.take_over, "ai": acts.release, "waiting": acts.leave, "nobody": acts.set_aside}
         return await verbs[asked.body.owner](conversation_id, force=force, version=version)
 
     return await _changed(site, asked, change)
@@ -130,7 +132,8 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         method="PUT", path="/conversations/{id}/owner", role=AccessRole.OPERATOR, handle=set_owner, answer=Changed,
-        body=OwnerBody, needs_version=True, summary="Take it over, give it back to the AI, or leave it to a colleague",
+        body=OwnerBody, needs_version=True,
+        summary="Take it over, give it to the AI, leave it to a colleague or to nobody",
         problems=("owned", "closed", "paused", "unchanged", "opted-out", "blocked", "erased"),
     ),
     Endpoint(

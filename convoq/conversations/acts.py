@@ -132,6 +132,16 @@ class Acts:
 
         return await self._do(unit)
 
+    async def set_aside(self, conversation_id: int, *, force: bool = False, version: int | None = None) -> Change:
+        """Nobody answers it, say because another program does."""
+
+        def unit(tx: Transaction, now: int) -> Change:
+            change = ownership.set_aside(tx, conversation_id, self._name, now, force=force, version=version)
+            self._record_in(tx, now, "set_aside", change.conversation, f"from {change.before}")
+            return change
+
+        return await self._do(unit)
+
     async def release(self, conversation_id: int, *, force: bool = False, version: int | None = None) -> Change:
         """The AI answers again, first of all what is unanswered."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from convoq.conversations.alarms import follow_transition
-from convoq.conversations.states import CloseReason, Owner, Status, check_transition
+from convoq.conversations.states import CloseReason, HandedReason, Owner, Status, check_transition
 from convoq.db.transaction import Transaction
 
 #: Who closed it for one of these has not told the customer to begin anew.
@@ -41,9 +41,13 @@ def _begin(tx: Transaction, thread_id: int, at: int, previous: int | None, who: 
 
 
 def _inherit_owner(tx: Transaction, conversation_id: int, previous: int, now: int) -> Owner:
-    """After a STOP and a START the conversation has the owner that it had before."""
+    """After a STOP and a START the conversation has the owner that it had before; what nobody was to answer stays so
+    until an operator ends it.
+    """
     reason, owner = tx.execute("SELECT closed_reason, owner FROM conversations WHERE id = ?", (previous,)).fetchone()
-    before = owner_before(tx, previous) if (reason, owner) == (CloseReason.OPTED_OUT, Owner.NOBODY) else Owner.AI
+    stopped = owner == Owner.NOBODY and reason == CloseReason.OPTED_OUT
+    aside = owner == Owner.NOBODY and reason != CloseReason.OPERATOR and _is_aside(tx, previous)
+    before = owner_before(tx, previous) if stopped or aside else Owner.AI
     if before is not Owner.AI:
         values = {"owner": before, "now": now, "previous": previous, "id": conversation_id}
         tx.execute(INHERIT_OWNER, values)
@@ -53,8 +57,16 @@ def _inherit_owner(tx: Transaction, conversation_id: int, previous: int, now: in
 def owner_before(tx: Transaction, conversation_id: int) -> Owner:
     """The owner that the conversation had when it was stopped; for a person of ours who was removed since, another one
     is awaited."""
+    if _is_aside(tx, conversation_id):
+        return Owner.NOBODY
     found = tx.execute(OWNER_BEFORE, (conversation_id,)).fetchone()
     return Owner(found[0]) if found else Owner.AI
+
+
+def _is_aside(tx: Transaction, conversation_id: int) -> bool:
+    """Whether an operator has left it to nobody."""
+    (reason,) = tx.execute("SELECT handed_reason FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
+    return bool(reason == HandedReason.SET_ASIDE)
 
 
 def move(
@@ -108,7 +120,7 @@ INHERIT_OWNER = """
     UPDATE conversations SET owner = :owner, owner_at = :now, owner_acted_at = :now, owner_version = 1,
         owner_name = CASE WHEN :owner = 'human'
                      THEN (SELECT b.owner_name FROM conversations AS b WHERE b.id = :previous) END,
-        handed_reason = CASE WHEN :owner = 'waiting'
+        handed_reason = CASE WHEN :owner <> 'human'
                         THEN (SELECT coalesce(b.handed_reason, 'unattended') FROM conversations AS b
                               WHERE b.id = :previous) END
     WHERE id = :id

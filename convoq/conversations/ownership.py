@@ -74,6 +74,23 @@ def leave(
     return _muted(tx, conversation, now, f"{name} {why}")
 
 
+def set_aside(
+    tx: Transaction, conversation_id: int, name: str, now: int, *, force: bool = False, version: int | None = None
+) -> Change:
+    """Nobody answers it, until an operator takes it or gives it to the AI. Raises ActRefused, LookupError."""
+    conversation = _open(tx, conversation_id)
+    require_version(conversation, version)
+    require_mine(conversation, name, force=force)
+    require_reachable(conversation)
+    if conversation.owner is Owner.NOBODY:
+        raise ActRefused("unchanged", f"nobody answers conversation {conversation_id} already")
+    why = "left it to nobody"
+    set_owner(tx, conversation, Owner.NOBODY, who=name, why=why, now=now, reason=HandedReason.SET_ASIDE)
+    change = _muted(tx, conversation, now, f"{name} {why}")
+    tx.execute(SETTLE_FOR_GOOD, (f"{name} {why}", conversation_id))
+    return change
+
+
 def release(
     tx: Transaction, conversation_id: int, name: str, now: int, *, force: bool = False, version: int | None = None
 ) -> Change:
@@ -81,17 +98,22 @@ def release(
     conversation = _open(tx, conversation_id)
     require_version(conversation, version)
     require_mine(conversation, name, force=force)
-    if conversation.owner not in (Owner.HUMAN, Owner.WAITING):
-        raise ActRefused("unchanged", f"conversation {conversation_id} is answered by {conversation.owner} already")
+    require_reachable(conversation)
+    if conversation.owner is Owner.AI:
+        raise ActRefused("unchanged", f"conversation {conversation_id} is answered by ai already")
     if conversation.is_paused:
         raise ActRefused("paused", f"the AI is paused in conversation {conversation_id}: resume it first")
     return give_back(tx, conversation, who=name, why="gave it back", now=now)
 
 
 def give_back(tx: Transaction, conversation: Conversation, *, who: str, why: str, now: int) -> Change:
-    """What is unanswered waits again; its turn is to be enqueued in this transaction."""
+    """What is unanswered waits again, but what came while nobody was to answer; its turn is to be enqueued in this
+    transaction.
+    """
+    if conversation.owner is Owner.NOBODY:
+        tx.execute(SETTLE_FOR_GOOD, ("nobody was to answer it", conversation.id))
     set_owner(tx, conversation, Owner.AI, who=who, why=why, now=now)
-    returned = _return_unanswered(tx, conversation.id)
+    returned = 0 if conversation.owner is Owner.NOBODY else _return_unanswered(tx, conversation.id)
     if returned:
         tx.execute("UPDATE threads SET superseded = 0 WHERE id = ?", (conversation.thread_id,))
     return Change(rows.conversation(tx, conversation.id), conversation.owner, returned=returned)
@@ -127,7 +149,8 @@ def reopen(tx: Transaction, conversation_id: int, name: str, now: int) -> Change
         raise ActRefused(
             "closed", f"the person went on in conversation {newest}: conversation {conversation_id} stays closed"
         )
-    owner = Owner.AI if conversation.owner is Owner.NOBODY else None
+    stopped = conversation.owner is Owner.NOBODY and conversation.handed_reason != HandedReason.SET_ASIDE
+    owner = Owner.AI if stopped else None
     move(tx, conversation_id, Status.ACTIVE, who=name, why="reopened", now=now, owner=owner)
     # Its silence begins anew: else it would be closed again at once.
     touch(tx, conversation_id, now)
@@ -138,7 +161,9 @@ def set_owner(
     tx: Transaction, conversation: Conversation, owner: Owner, *, who: str, why: str, now: int,
     name: str | None = None, reason: str | None = None,
 ) -> None:  # fmt: skip
-    """Writes down the change. One that takes the owner away keeps name and reason, for the next owner."""
+    """Writes down the change. One that takes the owner away keeps name and reason, for the next owner, unless it has a
+    reason of its own.
+    """
     tx.execute(SET_OWNER, {
         "owner": owner, "name": name, "now": now, "reason": reason, "id": conversation.id, "nobody": Owner.NOBODY,
     })  # fmt: skip
@@ -237,7 +262,7 @@ SET_OWNER: Final = """
     UPDATE conversations SET owner = :owner, owner_at = :now, owner_version = owner_version + 1, told_at = NULL,
         owner_acted_at = :now,
         owner_name = CASE WHEN :owner = :nobody THEN owner_name ELSE :name END,
-        handed_reason = CASE WHEN :owner = :nobody THEN handed_reason ELSE :reason END
+        handed_reason = coalesce(:reason, CASE WHEN :owner = :nobody THEN handed_reason END)
     WHERE id = :id
 """
 NEWEST: Final = "SELECT max(id) FROM conversations WHERE thread_id = ?"
@@ -245,7 +270,9 @@ NEWEST_OPEN: Final = "SELECT id FROM conversations WHERE thread_id = ? AND statu
 UNDER_WAY: Final = f"""
     SELECT count(*) FROM outbox AS o WHERE o.thread_id = ? AND {rows.PENDS} AND o.revoked = 'not_owner'
 """
-SETTLE_FOR_GOOD: Final = f"UPDATE messages SET reason = ? WHERE conversation_id = ? AND {rows.FOR_PERSON}"
+SETTLE_FOR_GOOD: Final = f"""
+    UPDATE messages SET outcome = 'no_reply', reason = ? WHERE conversation_id = ? AND {rows.FOR_PERSON}
+"""
 # Anew, with all that an answer may cost: as after an operator's retry.
 RETURNED: Final = """
     outcome = NULL, reason = NULL, answered_by = NULL, ended_by = NULL, tries = 0, failures = 0, retry_at = 0,

@@ -143,8 +143,8 @@ NEWEST = "ORDER BY c.last_message_at DESC, c.id DESC LIMIT :limit"
 OLDER = "(c.last_message_at, c.id) < (:at, :id)"
 # Of what the AI is to answer, and of what somebody of ours is: each in the words of its index.
 WAITING_SINCE = f"""
-    CASE c.owner
-    WHEN 'ai' THEN (SELECT min(m.at) FROM messages AS m
+    CASE WHEN c.status = 'closed' OR c.owner = 'nobody' THEN NULL
+    WHEN c.owner = 'ai' THEN (SELECT min(m.at) FROM messages AS m
                     WHERE m.thread_id = c.thread_id AND {rows.WAITS} AND m.conversation_id = c.id)
     ELSE (SELECT min(at) FROM messages WHERE conversation_id = c.id AND {rows.FOR_PERSON}) END
 """

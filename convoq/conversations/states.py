@@ -14,7 +14,7 @@ class Owner(enum.StrEnum):
     AI = "ai"
     WAITING = "waiting"  #: a person of ours is awaited
     HUMAN = "human"  #: a person of ours, by name
-    NOBODY = "nobody"  #: the customer has opted out or is blocked
+    NOBODY = "nobody"  #: the customer has opted out or is blocked, or an operator has left it to nobody
 
 
 class Status(enum.StrEnum):
@@ -39,6 +39,7 @@ class HandedReason(enum.StrEnum):
     PAUSED = "paused"
     CLOSED = "closed"  #: outside the business hours
     UNATTENDED = "unattended"  #: the person of ours has let the customer wait
+    SET_ASIDE = "set_aside"  #: nobody is to: an operator has said so, say because another program does
     OTHER = "other"
 
 
@@ -61,7 +62,7 @@ class Outcome(enum.StrEnum):
     OPTED_OUT = "opted_out"  #: its author has opted out
     BLOCKED = "blocked"  #: its author is blocked
     HUMAN = "human"  #: a person of ours owns the conversation, or is awaited; what answers it stands in answered_by
-    NO_REPLY = "no_reply"  #: nothing but thanks or goodbye
+    NO_REPLY = "no_reply"  #: thanks or goodbye, out of hours, or left so by a person of ours: its reason says which
     OURS = "ours"  #: it came from a number of ours: an answer would begin a loop
     WINDOW = "window"  #: more than 24 hours passed: WhatsApp takes no free text any more
     ELSEWHERE = "elsewhere"  #: answered from elsewhere: from another program, or before a restore

@@ -190,7 +190,9 @@ def test_a_closed_conversation_is_taken_over_no_more_and_a_reply_goes_on_in_a_ne
 ) -> None:
     assert chat.run("conversations", "close", "1", "--as", "Marta") == 0
     assert "conversation 1 is closed\n" in capsys.readouterr().err
-    assert chat.execute(OUTCOMES) == [("human", None)]
+    assert chat.execute(OUTCOMES) == [("no_reply", None)]
+    chat.run("conversations", "show", "1")
+    assert "no answer: Marta closed the conversation" in capsys.readouterr().out
     assert chat.run("conversations", "takeover", "1") == 1
     assert "conversation 1 is closed (operator)" in capsys.readouterr().err
     assert chat.run("conversations", "reply", "1", "One more thing", "--as", "Marta") == 0
@@ -201,3 +203,30 @@ def test_a_closed_conversation_is_taken_over_no_more_and_a_reply_goes_on_in_a_ne
 def test_a_conversation_that_is_not_there_is_named(verb: str, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert place.run("conversations", verb, "7") == 1
     assert "there is no conversation 7" in capsys.readouterr().err
+
+
+def test_who_leaves_it_to_a_colleague_lets_it_wait(answered: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert answered.run("conversations", "leave", "1", "--as", "Marta") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "conversation 1 waits for a person"
+    assert "1 part of it had begun to be sent" in said[1]
+    assert answered.execute(OWNER) == [("waiting", None, 1)]
+    assert answered.run("conversations", "leave", "1", "--if-version", "0", "--as", "Marta") == 1
+    assert "has changed meanwhile: waiting answers it now" in capsys.readouterr().err
+
+
+def test_who_leaves_it_to_nobody_is_told_so(chat: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert chat.run("conversations", "leave", "1", "--to-nobody", "--as", "Marta") == 0
+    assert capsys.readouterr().err == "nobody answers conversation 1\n"
+    assert chat.execute("SELECT owner, handed_reason FROM conversations") == [("nobody", "set_aside")]
+    assert chat.execute(LAST_ACT) == [("Marta", "set_aside", 1)]
+
+
+def test_a_closed_one_goes_on_with_whoever_had_it(chat: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    chat.run("conversations", "takeover", "1", "--as", "Marta")
+    chat.run("conversations", "close", "1", "--as", "Marta")
+    capsys.readouterr()
+    assert chat.run("conversations", "reopen", "1", "--as", "Luis") == 0
+    assert capsys.readouterr().err == "conversation 1 goes on, answered by Marta\n"
+    assert chat.run("conversations", "reopen", "1", "--as", "Luis", "--json") == 1
+    assert document(capsys)["refused"] == "unchanged"

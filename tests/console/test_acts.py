@@ -8,7 +8,7 @@ import pytest
 
 from convoq.conversations.templates import Template, Templates
 from convoq.queue.base import JobFilter, JobState
-from tests.console.site import Api, acts
+from tests.console.site import Api, Reply, acts
 from tests.handlers.house import ANA, BEN, OURS, House
 
 
@@ -65,6 +65,17 @@ async def test_the_owner_changes_for_who_has_seen_the_present_one(chat: Api, hou
     assert (given.document["conversation"]["owner"], given.document["returned_messages"]) == ("ai", 1)
     await house.settle()
     assert house.sent[-1] == "re: and on Sunday?"
+
+
+async def test_what_is_left_to_nobody_is_nobodys_until_the_ai_has_it(chat: Api) -> None:
+    async def put(to: str, version: int) -> Reply:
+        headers = {"If-Match": f'"{version}"'}
+        return await chat.ask("PUT", "/conversations/1/owner", {"owner": to}, headers=headers)
+
+    left = await put("nobody", 0)
+    assert (left.status, left.document["conversation"]["owner"], left.headers["ETag"]) == (200, "nobody", '"1"')
+    assert (await put("nobody", 1)).problem == (409, "unchanged")
+    assert (await put("ai", 1)).document["returned_messages"] == 0
 
 
 @pytest.mark.parametrize("given", ["1", '"x"', '"1", "2"', 'W/"1"', '"-1"', ""])

@@ -54,7 +54,7 @@ MEANT = {
     r"SELECT j.id, j.kind, j.payload, .* ORDER BY j.id LIMIT": "an operator searches what to change, not at the gate",
     r"SELECT count\(\*\) FROM jobs AS j .*WHERE": "an operator counts what a search finds",
     r"ORDER BY c.last_message_at DESC, c.id DESC LIMIT": "an operator's list: a page of all, or a search in texts",
-    r"ORDER BY coalesce\( CASE c.owner": "an operator's list of who waits, which is asked for with an owner or words",
+    r"ORDER BY coalesce\( CASE WHEN c.status": "a list of who waits, asked for with an owner or words",
     r"SELECT count\(\*\) FROM \(SELECT c.id FROM conversations AS c WHERE": "an operator counts what a search finds",
     r"^SELECT t.id FROM contacts AS p JOIN threads": "an operator knows a part of an address",
     r"^SELECT conversation_id FROM messages WHERE instr": "an operator searches in texts",

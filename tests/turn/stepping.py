@@ -64,6 +64,7 @@ class SteppedWorker:
         self.watcher = watcher
         self.stalled = False  #: its lease is not renewed
         self.dead = False
+        self._house = house
         self._standing: dict[str, asyncio.Future[None]] = {}
         self._replying = False
         self._changed = asyncio.Event()
@@ -142,6 +143,8 @@ class SteppedWorker:
     def kill(self) -> None:
         """Its process dies: nothing that it would do happens any more."""
         self.dead = True
+        for breaker in self._house.delivery._breakers.values():  # a process has its own
+            breaker.abandoned()
 
     async def unwind(self) -> None:
         self.kill()

@@ -87,7 +87,7 @@ class Timeline:
             (3, self.kill), (6, self.stall), (5, self.wait), (1, self.take_over), (1, self.hand_back), (3, self.cancel),
             (2, self.retry), (1, self.discard), (3, self.notify), (1, self.lose_jobs), (1, self.repair),
             (4, self.fault), (1, self.block), (1, self.unblock), (1, self.reply), (1, self.ask_for_person),
-            (1, self.wait_long), (1, self.pause), (1, self.resume),
+            (1, self.wait_long), (1, self.pause), (1, self.resume), (1, self.leave),
         ]  # fmt: skip
         weights = [weight * self.often.get(act.__name__, 1) for weight, act in acts]
         [(_, act)] = self.chance.choices(acts, weights)
@@ -186,6 +186,16 @@ class Timeline:
             with suppress(ActRefused):
                 await self.house.acts(name).take_over(conversation, force=self.chance.random() < 0.5)
                 self.seen(f"{name} takes over")
+                self.taken_over(thread, before)
+
+    async def leave(self) -> None:
+        """To a colleague, or to nobody."""
+        self.causes |= {"human", "no_reply"}
+        for thread, conversation in self.watch.now.open_conversations():
+            before, acts = self.watch.now, self.house.acts()
+            with suppress(ActRefused):
+                await self.chance.choice([acts.leave, acts.set_aside])(conversation, force=True)
+                self.seen("leave")
                 self.taken_over(thread, before)
 
     async def hand_back(self) -> None:

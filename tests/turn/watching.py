@@ -21,7 +21,8 @@ PENDING = ("ready", "sending", "ambiguous")
 UNDONE: dict[str, set[tuple[Any, Any]]] = {
     "retry": {("failed", None), ("cancelled", None)},
     "discard": {("failed", "cancelled")},
-    "hand back": {("human", None), ("answered", None), ("answered", "human")},
+    "hand back": {("human", None), ("answered", None), ("answered", "human"), ("human", "no_reply")},
+    "leave": {("human", "no_reply")},
     "mark_ready": {("answered", "human")},  # of what turned out not to have left, which a colleague has answered
 }
 NOTHING: set[tuple[Any, Any]] = set()

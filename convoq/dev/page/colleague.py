@@ -119,7 +119,9 @@ def desk_view(conversation: Conversation | None) -> DeskView:
 
 
 def _why_nobody(conversation: Conversation) -> str:
-    return "opted out" if conversation.contact.opted_out_at is not None else "blocked"
+    if conversation.contact.opted_out_at is not None:
+        return "opted out"
+    return "blocked" if conversation.contact.blocked_at is not None else "left to nobody"
 
 
 def _stopped(change: Change) -> str:

@@ -169,7 +169,7 @@ def _state(index: int, reached: int, *, over: bool) -> str:
 
 WITHOUT_ANSWER: Final = {
     "keyword": "a keyword: no AI answers it",
-    "no_reply": "thanks, a goodbye, or out of hours: no AI answers it",
+    "no_reply": "thanks, a goodbye, out of hours, or left so by a colleague: no AI answers it",
     "human": "for a person of yours: no AI answers it",
     "ours": "from a number of ours: no AI answers it",
 }
