@@ -86,6 +86,7 @@ class AgentResponder:
         self._breakers = BreakerRegistry(clock)
         self._built: dict[tuple[str, str | None, SecretStr | None], Candidate] = {}
         self._fallback = self._candidate(fallback) if fallback else None
+        self.own_models: dict[str, str] = {}  #: of the users' agents, with where they are named
         self._speakers = {persona.name: self._speaker(persona, base_dir) for persona in personas}
         self._records: set[asyncio.Task[None]] = set()
         self._models = AsyncExitStack()
@@ -182,6 +183,7 @@ class AgentResponder:
         agent = import_agent(persona.agent, where, base_dir)
         if agent.model is not None:
             first = self._own_candidate(agent.model, where)
+            self.own_models.setdefault(first.label, where)
         if first is None:
             raise ConfigError(f"{where}: it has no model; give it one or set ai.model")
         return _Speaker(persona.prompt, agent, _in_order(first, self._fallback), names_of_own_tools(agent))

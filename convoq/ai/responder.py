@@ -47,13 +47,19 @@ class PersonaResponder:
         if any(not persona.offline for persona in self._personas.values()):
             await self._load()
 
-    def check(self) -> None:
-        """Raises ConfigError where warm() would. Loads the AI library only if that is needed to tell."""
+    @property
+    def own_models(self) -> Mapping[str, str]:
+        """Those that agents of the users' own bring along, with where they are named; none before warm()."""
+        return self._agents.own_models if self._agents else {}
+
+    def check(self) -> Mapping[str, str]:
+        """As own_models. Raises ConfigError where warm() would. Loads the AI library only if that is needed to tell."""
         online = [persona for persona in self._personas.values() if not persona.offline]
         endpoints = [self._fallback, *(persona.endpoint for persona in online)]
         uncertain = any(endpoint is not None and endpoint.provider not in _SDK_INCLUDED for endpoint in endpoints)
         if online and (uncertain or any(persona.agent for persona in online)):
-            self._build()
+            return self._build().own_models
+        return {}
 
     async def reply(self, context: ReplyContext) -> Reply:
         persona = self._personas.get(context.persona) or self._personas[DEFAULT_PERSONA]

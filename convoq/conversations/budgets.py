@@ -75,6 +75,11 @@ class Budgets:
     def are_set(self) -> bool:
         return bool(self._rules.ceilings)
 
+    @property
+    def has_money(self) -> bool:
+        """Whether a ceiling is one in money: then no request is sent of which it is not known what it costs."""
+        return self._rules.has_money
+
     def day(self) -> str:
         """Today, in the budgets' zone."""
         return self._rules.day(self._wall.now()).isoformat()

@@ -60,6 +60,11 @@ class BudgetRules:
     currency: str = "USD"
     zone: dt.tzinfo = dt.UTC
 
+    @property
+    def has_money(self) -> bool:
+        """Whether a ceiling is one in money."""
+        return any(ceiling.cost is not None for ceiling in self.ceilings)
+
     def day(self, wall_now: int) -> dt.date:
         return dt.datetime.fromtimestamp(wall_now / 1000, self.zone).date()
 

@@ -10,6 +10,7 @@ from convoq.ai import build_responder
 from convoq.ai.persona import read_personas
 from convoq.ai.replaceable import ReplaceableResponder
 from convoq.conversations.out_of_hours import Desk, OutOfHours
+from convoq.daemon.requirements import require_prices
 from convoq.hours import OpeningHours
 from convoq.logs import log
 from convoq.settings.load import Loaded
@@ -22,12 +23,18 @@ class CurrentPersonas:
     """The responder of the worker, and for each of our addresses who speaks there, in which time zone and language."""
 
     def __init__(self, loaded: Loaded) -> None:
+        self._options = loaded.options
         self._ai = loaded.options.ai
         self._read = read_personas(self._ai, loaded.options.personas, loaded.base_dir)
         self._numbers = _numbers(loaded)
         self._handed_over = _handed_over(loaded)
-        responder = build_responder(self._ai, loaded.options.personas, base_dir=loaded.base_dir)
-        self.responder = ReplaceableResponder(responder)
+        self._first = build_responder(self._ai, loaded.options.personas, base_dir=loaded.base_dir)
+        self.responder = ReplaceableResponder(self._first)
+
+    async def warm(self) -> None:
+        """Before the first turn. Raises ConfigError."""
+        await self._first.warm()
+        require_prices(self._options, self._first.own_models)
 
     def of(self, address: str) -> str:
         return self._numbers[address].persona if address in self._numbers else DEFAULT_PERSONA
@@ -62,6 +69,7 @@ class CurrentPersonas:
         if read != self._read:
             responder = build_responder(self._ai, new.options.personas, base_dir=new.base_dir)
             await responder.warm()
+            require_prices(self._options, responder.own_models)
 
         async def put_in_place() -> None:
             changed = sorted(name for name in {**self._read, **read} if self._read.get(name) != read.get(name))

@@ -97,18 +97,30 @@ def _model(options: Options) -> Iterator[Missing]:
 
 
 def _prices(options: Options) -> Iterator[Unusable]:
-    """A ceiling in money holds only where it is known what a request may cost."""
-    from convoq.ai.prices import PriceList, named_models, shipped_price
+    from convoq.ai.prices import named_models
+
+    yield from unpriced(options, named_models(options.ai, options.personas))
+
+
+def unpriced(options: Options, models: Mapping[str, str]) -> Iterator[Unusable]:
+    """A ceiling in money holds only where it is known what a request may cost. `models` with where they are named."""
+    from convoq.ai.prices import PriceList, shipped_price
 
     budgets = options.budgets
     if not budgets.has_money:
         return
     prices = PriceList(options.prices, budgets.currency)
-    for model, where in named_models(options.ai, options.personas).items():
+    for model, where in models.items():
         if prices.of(model) is None:
             known = " but in USD" if shipped_price(model) else ""
             problem = f'{where}: what "{model}" costs is not known{known}, so no ceiling in money ([budgets]) can hold'
             yield Unusable(problem, f"Give it a price in {budgets.currency} in [[prices]]; 0 where it costs nothing")
+
+
+def require_prices(options: Options, models: Mapping[str, str]) -> None:
+    """Raises ConfigError for the first of the models that has none where one is needed."""
+    for unmet in unpriced(options, models):
+        raise RequirementUnmet(unmet)
 
 
 def _offline(options: Options) -> Iterator[Unusable]:
@@ -145,8 +157,9 @@ def _part_checks(loaded: Loaded) -> list[Callable[[], object]]:
     from convoq.handlers.custom import load_custom
 
     options = loaded.options
+    responder = partial(build_responder, options.ai, options.personas, base_dir=loaded.base_dir)
     return [
-        lambda: build_responder(options.ai, options.personas, base_dir=loaded.base_dir).check(),
+        lambda: require_prices(options, responder().check()),
         partial(load_custom, options.handlers, _NoQueue(), base_dir=loaded.base_dir),
     ]
 

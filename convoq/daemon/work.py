@@ -129,7 +129,7 @@ async def _handlers(
     database, queue, options = storage.database, storage.queue, loaded.options
     custom = load_custom(options.handlers, queue, base_dir=loaded.base_dir)
     stack.push_async_callback(personas.responder.close)
-    await personas.responder.warm()
+    await personas.warm()
     reload.prepare = personas.prepare
     responder = wrap(personas.responder, stack) if wrap else personas.responder
     wall = WallClock()

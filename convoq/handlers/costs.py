@@ -10,6 +10,7 @@ from convoq.ai.prices import PriceList
 from convoq.conversations.budgets import Budgets, Hold, PlannedCall, Reached
 from convoq.conversations.ceilings import Amount
 from convoq.conversations.records import ModelUsage, Turn
+from convoq.errors import Unrecoverable
 from convoq.logs import log
 
 IN_USE_PAUSE: Final = 0.25  # seconds between two looks at whether requests under way have left enough
@@ -28,7 +29,7 @@ class Costs:
         self._reached: set[tuple[str, str]] = set()
 
     def say_unpriced(self, model: str) -> None:
-        """Once: its requests count to no ceiling in money."""
+        """Once: only its tokens are counted."""
         if model not in self._unpriced:
             self._unpriced.add(model)
             log.warning("model.unpriced", model=model, currency=self.prices.currency)
@@ -41,6 +42,12 @@ class Costs:
             log.warning("budget.reached", scope=reached.counter.scope, period=reached.counter.period)
 
 
+def unpriced(model: str, currency: str) -> str:
+    """Why it must not be asked: an agent inside a tool may have it, which no look at the settings shows."""
+    remedy = f"Give it a price in {currency} in [[prices]]; 0 where it costs nothing"
+    return f'what "{model}" costs is not known, so no ceiling in money ([budgets]) can hold. {remedy}'
+
+
 class TurnCosts:
     """Of one turn. Both methods are handed to its responder."""
 
@@ -51,8 +58,10 @@ class TurnCosts:
         self._has_begun = False
 
     async def hold(self, bound: CallBound) -> int | None:
-        """The id of what is held. Raises BudgetReached."""
+        """The id of what is held. Raises BudgetReached; Unrecoverable where no ceiling in money could hold."""
         call = self._planned(bound)
+        if call.cost is None and self._costs.budgets.has_money:
+            raise Unrecoverable(unpriced(call.model, self._costs.prices.currency))
         held = await self._try_to_hold(call)
         looks = 1
         while isinstance(held, Reached) and held.in_use and looks < MOST_LOOKS:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from convoq.daemon.requirements import missing_for, require
+from convoq.daemon.personas import CurrentPersonas
+from convoq.daemon.requirements import check_role, missing_for, require
 from convoq.errors import ConfigError
 from convoq.settings import Options
+from convoq.settings.load import Loaded
 from convoq.settings.problems import Missing, dotted
 
 ACCOUNT = "AC" + 32 * "a"
@@ -175,3 +180,50 @@ def test_a_ceiling_in_money_needs_a_price_for_each_model(model: str, currency: s
 
     price = {"model": model, "input": 0, "output": 0}
     assert missing("work", twilio=TWILIO, ai=ai, budgets=budgets, prices=[price]) == []
+
+
+@pytest.fixture
+def own_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Loaded]:
+    """Settings with an agent of the user's own, whose model nobody else names."""
+    monkeypatch.delitem(sys.modules, "priced_bot", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    code = "from pydantic_ai import Agent\nfrom pydantic_ai.models.test import TestModel\nagent = Agent(TestModel())\n"
+    (tmp_path / "priced_bot.py").write_text(code)
+
+    def settings(**given: Any) -> Loaded:
+        own = {"ai": {"model": "offline"}, "personas": [{"name": "shop", "agent": "priced_bot:agent"}]}
+        return Loaded(Options.model_validate(own | given), tmp_path / "convoq.toml", {})
+
+    return settings
+
+
+UNPRICED = (
+    'personas.shop.agent "priced_bot:agent": what "test:test" costs is not known, so no ceiling in money ([budgets]) '
+    "can hold. Give it a price in USD in [[prices]]; 0 where it costs nothing"
+)
+BUDGETS = {"cost_per_contact_day": 1}
+FREE = [{"model": "test:test", "input": 0, "output": 0}]
+
+
+def test_a_ceiling_in_money_needs_a_price_for_the_model_of_an_own_agent(own_agent: Callable[..., Loaded]) -> None:
+    found = [str(unmet) for unmet in check_role(own_agent(budgets=BUDGETS, twilio=TWILIO), "work", allow_offline=True)]
+    assert found == [UNPRICED]
+    for given in ({"budgets": BUDGETS, "prices": FREE}, {"budgets": {"tokens_per_contact_day": 5000}}, {}):
+        assert check_role(own_agent(twilio=TWILIO, **given), "work", allow_offline=True) == []
+
+
+async def test_the_worker_does_not_start_with_an_own_agent_that_costs_what_nobody_knows(
+    own_agent: Callable[..., Loaded],
+) -> None:
+    personas = CurrentPersonas(own_agent(budgets=BUDGETS))
+    with pytest.raises(ConfigError, match="test:test"):
+        await personas.warm()
+    await personas.responder.close()
+
+
+async def test_a_reload_takes_no_own_agent_that_costs_what_nobody_knows(own_agent: Callable[..., Loaded]) -> None:
+    personas = CurrentPersonas(own_agent(personas=[], budgets=BUDGETS))
+    await personas.warm()
+    with pytest.raises(ConfigError, match="test:test"):
+        await personas.prepare(own_agent(budgets=BUDGETS))
+    await personas.responder.close()

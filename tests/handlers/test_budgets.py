@@ -356,13 +356,37 @@ async def test_a_ceiling_that_is_new_counts_what_a_person_has_cost_by_both(house
         assert found == [("contact:1", 160), ("contact:3", 80), (f"number:{OUR_SMS}", 240)]
 
 
+UNPRICED = CallBound(model="own:model", input_tokens=60, most_input_tokens=80, output_tokens=20)
+
+
 async def test_a_model_without_a_price_costs_tokens_and_unknown_money(house_with: Open) -> None:
-    unpriced = CallBound(model="own:model", input_tokens=60, most_input_tokens=80, output_tokens=20)
-    async with house_with(per("contact", tokens=1000, cost=1), Asking(unpriced)) as house:
+    async with house_with(per("contact", tokens=1000), Asking(UNPRICED)) as house:
         await house.hear("one")
         await house.step()
         assert await spending(house) == {("contact", "2025-11-26"): (80, 0, 0, 0)}
         assert await house.rows("SELECT cost FROM model_calls") == [(None,)]
+
+
+async def test_a_model_without_a_price_is_not_asked_where_a_ceiling_is_one_in_money(house_with: Open) -> None:
+    """As an agent inside a tool may have one, which no look at the settings shows."""
+    asking = Asking(UNPRICED)
+    async with house_with(per("number", "month", cost=1_000_000), asking) as house:
+        await house.hear("one")
+        await house.settle()
+        assert (asking.asked, await spending(house)) == ([], {})
+        [dead] = await house.dead()
+        assert dead.error is not None
+        assert dead.error.splitlines()[-1].endswith(
+            'what "own:model" costs is not known, so no ceiling in money ([budgets]) can hold. Give it a price in USD '
+            "in [[prices]]; 0 where it costs nothing"
+        )
+
+
+async def test_where_people_of_ours_look_they_answer_what_a_model_without_a_price_must_not(house_with: Open) -> None:
+    async with house_with(per("contact", cost=1_000_000), Asking(UNPRICED), HANDOVER) as house:
+        await house.hear("one")
+        await house.settle()
+        assert (await house.outcomes(), house.sent) == ([("one", "human")], ["<unable>"])
 
 
 async def test_a_ceiling_that_is_put_back_counts_what_was_spent_without_it(house_with: Open) -> None:
