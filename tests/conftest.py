@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def dead_pid() -> int:
 
 
 def pytest_configure() -> None:
+    # Where it is set, each of the hundreds of processes that tests start compiles convoq, and each worker all tests.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # Below nohup or in a script's background they are ignored, and so they would be in every process that tests start;
     # a handler is not handed down.
     for number in (signal.SIGHUP, signal.SIGINT):
