@@ -22,6 +22,7 @@ from tests.servers.postgres import postgres_server as postgres_server
 from tests.servers.postgres import postgres_url as postgres_url
 from tests.servers.postgres import shared_postgres_url as shared_postgres_url
 from tests.servers.redis import redis_server as redis_server
+from tests.servers.sqlite import lay_database
 from tests.skips import NOT_TO_BE_INSTALLED
 
 # HYPOTHESIS_PROFILE=nightly searches far deeper; a shared machine's pauses must never fail a property.
@@ -40,7 +41,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def database(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "convoq.db", clock=clock)
+    database = await Database.open(lay_database(tmp_path / "convoq.db"), clock=clock)
     try:
         yield database
     finally:

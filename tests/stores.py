@@ -16,6 +16,7 @@ from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
 from convoq.db.postgres.transaction import adapters, translate
 from tests.clock import ManualClock
+from tests.servers.sqlite import lay_database
 
 Row = Mapping[str, Any]
 
@@ -37,7 +38,7 @@ async def database(
     """An empty one of each kind."""
     opened: Database | PostgresDatabase
     if request.param == "sqlite":
-        opened = await Database.open(tmp_path / "convoq.db", clock=clock)
+        opened = await Database.open(lay_database(tmp_path / "convoq.db"), clock=clock)
     else:
         url = request.getfixturevalue("migrated_postgres_url")
         opened = await PostgresDatabase.open(url, clock=clock, pool=2)

@@ -29,6 +29,7 @@ from convoq.monitoring.roles import ROLES
 from convoq.queue.base import Claim
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.handovers import NOBODY_LOOKS
+from tests.servers.sqlite import lay_database
 
 T = TypeVar("T")
 
@@ -75,7 +76,7 @@ class Place:
         return asyncio.run(run())
 
     def create_database(self) -> None:
-        self.prepare(lambda _: asyncio.sleep(0))
+        lay_database(self.database)
 
     def execute(self, sql: str, *values: object) -> list[Any]:
         """For what no part of convoq would do, and to look at what was done."""

@@ -269,6 +269,7 @@ def test_a_backup_beside_a_busy_writer_is_one_moment(place: Place) -> None:
 def test_migrate_begins_anew_where_only_a_run_directory_is_left(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    place.run("status")  # which leaves one
     place.database.unlink()
     assert place.run("status") == 78
     assert "convoq.db: is missing, but convoq.db.run beside it shows that there was one" in capsys.readouterr().err

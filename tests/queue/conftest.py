@@ -31,6 +31,7 @@ from convoq.queue.redis.presence import PresenceTimings
 from convoq.queue.sqlite.backend import SqliteQueue
 from tests.clock import ManualClock
 from tests.servers.postgres import empty_database
+from tests.servers.sqlite import lay_database
 
 
 class Engine(Queue, JobAdmin, Protocol):
@@ -74,7 +75,7 @@ class Opened:
 
 
 async def open_sqlite(directory: Path, clock: Clock) -> Opened:
-    database = await Database.open(directory / "convoq.db", clock=clock)
+    database = await Database.open(lay_database(directory / "convoq.db"), clock=clock)
     settler = Settler()
     engine = SqliteQueue(database, settler, look=NEVER)
     return Opened(engine, database, settler, partial(SharedFollowUps, engine.joined), engine.joined)
@@ -95,7 +96,7 @@ NEVER = 3600.0
 
 async def open_redis(directory: Path, clock: Clock) -> Opened:
     """Beside a store of its own; the directory's name keeps the queues of two tests apart."""
-    database = await Database.open(directory / "convoq.db", clock=clock)
+    database = await Database.open(lay_database(directory / "convoq.db"), clock=clock)
     settler = Settler()
     by_hand = None if isinstance(clock, WallClock) else clock
     server = Server(os.environ[REDIS_URL])

@@ -10,6 +10,7 @@ import pytest
 from convoq.db import Database
 from convoq.scheduler.progress import SqlProgress
 from tests.scheduler.machine import Machine
+from tests.servers.sqlite import lay_database
 
 
 @pytest.fixture(params=["memory", "sql"])
@@ -17,5 +18,5 @@ async def machine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     if request.param == "memory":
         yield Machine()
         return
-    async with await Database.open(tmp_path / "convoq.db") as database:
+    async with await Database.open(lay_database(tmp_path / "convoq.db")) as database:
         yield Machine(SqlProgress(database))

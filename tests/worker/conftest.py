@@ -11,12 +11,13 @@ from structlog.testing import capture_logs
 
 from convoq.db import Database
 from convoq.queue.sqlite.backend import SqliteQueue
+from tests.servers.sqlite import lay_database
 from tests.worker.harness import House
 
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with await Database.open(tmp_path / "convoq.db") as database:
+    async with await Database.open(lay_database(tmp_path / "convoq.db")) as database:
         engine = SqliteQueue(database)
         yield House(database, engine)
         await engine.close()

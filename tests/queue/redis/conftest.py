@@ -15,6 +15,7 @@ from convoq.queue.redis.connection import Server
 from convoq.queue.redis.enqueue import Replicas
 from convoq.queue.redis.presence import PresenceTimings
 from tests.servers.redis import RedisServer, running_redis
+from tests.servers.sqlite import lay_database
 
 HASTY = PresenceTimings(absence=0.2, settling=0.4, pause=0.02)
 
@@ -35,7 +36,7 @@ def own_redis() -> Iterator[RedisServer]:
 async def open_on(tmp_path: Path) -> AsyncIterator[OpenQueueOn]:
     """One more queue by the server's own clock, as another process would open it."""
     queues: list[RedisQueue] = []
-    async with await Database.open(tmp_path / "convoq.db") as database:
+    async with await Database.open(lay_database(tmp_path / "convoq.db")) as database:
 
         async def open_one(
             server: Server, *, replicas: Replicas | None = None, store: Store | None = None
