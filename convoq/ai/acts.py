@@ -90,7 +90,7 @@ class Acting:
         """What is done after a text: what was refused for having none. None: the text is an answer."""
         if self._refused is None:
             return None
-        return replace(self._refused, sentence=clean(text))
+        return replace(self._refused, sentence=clean(text, self.names))
 
     def answered(self, response: ModelResponse, name: str, said: str) -> ModelRequest:
         """What the model is told of its calls: something of that one, and that the others are not done."""
@@ -105,7 +105,7 @@ class Acting:
         )
 
     def _decision(self, act: Act, arguments: Mapping[str, Any]) -> Decision:
-        sentence = clean(_text(arguments.get("sentence")))
+        sentence = clean(_text(arguments.get("sentence")), self.names)
         if prints_prompt(sentence, self._instructions):
             sentence = ""
         reason = _text(arguments.get("reason")).strip().lower()

@@ -111,7 +111,7 @@ class AgentResponder:
             await model.spending.end()
         if isinstance(said, Decision):
             return Reply(said.sentence, model.answered_by, said.handover, ends=said.act is Act.END)
-        text = clean(said.text)
+        text = clean(said.text, model.offered)
         if not text:
             # Of an agent's own making: a model's empty answer was asked for once more before.
             raise Useless(SHORTEST, f"persona {context.persona}: its answer is empty")

@@ -192,7 +192,7 @@ def response_failure(
         return None
     if response.state == "suspended":
         return ModelFailure(outcome="unusable", reason="it paused for a tool, and was given none")
-    text = clean("".join(part.content for part in response.parts if isinstance(part, TextPart)))
+    text = clean("".join(part.content for part in response.parts if isinstance(part, TextPart)), tools)
     if prints_prompt(text, instructions):
         return ModelFailure(outcome="unusable", reason="it printed its instructions instead of an answer")
     if text:

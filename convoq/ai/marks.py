@@ -14,9 +14,7 @@ from typing import Final
 from unicodedata import category
 
 # Names are put together of these, in any spelling: "thoughtProcess", "reasoning_content", "final-answer".
-_REASONING: Final = (
-    "think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad|inner_monologue|chain_of_thought"
-)
+_REASONING: Final = "think|thinking|reasoning|scratchpad|inner_monologue|chain_of_thought"
 _LIKE_REASONING: Final = (
     r"(?:[a-z]{1,20}[_-]){0,3}(?:think|thinking|thoughts?|reasoning|reflections?|analysis|scratch_?pad|monologue"
     r"|rationale|deliberation|introspection|brainstorm|critique|cot)"
@@ -25,23 +23,35 @@ _LIKE_REASONING: Final = (
 )
 _TOOLS: Final = (
     "tool_calls?|tool_use|tool_code|tool_response|tool_results?|tool_outputs?|function_calls?|function_results?"
-    "|function_response|function(?==)|(?<=/)function|invoke|tools"
+    "|function_response|function(?==)|(?<=/)function"
 )
 _LIKE_TOOLS: Final = (
     "(?:tool|function|plugin|api)[_-]?(?:calls?|use|code|request|response|results?|outputs?|input|execution)"
     "|action[_-]input"
 )
-_ANSWERS: Final = "final|final_answer|answer|response"
+_ANSWERS: Final = "final_answer"
 _LIKE_ANSWERS: Final = (
     "(?:(?:final|assistant|model|bot|agent|user|customer|chat)[_-]?)(?:answer|response|reply|output|solution)"
     "(?:[_-]?(?:text|message|content|to[_-](?:the[_-])?(?:user|customer)))?"
 )
+# Words that people write, too: a menu's <Analysis>, a <response> in XML. They are marks by where they stand alone.
+_REASONING_WORDS: Final = (
+    "thoughts?|reflections?|analysis|rationale|deliberation|introspection|brainstorm|critique|monologue"
+    "|denken|nachdenken|gedanken(?:gang)?|überlegung(?:en)?|pensamientos?|razonamiento|réflexions?|pensées?"
+    "|raisonnement|pensamentos?|raciocínio|pensier[oi]|ragionamento|gedachten?|redenering|myślenie|rozumowanie"
+    "|мысли|размышлени[ея]|рассуждени[ея]|思考|推理|생각"
+)
+_ANSWER_WORDS: Final = (
+    "final|answer|response|antwort|respuesta|réponse|resposta|risposta|antwoord|odpowiedź|ответ|回答|答案"
+)
+_BRACKETED: Final = "think(?:ing)?|reasoning|thoughts?|analysis|reflection|scratchpad|internal|denken|pensando"
 _PREFIX: Final = r"(?:\w{1,20}:|[|｜]\w{1,20}[|｜])?"
 _MARK: Final = re.compile(
-    rf"<(?P<close>/?)\s*{_PREFIX}(?:(?P<reasoning>{_REASONING})|(?P<tool>{_TOOLS})|(?P<answer>{_ANSWERS})"
+    rf"<(?P<close>/?)\s*{_PREFIX}(?:(?P<word>(?P<reasoning_word>{_REASONING_WORDS})|(?P<answer_word>{_ANSWER_WORDS})"
+    rf"|tools|invoke)|(?P<reasoning>{_REASONING})|(?P<tool>{_TOOLS})|(?P<answer>{_ANSWERS})"
     rf"|(?P<like_reasoning>{_LIKE_REASONING})|(?P<like_tool>{_LIKE_TOOLS})|(?P<like_answer>{_LIKE_ANSWERS}))"
     r"(?:\s[^<>\n]{0,80}=[^<>\n]{0,80}|=[^<>\n]{1,80}|\s*/?)>"
-    r"|(?P<reasoning_bracket>\[/?THINK\]|◁/?think▷)"
+    rf"|(?P<reasoning_bracket>(?-i:\[/?THINK\])|◁/?think▷)|\[(?P<bracket_close>/?)(?P<bracket>{_BRACKETED})\]"
     r"|[<\[][|｜](?P<special>[\w▁./:-]{1,60})[|｜]?[>\]]|<(?P<special_close>[a-z_]{1,30})\|>"
     r"|<(?P<plain>start_of_turn|end_of_turn|bos|eos|pad|unk|/s)>|<<(?P<sys>/?SYS)>>"
     # Not the HTML that strikes a text through.
@@ -60,9 +70,12 @@ _ROLE: Final = re.compile(
 _CHANNEL: Final = re.compile(r"\s*([A-Za-z_]*)")
 _SPAN: Final = re.compile(r"(?<!`)(`{1,2})(?!`)[^\n]{1,200}?(?<!`)\1(?!`)")
 _FENCE: Final = re.compile(r"[^\S\n]*(?:>[^\S\n]*)?(`{3,}|~{3,})(.*)")
-_OPENED: Final = re.compile(rf"<{_PREFIX}(?:{_REASONING}|{_LIKE_REASONING})\b", re.IGNORECASE)
+_OPENED: Final = re.compile(rf"<{_PREFIX}(?:{_REASONING}|{_REASONING_WORDS}|{_LIKE_REASONING})\b", re.IGNORECASE)
 _WORD_BEFORE: Final = re.compile(r"[\w,] ")
 _WORD_AFTER: Final = re.compile(r" [^\W\dA-Z]")
+_AMID: Final = re.compile(r"(?:\w|[\w,] |>\s*)\Z")  # ">": it is part of other XML
+_LINE_BEFORE: Final = re.compile(r"(?:\A|\n)[^\S\n]*\Z")
+_LINE_AFTER: Final = re.compile(r"[^\S\n]*(?:\n|\Z)")
 _QUOTES: Final = "\"'“”„«»‘’「」『』"
 
 _ENDS: Final = frozenset(
@@ -113,10 +126,15 @@ class _Scan:
     def __init__(self, text: str) -> None:
         self._text = text
         self._kept: list[str] = []
+        self._has_said = False
         self._at = 0
         self._hidden = False  # what follows is not for the person
         self._broken_off = False  # in the middle of a sentence
         self._answering = False  # inside <final>
+        lower = text.lower()
+        self._lower = lower if len(lower) == len(text) else text  # "İ" becomes two characters
+        self._last_ends: dict[str, int] = {}  # where the last end of a mark stands
+        self._openings: dict[str, tuple[int, int]] = {}  # how far a mark was looked for, and where the last one stands
 
     def run(self) -> str:
         code = list(code_spans(self._text))
@@ -137,6 +155,8 @@ class _Scan:
         before, after = self._text[match.start() - 1 : match.start()], self._text[match.end() : match.end() + 1]
         if before and after and before in _QUOTES and after in _QUOTES:
             return True
+        if match["word"] or match["bracket"]:
+            return self._is_in_code(match, code, starts) or not self._is_in_place(match)
         if match["plain"] == "/s" and "<s>" in self._text[self._at : match.start()]:
             return True
         if not (match["reasoning"] or match["tool"]) and self._is_amid_words(match):
@@ -144,13 +164,48 @@ class _Scan:
         # A generic type of some language, List<Response>: the answer's own mark follows no word.
         if (match["answer"] or match["like_answer"]) and not match["close"] and before.isalnum():
             return True
+        return self._is_in_code(match, code, starts)
+
+    def _is_in_code(self, match: re.Match[str], code: list[tuple[int, int]], starts: list[int]) -> bool:
         span = bisect_right(starts, match.start()) - 1
         if span < 0 or match.end() > code[span][1]:
             return False
         # A fence that began in the reasoning would hide the reasoning's end.
         inside = self._text[code[span][0] : match.start()]
-        ends_reasoning = match["close"] and (match["reasoning"] or match["like_reasoning"])
+        ends_reasoning = match["close"] and (match["reasoning"] or match["reasoning_word"] or match["like_reasoning"])
         return not (ends_reasoning and "\n" in inside) or _OPENED.search(inside) is not None
+
+    def _is_in_place(self, match: re.Match[str]) -> bool:
+        """Whether a word that people write, too, stands where a mark does: alone, and with its other half."""
+        text, start, end = self._text, match.start(), match.end()
+        begins = _LINE_BEFORE.search(text, max(0, start - 40), start) is not None
+        ends = _LINE_AFTER.match(text, end) is not None
+        is_first = not self._has_said and not text[self._at : start].strip()
+        if match["close"] or match["bracket_close"]:
+            if self._answering:
+                return True
+            opening = match[0].replace("/", "", 1)[:-1].lower()
+            return (begins or ends) and not self._is_opened(opening, start)
+        if match["answer_word"]:
+            is_amid = _AMID.search(text, max(0, self._at, start - 80), start) is not None
+            return is_first or (not is_amid and (self._is_closed(match) or (begins and text[end : end + 1].isalnum())))
+        if "=" in match[0]:
+            return True
+        if self._is_closed(match):
+            return begins or is_first
+        return is_first and (ends or (not match["bracket"] and text[end : end + 1].isalnum()))
+
+    def _is_closed(self, match: re.Match[str]) -> bool:
+        end = match[0][0] + "/" + (match["word"] or match["bracket"]).lower()
+        if end not in self._last_ends:
+            self._last_ends[end] = self._lower.rfind(end)
+        return self._last_ends[end] >= match.end()
+
+    def _is_opened(self, opening: str, end: int) -> bool:
+        searched, found = self._openings.get(opening, (0, -1))
+        found = max(found, self._lower.rfind(opening, searched, end))
+        self._openings[opening] = (end, found)
+        return found >= self._at
 
     def _is_amid_words(self, match: re.Match[str]) -> bool:
         before, after = self._text[max(0, match.start() - 2) : match.start()], self._text[match.end() : match.end() + 2]
@@ -167,18 +222,19 @@ class _Scan:
         self._at = match.end()
         if not self._hidden:
             self._kept.append(before)
+            self._has_said = self._has_said or before.strip() != ""
         match kind:
             case _Kind.REASONING | _Kind.TOOL if not self._hidden:
                 self._hide(before)
             case _Kind.REASONING_END:
                 # Templates open the reasoning for the model: a lone end closes all that stands before it.
                 if not self._hidden:
-                    self._kept.clear()
+                    self._forget()
                 self._hidden = False
             case _Kind.TOOL_END:
                 self._hidden = False
             case _Kind.ANSWER:
-                self._kept.clear()
+                self._forget()
                 self._hidden, self._answering = False, True
             case _Kind.ANSWER_END if self._answering and not self._hidden:
                 return self._is_complete()
@@ -191,6 +247,10 @@ class _Scan:
                 return self._is_complete()
         return False
 
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._has_said = False
+
     def _hide(self, before: str) -> None:
         last = before.rstrip(" ")[-1:]
         self._hidden = True
@@ -199,7 +259,7 @@ class _Scan:
     def _is_complete(self) -> bool:
         if is_answer("".join(self._kept)):
             return True
-        self._kept.clear()
+        self._forget()
         return False
 
     def _enter_channel(self) -> None:
@@ -207,7 +267,7 @@ class _Scan:
         assert name is not None  # noqa: S101  # it matches nothing, too
         self._at = name.end()
         if name[1].lower() == "final":
-            self._kept.clear()
+            self._forget()
             self._hidden = False
         elif not self._hidden:
             self._hide("")
@@ -224,15 +284,15 @@ class _Scan:
 
 
 def _kind(match: re.Match[str]) -> tuple[_Kind, str]:
-    closes = match["close"] == "/"
+    closes = "/" in (match["close"], match["bracket_close"])
     if match[0].endswith("/>"):
         return _Kind.NOTHING, ""
-    if match["reasoning"] or match["like_reasoning"]:
+    if match["reasoning"] or match["reasoning_word"] or match["like_reasoning"] or match["bracket"]:
         return (_Kind.REASONING_END if closes else _Kind.REASONING), ""
-    if match["tool"] or match["like_tool"]:
-        return (_Kind.TOOL_END if closes else _Kind.TOOL), ""
-    if match["answer"] or match["like_answer"]:
+    if match["answer"] or match["answer_word"] or match["like_answer"]:
         return (_Kind.ANSWER_END if closes else _Kind.ANSWER), ""
+    if match["tool"] or match["word"] or match["like_tool"]:
+        return (_Kind.TOOL_END if closes else _Kind.TOOL), ""
     if bracket := match["reasoning_bracket"]:
         return (_Kind.REASONING_END if "/" in bracket else _Kind.REASONING), ""
     if match["calls"]:

@@ -7,18 +7,22 @@ where no answer is left. The channel turns it into its own markup and into messa
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from convoq.ai.calls import HINTS, without_calls
 from convoq.ai.facts import CLOSING, OPENING
 from convoq.ai.marks import is_answer, unescaped, without_marks
+from convoq.ai.wrappers import THEIRS, without_form, without_thoughts, without_turns
 from convoq.prose import end_at_sentence, sendable
 
 LONGEST: Final = 32_000  #: characters; more than any reply may become, and little enough to parse while others wait
 MOST_PASSES: Final = 8  # over a text whose pieces form a new mark each time
 
 _MARKED: Final = re.compile(
-    rf"[<\\＜◁【�{OPENING}{CLOSING}]|&(?=lt;|#)|\A\s*(?:analysis|assistant|commentary)", re.IGNORECASE
+    rf"[<\\＜◁【�{OPENING}{CLOSING}]|&(?=lt;|#)|\A\s*(?:analysis|assistant|commentary)"
+    rf"|\A[*_#\s]{{0,6}}[\w -]{{2,40}}[*_]{{0,3}}\s?[:：]|\n[*_#\s]{{0,4}}(?:{THEIRS})[*_]{{0,3}}:",
+    re.IGNORECASE,
 )
 _ROLE_WORD: Final = re.compile(r"\A\s*assistant(?:\s*:|[^\S\n]*\n)\s*", re.IGNORECASE)
 # gpt-oss where the server drops the special tokens and keeps the words between them.
@@ -41,24 +45,25 @@ _FIRST_PLAN: Final = re.compile(
 _WHOLE_FENCE: Final = re.compile(r"\A\s*```(\w*)[^\S\n]*\n((?:(?!```)[\s\S])*)\n?```\s*\Z")
 
 
-def clean(text: str) -> str:
+def clean(text: str, tools: Collection[str] = ()) -> str:
     """What of a model's text a person may read, as Markdown; empty when no answer is left. A second pass changes
-    nothing."""
+    nothing. `tools`: the names of those that the model was offered, whose calls are no answer."""
     for _ in range(MOST_PASSES):
-        cleaned = _clean_once(text)
+        cleaned = _clean_once(text, tools)
         if cleaned == text:
             return text
         text = cleaned
     return ""
 
 
-def _clean_once(text: str) -> str:
+def _clean_once(text: str, tools: Collection[str]) -> str:
     text = sendable(text).strip()
-    if _MARKED.search(text) or any(hint in text for hint in HINTS):
+    if _MARKED.search(text) or any(hint in text for hint in (*HINTS, *tools)):
+        text = without_thoughts(without_form(text))
         text = without_marks(unescaped(_without_channel_words(text)))
-        text = without_calls(text[: 2 * LONGEST])
+        text = without_calls(text[: 2 * LONGEST], tools)
         text = _FACT.sub("", _CITATION.sub("", _CUT_MARK.sub("", text)))
-        text = _unwrapped(text.replace("\ufffd", "").strip()).strip()
+        text = without_turns(_unwrapped(text.replace("\ufffd", "").strip())).strip()
     while text.lower().startswith(_COLLEAGUE):
         text = text[len(_COLLEAGUE) :].lstrip()
     if len(text) > LONGEST:

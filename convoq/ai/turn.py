@@ -74,6 +74,7 @@ class TurnModel(WrapperModel):
     ) -> None:
         super().__init__(candidates[0].model)
         self.answered_by: str = candidates[0].label
+        self.offered: Collection[str] = ()  #: the names of the tools that the last answer could call
         self._has_begun = False
         self._conversation = conversation
         self._is_agents = is_agents
@@ -195,7 +196,7 @@ class TurnModel(WrapperModel):
         limit = min(self._timeout, self._ends_at - started)
         response: ModelResponse | None = None
         failure: ModelFailure | None
-        offered = [tool.name for tool in parameters.function_tools]
+        self.offered = offered = [tool.name for tool in parameters.function_tools]
         try:
             async with asyncio.timeout(limit):
                 prepared = candidate.model.prepare_messages(messages, parameters)

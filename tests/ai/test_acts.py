@@ -169,3 +169,19 @@ async def test_a_tool_that_nobody_offered_is_no_answer(
     script(model, ToolCall("stock"))
     with pytest.raises(Useless, match="it called a tool, and was given none"):
         await build(model="openai:x", base_url=model.base_url).reply(conversation.context("hello", acts=ALL))
+
+
+async def test_a_call_that_is_written_as_text_is_asked_for_again(
+    responder: Responder, model: LoopbackModel, conversation: Conversation, persona: str
+) -> None:
+    script(model, 'hand_over(reason="complaint", sentence="Soon.")', "We open at 9.")
+    reply = await responder.reply(conversation.context("when?", persona=persona, acts=ALL))
+    assert (reply.text, reply.handover) == ("We open at 9.", None)
+
+
+async def test_what_calls_no_tool_that_was_offered_is_the_answer(
+    responder: Responder, model: LoopbackModel, conversation: Conversation, persona: str
+) -> None:
+    text = 'Use this body.\n{"name": "Widget", "parameters": {"size": "L"}}'
+    script(model, text)
+    assert (await responder.reply(conversation.context("how?", persona=persona, acts=ALL))).text == text

@@ -9,6 +9,7 @@ import pytest
 from convoq.ai.reply import LONGEST, clean
 
 ANSWER = "We open at 9."
+TOOLS = ("get_order", "hours", "hand_over")
 CALL = '{"name": "get_order", "arguments": {"id": 17}}'
 
 THOUGHTS = [
@@ -32,6 +33,57 @@ WRAPPERS = [
     "<solution>We open at 9.</solution>",
     "<analysis>They ask.</analysis>\n<customer_message>\nWe open at 9.\n</customer_message>",
     "<text>We open at 9.</text>",
+    "<antwort>We open at 9.</antwort>",
+    "Let me see.\n<answer>We open at 9.</answer>",
+    "<think>a</think><response>We open at 9.",
+]
+FENCED_AND_LABELLED = [
+    "```thinking\nThey ask.\n```\nWe open at 9.",
+    "~~~reasoning\nThey ask:\n~~~\n\nWe open at 9.",
+    "[thinking]They ask.[/thinking]\nWe open at 9.",
+    "[THINKING]\nThey ask.\n[/THINKING]\n\nWe open at 9.",
+    "[internal]They ask.[/internal]We open at 9.",
+    "They ask.\n[/reasoning]\nWe open at 9.",
+    "<!-- thinking: they ask -->\nWe open at 9.",
+    "<!-- thinking -->\nThey ask.\n<!-- /thinking -->\nWe open at 9.",
+    "<!-- reasoning -->\nThey ask.\n<!-- end reasoning -->\nWe open at 9.",
+    "<!-- they are angry -->\nWe open at 9.",
+    "<denken>a</denken>\nWe open at 9.",
+    "<razonamiento>a</razonamiento>We open at 9.",
+    "<思考>a</思考>\nWe open at 9.",
+    "<analysis>\nThey ask.\n</analysis>\nWe open at 9.",
+    "They ask.\n</analysis>\nWe open at 9.",
+    "Reasoning: they ask.\nAnswer: We open at 9.",
+    "**Reasoning:** they ask.\n\n**Answer:** We open at 9.",
+    "## Thought process: a\nb\n## Final answer: We open at 9.",
+    "Überlegung: er fragt.\nAntwort: We open at 9.",
+    "Razonamiento: pregunta.\n\nRespuesta: We open at 9.",
+    "Raisonnement : il demande.\nRéponse : We open at 9.",
+]
+FORMS = [
+    '{"answer": "We open at 9."}',
+    '{"reasoning": "They ask.", "answer": "We open at 9."}',
+    '{"thoughts": ["a", "b"], "final_answer": "We open at 9."}',
+    '```json\n{"answer": "We open at 9."}\n```',
+    '{"response": "We open at 9.", "confidence": 0.9}',
+    '{"reply_to_customer": "We open at 9.", "language": "en"}',
+    '{"role": "assistant", "content": "We open at 9."}',
+    '{"message": "We open at 9."}',
+    '{"antwort": "We open at 9."}',
+    '{"action": "Final Answer", "action_input": "We open at 9."}',
+    '{"answer": "We open at 9.',
+    '{"thought": "They ask.", "answer": "We open at 9.',
+    '<think>a</think>{"answer": "We open at 9."}',
+]
+DIALOGUES = [
+    "We open at 9.\n\nUser: And on Sunday?\nAssistant: Closed.",
+    "We open at 9.\nHuman: And on Sunday?\nAI: Closed.\nHuman: ok, thanks for that",
+    "We open at 9.\n\n**Customer:** And on Sunday?\n**Assistant:** Closed.",
+    "We open at 9.\n\nNutzer: Und am Sonntag?\nAssistent: Geschlossen.",
+    "We open at 9.\n\nUsuario: ¿Y el domingo?\nAsistente: Cerrado.",
+    "We open at 9.\n\nUser: And on Sunday?",
+    "User: When do you open?\nAssistant: We open at 9.",
+    "Assistant: We open at 9.\nUser: And on Sunday?\nAssistant: Closed.",
 ]
 REACT = [
     "Thought: I now know it.\nFinal Answer: We open at 9.",
@@ -53,6 +105,22 @@ CALLS = [
     f"We open at 9.\n```json\n{CALL}\n```",
     f"We open at 9.\n\n```\n{CALL[:-9]}",
     "We open at 9.\n```python\nprint(default_api.hours())\n```",
+    "We open at 9.\nget_order(id=17)",
+    "get_order(id=17)\n\nWe open at 9.",
+    "We open at 9.\norder = await get_order(id=17);",
+    "Calling get_order(id=17)\nWe open at 9.",
+    "We open at 9.\nTool call: get_order(id=17)",
+    'We open at 9.\n{"get_order": {"id": 17}}',
+    'We open at 9.\nget_order {"id": 17}',
+    'We open at 9.\nget_order: {"id": 17}',
+    'We open at 9.\n{"name": "get_order", "parameters": {"id": 17}}',
+    'We open at 9.\n{"type": "tool_use", "name": "get_order", "input": {"id": 17}}',
+    'We open at 9.\n{"name": "get_order", "parameters": {"id',
+    "<get_order>\n<id>17</id>\n</get_order>\nWe open at 9.",
+    'We open at 9.\n<get_order id="17" />',
+    "We open at 9.\n```python\nget_order(id=17)\n```",
+    "We open at 9.\nAction: get_order\nAction Input: {}",
+    'We open at 9.\nhand_over(reason="asked", sentence="A colleague will write.")',
 ]
 ESCAPED = [
     "&lt;think&gt;a&lt;/think&gt;We open at 9.",
@@ -85,9 +153,11 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("text", [*THOUGHTS, *WRAPPERS, *REACT, *CALLS, *ESCAPED, *MODELS.values()])
+@pytest.mark.parametrize(
+    "text", [*THOUGHTS, *WRAPPERS, *FENCED_AND_LABELLED, *FORMS, *DIALOGUES, *REACT, *CALLS, *ESCAPED, *MODELS.values()]
+)
 def test_the_answer_alone_is_left(text: str) -> None:
-    assert clean(text) == ANSWER
+    assert clean(text, TOOLS) == ANSWER
 
 
 @pytest.mark.parametrize(
@@ -105,10 +175,22 @@ def test_the_answer_alone_is_left(text: str) -> None:
         "[hours(day='Monday'), hours(day='Sunday')]",
         "print(default_api.hours())",
         "```python\nprint(default_api.hours())\n```",
+        "get_order(id=17)",
+        "[get_order(id=17)]",
+        '{"get_order": {"id": 17}}',
+        '{"name": "find_order", "parameters": {"id": 17}}',
+        "<get_order><id>17",
+        "```thinking\nThey ask",
+        "[thinking]\nThey ask",
+        "<analysis>They ask",
+        "Reasoning: the user asks for",
+        "Überlegung: Der Kunde fragt nach",
+        '{"reasoning": "They ask',
+        '{"answer": ""}',
     ],
 )
 def test_what_holds_no_answer_is_empty(text: str) -> None:
-    assert clean(text) == ""
+    assert clean(text, TOOLS) == ""
 
 
 @pytest.mark.parametrize(
@@ -140,12 +222,35 @@ def test_what_the_text_is_about_stays(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ['\n{"a":', "<plan>\n", "&lt;", "\\<a", "Thought: \n", "\nfunctions.x(", "[a(", '`a` \n{"a":1}', "<a_a_"]
+    "piece",
+    [
+        *('\n{"a":', "<plan>\n", "&lt;", "\\<a", "Thought: \n", "\nfunctions.x(", "[a(", '`a` \n{"a":1}', "<a_a_"),
+        *(
+            "<analysis>\n",
+            "</analysis>\n",
+            "<answer> ",
+            "[thinking]\n",
+            "<!-- thinking -->\n",
+            "<!--",
+            "-->",
+            "\nUser: a?",
+        ),
+        *(
+            "Reasoning: a\n",
+            '{"answer": "',
+            '{"reasoning": "a", ',
+            "\nhours(",
+            "<hours>",
+            "```thinking\n",
+            "\nAction: hours\n",
+        ),
+        *("\nAI: a?", "\n<!-- /thinking -->", '"a\\', "{ } "),
+    ],
 )
 def test_a_huge_text_takes_linear_time(piece: str) -> None:
     text = piece * (468_000 // len(piece))
     began = time.process_time()
-    assert len(clean(text)) <= LONGEST
+    assert len(clean(text, TOOLS)) <= LONGEST
     assert time.process_time() - began < 3
 
 

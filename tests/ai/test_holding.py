@@ -47,7 +47,7 @@ async def test_what_must_not_be_held_is_not_sent(
     assert conversation.calls == []
 
 
-@pytest.mark.parametrize("fault", [ModelFault.RESET, ModelFault.TRUNCATED, ModelFault.GARBAGE])
+@pytest.mark.parametrize("fault", [ModelFault.TRUNCATED, ModelFault.GARBAGE])
 async def test_an_answer_that_did_not_come_whole_may_be_billed(
     build: Build, model: LoopbackModel, conversation: Conversation, fault: ModelFault
 ) -> None:
@@ -61,7 +61,7 @@ async def test_an_answer_that_did_not_come_whole_may_be_billed(
     assert call.input_tokens > 0
 
 
-@pytest.mark.parametrize("fault", [ModelFault.UNAUTHORIZED, ModelFault.RATE_LIMITED])
+@pytest.mark.parametrize("fault", [ModelFault.UNAUTHORIZED, ModelFault.RATE_LIMITED, ModelFault.RESET])
 async def test_what_a_provider_turned_down_costs_nothing(
     build: Build, model: LoopbackModel, conversation: Conversation, fault: ModelFault
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from convoq.ai.reply import LONGEST, clean
 
+OFFERED = ("get_order", "hours", "x")
 CALL = '{"name": "get_order", "arguments": {"id": 17}}'
 
 REASONING = [
@@ -87,7 +88,7 @@ TOOLS = [
 
 @pytest.mark.parametrize("text", [*REASONING, *CHANNELS, *TEMPLATES, *TOOLS])
 def test_what_is_not_the_answer_is_taken_off(text: str) -> None:
-    assert clean(text) == "We open at 9."
+    assert clean(text, OFFERED) == "We open at 9."
 
 
 def test_a_fence_of_the_reasoning_does_not_hide_its_end() -> None:
@@ -122,7 +123,7 @@ def test_a_fence_of_the_reasoning_does_not_hide_its_end() -> None:
     ],
 )
 def test_what_is_left_without_an_answer_is_empty(text: str) -> None:
-    assert clean(text) == ""
+    assert clean(text, OFFERED) == ""
 
 
 @pytest.mark.parametrize(
@@ -172,12 +173,24 @@ MARKS += [
 ]
 MARKS += ["\ud83d", "\u200d", "\x1b[0m", "�", "<|start|>", "user", "◁think▷", "{", "}", "\u202e", "⟦", "⟧"]
 MARKS += ["&lt;think&gt;", "&lt;", "&gt;", "\\<", "<output>", "</output>", "<plan>", "Thought: ", "\nFinal Answer: "]
+MARKS += [
+    "\nhours()",
+    '{"answer": "',
+    "[thinking]",
+    "[/thinking]",
+    "<!-- thinking -->",
+    "<answer>",
+    "\nUser: a?",
+    "\nAI: ",
+]
+MARKS += ["Reasoning: a\n", "\nAnswer: ", "<analysis>", "</analysis>", "<hours>", "-->", "\nAction Input: x"]
 MARKS += ["\ndefault_api.f()", '{"tool": "x"}', "```json\n", "[|user|]", "<|im_user|>"]
 
 
 @given(st.lists(st.sampled_from(MARKS), max_size=30).map("".join) | st.text(max_size=80))
 def test_a_clean_text_is_clean(text: str) -> None:
-    once = clean(text)
+    once = clean(text, OFFERED)
+    assert clean(once, OFFERED) == once
     assert clean(once) == once
     assert once.encode().decode() == once
     assert once == once.strip()
