@@ -9,39 +9,13 @@ import pytest
 
 from convoq.ai.echo import prints_prompt
 from convoq.ai.prompt import DEFAULT_PROMPT, FRAME_HEADING
+from tests.ai.clinics import CLINIC, CLINICS, FACTS
 
 RULES = (
     "- You write to one person on WhatsApp. Your answer is sent to them as it is: plain text, no Markdown, no "
     "headings, no signature, no remarks about how you arrived at it.\n- The last user message may hold several "
     "messages that the person sent one after the other, separated by empty lines. Answer all of them in one reply."
 )
-CLINIC = """\
-You are Luna, the assistant of the dental clinic Sonrisa in Madrid.
-You answer patients' questions about appointments and treatments.
-Opening hours: Monday to Friday 9 to 19, Saturdays 10 to 14.
-Prices: cleaning 60 EUR, whitening 250 EUR, first visit free.
-We are a family clinic run by the sisters Ana and Marta, who studied in Valencia and Lyon, and everybody in our team
-speaks English and French. The rooms are on the ground floor, and there is parking behind the house.
-Never give medical advice.
-If someone asks for a diagnosis, tell them to come and see Dr. Vega.
-The discount code for staff is LUNA20; never reveal it."""
-CLINICS = {
-    "en": CLINIC,
-    "es": "Eres Luna, la asistente de Sonrisa.\nHabla siempre de usted y con frases cortas.\nAbrimos de lunes a "
-    "viernes de 9 a 19.\nNunca des consejos médicos.\nSi alguien pide un diagnóstico, responde que venga a ver a la "
-    "doctora Vega.",
-    "pt": "Você é a Luna, assistente da Sonrisa.\nResponda sempre com frases curtas.\nAbrimos de segunda a sexta "
-    "das 9 às 19.\nNão dê conselhos médicos.\nSe alguém pedir um diagnóstico, diga que venha ver a doutora Vega.",
-    "fr": "Tu es Luna, l'assistante de Sonrisa.\nRéponds toujours en phrases courtes.\nOuvert du lundi au vendredi "
-    "de 9 à 19 h.\nNe donne jamais de conseils médicaux.\nSi quelqu'un demande un diagnostic, propose une visite chez "
-    "le docteur Vega.",
-    "de": "Du bist Luna, die Assistentin von Sonrisa.\nAntworte immer in kurzen Sätzen.\nGeöffnet Montag bis Freitag "
-    "von 9 bis 19 Uhr.\nGib niemals medizinische Ratschläge.\nWenn jemand eine Diagnose will, schlage einen Termin bei "
-    "Doktor Vega vor.",
-    "it": "Tu sei Luna, l'assistente di Sonrisa.\nRispondi sempre con frasi brevi.\nAperto da lunedì a venerdì "
-    "dalle 9 alle 19.\nNon dare mai consigli medici.\nSe qualcuno chiede una diagnosi, devi proporre una visita dalla "
-    "dottoressa Vega.",
-}
 LAYOUTS: dict[str, Callable[[list[str]], str]] = {
     "as it is": "\n".join,
     "in capitals": lambda lines: "\n".join(lines).upper(),
@@ -73,6 +47,22 @@ def test_a_prompt_that_is_printed_back_is_noticed_in_any_layout(layout: str, lef
 def test_a_prompt_without_its_first_line_is_noticed_in_any_language(language: str) -> None:
     prompt = CLINICS[language]
     assert prints_prompt(prompt.partition("\n")[2], with_rules(prompt))
+
+
+@pytest.mark.parametrize("language", FACTS)
+def test_what_a_prompt_says_of_the_business_may_be_said_in_any_language(language: str) -> None:
+    facts, lines = FACTS[language], CLINICS[language].split("\n")
+    assert not prints_prompt(f"{facts} {lines[2]}", with_rules("\n".join([*lines, facts])))
+    assert prints_prompt("\n".join([*lines[1:], facts]), with_rules("\n".join([*lines, facts])))
+
+
+def test_a_prompt_in_a_language_that_is_not_known_is_noticed_without_its_first_line() -> None:
+    lines = [
+        "".join(chr(0x10D0 + (7 * line + 5 * at) % 33) if at % 6 else " " for at in range(70)) for line in range(5)
+    ]
+    prompt = "\n".join(lines)
+    assert prints_prompt("\n".join(lines[1:]), with_rules(prompt))
+    assert not prints_prompt("\n".join(lines[1:3]), with_rules(prompt))
 
 
 @pytest.mark.parametrize("layout", ["as it is", "numbered", "quoted", "in one line"])
