@@ -25,9 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     if args.list:
         for figure in FIGURES.values():
-            print(f"{figure.name:12} {figure.title}")
+            print(f"{figure.name:16} {figure.title}")
         return 0
-    figures = [FIGURES[name] for name in args.names or FIGURES]
+    figures = [FIGURES[name] for names in args.names or [list(FIGURES)] for name in names]
     size = QUICK if args.quick else Size()
     if args.rounds is not None:
         size = replace(size, rounds=args.rounds, idle_rounds=args.rounds)
@@ -48,7 +48,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks",
         description="Measures convoq beside its peers. Without a name: every figure, and docs/performance.md.",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", type=_name, help="what to measure (see --list)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        type=_names,
+        help="what to measure (see --list); `engines`: all four of them",
+    )
     parser.add_argument("--list", action="store_true", help="list the figures")
     parser.add_argument(
         "--rounds", type=_number, metavar="N", help="rounds of each figure (default: 5; idle, memory: 3)"
@@ -73,10 +79,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _name(text: str) -> str:
-    if text not in FIGURES:
+def _names(text: str) -> list[str]:
+    """The figure of that name, or all whose names begin with it: `engines` are four."""
+    found = [text] if text in FIGURES else [name for name in FIGURES if name.startswith(f"{text}-")]
+    if not found:
         raise argparse.ArgumentTypeError(f"no such figure: {text!r}; there are {', '.join(FIGURES)}")
-    return text
+    return found
 
 
 def _number(text: str) -> int:

@@ -32,7 +32,7 @@ def payloads(count: int, in_a_lane: int = 1) -> Iterator[dict[str, Any]]:
 
 
 async def fill_convoq(*, database: str, count: int, in_a_lane: int) -> None:
-    jobs = [_job(payload) for payload in payloads(count, in_a_lane)]
+    jobs = [job(payload) for payload in payloads(count, in_a_lane)]
     async with await Database.open(Path(database)) as opened:
         backend = SqliteQueue(opened)
         queue = QueueService(backend, QueueSettings())
@@ -41,7 +41,7 @@ async def fill_convoq(*, database: str, count: int, in_a_lane: int) -> None:
         await backend.close()
 
 
-def _job(payload: dict[str, Any]) -> NewJob:
+def job(payload: dict[str, Any]) -> NewJob:
     sid = dict(payload["form"])["MessageSid"]
     return raw_job(KIND, payload, ordering_key=payload["lane"], dedup_key=f"bench:{sid}")
 

@@ -51,7 +51,7 @@ def measure(setting: Setting) -> Outcome:
         Contestant(
             TASKIQ,
             "RedisStreamBroker, appendfsync always, Unix socket; `taskiq worker --workers 1 --max-async-tasks 8`",
-            partial(_taskiq, setting.size.drained_by_peers),
+            partial(of_taskiq, setting.size.drained_by_peers),
             peers.missing("taskiq_redis", "taskiq", program="redis-server"),
         ),
         Contestant(
@@ -102,23 +102,23 @@ async def _drained(site: Site, notes: Path) -> None:
         await worker.ended(LONGEST_RUN)
 
 
-def _taskiq(jobs: int, directory: Path) -> Metrics:
+def of_taskiq(jobs: int, directory: Path) -> Metrics:
     with durable_redis(directory) as url:
         variables = {"BENCHMARK_REDIS_URL": url}
         child.run("backlog:fill_taskiq", variables, count=jobs)
         command = [sys.executable, "-m", "taskiq", "worker", "benchmarks.taskiq_app:broker", "--workers", "1"]
         command += ["--max-async-tasks", "8", "--log-level", "WARNING"]
-        return _worked_off(command, directory, variables)
+        return worked_off(command, directory, variables)
 
 
 def _huey(jobs: int, directory: Path) -> Metrics:
     variables = {"BENCHMARK_HUEY_DATABASE": str(directory / "huey.db")}
     child.run("backlog:fill_huey", variables, count=jobs)
     consumer = [sys.executable, "-m", "huey.bin.huey_consumer", "benchmarks.huey_app.huey"]
-    return _worked_off([*consumer, "-k", "thread", "-w", "8", "-n", "-q"], directory, variables)
+    return worked_off([*consumer, "-k", "thread", "-w", "8", "-n", "-q"], directory, variables)
 
 
-def _worked_off(command: Sequence[str], directory: Path, variables: dict[str, str]) -> Metrics:
+def worked_off(command: Sequence[str], directory: Path, variables: dict[str, str]) -> Metrics:
     """Runs a peer's worker until its task has written its notes."""
     notes, log = directory / "notes", directory / "worker.log"
     with log.open("wb") as output:

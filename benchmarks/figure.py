@@ -41,6 +41,7 @@ class Size:
     stored_messages: int = 1_000_000  #: in the large file
     few_messages: int = 10_000  #: in a file that it is held against
     waves: int = 20  #: of jobs that take a while, for each slot
+    engines: frozenset[str] = frozenset({"sqlite", "postgres", "redis", "redis+postgres"})  #: that are measured
 
 
 QUICK = Size(
@@ -67,6 +68,7 @@ QUICK = Size(
     stored_messages=2_000,
     few_messages=100,
     waves=1,
+    engines=frozenset({"sqlite", "postgres"}),
 )
 
 

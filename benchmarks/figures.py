@@ -18,13 +18,14 @@ from benchmarks import (
     webhooks,
     workers,
 )
+from benchmarks.engines import figures as engines
 from benchmarks.figure import Figure
 
 FIGURES: Final[dict[str, Figure]] = {
     figure.name: figure
     for module in (
         *(enqueueing, webhooks, pickup, drain, workers, together, turns),
-        *(claim_cost, growth, large_file, idle, startup),
+        *(claim_cost, growth, large_file, idle, startup, engines),
     )
     for figure in module.FIGURES
 }

@@ -6,9 +6,10 @@ import asyncio
 import random
 import socket
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks import child
 from benchmarks.figure import Bar, Column, Contestant, Figure, Metrics, Outcome, Setting
@@ -48,11 +49,12 @@ FIGURES: Final = (Figure("pickup", "Pick-up by an idle worker in another process
 
 
 def _measure(tries: int, directory: Path) -> Metrics:
-    return asyncio.run(_pick_up(tries, directory))
+    return asyncio.run(pick_up(tries, directory, {}))
 
 
-async def _pick_up(tries: int, directory: Path) -> Metrics:
-    site = Site(directory, {"handlers": {KIND: "benchmarks.handlers:ring_bell"}})
+async def pick_up(tries: int, directory: Path, tables: Mapping[str, Mapping[str, Any]]) -> Metrics:
+    """`tables`: further ones of convoq.toml."""
+    site = Site(directory, {"handlers": {KIND: "benchmarks.handlers:ring_bell"}, **tables})
     bell = directory / "bell"
     async with site.role("work", **{BELL: str(bell)}):
         metrics: Metrics = child.run("pickup:enqueue", config=site.config, bell=bell, tries=tries)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from convoq.loopback.model import LoopbackModel
 from convoq.loopback.twilio import LoopbackTwilio
 
 T = TypeVar("T")
+Tables = Mapping[str, Mapping[str, Any]]
 
 LONGEST_RUN: Final = 300.0
 ANSWER: Final = "Yes, until eight tonight. Shall I keep a table for you?"
@@ -99,11 +100,14 @@ class World:
 
 
 @asynccontextmanager
-async def _world(directory: Path, people: Sequence[str], lines: int, **tables: dict[str, Any]) -> AsyncIterator[World]:
+async def _world(
+    directory: Path, people: Sequence[str], lines: int, **tables: Mapping[str, Any]
+) -> AsyncIterator[World]:
     async with LoopbackTwilio() as twilio, LoopbackModel(lambda _: ANSWER) as model:
         twilio.delivery = ()
         site = Site(directory, answering(twilio, model) | tables)
-        await talks.create(site.database, people, lines)
+        if people:
+            await talks.create(site.database, people, lines)
         yield World(site, twilio, model)
 
 
@@ -128,11 +132,14 @@ def latency(setting: Setting) -> Outcome:
     return Outcome(series, columns, bars, {one.name: one.settings for one in contestants})
 
 
-async def one_by_one(size: Size, lines: int, directory: Path) -> Metrics:
-    """The time of a turn, and a worker's CPU for it; in the database of the directory, if there is one."""
+async def one_by_one(size: Size, lines: int, directory: Path, tables: Tables | None = None) -> Metrics:
+    """The time of a turn, and a worker's CPU for it; in the database of the directory, if there is one.
+
+    With `tables`, further ones of convoq.toml, people write for the first time.
+    """
     people = talks.people(WARM_UP + size.timed_turns)
     chance = random.Random(7)
-    async with _world(directory, people, lines) as world:
+    async with _world(directory, people if tables is None else [], lines, **(tables or {})) as world:
         async with world.site.role("serve"), world.site.role("work") as worker:
             for number, person in enumerate(people[:WARM_UP], 1):
                 await world.write(person)
