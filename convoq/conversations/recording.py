@@ -102,6 +102,9 @@ class Recorded(NamedTuple):
     threads: list[Thread]  #: in which something waits or pends now
     ours: list[Inbound]  #: from addresses of ours
     answered: list[tuple[Inbound, Answered]]  #: what operators texted from their own phones: done, and kept nowhere
+    of_erased: bool = (
+        False  #: whether something came from who was erased since it was accepted: it is kept nowhere either
+    )
 
 
 def record(
@@ -111,6 +114,7 @@ def record(
     touched: dict[int, Thread] = {}
     ours: list[Inbound] = []
     answered: list[tuple[Inbound, Answered]] = []
+    of_erased = False
     messages = [_as_written(received, wall_offset) for received in messages]
     note_addresses(tx, [received.inbound for received in messages if received.written_at is None], now + wall_offset)
     for received in messages:
@@ -121,15 +125,16 @@ def record(
             answered.append((inbound, done))
             touched |= {thread.id: thread for thread in done.wakes}
             continue
-        for thread in _record_one(tx, received, now, wall_offset, rules, sender):
-            touched[thread.id] = thread
+        threads = _record_one(tx, received, now, wall_offset, rules, sender)
+        of_erased = of_erased or not threads
+        touched |= {thread.id: thread for thread in threads}
     job_ids = {received.job_id for received in messages}
-    threads = [
+    unsettled = [
         thread._replace(failing=thread.failing or _is_held_up(tx, thread.id, job_ids))
         for thread in touched.values()
         if rows.is_unsettled(tx, thread.id)
     ]
-    return Recorded(threads, ours, answered)
+    return Recorded(unsettled, ours, answered, of_erased)
 
 
 def _run(tx: Transaction, operator: str, inbound: Inbound, now: int, wall_now: int) -> Answered:
@@ -147,8 +152,8 @@ def _as_written(received: Received, wall_offset: int) -> Received:
 def _record_one(
     tx: Transaction, received: Received, now: int, wall_offset: int, rules: RecordingRules, sender: Sender
 ) -> list[Thread]:
-    """Stores one message; a known one changes nothing, but its thread gets its turn all the same. Nothing of who was
-    erased since it was accepted."""
+    """Stores one message; a known one changes nothing, but its thread gets its turn all the same. Returns the threads
+    that it concerns: none where the person was erased since it was accepted, of whom nothing is stored."""
     inbound = received.inbound
     place = (inbound.channel, inbound.our_address, inbound.address)
     at = received.accepted_at

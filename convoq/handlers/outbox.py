@@ -282,6 +282,7 @@ def send_message(outbox: Outbox, delivery: Delivery, channels: Mapping[str, Chan
         )
         announced = await outbox.announce(announcement)
         if announced is None:
+            context.forget = True  # it names who was erased
             log.info("message.of_erased", job_id=job.id)
             return
         first = announced.first

@@ -37,8 +37,9 @@ class ReceiveHandler:
             enqueue_turns(follow_ups, tx, recorded.threads)
             for inbound, answered in recorded.answered:
                 follow_ups.enqueue(tx, _answer_job(inbound, answered))
-            # Kept, the job would hold an operator's words to a customer, whose erasure could not know it.
-            context.forget = bool(recorded.answered)
+            # Kept, the job would hold an operator's words to a customer, whose erasure could not know it, or what an
+            # erasure that is over has not seen.
+            context.forget = bool(recorded.answered) or recorded.of_erased
             return follow_ups.ack(tx, context.claim, forget=context.forget)
 
         acked, ours = await self._recorder.record(received, wake, durable=not follow_ups.is_shared)

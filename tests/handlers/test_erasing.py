@@ -16,7 +16,7 @@ from convoq.conversations.text_index import TextIndex
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
 from convoq.handlers.erasing import Erased, Erasure, Scrub
-from convoq.jobs import raw_job
+from convoq.jobs import ReceiveMessage, raw_job, receive_job
 from convoq.phone import addresses_of
 from convoq.queue.base import JobFilter, JobState
 from tests.clock import ManualClock
@@ -197,6 +197,20 @@ async def test_a_message_that_was_accepted_before_and_is_recorded_late_is_not_ke
     assert (await house.rows("SELECT body FROM messages"), house.sent) == ([], [])
 
 
+async def test_a_message_of_before_that_is_found_on_the_list_later_leaves_no_job(house: House) -> None:
+    await house.hear("are you open?")
+    await house.settle()
+    written_at = house.wall.now()
+    house.clock.advance(60)
+    house.wall.ahead += 60
+    await erase(house)
+    form = house.twilio.inbound_form(from_=ANA, to=OURS, body=TEXT, sid=house.twilio.new_sid())
+    await house.queue.enqueue(receive_job(ReceiveMessage(form=tuple(form), written_at=written_at), OURS, ANA))
+    await house.settle()
+    assert await house.rows("SELECT body FROM messages WHERE body <> ''") == []
+    assert [job.kind for job in await house.engine.list(JobFilter())] == []
+
+
 async def test_a_message_that_waited_to_be_written_is_erased_after_all(
     house: House, request: pytest.FixtureRequest
 ) -> None:
@@ -228,6 +242,17 @@ async def test_a_message_of_ours_that_is_sent_late_is_not_sent(house: House) -> 
     await house.settle()
     assert house.sent == []
     assert await house.rows("SELECT body FROM messages WHERE body <> ''") == []
+
+
+async def test_a_message_of_ours_that_is_enqueued_in_the_moment_of_the_erasure_leaves_no_job(house: House) -> None:
+    """Dated before, by a process that could not write it until all was done."""
+    await house.hear("hello there, who are you?")
+    await house.settle()
+    await erase(house)
+    await house.send(REPLY)
+    await house.settle()
+    assert house.sent == ["re: hello there, who are you?"]
+    assert await house.engine.list(JobFilter()) == []
 
 
 async def test_who_writes_again_is_a_new_person(house: House) -> None:
