@@ -252,10 +252,7 @@ class Acts:
         """Begins to erase who has these addresses, with all that was accepted through then; the contacts' ids."""
 
         def unit(tx: Transaction, now: int) -> list[int]:
-            erased = erasing.begin(tx, channel, addresses, self._name, now, through, way=self._way)
-            if not erased:
-                erasing.remember_unknown(tx, channel, addresses, through)
-            return erased
+            return erasing.begin(tx, channel, addresses, self._name, now, through, way=self._way)
 
         return await self._do(unit)
 

@@ -89,9 +89,11 @@ def begin(
     way: str | None = None,
 ) -> list[int]:
     """From its commit on nothing more is said to the person, nothing that is under way is written down, and what was
-    accepted up to `through` and comes late is not recorded. The ids of the rows that they had.
+    accepted up to `through` and comes late is not recorded, by whichever of the addresses. The ids of their rows, which
+    say that it is not done until finish(): those that they had, and for an address that only jobs may name a new one.
     """
     erased: list[int] = []
+    unknown: list[str] = []
     for address in addresses:
         found = tx.execute(CONTACT, (channel, address)).fetchone()
         if found is not None:
@@ -101,7 +103,12 @@ def begin(
         elif (left := _unfinished_of(tx, channel, address)) is not None:
             tx.execute("UPDATE contacts SET erased_at = ? WHERE id = ?", (through, left))
             erased.append(left)
-    return erased
+        else:
+            unknown.append(address)
+    remembered = [_remember(tx, channel, address, through) for address in unknown]
+    if remembered and not erased:
+        record_act(tx, now, name, "erase", subject=f"contact:{remembered[0]}", way=way)
+    return erased + remembered
 
 
 def _begin(tx: Transaction, contact_id: int, channel: str, address: str, now: int, through: int) -> None:
@@ -125,12 +132,11 @@ def _stop(tx: Transaction, thread_id: int, now: int) -> None:
     tx.execute("DELETE FROM ai_pauses WHERE scope = ?", (f"thread:{thread_id}",))
 
 
-def remember_unknown(tx: Transaction, channel: str, addresses: Sequence[str], through: int) -> None:
-    """No contact has these addresses, but jobs named them: what was accepted by then and comes late is not kept."""
-    for address in addresses:
-        if tx.execute(CONTACT, (channel, address)).fetchone() is None:
-            hidden = make_erased_address(tx, channel, address)
-            tx.execute(REMEMBER, (channel, hidden, through, through, through))
+def _remember(tx: Transaction, channel: str, address: str, through: int) -> int:
+    """No contact has the address, but jobs may name it: its row tells what comes late, and that it is not done yet."""
+    hidden = make_erased_address(tx, channel, address)
+    (contact_id,) = tx.execute(REMEMBER, (channel, hidden, through, through, through)).fetchone()
+    return int(contact_id)
 
 
 def wipe(tx: Transaction, contact_id: int, limit: int) -> int:
@@ -191,8 +197,9 @@ HIDE: Final = "UPDATE contacts SET address = ?, name = NULL, erased_at = ?, eras
 # Who acted when, and what it was, stays: nothing of what was written about the person.
 HIDE_ACTS: Final = "UPDATE audit SET detail = NULL WHERE subject = ? AND detail IS NOT NULL"
 REMEMBER: Final = """
-    INSERT INTO contacts (channel, address, first_seen_at, last_seen_at, erased_at) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT (channel, address) DO UPDATE SET erased_at = excluded.erased_at
+    INSERT INTO contacts (channel, address, first_seen_at, last_seen_at, erased_at, erasing) VALUES (?, ?, ?, ?, ?, 1)
+    ON CONFLICT (channel, address) DO UPDATE SET erased_at = excluded.erased_at, erasing = 1
+    RETURNING id
 """
 CONVERSATIONS: Final = """
     SELECT c.id FROM threads AS t JOIN conversations AS c ON c.thread_id = t.id WHERE t.contact_id = ? ORDER BY c.id

@@ -45,7 +45,7 @@ class Snapshot:
     holds: Sequence[Hold] = ()  #: what rules hold back
     kept: str = ""  #: what is kept how long
     targets: Sequence[TargetState] = ()  #: who is told when something calls for a person
-    erasing: int = 0  #: people whose erasure has not come to its end
+    erasing: int = 0  #: addresses whose erasure has not come to its end
 
     @property
     def dead(self) -> int:
@@ -169,7 +169,7 @@ def find_alerts(snapshot: Snapshot, limits: AlertLimits) -> Iterator[Alert]:
     if snapshot.dead > limits.max_dead:
         yield Alert(detail=counted(snapshot.dead, "dead letter"), remedy="convoq jobs list --state dead")
     if snapshot.erasing:
-        detail = f"{counted(snapshot.erasing, 'person', 'people')} may not be erased wholly"
+        detail = f"{counted(snapshot.erasing, 'address', 'addresses')} may not be erased wholly"
         yield Alert(detail=detail, remedy="run convoq contacts erase again, with the same number")
     yield from _budget_alerts(snapshot.budgets)
     for target in snapshot.targets:

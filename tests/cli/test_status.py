@@ -237,4 +237,4 @@ def test_an_erasure_that_came_to_no_end_is_a_problem(place: Place, capsys: pytes
         " VALUES ('twilio', 'erased:1', 1, 1, 1, 1)"
     )
     place.run("status")
-    assert "1 person may not be erased wholly: run convoq contacts erase again" in capsys.readouterr().out
+    assert "1 address may not be erased wholly: run convoq contacts erase again" in capsys.readouterr().out

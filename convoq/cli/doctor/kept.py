@@ -26,4 +26,6 @@ async def unfinished(database: Store) -> list[Finding]:
 
     left = await Erasing(database).unfinished()
     fix = "run convoq contacts erase again, with the same number"
-    return [warn("erasure", f"{counted(len(left), 'person', 'people')} may not be erased wholly", fix)] if left else []
+    return (
+        [warn("erasure", f"{counted(len(left), 'address', 'addresses')} may not be erased wholly", fix)] if left else []
+    )
