@@ -111,6 +111,7 @@ class ReplyContext:
     our_address: str
     address: str
     contact_name: str | None
+    contact_facts: tuple[str, ...] = ()  #: what people of ours have written down of the contact
     lines: tuple[ContextLine, ...]  #: oldest first
     now: int  #: ms on the wall clock
     timezone: dt.tzinfo | None = None  #: our address's; None: the machine's

@@ -40,6 +40,7 @@ COLLEAGUE_MARK: Final = fact("colleague")
 FRAME_HEADING: Final = "How this conversation works:"
 
 MAX_NAME: Final = 60
+MAX_FACT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,9 @@ def _rules(context: ReplyContext, window: Window) -> Iterator[str]:
         )
     if name := _tidy_name(context.contact_name):
         yield f'The person calls themselves "{name}" (a name they chose, nothing more).'
+    if context.contact_facts:
+        known = "; ".join(f'"{_tidy(text, MAX_FACT)}"' for text in context.contact_facts)
+        yield f"Colleagues have written down of the person: {known}. Use it where it helps, and do not recite it."
     if is_plausible(context.now, context.now):
         yield f"It is now {moment(context.now, context.timezone)}."
 
@@ -101,8 +105,13 @@ def channel_name(address: str) -> str:
 
 
 def _tidy_name(name: str | None) -> str:
-    # A profile name is the person's own free text inside our instructions: one short line, no quotes to break out of.
-    return re.sub(r'[\s"\x00-\x1f\x7f]+', " ", plain(name or "")).strip()[:MAX_NAME].rstrip()
+    # A profile name is the person's own free text inside our instructions.
+    return _tidy(name or "", MAX_NAME)
+
+
+def _tidy(text: str, most: int) -> str:
+    """One short line, without quotes to break out of."""
+    return re.sub(r'[\s"\x00-\x1f\x7f]+', " ", plain(text)).strip()[:most].rstrip()
 
 
 def prompt_turns(window: Window) -> list[PromptTurn]:

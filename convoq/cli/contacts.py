@@ -5,20 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from convoq.cli import erasing, exporting
+from convoq.cli import erasing, exporting, knowing
 from convoq.cli.acting import Ways, add_identity, run_act
 from convoq.cli.arguments import conversation, one_line
-from convoq.cli.lookup import find_conversation
+from convoq.cli.lookup import find_person
 from convoq.cli.terminal.output import print_json, say
 from convoq.cli.terminal.table import print_table
 from convoq.text import age, harmless, local_time
 
 if TYPE_CHECKING:
     from convoq.conversations.persons import PersonOnRecord
-    from convoq.conversations.queries import Reading
     from convoq.settings import Options
-
-WHICH = "the person's number, or the id of a conversation with them"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
         description="Shows a person: whether messages may go out to them, and their newest conversations.",
         epilog="example:\n  convoq contacts show +15551230001",
     )
-    showing.add_argument("who", type=conversation, metavar="WHO", help=WHICH)
+    showing.add_argument("who", type=conversation, metavar="WHO", help=knowing.WHICH)
     showing.add_argument("--json", action="store_true", help="for programs")
     showing.set_defaults(run=show)
     blocking = commands.add_parser(
@@ -45,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
         "SMS, and what they write is recorded and answered by nobody. They are not told.",
         epilog="example:\n  convoq contacts block +15551230001 --reason 'insults the staff'",
     )
-    blocking.add_argument("who", type=conversation, metavar="WHO", help=WHICH)
+    blocking.add_argument("who", type=conversation, metavar="WHO", help=knowing.WHICH)
     blocking.add_argument("--reason", type=one_line, metavar="TEXT", help="for your colleagues")
     add_identity(blocking)
     blocking.set_defaults(run=block)
@@ -55,19 +52,12 @@ def add_parser(subparsers: Any) -> None:
         description="Ends a block: who answered before does so again. What was written meanwhile stays unanswered.",
         epilog="example:\n  convoq contacts unblock +15551230001",
     )
-    unblocking.add_argument("who", type=conversation, metavar="WHO", help=WHICH)
+    unblocking.add_argument("who", type=conversation, metavar="WHO", help=knowing.WHICH)
     add_identity(unblocking)
     unblocking.set_defaults(run=unblock)
+    knowing.add_parsers(commands)
     exporting.add_parser(commands)
     erasing.add_parser(commands)
-
-
-async def _find(reading: Reading, who: str) -> PersonOnRecord:
-    """Raises ConvoqError."""
-    contact = (await find_conversation(reading, who)).contact
-    person = await reading.person(contact.id)
-    assert person is not None  # noqa: S101  # it has the conversation that was found
-    return person
 
 
 def show(args: argparse.Namespace) -> int:
@@ -77,7 +67,7 @@ def show(args: argparse.Namespace) -> int:
 
     async def main(options: Options) -> int:
         async with open_existing(options) as database:
-            person = await _find(Reading(database), args.who)
+            person = await find_person(Reading(database), args.who)
             if args.json:
                 print_json(person_document(person))
             else:
@@ -99,6 +89,7 @@ def _print(person: PersonOnRecord, *, now: int) -> None:
             print(f"opted out{where} {local_time(contact.opted_out_at)}: only their START lets messages through again")
     if blocked := [contact.blocked_at for contact in contacts if contact.blocked_at is not None]:
         print(f"blocked {local_time(min(blocked))}: convoq contacts unblock {harmless(person.contact.address)}")
+    knowing.print_facts(person)
     header = ("CONVERSATION", "OUR NUMBER", "STATUS", "BY", "OPENED", "LAST")
     rows = [
         (
@@ -114,9 +105,9 @@ def block(args: argparse.Namespace) -> int:
     from convoq.monitoring.act_documents import person_document
 
     async def act(ways: Ways) -> PersonOnRecord:
-        person = await _find(ways.reading, args.who)
+        person = await find_person(ways.reading, args.who)
         await ways.acts.block(person.contact.id, args.reason)
-        return await _find(ways.reading, args.who)
+        return await find_person(ways.reading, args.who)
 
     def tell(person: PersonOnRecord) -> None:
         say(f"{person.contact.address} is blocked: nothing goes out to them any more")
@@ -128,9 +119,9 @@ def unblock(args: argparse.Namespace) -> int:
     from convoq.monitoring.act_documents import person_document
 
     async def act(ways: Ways) -> PersonOnRecord:
-        person = await _find(ways.reading, args.who)
+        person = await find_person(ways.reading, args.who)
         await ways.acts.unblock(person.contact.id)
-        return await _find(ways.reading, args.who)
+        return await find_person(ways.reading, args.who)
 
     def tell(person: PersonOnRecord) -> None:
         say(f"{person.contact.address} is answered again")

@@ -8,6 +8,7 @@ from convoq.errors import ConvoqError
 from convoq.phone import addresses_beside
 
 if TYPE_CHECKING:
+    from convoq.conversations.persons import PersonOnRecord
     from convoq.conversations.queries import Reading
     from convoq.conversations.records import Conversation
 
@@ -33,3 +34,10 @@ async def find_conversation(reading: Reading, given: str) -> Conversation:
         raise ConvoqError(f"{given} is in {len(found_at)} addresses: say which ({', '.join(found_at[:5])})")
     wanted = (given,) if given in found_at else found_at
     return next(one.conversation for one in summaries if one.conversation.contact.address in wanted)
+
+
+async def find_person(reading: Reading, given: str) -> PersonOnRecord:
+    """Of whom that conversation is. Raises ConvoqError."""
+    person = await reading.person((await find_conversation(reading, given)).contact.id)
+    assert person is not None  # noqa: S101  # it has the conversation that was found
+    return person

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from convoq.console.acting import act
 from convoq.console.conversation_models import ContactInFull
@@ -22,6 +22,7 @@ from convoq.console.endpoints import (
 )
 from convoq.conversations.access import AccessRole
 from convoq.conversations.acts import Acts
+from convoq.conversations.contact_changes import MOST_FACTS, ContactChange
 from convoq.conversations.erased import is_erased
 from convoq.conversations.persons import PersonOnRecord
 from convoq.conversations.queries import Reading
@@ -31,8 +32,25 @@ from convoq.phone import addresses_beside
 
 
 class ContactBody(Body):
-    blocked: bool
-    reason: OneLine | None = Field(default=None, description="For colleagues")
+    """What is left out stays as it is; all of the rest is done, or nothing."""
+
+    blocked: bool | None = Field(default=None, description="Whether nobody answers the person")
+    reason: OneLine | None = Field(default=None, description="Of a block, for colleagues")
+    name: str | None = Field(
+        default=None, max_length=200, description="Instead of the person's own; empty: their own again"
+    )
+    facts: list[str] | None = Field(
+        default=None, max_length=100,
+        description=f"All that is to be known of the person, by colleagues and the AI: {MOST_FACTS} of one line",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _something(self) -> ContactBody:
+        if self.blocked is None and self.name is None and self.facts is None:
+            raise ValueError("say blocked, name or facts")
+        if self.reason is not None and not self.blocked:
+            raise ValueError("a reason goes with blocked")
+        return self
 
 
 class Export(Document):
@@ -60,11 +78,10 @@ async def change_contact(site: Site, asked: Asked[NoQuery, ContactBody]) -> Answ
     reading = Reading(site.database)
     await _person(reading, contact_id)
 
+    wanted = ContactChange(blocked=body.blocked, reason=body.reason, name=body.name, facts=body.facts)
+
     async def change(acts: Acts) -> dict[str, Any]:
-        if body.blocked:
-            await acts.block(contact_id, body.reason)
-        else:
-            await acts.unblock(contact_id)
+        await acts.change_contact(contact_id, wanted)
         return person_document(await _person(reading, contact_id))
 
     return await act(site, asked, change, dict)
@@ -85,7 +102,8 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         method="PATCH", path="/contacts/{id}", role=AccessRole.OPERATOR, handle=change_contact, answer=ContactInFull,
-        body=ContactBody, summary="Block a person, or answer them again", problems=("unchanged",),
+        body=ContactBody, summary="Block a person or answer them again; their name, and what is to be known of them",
+        problems=("unchanged", "erased", "text"),
     ),
     Endpoint(
         method="GET", path="/contacts/{id}/export", role=AccessRole.OPERATOR, handle=export_contact, answer=Export,

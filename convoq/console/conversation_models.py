@@ -155,7 +155,17 @@ class Contact(Document):
     blocked_at: str | None
 
 
+class Fact(Document):
+    id: int
+    at: str
+    who: str
+    text: str
+
+
 class ContactInFull(Document):
     contact: Contact
     others: list[Contact] = Field(description="The same person's: their number on another channel")
+    facts: list[Fact] = Field(description="What colleagues have written down of the person, which the AI reads")
+    erased: bool
+    erasing: bool = Field(description="Something of who was erased may still be there")
     conversations: list[Conversation] = Field(description="The newest, with any of them")

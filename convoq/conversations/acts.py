@@ -10,6 +10,7 @@ from convoq.clock import Clock
 from convoq.conversations import (
     access,
     blocking,
+    contact_changes,
     erasing,
     exporting,
     operator_list,
@@ -20,6 +21,7 @@ from convoq.conversations import (
 )
 from convoq.conversations.access import AccessRole, AccessToken
 from convoq.conversations.audit_trail import record_act
+from convoq.conversations.contact_changes import ContactChange
 from convoq.conversations.operator_list import Operator
 from convoq.conversations.operators import Written
 from convoq.conversations.ownership import Change, thread_of
@@ -245,6 +247,16 @@ class Acts:
         def unit(tx: Transaction, now: int) -> None:
             blocking.unblock(tx, contact_id, self._name, now)
             self._record(tx, now, "unblock", subject=f"contact:{contact_id}")
+
+        await self._do(unit)
+
+    async def change_contact(self, contact_id: int, change: ContactChange) -> None:
+        """Of all addresses of the person."""
+
+        def unit(tx: Transaction, now: int) -> None:
+            for act in contact_changes.change_contact(tx, contact_id, change, self._name, now):
+                detail = change.reason if act == "block" else None
+                self._record(tx, now, act, subject=f"contact:{contact_id}", detail=detail)
 
         await self._do(unit)
 

@@ -122,7 +122,8 @@ def _begin(tx: Transaction, contact_id: int, channel: str, address: str, now: in
     tx.execute(HIDE, (hidden, through, contact_id))
     tx.execute("UPDATE threads SET lane = 'erased:' || id WHERE contact_id = ?", (contact_id,))
     tx.execute(HIDE_ACTS, (f"contact:{contact_id}",))
-    tx.execute("DELETE FROM idempotency_keys WHERE contact_id = ?", (contact_id,))
+    for table in ("idempotency_keys", "contact_facts"):
+        tx.execute(f"DELETE FROM {table} WHERE contact_id = ?", (contact_id,))
 
 
 def _stop(tx: Transaction, thread_id: int, now: int) -> None:
@@ -193,7 +194,7 @@ CLOSE: Final = """
         owner_version = owner_version + 1
     WHERE id = ?
 """
-HIDE: Final = "UPDATE contacts SET address = ?, name = NULL, erased_at = ?, erasing = 1 WHERE id = ?"
+HIDE: Final = "UPDATE contacts SET address = ?, name = NULL, named_by = NULL, erased_at = ?, erasing = 1 WHERE id = ?"
 # Who acted when, and what it was, stays: nothing of what was written about the person.
 HIDE_ACTS: Final = "UPDATE audit SET detail = NULL WHERE subject = ? AND detail IS NOT NULL"
 REMEMBER: Final = """

@@ -30,6 +30,7 @@ def _contact(tx: Transaction, contact: Document) -> Document:
     return {
         **contact,
         "disclosed_at": contact["disclosed_at"] if is_disclosed(tx, contact["id"]) else None,
+        "facts": _rows(tx, FACTS, contact["id"]),
         "conversations": [_conversation(tx, one) for one in conversations],
         "acts": _rows(tx, ACTS, f"contact:{contact['id']}"),
     }
@@ -79,6 +80,7 @@ PARTS: Final = """
     SELECT part, body AS text, state, provider_id, attempted_wall AS sent_at, error_code, error, delivery, delivery_at
     FROM outbox WHERE message_id = ? ORDER BY id
 """
+FACTS: Final = "SELECT who, text, at AS written_at FROM contact_facts WHERE contact_id = ? ORDER BY id"
 ACTS: Final = "SELECT at AS done_at, who, act, detail FROM audit WHERE subject = ? ORDER BY id"
 OF_CONVERSATION: Final = {
     "drafts": """

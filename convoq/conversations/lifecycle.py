@@ -98,13 +98,14 @@ def touch(tx: Transaction, conversation_id: int, at: int) -> None:
 
 def log_transition(
     tx: Transaction, conversation_id: int, now: int, who: str, why: str,
-    owner: tuple[str | None, str], status: tuple[str | None, str],
+    owner: tuple[str | None, str], status: tuple[str | None, str], code: str | None = None,
 ) -> None:  # fmt: skip
+    """`code`: why a person of ours is awaited, for figures."""
     tx.execute(
         """INSERT INTO transitions
-               (conversation_id, at, who, reason, owner_before, owner_after, status_before, status_after)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
-        (conversation_id, now, who, why, *owner, *status),
+               (conversation_id, at, who, reason, owner_before, owner_after, status_before, status_after, code)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        (conversation_id, now, who, why, *owner, *status, code),
     )
     follow_transition(tx, conversation_id, now, who, owner, status)
 

@@ -168,7 +168,8 @@ def set_owner(
         "owner": owner, "name": name, "now": now, "reason": reason, "id": conversation.id, "nobody": Owner.NOBODY,
     })  # fmt: skip
     status = (conversation.status, conversation.status)
-    log_transition(tx, conversation.id, now, who, why, (conversation.owner, owner), status)
+    code = reason if owner is Owner.WAITING else None
+    log_transition(tx, conversation.id, now, who, why, (conversation.owner, owner), status, code)
 
 
 def note_act(tx: Transaction, conversation_id: int, now: int) -> None:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from convoq.conversations import rows
 from convoq.conversations.happenings import Happening, list_happenings
+from convoq.conversations.persons import read_facts
 from convoq.conversations.records import Message, Turn
 from convoq.db.transaction import Transaction
 
@@ -20,6 +21,7 @@ class Past(NamedTuple):
     said: list[Message]  #: in the turn's conversation
     happened: list[Happening]  #: in it: who answered before, and what people of ours have noted
     earlier: list[Message]  #: how the conversations before it ended
+    facts: tuple[str, ...] = ()  #: what people of ours have written down of the person
 
 
 def recall(tx: Transaction, turn: Turn, with_notes: bool, wall_offset: int) -> Past:
@@ -30,4 +32,5 @@ def recall(tx: Transaction, turn: Turn, with_notes: bool, wall_offset: int) -> P
         rows.newest_settled(tx, conversation_id, turn.through, MOST_LINES - len(turn.shown)),
         list_happenings(tx, conversation_id, MOST_HAPPENINGS, notes, wall_offset),
         rows.earlier_settled(tx, conversation_id, MOST_EARLIER),
+        tuple(fact.text for fact in read_facts(tx, turn.conversation.contact.id)),
     )

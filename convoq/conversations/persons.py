@@ -13,12 +13,23 @@ from convoq.conversations.records import Contact, Conversation
 from convoq.db.transaction import Transaction
 
 
+class ContactFact(NamedTuple):
+    """What a person of ours has written down of a person, for the AI and for the others."""
+
+    id: int
+    at: int
+    who: str
+    text: str
+
+
 class PersonOnRecord(NamedTuple):
-    """One contact, the others with the same number, and the newest conversations with any of them."""
+    """One contact, the others with the same number, what is written down of them, and the newest conversations."""
 
     contact: Contact
     others: tuple[Contact, ...]
     conversations: list[Conversation]
+    facts: tuple[ContactFact, ...] = ()
+    erasing: bool = False  #: the person was erased, and something of them may still be there
 
 
 #: A contact without a number (a WhatsApp user who hides it, another channel's, one that was erased) is a person alone.
@@ -47,8 +58,16 @@ def read_person(tx: Transaction, contact_id: int, limit: int) -> PersonOnRecord 
     if not conversations:
         return None
     others = tuple(contact for one, contact in contacts.items() if one != contact_id)
-    return PersonOnRecord(contacts[contact_id], others, conversations)
+    (erasing,) = tx.execute("SELECT erasing FROM contacts WHERE id = ?", (contact_id,)).fetchone()
+    facts = tuple(read_facts(tx, contact_id))
+    return PersonOnRecord(contacts[contact_id], others, conversations, facts, bool(erasing))
 
 
+def read_facts(tx: Transaction, contact_id: int) -> list[ContactFact]:
+    """Of the person, the oldest first."""
+    return [ContactFact(*row) for row in tx.execute(FACTS, (contact_id,)).fetchall()]
+
+
+FACTS: Final = f"SELECT id, at, who, text FROM contact_facts WHERE contact_id IN ({OF_PERSON}) ORDER BY id"
 # +c.id: from the person to their few conversations, not through all of them from the newest.
 NEWEST: Final = "ORDER BY +c.id DESC LIMIT ?"

@@ -91,7 +91,7 @@ def upsert_contact(tx: Transaction, channel: str, address: str, name: str | None
 UPSERT_CONTACT = """
     INSERT INTO contacts (channel, address, name, first_seen_at, last_seen_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (channel, address) DO UPDATE
-    SET name = coalesce(excluded.name, contacts.name),
+    SET name = CASE WHEN contacts.named_by IS NULL THEN coalesce(excluded.name, contacts.name) ELSE contacts.name END,
         last_seen_at = CASE WHEN excluded.last_seen_at > contacts.last_seen_at
             THEN excluded.last_seen_at ELSE contacts.last_seen_at END
     RETURNING id

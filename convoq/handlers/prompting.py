@@ -64,6 +64,7 @@ class Prompting:
             our_address=turn.conversation.our_address,
             address=contact.address,
             contact_name=contact.name,
+            contact_facts=past.facts,
             lines=tuple(self._lines(turn, past)),
             earlier=tuple(_line(message) for message in past.earlier if message.wall_at > forgotten),
             now=now,

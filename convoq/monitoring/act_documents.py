@@ -69,9 +69,14 @@ def erased_document(erased: Erased, *, dry_run: bool) -> dict[str, Any]:
 
 def person_document(person: PersonOnRecord) -> dict[str, Any]:
     """`others`: the same number on another channel."""
+    from convoq.conversations.erased import is_erased
+
     return {
         "contact": _contact(person.contact),
         "others": [_contact(other) for other in person.others],
+        "facts": [{**fact._asdict(), "at": iso_time(fact.at)} for fact in person.facts],
+        "erased": is_erased(person.contact.address),
+        "erasing": person.erasing,
         "conversations": [conversation_document(one, full=True) for one in person.conversations],
     }
 

@@ -78,6 +78,32 @@ def test_a_person_that_is_not_there_is_named(place: Place, capsys: pytest.Captur
     assert "there is no conversation with +15551230001" in capsys.readouterr().err
 
 
+def test_a_name_that_is_given_stays_until_it_is_taken_back(chat: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert chat.run("contacts", "name", ANA, "Ana Ruiz", "--as", "Marta") == 0
+    assert capsys.readouterr().err == f"{ANA} is Ana Ruiz\n"
+    chat.prepare(lambda database: receive(database, "Me again", sid=7))
+    assert chat.execute("SELECT name, named_by FROM contacts") == [("Ana Ruiz", "Marta")]
+    assert chat.run("contacts", "name", ANA, "--as", "Marta") == 0
+    chat.prepare(lambda database: receive(database, "And again", sid=8))
+    assert chat.execute("SELECT name, named_by FROM contacts") == [("Ana", None)]
+
+
+def test_facts_are_added_listed_and_taken_out(chat: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert chat.run("contacts", "facts", ANA, "--add", "vegetarian", "--add", "has a dog", "--as", "Marta") == 0
+    assert capsys.readouterr().err == f"2 facts of {ANA}\n"
+    assert chat.run("contacts", "facts", ANA, "--remove", "1", "--add", "has two dogs", "--as", "Luis") == 0
+    chat.run("contacts", "facts", ANA)
+    first, second = capsys.readouterr().out.splitlines()
+    assert (first.startswith("1  has a dog  (Marta, "), second.startswith("2  has two dogs  (Luis, ")) == (True, True)
+    chat.run("contacts", "show", ANA)
+    assert "1  has a dog" in capsys.readouterr().out
+    assert chat.run("contacts", "facts", ANA, "--remove", "3") == 1
+    assert "there is no fact 3" in capsys.readouterr().err
+    assert chat.run("contacts", "facts", ANA, "--add", "x" * 201) == 2
+    assert chat.run("contacts", "facts", ANA, *(f"--add=fact {number}" for number in range(20))) == 1
+    assert "22 facts: at most 20" in capsys.readouterr().err
+
+
 def test_who_is_erased_is_known_no_more(chat: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert chat.run("contacts", "erase", "+34 600-000 001", "--yes", "--as", "Marta") == 0
     output = capsys.readouterr()

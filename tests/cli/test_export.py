@@ -42,7 +42,16 @@ def test_all_that_there_is_of_a_person_is_in_one_file(chat: Place, capsys: pytes
 
 def test_whatever_holds_a_text_of_the_person_is_exported(chat: Place) -> None:
     """What an erasure takes out, an export gives: a new column of either is a new one of the other."""
-    known = {"contacts", "conversations", "messages", "outbox", "drafts", "operator_notes", "transitions"}
+    known = {
+        "contacts",
+        "conversations",
+        "messages",
+        "outbox",
+        "drafts",
+        "operator_notes",
+        "transitions",
+        "contact_facts",
+    }
     known |= {"notifications", "alarms"}  # facts without a text, which go with an erasure
     statement = (
         "SELECT DISTINCT m.name FROM sqlite_schema AS m, pragma_foreign_key_list(m.name) AS k WHERE m.type = 'table'"

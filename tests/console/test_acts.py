@@ -134,6 +134,46 @@ async def test_who_wants_none_gets_none(chat: Api, house: House) -> None:
     assert (await chat.ask("PATCH", "/contacts/7", {"blocked": True})).problem == (404, "not-found")
 
 
+async def test_a_contacts_name_and_facts_are_changed_wholly_or_not_at_all(chat: Api, house: House) -> None:
+    async def patch(**body: object) -> Reply:
+        return await chat.ask("PATCH", "/contacts/1", body)
+
+    changed = await patch(name="Ana Ruiz", facts=["vegetarian", " has a\u00a0dog "])
+    assert (changed.status, changed.document["contact"]["name"]) == (200, "Ana Ruiz")
+    assert [(one["who"], one["text"]) for one in changed.document["facts"]] == [
+        ("Marta", "vegetarian"), ("Marta", "has a dog"),
+    ]  # fmt: skip
+    ids = [one["id"] for one in changed.document["facts"]]
+    again = await patch(facts=["has a dog", "has a cat"])
+    assert [one["text"] for one in again.document["facts"]] == ["has a dog", "has a cat"]
+    assert again.document["facts"][0]["id"] == ids[1]
+    assert (await patch(facts=["has a cat", "has a dog"])).problem == (409, "unchanged")
+    for facts in (["x" * 201], [""], [f"{number}" for number in range(21)]):
+        assert (await patch(blocked=True, facts=facts)).problem == (422, "text")
+    assert (await patch()).problem == (400, "invalid")
+    assert (await patch(reason="rude")).problem == (400, "invalid")
+    assert (await chat.get("/contacts/1")).document["contact"]["blocked_at"] is None
+    await house.hear_at_once("me again")
+    await house.settle()
+    assert (await chat.get("/contacts/1")).document["contact"]["name"] == "Ana Ruiz"
+    assert house.responder.asked[-1].contact_facts == ("has a dog", "has a cat")
+    both = await patch(blocked=True, name="")
+    assert (both.document["contact"]["name"], both.document["contact"]["blocked_at"] is None) == (None, False)
+    assert [act for (act,) in await house.rows("SELECT act FROM audit WHERE way = 'api' ORDER BY id")] == [
+        "name_contact", "set_facts", "set_facts", "name_contact", "block",
+    ]  # fmt: skip
+
+
+async def test_what_was_written_down_of_a_person_goes_with_them(chat: Api, house: House) -> None:
+    await chat.ask("PATCH", "/contacts/1", {"facts": ["vegetarian"], "name": "Ana Ruiz"})
+    exported = (await chat.get("/contacts/1/export")).document["contacts"][0]
+    assert [(one["who"], one["text"]) for one in exported["facts"]] == [("Marta", "vegetarian")]
+    await acts(house.database, "Marta").erase("twilio", [ANA], house.clock.now())
+    erased = (await chat.get("/contacts/1")).document
+    assert (erased["facts"], erased["contact"]["name"], erased["erased"]) == ([], None, True)
+    assert (await chat.ask("PATCH", "/contacts/1", {"facts": ["x"]})).problem == (422, "erased")
+
+
 TEXTS = ("x" * 4001, "x" * 5000, "ring \u0007", "red \u001b[31m", "", " \n ", "\u200b")
 
 

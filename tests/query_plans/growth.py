@@ -7,7 +7,8 @@ import sqlite3
 ROWS = 3000
 LANE = "'turn|twilio|whatsapp:+15550009999|whatsapp:+1666' || (1000000 + i)"
 TABLES = {
-    "contacts": "i, 'twilio', 'whatsapp:+1666' || (1000000 + i), NULL, i, i, NULL, NULL, NULL, NULL, NULL, 0, NULL",
+    "contacts": "i, 'twilio', 'whatsapp:+1666' || (1000000 + i), NULL, i, i, NULL, NULL, NULL, NULL, NULL, 0, NULL"
+    ", NULL",
     "threads": f"i, i, 'whatsapp:+15550009999', {LANE}, 'token', 0, i, i, 0, 0, NULL",
     "conversations": "i, i, 'closed', 'expired', i, i, i, NULL, 'ai', NULL, NULL, 0, NULL, NULL, NULL",
     "messages": "i, i, i, 'in', 'contact', 'twilio:' || i, '' || -i, 'hi', 'hi', '[]', i, i, 'answered', NULL, NULL"
@@ -17,7 +18,8 @@ TABLES = {
     "drafts": "i, i, i, 'committed', 'hi', 'm', i",
     "model_calls": "i, i, i, 'm', 'ok', 1, 1, 1, NULL, i, 0, 0, NULL, NULL, '2020-01-01', 0, 0, NULL",
     "spending": "'2020-01-01', 'contact:' || i, 'USD', 1, 0, 1, 0, 0",
-    "transitions": "i, i, i, 'contact', 'opened', NULL, 'ai', NULL, 'active'",
+    "transitions": "i, i, i, 'contact', 'opened', NULL, 'ai', NULL, 'active', NULL",
+    "contact_facts": "i, i, i, 'Marta', 'vegetarian'",
     "operator_notes": "i, i, i, i, 'Marta', 'hi'",
     "audit": "i, i, 'Marta', 'reply', i, NULL, NULL, NULL",
     "jobs": f"i, {LANE}, i, 'x', '{{}}', 'done', 1, 1, 8, i, i, i, NULL, NULL, NULL, NULL, NULL",
