@@ -13,6 +13,7 @@ from convoq.prose import sendable
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
@@ -40,13 +41,21 @@ _LINE_END: Final = re.compile(r"\r\n?|\n")
 _TAGS: Final = {"b": "bold", "strong": "bold", "i": "italic", "em": "italic", "s": "strike", "del": "strike"}
 _TAG: Final = re.compile(r"<(/?)(\w+)\s*/?>")
 # What is said in another way, and so is not among the words.
+# The language of a fence, and options of it: ```mermaid {init}, ```py title="a.py", ```12:15:src/a.ts.
+_FENCE_INFO: Final = (
+    r"[^\S\n]*[\w+#.:/-]{0,80}(?:[^\S\n]*\{[^{}\n]{0,80}\}|[^\S\n]+[\w-]{1,20}=(?:\"[^\"\n]{0,80}\"|[\w./:-]{1,80}))*"
+)
 _UNSAID: Final = re.compile(
-    r"^[^\S\n]*(?:(?:[>*+-]|\d{1,9}[.)])[^\S\n]*)*(?:`{3,}|~{3,})[^\S\n]*[\w+#.-]{0,20}[^\S\n]*$|</?(?:b|strong|i|em|s|del)\s*/?>|\]\(#[^)\s]*|mailto:|tel:"
+    rf"^[^\S\n]*(?:(?:[>*+-]|\d{{1,9}}[.)])[^\S\n]*)*(?:`{{3,}}|~{{3,}}){_FENCE_INFO}[^\S\n]*$"
+    r"|</?(?:b|strong|i|em|s|del)\s*/?>|\]\(#[^)\s]*|mailto:|tel:"
     r"|[*_~`\\]",
     re.MULTILINE | re.IGNORECASE,
 )
+_DASHES: Final = re.compile(r"[|:\s-]*-[|:\s-]*")
+_PIPE: Final = re.compile(r"(?<!\\)\|")
 _BREAK: Final = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _WORD: Final = re.compile(r"\w+")
+MOST_WIDENED: Final = 30  # tables of a text that get more columns: each moves all that stands behind it
 MAX_NESTING: Final = 60  # levels of lists and quotations; each takes some frames of Python's stack
 _MARK_TOKENS: Final = {"strong": "bold", "em": "italic", "s": "strike"}
 
@@ -71,6 +80,7 @@ def _parser() -> MarkdownIt:
     # What people take for text: indented lines, a line of dashes below another, footnotes, angle brackets.
     parser.disable(["code", "lheading", "reference", "html_block"])
     parser.inline.ruler.before("newline", "bare_url", _bare_url)
+    parser.block.ruler.at("table", _whole_table, {"alt": ["paragraph"]})
     # A URL as the model wrote it, not percent-encoded anew. The library has no option for it, and the class is
     # imported late: its methods are replaced on the one object instead of in a subclass.
     parser.normalizeLink = lambda url: url  # type: ignore[method-assign] # on this object instead of in a subclass
@@ -88,6 +98,44 @@ def _bare_url(state: StateInline, silent: bool) -> bool:
         state.pending += match[0]
     state.pos = match.end()
     return True
+
+
+def _whole_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A table with all the cells of its rows, which the standard drops beyond the last heading, and without the line of
+    text behind it, which the standard takes for one more row."""
+    from markdown_it.rules_block import table
+
+    last = next((line for line in range(start + 2, end) if "|" not in _line(state, line)), end)
+    if silent or start + 2 > end:
+        return table(state, start, last, silent)
+    if _DASHES.fullmatch(_line(state, start + 1).strip()) and state.env.get("widened", 0) < MOST_WIDENED:
+        columns = _columns(_line(state, start))
+        missing = max([0, *(_columns(_line(state, line)) - columns for line in range(start + 2, last))])
+        if missing and _columns(_line(state, start + 1)) == columns:
+            state.env["widened"] = state.env.get("widened", 0) + 1
+            _append(state, start, " |" * missing)
+            _append(state, start + 1, "---|" * missing)
+    return table(state, start, last, silent)
+
+
+def _line(state: StateBlock, number: int) -> str:
+    return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]
+
+
+def _columns(row: str) -> int:
+    inner = row.strip().removeprefix("|")
+    return len(_PIPE.findall(inner)) + (not inner.endswith("|") or inner.endswith("\\|"))
+
+
+def _append(state: StateBlock, line: int, cells: str) -> None:
+    """More cells at the end of a line, behind which all of the text moves on."""
+    at = state.eMarks[line]
+    added = cells if _line(state, line).rstrip().endswith("|") else f"|{cells}"
+    state.src = state.src[:at] + added + state.src[at:]
+    state.eMarks[line] += len(added)
+    for later in range(line + 1, len(state.bMarks)):
+        state.bMarks[later] += len(added)
+        state.eMarks[later] += len(added)
 
 
 def _blocks(tokens: Sequence[Token], markup: Markup, source: Sequence[str] = ()) -> str:

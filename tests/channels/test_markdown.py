@@ -142,13 +142,52 @@ def test_no_word_is_lost_at_any_nesting(levels: int, mark: str, markup: Markup) 
     assert all(word in rendered for word in ("Hello", "all", "word", "bold", "end"))
 
 
-def test_a_cell_beyond_the_last_heading_and_the_title_of_a_link_are_said() -> None:
-    table = "| Plan | Price |\n|---|---|\n| S | 10 | monthly |"
-    assert render(f"**Plans**\n\n{table}", PLAIN) == f"Plans\n\n{table}"
+@pytest.mark.parametrize(
+    ("table", "lines"),
+    [
+        ("| Plan | Price |\n|---|---|\n| S | 10 | monthly |", "Plan: S, Price: 10, monthly"),
+        ("Plan | Price\n--|--\nS | 10 | monthly\nM | 20", "Plan: S, Price: 10, monthly\nPlan: M, Price: 20"),
+        ("| A |\n|--|\n| 1 | 2 | 3 |\n| 4 \\| 5 | 6 |", "A: 1, 2, 3\nA: 4 | 5, 6"),
+        ("> | A |\n> |--|\n> | 1 | 2 |", "> A: 1, 2"),
+        ("- x\n\n  | A |\n  |--|\n  | 1 | 2 |", "- x\n  \n  A: 1, 2"),
+        ("| A |\n|--|\n| 1 | 2 |\n\n| B |\n|--|\n| 3 | 4 |", "A: 1, 2\n\nB: 3, 4"),
+        ("| A | B |\n|--|--|\n| 1 | 2 |\nThat is all of **it**.", "A: 1, B: 2\nThat is all of it."),
+        ("```\n| A |\n|--|\n| 1 | 2 |\n```", "| A |\n|--|\n| 1 | 2 |"),
+        ("a | b\n--- and c | d | e", "a | b\n--- and c | d | e"),
+    ],
+)
+def test_a_table_becomes_lines_with_every_cell(table: str, lines: str) -> None:
+    assert render(f"**Plans**\n\n{table}\n\n*end*", PLAIN) == f"Plans\n\n{lines}\n\nend"
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        "mermaid {init}",
+        "{.python .numberLines}",
+        ' js {1,3-5} title="a.js"',
+        "diff lang=ts",
+        "12:15:src/app/a.ts",
+        "c#",
+    ],
+)
+def test_what_a_fence_says_of_its_code_is_not_sent(info: str) -> None:
+    assert render(f"So:\n\n```{info}\nx = 1\n```", PLAIN) == "So:\n\nx = 1"
+    assert render(f"```{info}\nx = 1\n```", WHATSAPP) == "```\nx = 1\n```"
+
+
+def test_words_behind_a_fence_that_are_no_options_are_said() -> None:
+    assert "Here it is" in render("```Here it is\nx = 1\n```", PLAIN)
+
+
+def test_the_title_of_a_link_is_said() -> None:
     assert render('[menu](https://ex.com "of today")', PLAIN) == "menu, of today (https://ex.com)"
 
 
-@pytest.mark.parametrize("piece", ["[", "![[", "*a ", "`a", "<b>", "a|", "- ", "&", "https://", "~~a", "**a **"])
+@pytest.mark.parametrize(
+    "piece",
+    ["[", "![[", "*a ", "`a", "<b>", "a|", "a|\n-|\n", "|a\n|-\n|b|c\n\n", "- ", "&", "https://", "~~a", "**a **"],
+)
 def test_a_long_text_does_not_hold_the_others_up(piece: str) -> None:
     began = time.process_time()
     render(piece * (32_000 // len(piece)), WHATSAPP)
