@@ -25,6 +25,7 @@ from convoq.queue.shares import INTAKE_SLOTS, SlotShares
 from convoq.queue.suspects import Suspicion
 
 UNKNOWN_KIND_DELAY = 60.0  # an older worker in a rolling upgrade: a newer one will know the kind
+MOST_PAUSES = 10  # that a suspect is deferred for at once: the one before it may end sooner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,9 @@ class WorkerTimings:
     beat: float = 0.25  #: between two looks at the leases and the loop from the thread beside it
     blocked: float = 1.0  #: a loop that does not answer for so long is reported
     recheck: float = 30.0  #: an idle worker waits at most so long before it looks again
-    suspect: float = 1.0  #: a job that may kill its worker is deferred so long while another one has just begun
+    suspect: float = (
+        1.0  #: of jobs that may kill their worker the first is deferred so long while another has just begun
+    )
     suspect_hold: float = 5.0  #: that is how long one has just begun, after two crashes of its lane
     cancel_grace: float = 10.0  #: a handler may take so long to end after it was cancelled
     stop_grace: float = 5.0  #: the same at a stop: with the closing it is within what systemd allows after the drain
@@ -159,7 +162,7 @@ class Worker:
             else:
                 refused.append(claim)
         if refused:
-            await asyncio.gather(*[self._give_back(claim) for claim in refused])
+            await asyncio.gather(*[self._give_back(claim, behind) for behind, claim in enumerate(refused)])
         self._empty = room.left(started)
         self._listen_for(self._empty)
         return len(claims)
@@ -190,14 +193,15 @@ class Worker:
         run.task.add_done_callback(lambda task: self._ended(run, task))
         return True
 
-    async def _give_back(self, claim: Claim) -> None:
+    async def _give_back(self, claim: Claim, behind: int) -> None:
+        """`behind` so many others: they begin one by one, and need not all come back to be refused again."""
         try:
             if self._handlers.get(claim.kind) is None:
                 first = claim.jobs[0]
                 log.warning("job.unknown_kind", kind=claim.kind, attempt=first.attempt, job_id=first.id)
                 await self._queue.put_aside(claim, UNKNOWN_KIND_DELAY, reason="no handler for this kind here")
             else:
-                await self._queue.defer(claim, self._timings.suspect)
+                await self._queue.defer(claim, self._timings.suspect * min(behind + 1, MOST_PAUSES))
         except (LeaseLost, DatabaseUnavailable) as error:
             log.warning("claim.not_put_off", error=str(error))
 
@@ -278,7 +282,7 @@ class Worker:
         elif self._start(following, claimed_at=run.context.renewed_at, in_slot_since=run.in_slot_since):
             run.keeps_slot = False  # it is the following one's
         else:
-            await self._give_back(following)
+            await self._give_back(following, 0)
 
     def _free_slot(self, run: Run) -> None:
         if run.keeps_slot:

@@ -253,7 +253,7 @@ class House:
 
     async def handle(self, claim: Claim, *, lease_left: float = 1.0) -> None:
         if claim.kind not in self.handlers:
-            await self.worker._give_back(claim)
+            await self.worker._give_back(claim, 0)
             return
         context = ClaimContext(claim, self.queue)
         context.renewed_at -= round((1 - lease_left) * self.queue.lease * 1000)

@@ -48,6 +48,17 @@ async def test_a_suspect_holds_the_others_back_for_its_first_seconds_only(house:
         gate.open.set()
 
 
+async def test_suspects_that_are_held_back_come_back_one_after_the_other(house: House) -> None:
+    gate = Gate()
+    _, *behind = await house.put(*[None] * 7, priority=PEOPLE)
+    await crash(house, 2)
+    async with house.working(gate, concurrency=8, timings=replace(HELD, suspect=1000.0)):
+        put_off = [await house.until(job_id, lambda record: record.scheduled) for job_id in behind]
+        gate.open.set()
+    now = house.database.clock.now()
+    assert [round(((record.due_at or 0) - now) / 1e6) for record in put_off] == [1, 2, 3, 4, 5, 6]
+
+
 async def test_a_job_that_waits_for_another_suspect_is_not_charged_for_it(house: House) -> None:
     gate = Gate()
     ids = await house.put(None, None)
