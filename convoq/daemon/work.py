@@ -105,6 +105,7 @@ async def _handlers(
     from convoq.conversations.notifications import Notifications
     from convoq.conversations.outbox import Outbox
     from convoq.conversations.owner_timers import OwnerTimers
+    from convoq.conversations.pacing import Pacing
     from convoq.conversations.phones import Phones
     from convoq.conversations.queries import Reading
     from convoq.conversations.recording import Recorder
@@ -136,7 +137,7 @@ async def _handlers(
     channels = await stack.enter_async_context(open_channels(options, wall))
     phones = Phones(database, wall)
     airtime, rules = airtime_of(channels), turn_rules(options, personas)
-    outbox = Outbox(database, wall, airtime)
+    outbox, pacing = Outbox(database, wall, airtime), Pacing(database, airtime)
     delivery = Delivery(
         outbox, channels, database.clock, wall,
         reconcile_after=options.twilio.reconcile_after, request_timeout=options.twilio.timeout,
@@ -180,9 +181,9 @@ async def _handlers(
         jobs.SendAgain.kind: send_again(Resending(database, wall), storage.follow_ups),
         jobs.SendNotifications.kind: send_notifications(
             Notifications(database, wall),
-            target_finder(await stack.enter_async_context(open_targets(options.notify)), phones, channels),
+            target_finder(await stack.enter_async_context(open_targets(options.notify)), phones, channels, pacing),
         ),
-        jobs.AnswerOperator.kind: answer_operator(phones, Reading(database), channels),
+        jobs.AnswerOperator.kind: answer_operator(phones, Reading(database), channels, pacing),
         jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation, storage.follow_ups),
         jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation, storage.follow_ups),
         jobs.ProcessHandovers.kind: upkeep.process_handovers(

@@ -11,7 +11,7 @@ from convoq.breaker import SEVERAL, Breaker, Breakers
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed, UsedTemplate
 from convoq.clock import EARLIEST, OUTAGE_PATIENCE, Clock
 from convoq.conversations.outbox import Announcement, Outbox
-from convoq.conversations.pacing import Airtime, Held
+from convoq.conversations.pacing import Airtime, Held, Paced
 from convoq.conversations.records import Conversation, OutboxRow
 from convoq.conversations.resending import Resending
 from convoq.conversations.rules import WINDOW, Refusal
@@ -240,11 +240,11 @@ class Delivery:
 
 
 def airtime_of(channels: Mapping[str, Channel]) -> Airtime:
-    """What a part takes of its sender's time, as its channel counts."""
+    """What a message takes of its sender's time, as its channel counts."""
 
-    def airtime(row: OutboxRow) -> int:
-        channel = channels.get(row.channel)
-        return 0 if channel is None else math.ceil(channel.airtime(row.our_address, row.body) * 1000)
+    def airtime(message: Paced) -> int:
+        channel = channels.get(message.channel)
+        return 0 if channel is None else math.ceil(channel.airtime(message.our_address, message.body) * 1000)
 
     return airtime
 

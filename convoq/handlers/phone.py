@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping
 
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed
+from convoq.conversations.pacing import OperatorText, Pacing
 from convoq.conversations.phones import Phones
 from convoq.conversations.queries import Reading
 from convoq.errors import RetryLater
@@ -19,7 +20,7 @@ LONGEST_LINE = 300  #: characters
 PAUSE = 10.0  #: seconds
 
 
-def answer_operator(phones: Phones, reading: Reading, channels: Mapping[str, Channel]) -> Handler:
+def answer_operator(phones: Phones, reading: Reading, channels: Mapping[str, Channel], pacing: Pacing) -> Handler:
     """The handler. A customer's words are read when they are sent: no job holds them."""
 
     async def answer(job: Job) -> None:
@@ -34,6 +35,7 @@ def answer_operator(phones: Phones, reading: Reading, channels: Mapping[str, Cha
             text = "\n".join([text, *said])
         try:
             for part in channel_of(channels, payload.channel).split(text, most=2):
+                await pacing.wait(OperatorText(payload.channel, payload.our_address, part))
                 await channel_of(channels, payload.channel).send(_outbound(payload, part))
         except SendFailed as error:
             if error.failure in (Failure.PERMANENT, Failure.OPTED_OUT, Failure.AMBIGUOUS):

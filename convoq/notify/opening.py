@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from convoq.channels.base import Channel
 from convoq.conversations.notifications import PHONE_TARGET, NotifyTarget
+from convoq.conversations.pacing import Pacing
 from convoq.conversations.phones import Phones
 from convoq.notify.base import Target
 from convoq.notify.mail import MAIL, Mail
@@ -45,13 +46,13 @@ def named_targets(settings: NotifySettings) -> list[NotifyTarget]:
 
 
 def target_finder(
-    named: Mapping[str, Target], phones: Phones, channels: Mapping[str, Channel]
+    named: Mapping[str, Target], phones: Phones, channels: Mapping[str, Channel], pacing: Pacing
 ) -> Callable[[str], Target | None]:
     """Finds a target by its name: one of the settings', or an operator's phone, which comes and goes meanwhile."""
 
     def find(name: str) -> Target | None:
         if name.startswith(PHONE_TARGET):
-            return Phone(name.removeprefix(PHONE_TARGET), phones, channels)
+            return Phone(name.removeprefix(PHONE_TARGET), phones, channels, pacing)
         return named.get(name)
 
     return find

@@ -8,6 +8,7 @@ from typing import Final
 
 from convoq.channels.base import Channel, Failure, Outbound, SendFailed
 from convoq.conversations.notifications import PHONE_TARGET, Notification
+from convoq.conversations.pacing import OperatorText, Pacing
 from convoq.conversations.phones import CHANNEL, Phones
 from convoq.notify.base import Taken, TargetFailed, TargetSkips
 from convoq.notify.documents import summary
@@ -22,12 +23,13 @@ class Phone:
 
     wants_texts = False
 
-    def __init__(self, operator: str, phones: Phones, channels: Mapping[str, Channel]) -> None:
+    def __init__(self, operator: str, phones: Phones, channels: Mapping[str, Channel], pacing: Pacing) -> None:
         self.name = f"{PHONE_TARGET}{operator}"
         self.where = f"the phone of {operator}"
         self._operator = operator
         self._phones = phones
         self._channels = channels
+        self._pacing = pacing
 
     async def send(self, notification: Notification) -> Taken:
         conversation = notification.conversation
@@ -38,6 +40,7 @@ class Phone:
             raise TargetSkips(way)
         text = f"{summary(notification, PLAIN)}. To answer from here: #{conversation.id} and your text. /help"
         message = Outbound(reference=secrets.token_hex(8), our_address=way.our_address, address=way.address, body=text)
+        await self._pacing.wait(OperatorText(CHANNEL, way.our_address, text))
         try:
             sent = await self._channels[CHANNEL].send(message)
         except SendFailed as error:

@@ -26,7 +26,7 @@ from convoq.conversations.loops import LoopRules
 from convoq.conversations.notifications import Notifications
 from convoq.conversations.outbox import Outbox
 from convoq.conversations.owner_timers import OwnerTimers
-from convoq.conversations.pacing import Airtime, unlimited
+from convoq.conversations.pacing import Airtime, Pacing, unlimited
 from convoq.conversations.phones import Phones
 from convoq.conversations.queries import Reading
 from convoq.conversations.recording import Recorder
@@ -429,6 +429,7 @@ async def open_house(
             disclosure=disclosure,
         )
         notifications, phones = Notifications(database, wall), Phones(database, wall)
+        pacing = Pacing(database, airtime)
         await notifications.set_targets(named_targets(notify))
         begin: BeginFollowUps
         if isinstance(engine, RedisQueue):
@@ -451,8 +452,8 @@ async def open_house(
             ),
             ProcessAiResponse.kind: answer,
             RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, begin),
-            SendNotifications.kind: send_notifications(notifications, target_finder(targets, phones, channels)),
-            AnswerOperator.kind: answer_operator(phones, Reading(database), channels),
+            SendNotifications.kind: send_notifications(notifications, target_finder(targets, phones, channels, pacing)),
+            AnswerOperator.kind: answer_operator(phones, Reading(database), channels, pacing),
             SendAgain.kind: send_again(Resending(database, wall), begin),
             SendMessage.kind: send_message(outbox, delivery, channels),
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing, begin),

@@ -8,8 +8,7 @@ from random import Random
 
 import pytest
 
-from convoq.conversations.pacing import BURST_MS, held_senders
-from convoq.conversations.records import OutboxRow
+from convoq.conversations.pacing import BURST_MS, OperatorText, Paced, Pacing, held_senders
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
 from convoq.loopback.faults import too_many
@@ -21,8 +20,8 @@ EACH = 500  # ms of airtime
 OTHER = "whatsapp:+15550008888"
 
 
-def airtime(row: OutboxRow) -> int:
-    return EACH if row.our_address == OURS else 0
+def airtime(message: Paced) -> int:
+    return EACH if message.our_address == OURS else 0
 
 
 @pytest.fixture
@@ -139,3 +138,45 @@ async def test_it_can_be_seen_which_sender_waits_and_until_when(house: House) ->
     await house.settle()
     house.clock.advance(EACH)
     assert await house.database.read(held_senders, house.clock.now()) == []
+
+
+async def test_what_an_operator_is_texted_takes_the_numbers_airtime(house: House) -> None:
+    await house.unwoken_acts("root").add_operator("Marta")
+    await house.unwoken_acts("root").set_phone("Marta", "+15557770001")
+    for _ in range(3):  # as many as the burst lets through
+        await house.hear("/list", sender="whatsapp:+15557770001")
+        await house.step()
+    assert len(house.sent) == 3
+    await house.hear("hello")
+    await house.step()
+    assert (len(house.sent), await house.due_in()) == (3, 0.5)
+
+
+async def test_an_operators_text_waits_for_its_turn_and_what_comes_later_waits_for_it(house: House) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        house.clock.advance(seconds)
+
+    pacing, text = Pacing(house.database, airtime, sleep), OperatorText("twilio", OURS, "somebody waits")
+    for number in range(4):
+        await house.hear("hello", sender=person(number))
+    await handle_at_once(house)  # three are sent, and the fourth is due in half a second
+    await pacing.wait(text)
+    assert slept == [1.0]
+    await house.settle()
+    await pacing.wait(text._replace(our_address=OTHER))
+    assert (slept, too_fast([*await begun(house), house.clock.now()], EACH)) == ([1.0], [])
+
+
+async def test_an_operators_text_goes_before_its_turn_where_that_is_far(house: House) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    pacing = Pacing(house.database, lambda _: 60_000, sleep)
+    for _ in range(2):
+        await pacing.wait(OperatorText("twilio", OURS, "somebody waits"))
+    assert slept == [30.0]
