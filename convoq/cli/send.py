@@ -6,14 +6,14 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from convoq.cli.acting import Ways, add_force, add_identity, read_text, run_act
-from convoq.cli.arguments import address, one_line
+from convoq.cli.acting import Ways, add_force, add_identity, run_act
+from convoq.cli.arguments import address
 from convoq.cli.stepping_in import add_key, tell_written
 from convoq.cli.terminal.output import UsageError
+from convoq.cli.wording import add_wording, read_wording
 
 if TYPE_CHECKING:
     from convoq.conversations.operators import Written
-    from convoq.conversations.templates import TemplateRequest
 
 FULL: Final = re.compile(r"([a-z]+:)?\+[0-9]{7,15}$")
 
@@ -30,13 +30,7 @@ def add_parser(subparsers: Any) -> None:
         epilog="example:\n  convoq send +15551230001 'Your table is ready.' --from +15550009999 --as Marta",
     )
     parser.add_argument("address", type=address, metavar="ADDRESS", help="whatsapp:+15551230001, or +15551230001 (SMS)")
-    parser.add_argument("text", nargs="?", metavar="TEXT", help="what to say, or - for standard input")
-    parser.add_argument("--template", type=one_line, metavar="NAME", help="instead of a text; its name, or its SID")
-    parser.add_argument(
-        "--var", dest="variables", type=_variable, action="append", default=[], metavar="NAME=VALUE",
-        help="what stands in a gap of the template; once for each",
-    )  # fmt: skip
-    parser.add_argument("--language", metavar="CODE", help="of a template that is there in several")
+    add_wording(parser)
     parser.add_argument(
         "--from", dest="sender", metavar="ADDRESS", help="which number of yours (default: the only one that suits)"
     )
@@ -51,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from convoq.monitoring.act_documents import written_document
     from convoq.operating.numbers import our_addresses
 
-    said = _said(args)
+    said = read_wording(args)
     channel = SendMessage.model_fields["channel"].default
 
     async def act(ways: Ways) -> Written:
@@ -59,29 +53,6 @@ def run(args: argparse.Namespace) -> int:
         return await ways.acts.write_to(channel, sender, args.address, said, key=args.key, force=args.force)
 
     return run_act(args, act, written_document, tell_written)
-
-
-def _said(args: argparse.Namespace) -> str | TemplateRequest:
-    """Raises UsageError."""
-    from convoq.conversations.templates import TemplateRequest
-
-    if (args.text is None) == (args.template is None):
-        raise UsageError("say either a text or --template NAME")
-    if args.template is None:
-        if args.variables or args.language:
-            raise UsageError("--var and --language go with --template")
-        return read_text(args.text)
-    variables = dict(args.variables)
-    if len(variables) < len(args.variables):
-        raise UsageError("--var: each variable has one value")
-    return TemplateRequest(name=args.template, variables=variables, language=args.language)
-
-
-def _variable(given: str) -> tuple[str, str]:
-    name, equals, value = given.partition("=")
-    if not equals or not name:
-        raise argparse.ArgumentTypeError(f"{given!r} is no NAME=VALUE, such as 1=Ana")
-    return name, value
 
 
 def _sender(given: str | None, address: str, known: list[str]) -> str:

@@ -9,6 +9,7 @@ from convoq.cli.acting import Ways, add_force, add_identity, read_text, run_act
 from convoq.cli.arguments import conversation, one_line, positive_or_zero
 from convoq.cli.lookup import find_conversation
 from convoq.cli.terminal.output import say
+from convoq.cli.wording import add_wording, read_wording
 from convoq.text import counted
 
 if TYPE_CHECKING:
@@ -57,12 +58,14 @@ def _add_reply(commands: Any) -> None:
         "reply",
         help="write to the person; takes the conversation over",
         description="Sends your text in a conversation, which is yours from then on, and answers what waits in it.\n"
-        "When it returns, the text is on disk and will be sent. A closed conversation goes on in a new one.",
+        "When it returns, the text is on disk and will be sent. A closed conversation goes on in a new one.\n"
+        "On WhatsApp text goes out within 24 hours of their last message, a template at any time.",
         epilog="examples:\n  convoq conversations reply 12 'Your table is ready.' --as Marta\n"
-        "  convoq conversations reply 12 - < text.txt",
+        "  convoq conversations reply 12 - < text.txt\n"
+        "  convoq conversations reply 12 --template reopen_chat --var name=Ana",
     )
     replying.add_argument("id", type=conversation, metavar="ID", help=WHICH)
-    add_text(replying)
+    add_wording(replying)
     add_key(replying)
     add_force(replying)
     add_identity(replying)
@@ -179,11 +182,11 @@ def _tell_stopped(change: Change) -> None:
 def reply(args: argparse.Namespace) -> int:
     from convoq.monitoring.act_documents import written_document
 
-    text = read_text(args.text)
+    said = read_wording(args)
 
     async def act(ways: Ways) -> Written:
         found = await find_conversation(ways.reading, args.id)
-        return await ways.acts.reply(found.id, text, key=args.key, force=args.force)
+        return await ways.acts.reply(found.id, said, key=args.key, force=args.force)
 
     return run_act(args, act, written_document, tell_written)
 

@@ -11,7 +11,7 @@ from convoq.clock import WallClock
 from convoq.conversations.templates import Template, Templates
 from convoq.loopback.content import Content
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
-from tests.cli.scenes import ANA, OURS, Place
+from tests.cli.scenes import ANA, OURS, Place, receive
 
 ORDER = Template("HX1", "order", "en", "twilio/text", "Hello {{1}}", ("1",), "utility", "approved", "")
 
@@ -60,6 +60,17 @@ def test_a_template_is_sent_where_a_text_is_refused(place: Place, capsys: pytest
     assert place.execute("SELECT body, template_sid, template_variables FROM outbox") == [
         ("Hello Ana", "HX1", '{"1": "Ana"}')
     ]
+
+
+def test_a_reply_may_be_a_template_too(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: receive(database, "Hello"))
+    place.execute("UPDATE threads SET last_inbound_at = 1, last_inbound_wall = 1")
+    know(place, ORDER)
+    assert place.run("conversations", "reply", "1", "Hello") == 1
+    assert "convoq send --template: order" in capsys.readouterr().err
+    assert place.run("conversations", "reply", "1", "--template", "order", "--var", "1=Ana") == 0
+    assert place.execute("SELECT body, template_sid FROM outbox") == [("Hello Ana", "HX1")]
+    assert place.run("conversations", "reply", "1") == 2
 
 
 def test_the_refusal_of_a_template_is_told_to_programs(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
