@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from convoq.cli import access
+from convoq.cli import access, signing_in
 from convoq.cli.acting import Ways, add_identity, run_act
 from convoq.cli.arguments import one_line
 from convoq.cli.terminal.output import print_json, say
@@ -67,6 +67,7 @@ def add_parser(subparsers: Any) -> None:
     listing.add_argument("--json", action="store_true", help="for programs")
     listing.set_defaults(run=list_all)
     access.add_parsers(commands)
+    signing_in.add_parsers(commands)
 
 
 def _phone(text: str) -> str:

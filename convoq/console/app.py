@@ -14,6 +14,8 @@ from convoq.api.connections import CLIENT_ERRORS, Limits
 from convoq.console.door import Door
 from convoq.console.endpoints import BASE, Asked, Endpoint, NoBody, Site
 from convoq.console.openapi import openapi_document
+from convoq.console.pages.gate import is_page
+from convoq.console.pages.mounting import mount
 from convoq.console.problems import MEDIA_TYPE, Problem
 from convoq.console.reading import JSON, read_json, read_key, read_query, read_version
 from convoq.console.refusals import problem_of
@@ -50,6 +52,7 @@ def create_app(
 
     app.router.add_route("GET", f"{BASE}/openapi.json", openapi, expect_handler=_expect)
     app.on_cleanup.append(lambda _: door.close())
+    mount(app, site, door, limits or Limits())
     return app
 
 
@@ -61,6 +64,8 @@ class _Guard:
     def guard(self) -> Any:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if is_page(request.path):
+                return await handler(request)  # the pages have a gate of their own
             try:
                 return await self._answer(request, handler)
             except Problem as problem:

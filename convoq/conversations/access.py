@@ -58,9 +58,6 @@ class AccessTokens:
     async def note_use(self, token_id: int) -> None:
         await self._database.write(_note_use, token_id, self._database.clock.now(), durable=False)
 
-    async def any_valid(self) -> bool:
-        return await self._database.read(lambda tx: tx.execute(ANY_VALID).fetchone() is not None)
-
 
 def make_token() -> str:
     """32 random bytes: nothing that could be guessed, so a plain hash of it keeps it."""
@@ -120,4 +117,3 @@ ISSUE: Final = f"""
     INSERT INTO access_tokens (hash, operator, role, made_at, made_by) VALUES (?, ?, ?, ?, ?) RETURNING {COLUMNS}
 """
 REVOKE: Final = "UPDATE access_tokens SET revoked_at = ?, revoked_by = ? WHERE id = ?"
-ANY_VALID: Final = "SELECT 1 FROM access_tokens WHERE revoked_at IS NULL LIMIT 1"

@@ -18,6 +18,7 @@ from convoq.conversations import (
     ownership,
     pausing,
     rows,
+    sessions,
 )
 from convoq.conversations.access import AccessRole, AccessToken
 from convoq.conversations.audit_trail import record_act
@@ -26,6 +27,7 @@ from convoq.conversations.operator_list import Operator
 from convoq.conversations.operators import Written
 from convoq.conversations.ownership import Change, thread_of
 from convoq.conversations.records import Conversation
+from convoq.conversations.sessions import Session, SignInLink
 from convoq.conversations.templates import TemplateRequest
 from convoq.conversations.threads import Thread
 from convoq.db.store import Store
@@ -334,6 +336,34 @@ class Acts:
             return revoked
 
         return await self._write(unit)
+
+    async def issue_link(self, secret: str, operator: str, role: AccessRole) -> SignInLink:
+        """From its return on who follows the link is signed in as the operator: once, for 15 minutes."""
+
+        def unit(tx: Transaction, now: int) -> SignInLink:
+            link = sessions.issue_link(tx, secret, operator, role, self._name, now)
+            self._record(tx, now, "issue_link", subject=f"operator:{link.operator}", detail=str(role))
+            return link
+
+        return await self._write(unit)
+
+    async def end_session(self, session_id: int) -> Session:
+        """From its return on nothing more is done in the session, not by a request that is under way either."""
+
+        def unit(tx: Transaction, now: int) -> Session:
+            ended = sessions.end_session(tx, session_id, self._name, now)
+            self._record(tx, now, "end_session", subject=f"operator:{ended.operator}", detail=str(session_id))
+            return ended
+
+        return await self._write(unit)
+
+    async def note_look(self, conversation_id: int) -> None:
+        """A number that is masked was looked at."""
+
+        def unit(tx: Transaction, now: int) -> None:
+            self._record(tx, now, "see_number", conversation_id=conversation_id)
+
+        await self._do(unit)
 
     async def _do(self, unit: Callable[[Transaction, int], T]) -> T:
         def as_operator(tx: Transaction, now: int) -> T:

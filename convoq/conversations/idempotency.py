@@ -34,7 +34,7 @@ class Request:
     The token is still valid when the act is done, and what came of it is on record under the key, if there is one.
     """
 
-    token_id: int
+    token_id: int = 0  #: that it came with
     operator: str
     key: str | None
     fingerprint: str  #: of all that the request asks for
@@ -49,9 +49,13 @@ class Request:
 
     def begin(self, tx: Transaction, now: int, /) -> None:
         """Raises Repeated, ActRefused."""
-        require_valid(tx, self.token_id)
+        self.require(tx, now)
         if self.key is not None and (found := find(tx, self, now)) is not None:
             raise Repeated(found)
+
+    def require(self, tx: Transaction, _now: int, /) -> None:
+        """Who asks may still do so. Raises ActRefused."""
+        require_valid(tx, self.token_id)
 
     def end(self, tx: Transaction, now: int, done: object, /) -> None:
         if self.key is None:

@@ -77,9 +77,9 @@ def set_operator_phone(tx: Transaction, name: str, phone: str | None, now: int, 
 
 
 def remove_operator(tx: Transaction, name: str, by: str, now: int) -> int:
-    """From its commit on nothing is done in that name, nor with its tokens. The person's chats wait for another one.
+    """From its commit on nothing is done in that name, with its tokens or in its sessions.
 
-    How many do. Raises ActRefused.
+    How many chats of theirs wait for another one. Raises ActRefused.
     """
     known = find_operator(list_operators(tx), name)
     if known is None or known.removed_at is not None:
@@ -87,6 +87,8 @@ def remove_operator(tx: Transaction, name: str, by: str, now: int) -> int:
     tx.execute("UPDATE operators SET removed_at = ?, removed_by = ? WHERE name = ?", (now, by, known.name))
     # Revoked, not only without an operator: who is added again does not come in with an old one.
     tx.execute(REVOKE_TOKENS, (now, by, known.name))
+    tx.execute(END_SESSIONS, (now, by, known.name))
+    tx.execute("DELETE FROM sign_in_links WHERE operator = ? AND used_at IS NULL", (known.name,))
     forget_phone(tx, known.name, now)
     owned = [conversation_id for (conversation_id,) in tx.execute(OWNED, (known.name,)).fetchall()]
     for conversation_id in owned:
@@ -113,3 +115,4 @@ OWNED: Final = """
 REVOKE_TOKENS: Final = """
     UPDATE access_tokens SET revoked_at = ?, revoked_by = ? WHERE operator = ? AND revoked_at IS NULL
 """
+END_SESSIONS: Final = "UPDATE sessions SET ended_at = ?, ended_by = ? WHERE operator = ? AND ended_at IS NULL"

@@ -1,11 +1,11 @@
-"""The API for people and programs of ours as a role, on a listener of its own."""
+"""The pages and the API for people and programs of ours as a role, on a listener of its own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from convoq.clock import WallClock
-from convoq.conversations.access import AccessTokens
+from convoq.conversations.operator_list import OperatorList
 from convoq.conversations.settling import Settling
 from convoq.daemon.process import Storage, open_storage
 from convoq.daemon.reload import Reload
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def console(loaded: Loaded, stop: Stop, reload: Reload) -> None:
-    """Answers until the stop is requested. Raises ConfigError while no token is valid."""
+    """Answers until the stop is requested. Raises ConfigError while nobody could come in."""
     from convoq.api.server import serve as listen
     from convoq.console.api import ENDPOINTS
     from convoq.console.app import create_app
@@ -29,8 +29,9 @@ async def console(loaded: Loaded, stop: Stop, reload: Reload) -> None:
     options = loaded.options
     errands = JobErrands()
     async with open_storage(options, lambda clock, wall: errands.around(Settling(clock, wall))) as storage:
-        if not await AccessTokens(storage.database).any_valid():
-            raise ConfigError("there is no token, so nobody could come in: convoq operators token NAME --role operator")
+        operators = await OperatorList(storage.database).all()
+        if all(one.removed_at is not None for one in operators):
+            raise ConfigError("there is no operator, so nobody could come in: convoq operators add NAME")
         app = create_app(_site(storage, options, errands), ENDPOINTS)
         server = await listen(app, _listener(options), section="console")
         status = f"listening on {', '.join(server.addresses)}"

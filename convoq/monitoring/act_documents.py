@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from convoq.conversations.persons import PersonOnRecord
     from convoq.conversations.records import Contact
     from convoq.conversations.resending import Resent
+    from convoq.conversations.sessions import Session
     from convoq.handlers.erasing import Erased
 
 
@@ -118,6 +119,14 @@ def token_document(token: AccessToken) -> dict[str, Any]:
         "id": token.id, "operator": token.operator, "role": str(token.role), "made_at": iso_time(token.made_at),
         "made_by": token.made_by, "used_at": iso_time(token.used_at), "revoked_at": iso_time(token.revoked_at),
         "revoked_by": token.revoked_by,
+    }  # fmt: skip
+
+
+def session_document(session: Session) -> dict[str, Any]:
+    """Without its secret, which only the browser has."""
+    return {
+        **session._asdict(), "role": str(session.role), "made_at": iso_time(session.made_at),
+        "seen_at": iso_time(session.seen_at), "ended_at": iso_time(session.ended_at),
     }  # fmt: skip
 
 

@@ -67,10 +67,10 @@ async def test_it_answers_who_has_a_token_and_ends_in_order(site: Site) -> None:
     assert site.rows("SELECT role FROM processes") == []
 
 
-async def test_until_there_is_a_token_it_does_not_listen(site: Site) -> None:
+async def test_until_there_is_an_operator_it_does_not_listen(site: Site) -> None:
     await asyncio.to_thread(command, site, "db", "migrate")
     line = await refusal(await site.start("console"))
-    assert line.startswith("convoq: there is no token, so nobody could come in: convoq operators token NAME")
+    assert line.startswith("convoq: there is no operator, so nobody could come in: convoq operators add NAME")
 
 
 async def test_it_listens_beyond_this_machine_only_where_that_is_said(site: Site) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from convoq.ai.base import CallBound, ModelCall, ReplyContext
+from convoq.console.pages.acting import PageRequest
 from convoq.conversations.access import AccessRole, AccessTokens, make_token
 from convoq.conversations.acts import Acts
 from convoq.conversations.audit_trail import AuditTrail
@@ -27,6 +28,7 @@ from convoq.conversations.queries import Reading
 from convoq.conversations.resending import Resending
 from convoq.conversations.retention import Retention
 from convoq.conversations.search import ConversationFilter
+from convoq.conversations.sessions import Sessions, make_secret
 from convoq.conversations.states import Owner, Status
 from convoq.conversations.templates import Template, TemplateRequest, Templates
 from convoq.conversations.text_index import TextIndex
@@ -101,6 +103,21 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
         await _erase(house)
 
 
+async def _sign_in(house: House, marta: Acts) -> None:
+    """People come in with a link, into a session that ends."""
+    sessions, secret = Sessions(house.database), make_secret()
+    await marta.issue_link(secret, "Marta", AccessRole.OPERATOR)
+    made = await sessions.sign_in(secret, "a browser")
+    assert made is not None
+    assert await sessions.find(made[0]) == made[1]
+    request = PageRequest(
+        session_id=made[1].id, operator="Marta", key="p", fingerprint="f", answer=lambda _: {},
+    )  # fmt: skip
+    with suppress(LookupError):
+        await Acts(house.database, house.wall, "Marta", lambda *_: None, errand=request).note(0, "tea")
+    await marta.end_session(made[1].id)
+
+
 async def _let_in(house: House) -> None:
     """Programs come in with a token, until it is revoked."""
     tokens, marta, made = AccessTokens(house.database), house.acts(), make_token()
@@ -108,8 +125,8 @@ async def _let_in(house: House) -> None:
     await marta.issue_token(made, "Marta", AccessRole.OPERATOR)
     token = await tokens.find(made)
     assert token is not None
-    assert await tokens.any_valid()
     await tokens.note_use(token.id)
+    await _sign_in(house, marta)
     await house.hear_at_once("are you there?")
     [(newest, _)] = await house.rows(NEWEST, ANA)
     for _ in range(2):

@@ -28,6 +28,8 @@ SMALL = {
         "ai_pauses",
         "operators",
         "access_tokens",
+        "sessions",
+        "sign_in_links",
         "notify_targets",
         "q",
         "text_search",

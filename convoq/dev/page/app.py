@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import web
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from convoq.console.pages.feed import Feed, PageState
 from convoq.conversations.ceilings import BudgetRules
 from convoq.conversations.ownership import ActRefused
 from convoq.db.store import Store
@@ -20,7 +21,6 @@ from convoq.dev.page import colleague, timeline, view
 from convoq.dev.page.actions import LONGEST_TEXT, PhoneActions
 from convoq.dev.page.attachments import ATTACHMENTS
 from convoq.dev.page.colleague import Colleague, NothingToDo
-from convoq.dev.page.feed import Feed, PageState
 from convoq.dev.page.guard import RequestGuard, harden
 from convoq.dev.page.rules import SCENES, RuleScenes
 from convoq.dev.worker import WorkerSupervisor

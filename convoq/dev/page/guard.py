@@ -9,24 +9,13 @@ from typing import Final
 
 from aiohttp import web
 
+from convoq.console.pages.headers import FORM, HEADERS
 from convoq.errors import ConfigError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'"
-)
-FORM: Final = "application/x-www-form-urlencoded"
 HTTP_PORT: Final = 80
-HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
+PAGE_HEADERS: Final = {**HEADERS, "Referrer-Policy": "no-referrer"}
 
 
 def require_loopback_host(host: str, port: int) -> None:
@@ -100,4 +89,4 @@ async def _token(request: web.Request) -> str | None:
 
 async def harden(_: web.Request, response: web.StreamResponse) -> None:
     """Puts the security headers on every answer."""
-    response.headers.update(HEADERS)
+    response.headers.update(PAGE_HEADERS)

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from convoq.dev.page.guard import FORM, RequestGuard
+from convoq.console.pages.headers import FORM
+from convoq.dev.page.guard import RequestGuard
 
 HOST = "localhost"
 

@@ -23,11 +23,20 @@ RECONNECT_MS: Final = 1000
 
 
 class Feed:
-    """Server-sent events with the whole state, each time that it has changed. Polls while a page is connected."""
+    """Server-sent events with the whole state, each time that it has changed. Polls while a page is connected.
 
-    def __init__(self, database: Store, look: Callable[[], Awaitable[PageState]]) -> None:
+    `longest`: seconds until a stream ends and the browser comes back, let in anew; None: as long as the page is open.
+    """
+
+    def __init__(
+        self, database: Store, look: Callable[[], Awaitable[PageState]], *, poll: float = POLL_SECONDS,
+        longest: float | None = None, reconnect_ms: int = RECONNECT_MS,
+    ) -> None:  # fmt: skip
         self._database = database
         self._look = look
+        self._poll = poll
+        self._longest = longest
+        self._reconnect_ms = reconnect_ms
         self._run = secrets.token_hex(4)  # an id of an earlier run must not look like one of ours
         self._revision = 0
         self._state: PageState = {}
@@ -46,11 +55,12 @@ class Feed:
         headers = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        await response.write(f"retry: {RECONNECT_MS}\n\n".encode())
+        await response.write(f"retry: {self._reconnect_ms}\n\n".encode())
         self._enter()
         try:
-            with suppress(ConnectionError):
-                await self._send(response, request.headers.get("Last-Event-ID", ""))
+            with suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(self._longest):
+                    await self._send(response, request.headers.get("Last-Event-ID", ""))
         finally:
             self._open -= 1
         return response
@@ -93,7 +103,7 @@ class Feed:
                     await self._refresh()
             except DatabaseUnavailable as error:
                 log.warning("feed.failed", error=str(error))
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self._poll)
 
     async def _refresh(self) -> None:
         state = await self._look()

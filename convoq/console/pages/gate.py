@@ -1,0 +1,143 @@
+"""Who may see a page: for a name that is ours, in a session that is valid now, by a form of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from aiohttp import web
+
+from convoq.api.connections import CLIENT_ERRORS, Limits
+from convoq.console.door import USE_NOTED_EVERY, Door
+from convoq.console.endpoints import BASE
+from convoq.console.pages.cookies import cookie_name
+from convoq.console.pages.forms import read_form, require_form_token, require_same_origin
+from convoq.console.pages.headers import HEADERS
+from convoq.console.pages.refusals import PageRefused
+from convoq.console.pages.rendering import page
+from convoq.console.pages.visitors import VISITOR, Visitor, form_token
+from convoq.console.problems import Problem
+from convoq.conversations.sessions import Sessions
+from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
+from convoq.logs import log
+
+#: `same-origin`: browsers without Sec-Fetch-Site then name the Origin of a form; nothing is told to other sites.
+PAGE_HEADERS: Final = {
+    **HEADERS, "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}  # fmt: skip
+FORM_FIELDS: Final = web.RequestKey("form", dict[str, str])
+LOGIN: Final = "/login"
+#: What people send each other. Nothing else is gone on to: a path may be another site's address.
+LINKED: Final = re.compile(r"/(?:inbox(?:/[0-9]{1,18})?)?")
+#: Where nothing is told that needs a session.
+OPEN: Final = (LOGIN, "/favicon.ico", "/static/")
+
+
+def is_page(path: str) -> bool:
+    return not path.startswith(f"{BASE}/")
+
+
+async def harden(request: web.Request, response: web.StreamResponse) -> None:
+    """Puts the headers on every page."""
+    if is_page(request.path):
+        response.headers.update(PAGE_HEADERS)
+
+
+class Gate:
+    def __init__(
+        self, sessions: Sessions, door: Door, limits: Limits, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._sessions = sessions
+        self._door = door
+        self._limits = limits
+        self._clock = clock
+        self._noted: dict[int, float] = {}
+        self._noting: set[asyncio.Task[None]] = set()
+
+    @property
+    def middleware(self) -> Any:
+        @web.middleware
+        async def middleware(request: web.Request, handler: Any) -> web.StreamResponse:
+            return await (self._answer(request, handler) if is_page(request.path) else handler(request))
+
+        return middleware
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._noting, return_exceptions=True)
+
+    async def _answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        try:
+            self._door.require_name(request)
+            return await self._admitted(request, handler)
+        except PageRefused as refused:
+            return _refusal(request, refused.status, refused.sentence)
+        except Problem as problem:
+            return _refusal(request, problem.status, problem.detail)
+        except (web.HTTPNotFound, LookupError):
+            return _refusal(request, 404, "There is no such page, or what it showed is gone.")
+        except web.HTTPMethodNotAllowed:
+            return _refusal(request, 405, "This page takes no such request.")
+        except CLIENT_ERRORS:
+            raise
+        except (DatabaseRefused, DatabaseUnavailable) as error:
+            log.warning("console.unavailable", reason=str(error))
+            return _refusal(request, 503, "The database cannot be used just now; the log says why. Try again.")
+        except TimeoutError:
+            return _refusal(request, 503, "It took too long. Look whether it was done before you try again.")
+        except Exception:  # a bug is answered as a page too, and its traceback is the log's alone
+            log.exception("console.failed", path=ascii(request.path)[1:-1][:200])
+            return _refusal(request, 500, "Something went wrong here; the log says what.")
+
+    async def _admitted(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        changes = request.method not in ("GET", "HEAD")
+        if changes:
+            require_same_origin(request)
+        secret = request.cookies.get(cookie_name(request), "")
+        session = await self._sessions.find(secret)
+        if session is not None:
+            request[VISITOR] = Visitor(session, form_token(secret))
+            self._note_use(session.id)
+        elif not request.path.startswith(OPEN):
+            return _sign_in_first(request)
+        if changes:
+            form = dict(await read_form(request, self._limits))
+            if session is not None and request.path != LOGIN:
+                require_form_token(form, request[VISITOR].form_token)
+            request[FORM_FIELDS] = form
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    def _note_use(self, session_id: int) -> None:
+        """Beside the request, which a writer that waits must not hold up."""
+        now = self._clock()
+        if now - self._noted.get(session_id, -USE_NOTED_EVERY) < USE_NOTED_EVERY:
+            return
+        self._noted[session_id] = now
+        noting = asyncio.create_task(self._write_use(session_id))
+        self._noting.add(noting)
+        noting.add_done_callback(self._noting.discard)
+
+    async def _write_use(self, session_id: int) -> None:
+        with suppress(ConvoqError):
+            await self._sessions.note_use(session_id)
+
+
+def _sign_in_first(request: web.Request) -> web.StreamResponse:
+    if request.method not in ("GET", "HEAD") or request.headers.get("X-Requested-With") == "fetch":
+        return _refusal(request, 401, "You are signed out: sign in, and do it again. Nothing was done.")
+    if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and LINKED.fullmatch(request.path):
+        # SameSite=Strict: no cookie comes with a link on another site's page. From a page of ours it does.
+        response = page("bounce.html", None, {"target": request.rel_url.raw_path_qs})
+        response.headers["Refresh"] = f"0; url={request.rel_url.raw_path_qs}"
+        return response
+    return web.Response(status=303, headers={"Location": LOGIN})
+
+
+def _refusal(request: web.Request, status: int, sentence: str) -> web.Response:
+    values = {"title": "Not done" if request.method == "POST" else "Not shown", "sentence": sentence}
+    return page("refused.html", request.get(VISITOR), {**values, "place": None}, status=status)
