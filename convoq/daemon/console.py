@@ -25,6 +25,7 @@ async def console(loaded: Loaded, stop: Stop, reload: Reload) -> None:
     from convoq.console.api import ENDPOINTS
     from convoq.console.app import create_app
     from convoq.console.errands import JobErrands
+    from convoq.console.pages.mounting import FEED
 
     options = loaded.options
     errands = JobErrands()
@@ -42,6 +43,7 @@ async def console(loaded: Loaded, stop: Stop, reload: Reload) -> None:
             ):  # fmt: skip
                 await stop.requested.wait()
         finally:
+            await app[FEED].close()  # open tabs are not what a stop waits for
             await server.stop()
 
 

@@ -19,6 +19,10 @@ from convoq.console.pages.refusals import PageRefused
 MOST_FIELDS: Final = 100
 
 
+class FormFields(dict[str, str]):
+    """What a form says, by name."""
+
+
 def require_same_origin(request: web.Request) -> None:
     """By what no page can make a browser say falsely. Raises PageRefused where the browser says nothing, too."""
     site = request.headers.get("Sec-Fetch-Site")
@@ -34,7 +38,7 @@ def require_same_origin(request: web.Request) -> None:
         raise PageRefused(403, "This did not come from a page of the console: reload the page and try again.")
 
 
-async def read_form(request: web.Request, limits: Limits) -> Mapping[str, str]:
+async def read_form(request: web.Request, limits: Limits) -> FormFields:
     """Its fields, of each name the last. Raises PageRefused."""
     try:
         media_type_of(request, (FORM,))
@@ -45,7 +49,7 @@ async def read_form(request: web.Request, limits: Limits) -> Mapping[str, str]:
     except ValueError:
         raise PageRefused(400, "The form could not be read: it is no UTF-8, or has too many fields.") from None
     # A form that a browser sends by itself ends its lines as HTTP does; no text of a database's holds a NUL.
-    return {name: value.replace("\r\n", "\n").replace("\0", "") for name, value in pairs}
+    return FormFields({name: value.replace("\r\n", "\n").replace("\0", "") for name, value in pairs})
 
 
 def require_form_token(form: Mapping[str, str], token: str) -> None:

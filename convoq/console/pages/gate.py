@@ -15,7 +15,7 @@ from convoq.api.connections import CLIENT_ERRORS, Limits
 from convoq.console.door import USE_NOTED_EVERY, Door
 from convoq.console.endpoints import BASE
 from convoq.console.pages.cookies import cookie_name
-from convoq.console.pages.forms import read_form, require_form_token, require_same_origin
+from convoq.console.pages.forms import FormFields, read_form, require_form_token, require_same_origin
 from convoq.console.pages.headers import HEADERS
 from convoq.console.pages.refusals import PageRefused
 from convoq.console.pages.rendering import page
@@ -30,7 +30,7 @@ PAGE_HEADERS: Final = {
     **HEADERS, "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }  # fmt: skip
-FORM_FIELDS: Final = web.RequestKey("form", dict[str, str])
+FORM_FIELDS: Final = web.RequestKey("form", FormFields)
 LOGIN: Final = "/login"
 #: What people send each other. Nothing else is gone on to: a path may be another site's address.
 LINKED: Final = re.compile(r"/(?:inbox(?:/[0-9]{1,18})?)?")
@@ -90,6 +90,9 @@ class Gate:
         except TimeoutError:
             return _refusal(request, 503, "It took too long. Look whether it was done before you try again.")
         except Exception:  # a bug is answered as a page too, and its traceback is the log's alone
+            import traceback
+
+            traceback.print_exc()
             log.exception("console.failed", path=ascii(request.path)[1:-1][:200])
             return _refusal(request, 500, "Something went wrong here; the log says what.")
 
@@ -105,7 +108,7 @@ class Gate:
         elif not request.path.startswith(OPEN):
             return _sign_in_first(request)
         if changes:
-            form = dict(await read_form(request, self._limits))
+            form = await read_form(request, self._limits)
             if session is not None and request.path != LOGIN:
                 require_form_token(form, request[VISITOR].form_token)
             request[FORM_FIELDS] = form
