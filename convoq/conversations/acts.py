@@ -359,11 +359,7 @@ class Acts:
 
     async def note_look(self, conversation_id: int) -> None:
         """A number that is masked was looked at."""
-
-        def unit(tx: Transaction, now: int) -> None:
-            self._record(tx, now, "see_number", conversation_id=conversation_id)
-
-        await self._do(unit)
+        await self._do(lambda tx, now: self._record(tx, now, "see_number", conversation_id=conversation_id))
 
     async def _do(self, unit: Callable[[Transaction, int], T]) -> T:
         def as_operator(tx: Transaction, now: int) -> T:

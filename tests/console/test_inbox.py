@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -25,7 +26,7 @@ def key_of(page: Seen, action: str) -> str:
 
 def words_of(page: Seen) -> str:
     """What stands on the page, as one line."""
-    return " ".join(re.sub(r"<[^>]*>", " ", page.text).split())
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page.text)).split())
 
 
 async def taken(browser: Visit, number: int = 1) -> Seen:

@@ -165,7 +165,7 @@ async def test_a_form_needs_the_token_of_its_session(api: Api) -> None:
 @only_sqlite
 async def test_without_a_session_no_page_is_shown_and_nothing_is_done(api: Api) -> None:
     async with visit(api) as browser:
-        for path in ("/", "/inbox", "/inbox/1", "/nothing", "/events"):
+        for path in ("/", "/inbox", "/inbox/1", "/events"):
             assert (await browser.get(path)).location == "/login"
         assert (await browser.post("/inbox/1/reply", text="Hi.")).status == 401
 
@@ -175,8 +175,8 @@ async def test_a_link_on_another_site_comes_through_with_the_next_step(api: Api)
     async with visit(api) as browser:
         seen = await browser.get("/inbox/7?before=3", **{"Sec-Fetch-Site": "cross-site"})
         assert (seen.status, seen.headers["Refresh"]) == (200, "0; url=/inbox/7?before=3")
-        elsewhere = await browser.get("/%5Cevil.example/inbox", **{"Sec-Fetch-Site": "cross-site"})
-        assert (elsewhere.status, "Refresh" in elsewhere.headers) == (303, False)
+        for path in ("/%5Cevil.example/inbox", "//evil.example/inbox", "/events"):
+            assert "Refresh" not in (await browser.get(path, **{"Sec-Fetch-Site": "cross-site"})).headers
 
 
 @only_sqlite

@@ -52,6 +52,7 @@ FEW = {
 #: What reads more than that, and why that is right.
 MEANT = {
     r"SELECT enqueued_at FROM newest_job": "one row, from the end",
+    r"^SELECT id, state, delivery FROM outbox ORDER BY id DESC LIMIT": "the newest hundred, from the end",
     r"FROM jobs AS j LEFT JOIN lanes .* ORDER BY j.id DESC LIMIT": "a page of an operator's list, from its end",
     r"SELECT j.id, j.kind, j.payload, .* ORDER BY j.id LIMIT": "an operator searches what to change, not at the gate",
     r"SELECT count\(\*\) FROM jobs AS j .*WHERE": "an operator counts what a search finds",

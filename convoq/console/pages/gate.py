@@ -97,6 +97,8 @@ class Gate:
             return _refusal(request, 500, "Something went wrong here; the log says what.")
 
     async def _admitted(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.match_info.http_exception is not None:
+            raise request.match_info.http_exception
         changes = request.method not in ("GET", "HEAD")
         if changes:
             require_same_origin(request)
