@@ -60,23 +60,32 @@ def list_all(args: argparse.Namespace) -> int:
 
 
 def sync(args: argparse.Namespace) -> int:
+    from convoq.channels.base import SendFailed
     from convoq.cli.session import load_settings, open_existing, run_async
     from convoq.clock import WallClock
-    from convoq.conversations.templates import APPROVED, Templates
+    from convoq.conversations.templates import APPROVED, Templates, declared_templates, named_by
 
-    async def main(options: Options) -> list[Template]:
+    async def main(options: Options) -> tuple[list[Template], list[Template]]:
         async with open_existing(options) as database:  # before Twilio is asked: without one there is nothing to do
-            templates = await _read_all(options)
-            await Templates(database, WallClock()).replace_all(templates)
-            return templates
+            templates, declared = Templates(database, WallClock()), declared_templates(options.templates)
+            try:
+                found = await _read_all(options)
+            except SendFailed:
+                await templates.declare(declared)
+                raise
+            await templates.replace_all(named_by(declared, found))
+            known = {one.sid for one in found}
+            return found, [one for one in declared if one.sid not in known]
 
-    templates = run_async(main(load_settings(args.config).options))
+    templates, missing = run_async(main(load_settings(args.config).options))
     approved = sum(one.approval == APPROVED for one in templates)
     if args.json:
-        print_json({"templates": len(templates), "approved": approved})
+        print_json({"templates": len(templates), "approved": approved, "missing": [one.sid for one in missing]})
     else:
         say(f"{counted(len(templates), 'template')} at Twilio, {approved} approved by WhatsApp")
-    return 0
+        for one in missing:
+            say(f"{one.name}: Twilio has no {one.sid}: correct it in [[templates]]")
+    return 1 if missing else 0
 
 
 async def _read_all(options: Options) -> list[Template]:

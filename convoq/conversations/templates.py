@@ -13,8 +13,11 @@ from convoq.clock import Clock
 from convoq.conversations.ownership import ActRefused
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
+from convoq.settings.templates import TemplateSettings
 
 APPROVED: Final = "approved"
+DECLARED: Final = "declared"  #: by the settings, while Twilio could not be asked
+USABLE: Final = (APPROVED, DECLARED)
 PLAIN_TEXT: Final = "twilio/text"  #: the one kind that an SMS can show
 LONGEST_TEXT: Final = 1600  #: characters that Twilio takes as one message
 MOST_NAMED: Final = 8
@@ -33,7 +36,7 @@ class Template(NamedTuple):
     body: str  #: with its gaps: Hello {{1}}; empty where the kind has none
     variables: tuple[str, ...]  #: every gap's name, those of buttons and links too
     category: str  #: utility, marketing, authentication; empty where WhatsApp has not been asked
-    approval: str  #: approved, pending, rejected, paused, disabled, unsubmitted, ...
+    approval: str  #: approved, pending, rejected, paused, disabled, unsubmitted, ...; or declared
     reason: str  #: why it was rejected
 
 
@@ -64,6 +67,10 @@ class Templates:
         """Those of before that are not among these are gone."""
         await self._database.write(replace_all, templates, self._wall.now())
 
+    async def declare(self, declared: Sequence[Template]) -> None:
+        """What the settings name is there, as far as it is not known from Twilio: of that only the name changes."""
+        await self._database.write(declare, declared, self._wall.now())
+
     async def all(self) -> list[Template]:
         """By name and language."""
         return await self._database.read(all_templates)
@@ -72,6 +79,26 @@ class Templates:
 def replace_all(tx: Transaction, templates: Sequence[Template], wall_now: int) -> None:
     tx.execute("DELETE FROM templates")
     tx.executemany(_PUT, [(*one[:5], json.dumps(one.variables), *one[6:], wall_now) for one in templates])
+
+
+def declare(tx: Transaction, declared: Sequence[Template], wall_now: int) -> None:
+    tx.execute("DELETE FROM templates WHERE approval = ?", (DECLARED,))
+    for one in declared:
+        if not tx.execute("UPDATE templates SET name = ? WHERE sid = ?", (one.name, one.sid)).rowcount:
+            tx.execute(_PUT, (*one[:5], json.dumps(one.variables), *one[6:], wall_now))
+
+
+def declared_templates(settings: Sequence[TemplateSettings]) -> list[Template]:
+    return [
+        Template(one.sid, one.name, one.language, PLAIN_TEXT, one.text, gaps_in(one.text), "", DECLARED, "")
+        for one in settings
+    ]
+
+
+def named_by(declared: Sequence[Template], templates: Sequence[Template]) -> list[Template]:
+    """Twilio's templates, each under the name that the settings give it."""
+    names = {one.sid: one.name for one in declared}
+    return [one._replace(name=names.get(one.sid, one.name)) for one in templates]
 
 
 def all_templates(tx: Transaction) -> list[Template]:
@@ -93,7 +120,7 @@ def word(tx: Transaction, said: str | TemplateRequest, address: str) -> Wording:
 
 def what_may_be_sent(tx: Transaction) -> str:
     """For who may send nothing else: the templates that WhatsApp has approved."""
-    found = [row[0] for row in tx.execute(_APPROVED, (APPROVED, MOST_NAMED + 1)).fetchall()]
+    found = [row[0] for row in tx.execute(_APPROVED, (*USABLE, MOST_NAMED + 1)).fetchall()]
     if not found:
         return "none is on record: convoq templates sync asks Twilio for them"
     more = ", and others" if len(found) > MOST_NAMED else ""
@@ -116,7 +143,7 @@ def _choose(tx: Transaction, request: TemplateRequest) -> Template:
             raise _refused(f"{request.name} is not there in {request.language}, but in {languages}")
     elif len({one.language for one in found}) > 1:
         raise _refused(f"{request.name} is there in {languages}: say which, with --language")
-    approved = [one for one in found if one.approval == APPROVED] or found
+    approved = [one for one in found if one.approval in USABLE] or found
     if len(approved) > 1:
         sids = ", ".join(one.sid for one in approved)
         raise _refused(f"several templates are called {request.name}: say which by its SID, {sids}")
@@ -129,7 +156,7 @@ def _require_usable(template: Template, address: str) -> None:
     if not address.startswith("whatsapp:"):
         if template.kind != PLAIN_TEXT:
             raise _refused(f"{template.name} is a {template.kind}, which an SMS cannot show: only {PLAIN_TEXT}")
-    elif template.approval != APPROVED:
+    elif template.approval not in USABLE:
         why = f" ({template.reason})" if template.reason else ""
         raise _refused(f"WhatsApp says of {template.name}: {template.approval}{why}. It takes approved ones alone")
 
@@ -163,5 +190,5 @@ _NAMED: Final = f"""
     {_TEMPLATE} WHERE name = ? UNION ALL {_TEMPLATE} WHERE sid = ? ORDER BY language, sid
 """
 _APPROVED: Final = """
-    SELECT name FROM templates WHERE approval = ? AND body <> '' GROUP BY name ORDER BY name LIMIT ?
+    SELECT name FROM templates WHERE approval IN (?, ?) AND body <> '' GROUP BY name ORDER BY name LIMIT ?
 """

@@ -15,6 +15,7 @@ from convoq.settings.options import (
 )
 from convoq.settings.people import ConversationSettings, NumberSettings, PersonaSettings
 from convoq.settings.section import Seconds, Section
+from convoq.settings.templates import TemplateSettings
 
 __all__ = [
     "AiSettings",
@@ -32,6 +33,7 @@ __all__ = [
     "Seconds",
     "Section",
     "ServerSettings",
+    "TemplateSettings",
     "TwilioSettings",
     "WorkSettings",
 ]

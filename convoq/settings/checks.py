@@ -349,7 +349,14 @@ def _wrong_payload(schedule: ScheduleSettings) -> Iterator[str]:
 
 def _duplicates(options: Options) -> Iterator[Violation]:
     """The later of two that share what must be their own."""
-    for table, key in (("numbers", "address"), ("personas", "name"), ("schedules", "name"), ("prices", "model")):
+    own = (
+        ("numbers", "address"),
+        ("personas", "name"),
+        ("schedules", "name"),
+        ("prices", "model"),
+        ("templates", "sid"),
+    )
+    for table, key in own:
         seen: set[str] = set()
         for index, item in enumerate(getattr(options, table)):
             value = getattr(item, key)

@@ -19,6 +19,7 @@ from convoq.settings.people import (
 )
 from convoq.settings.retention import RetentionSettings
 from convoq.settings.section import Seconds, Section
+from convoq.settings.templates import TemplateSettings
 
 
 class DatabaseSettings(Section):
@@ -322,6 +323,7 @@ class Options(Section):
     budgets: BudgetSettings = BudgetSettings()
     prices: tuple[PriceSettings, ...] = ()
     loops: LoopSettings = LoopSettings()
+    templates: tuple[TemplateSettings, ...] = ()
     schedules: tuple[ScheduleSettings, ...] = ()
     handlers: dict[str, str] = Field(default={}, examples=[{"greet.morning": "mybot:greet"}])
     """Handlers of your own: the kind of job, and the "module:attribute" that handles it."""

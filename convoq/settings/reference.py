@@ -17,7 +17,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from convoq.settings import money, notify, options, people, retention
+from convoq.settings import money, notify, options, people, retention, templates
 from convoq.settings.options import Options
 from convoq.settings.schema import SECTIONS, TABLE_LISTS, env_name, is_list
 
@@ -144,7 +144,7 @@ def _docstrings() -> dict[tuple[str, str], str]:
     # pydantic's use_attribute_docstrings would parse the source at every start, and only these texts need it.
     return {
         (node.name, field.target.id): text.value.value
-        for module in (options, people, notify, money, retention)
+        for module in (options, people, notify, money, retention, templates)
         for node in ast.parse(inspect.getsource(module)).body
         if isinstance(node, ast.ClassDef)
         for field, text in itertools.pairwise(node.body)

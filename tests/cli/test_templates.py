@@ -20,8 +20,13 @@ def know(place: Place, *templates: Template) -> None:
     place.prepare(lambda database: Templates(database, WallClock()).replace_all(templates))
 
 
-def use(place: Place, url: str) -> None:
-    place.configure(f'[twilio]\naccount_sid = "{ACCOUNT_SID}"\nauth_token = "{AUTH_TOKEN}"\napi_base_url = "{url}"\n')
+def use(place: Place, url: str, more: str = "") -> None:
+    twilio = f'account_sid = "{ACCOUNT_SID}"\nauth_token = "{AUTH_TOKEN}"\napi_base_url = "{url}"'
+    place.configure(f"[twilio]\n{twilio}\n{more}")
+
+
+def rows(place: Place) -> list[tuple[str, ...]]:
+    return place.execute("SELECT sid, name, language, body, approval FROM templates")
 
 
 async def test_sync_takes_what_twilio_has_and_list_shows_it(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,7 +40,9 @@ async def test_sync_takes_what_twilio_has_and_list_shows_it(place: Place, capsys
         assert capsys.readouterr().err == "2 templates at Twilio, 1 approved by WhatsApp\n"
         twilio.contents.all = twilio.contents.all[:1]
         assert await asyncio.to_thread(place.run, "templates", "sync", "--json") == 0
-        assert json.loads(capsys.readouterr().out) == {"schema_version": 1, "templates": 1, "approved": 1}
+        assert json.loads(capsys.readouterr().out) == {
+            "schema_version": 1, "templates": 1, "approved": 1, "missing": [],
+        }  # fmt: skip
     assert await asyncio.to_thread(place.run, "templates", "list") == 0
     header, row = capsys.readouterr().out.splitlines()
     assert header.split() == ["NAME", "LANGUAGE", "VARIABLES", "WHATSAPP", "TEXT"]
@@ -48,6 +55,36 @@ def test_what_was_known_stays_while_the_content_api_is_down(place: Place, capsys
     assert place.run("templates", "sync") == 1
     assert "Twilio could not be reached" in capsys.readouterr().err
     assert place.execute("SELECT sid FROM templates") == [("HX1",)]
+
+
+SID = "HX" + 31 * "0" + "1"
+OWN = f"[[templates]]\nname = 'ready'\nsid = '{SID}'\nlanguage = 'en'\ntext = 'Ready, {{{{1}}}}!'\n"
+
+
+def test_a_template_of_the_settings_is_sent_also_while_the_content_api_is_down(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(place, "http://127.0.0.1:9", OWN)
+    assert place.run("templates", "sync") == 1
+    assert "Twilio could not be reached" in capsys.readouterr().err
+    assert place.run("templates", "list") == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["ready", "en", "1", "declared", "Ready,", "{{1}}!"]
+    assert place.run("send", ANA, "--template", "ready", "--var", "1=Ana", "--from", OURS) == 0
+    assert place.execute("SELECT body, template_sid FROM outbox") == [("Ready, Ana!", SID)]
+
+
+async def test_what_twilio_says_of_a_template_of_the_settings_holds_under_its_name_there(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with LoopbackTwilio() as twilio:
+        use(place, twilio.url, OWN)
+        twilio.contents.all = [Content(sid=SID, name="order", body="Hello {{1}}", approval="paused", language="pt")]
+        assert await asyncio.to_thread(place.run, "templates", "sync") == 0
+        assert await asyncio.to_thread(rows, place) == [(SID, "ready", "pt", "Hello {{1}}", "paused")]
+        twilio.contents.all = []
+        assert await asyncio.to_thread(place.run, "templates", "sync") == 1
+        assert f"ready: Twilio has no {SID}: correct it in [[templates]]" in capsys.readouterr().err
+    assert await asyncio.to_thread(rows, place) == []
 
 
 def test_a_template_is_sent_where_a_text_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
