@@ -183,6 +183,12 @@ class AnswerOperator(Payload):
     shows: int | None = None  #: the conversation whose last words are added as they are sent
 
 
+class ErasePeople(Payload):
+    """Bring the erasures to their end that were asked for. It says only that; the store says whose."""
+
+    kind: ClassVar[str] = "erase_people"
+
+
 class Housekeeping(Payload):
     """Prune what is past its retention and keep the database file tidy."""
 
@@ -193,7 +199,7 @@ BUILT_IN: Final[dict[str, type[Payload]]] = {
     model.kind: model
     for model in (
         *(ReceiveMessage, ProcessAiResponse, SendMessage, RecordDeliveryStatus, SendAgain, SendNotifications),
-        AnswerOperator,
+        *(AnswerOperator, ErasePeople),
         *(ProcessIdle, ProcessExpired, ProcessHandovers, WakeThreads, CatchUp, Housekeeping),
     )
 }
@@ -222,6 +228,11 @@ def notification_job(target: str) -> NewJob:
     """One at a time for each target, so that a silent one holds one slot at most."""
     payload = SendNotifications(target=target)
     return payload.job(ordering_key=f"notify|{target}", max_attempts=MOST_ATTEMPTS)
+
+
+def erasure_job() -> NewJob:
+    """One at a time: each writes the files anew."""
+    return ErasePeople().job(ordering_key="erase_people", priority=UPKEEP, max_attempts=MOST_ATTEMPTS)
 
 
 def receive_job(payload: ReceiveMessage, our_address: str, address: str, *, dedup_key: str | None = None) -> NewJob:

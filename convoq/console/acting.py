@@ -7,17 +7,19 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from convoq.console.endpoints import Answer, Asked, Site
-from convoq.conversations.acts import Acts
+from convoq.conversations.acts import Actor, Acts
 from convoq.conversations.audit_trail import record_act
 from convoq.conversations.idempotency import Repeated, Request
 from convoq.conversations.operator_list import require_operator
 from convoq.db.transaction import Transaction
 from convoq.handlers.receive import enqueue_turns
+from convoq.jobs import NewJob
 
 T = TypeVar("T")
 
 WAY: Final = "api"
 
+Enqueue = Callable[[Transaction, NewJob], object]
 Render = Callable[[Any], Mapping[str, Any]]
 
 
@@ -32,6 +34,24 @@ async def act(
     acts = Acts(site.database, site.wall, asked.token.operator, wake, way=WAY, errand=request)
     try:
         done = await work(acts)
+    except Repeated as repeated:
+        return Answer(repeated.answer)
+    await follow_ups.send()
+    return Answer(render(done))
+
+
+async def act_and_enqueue(
+    site: Site, asked: Asked[Any, Any], unit: Callable[[Transaction, Actor, int, Enqueue], T],
+    render: Callable[[T], Mapping[str, Any]],
+) -> Answer:  # fmt: skip
+    """As act(), of an act from which jobs follow: they are enqueued in its transaction, or right after it."""
+    follow_ups = site.follow_ups()
+    acts = Acts(
+        site.database, site.wall, asked.token.operator, partial(enqueue_turns, follow_ups), way=WAY,
+        errand=request_of(asked, render),
+    )  # fmt: skip
+    try:
+        done = await acts.do(lambda tx, actor, now: unit(tx, actor, now, follow_ups.enqueue))
     except Repeated as repeated:
         return Answer(repeated.answer)
     await follow_ups.send()

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import Field, model_validator
 
-from convoq.console.acting import act
+from convoq.console.acting import Enqueue, act, act_and_enqueue
 from convoq.console.conversation_models import ContactInFull
 from convoq.console.endpoints import (
     Answer,
@@ -20,13 +20,16 @@ from convoq.console.endpoints import (
     Site,
     not_found,
 )
+from convoq.conversations import erasures
 from convoq.conversations.access import AccessRole
-from convoq.conversations.acts import Acts
+from convoq.conversations.acts import Actor, Acts
 from convoq.conversations.contact_changes import MOST_FACTS, ContactChange
 from convoq.conversations.erased import is_erased
 from convoq.conversations.persons import PersonOnRecord
 from convoq.conversations.queries import Reading
-from convoq.monitoring.act_documents import person_document
+from convoq.db.transaction import Transaction
+from convoq.jobs import erasure_job
+from convoq.monitoring.act_documents import erasing_document, person_document
 from convoq.operating.people import export
 from convoq.phone import addresses_beside
 
@@ -95,6 +98,26 @@ async def export_contact(site: Site, asked: Asked[NoQuery, NoBody]) -> Answer:
     return await act(site, asked, lambda acts: export(site.database, site.jobs, acts, addresses), dict)
 
 
+class Erasing(Document):
+    """What is erased from now on. Nothing of it is said, sent or shown any more; a worker takes it out of the files."""
+
+    contacts: list[int] = Field(description="GET /contacts/{id} says by `erasing` whether it has come to its end")
+    conversations: int
+    messages: int
+    parts_under_way: int = Field(description="Had been handed to the channel just then, and may still arrive")
+
+
+async def erase_contact(site: Site, asked: Asked[NoQuery, NoBody]) -> Answer:
+    contact_id = asked.id_of("contact")
+
+    def begin(tx: Transaction, actor: Actor, now: int, enqueue: Enqueue) -> erasures.Asked:
+        begun = erasures.ask(tx, contact_id, actor.name, now, way=actor.way)
+        enqueue(tx, erasure_job())
+        return begun
+
+    return await act_and_enqueue(site, asked, begin, erasing_document)
+
+
 ENDPOINTS: Final = (
     Endpoint(
         method="GET", path="/contacts/{id}", role=AccessRole.VIEWER, handle=get_contact, answer=ContactInFull,
@@ -108,5 +131,10 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET", path="/contacts/{id}/export", role=AccessRole.OPERATOR, handle=export_contact, answer=Export,
         summary="All that there is of a person, to give to them; it is on record", problems=("operator",),
+    ),
+    Endpoint(
+        method="POST", path="/contacts/{id}/erase", role=AccessRole.ADMIN, handle=erase_contact, answer=Erasing,
+        status=202, summary="Forget a person: at once in all that is done, and soon in the files",
+        problems=("unchanged",),
     ),
 )  # fmt: skip

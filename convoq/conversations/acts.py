@@ -287,6 +287,10 @@ class Acts:
 
         return await self._do(unit)
 
+    async def do(self, unit: Callable[[Transaction, Actor, int], T]) -> T:
+        """An act that stands elsewhere, and puts itself on record."""
+        return await self._do(lambda tx, now: unit(tx, Actor(self._name, self._way), now))
+
     async def add_operator(self, name: str) -> Operator:
         """Also brings back who was removed."""
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
+from convoq.conversations import erasures
 from convoq.conversations.threads import Thread
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
+from convoq.jobs import NewJob, erasure_job
 
 OVERDUE: Final = timedelta(minutes=2)  #: beyond what a turn said that it would take, and what a queue may take
 
@@ -26,6 +28,15 @@ class Repair:
             return wake(tx, find_overdue(tx, self._database.clock.now(), limit))
 
         return await self._database.write(unit)
+
+    async def wake_work(self, enqueue: Callable[[Transaction, NewJob], object]) -> None:
+        """What stands in the store has its job again."""
+        if await self._database.read(_due_work):
+            await self._database.write(lambda tx: [enqueue(tx, job) for job in _due_work(tx)])
+
+
+def _due_work(tx: Transaction) -> list[NewJob]:
+    return [erasure_job()] if erasures.is_any(tx) else []
 
 
 def find_overdue(tx: Transaction, now: int, limit: int) -> list[Thread]:

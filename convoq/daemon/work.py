@@ -99,9 +99,12 @@ async def _handlers(
     from convoq import jobs
     from convoq.ai.prices import PriceList
     from convoq.channels.opening import open_channels
+    from convoq.channels.twilio.inbound import CHANNEL
     from convoq.conversations.budgets import Budgets
     from convoq.conversations.catching_up import CatchUp
     from convoq.conversations.ceilings import budget_rules
+    from convoq.conversations.erasing import Erasing
+    from convoq.conversations.erasures import Erasures
     from convoq.conversations.notifications import Notifications
     from convoq.conversations.outbox import Outbox
     from convoq.conversations.owner_timers import OwnerTimers
@@ -121,6 +124,7 @@ async def _handlers(
     from convoq.handlers.catch_up import CatchingUp, catch_up
     from convoq.handlers.costs import Costs
     from convoq.handlers.custom import load_custom
+    from convoq.handlers.erasing import Erasure, erase_people
     from convoq.handlers.notifying import send_notifications
     from convoq.handlers.outbox import Delivery, airtime_of, record_delivery_status, send_again, send_message
     from convoq.handlers.phone import answer_operator
@@ -184,6 +188,13 @@ async def _handlers(
             target_finder(await stack.enter_async_context(open_targets(options.notify)), phones, channels, pacing),
         ),
         jobs.AnswerOperator.kind: answer_operator(phones, Reading(database), channels, pacing),
+        jobs.ErasePeople.kind: erase_people(
+            Erasure(
+                Erasing(database), TextIndex(database), storage.jobs, database.clock, database.scrub, channel=CHANNEL
+            ),
+            Erasures(database),
+            storage.follow_ups,
+        ),
         jobs.ProcessIdle.kind: upkeep.process_idle(lifecycle, options.conversation, storage.follow_ups),
         jobs.ProcessExpired.kind: upkeep.process_expired(lifecycle, options.conversation, storage.follow_ups),
         jobs.ProcessHandovers.kind: upkeep.process_handovers(

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from convoq.clock import Clock
 from convoq.conversations.erasing import Erasing, Person
+from convoq.conversations.erasures import Erasures
 from convoq.conversations.text_index import TextIndex
+from convoq.errors import Snooze
+from convoq.handlers.base import ClaimContext, Handler
+from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import ReceiveMessage, SendMessage
+from convoq.logs import log
 from convoq.phone import mentions
 from convoq.queue.base import JobAdmin, JobFilter, JobRecord
+from convoq.queue.following import BeginFollowUps
 
+HELD_UP: Final = 300.0  #: seconds
 BATCH: Final = 200  # rows a transaction, so that the writer is never held long
 PAGE: Final = 1000  # jobs that are read at a time
 SAID: Final = (ReceiveMessage.kind, SendMessage.kind)
@@ -39,6 +47,18 @@ class Erased(NamedTuple):
     traces: Traces
     jobs: int
     left: tuple[str, ...]  #: why files still hold what was deleted from them; empty: they don't
+
+
+def erase_people(erasure: Erasure, erasures: Erasures, begin: BeginFollowUps) -> Handler:
+    """Brings what was asked for to its end. While a file cannot be written anew it comes back, until it can."""
+
+    async def handler(context: ClaimContext) -> None:
+        people, left = await erasure.complete(erasures, begin, context.renew_deadline)
+        if left:
+            raise Snooze(HELD_UP, f"files still hold what was erased: {'; '.join(left)}")
+        log.info("people.erased", count=people)
+
+    return handler
 
 
 class Erasure:
@@ -81,6 +101,34 @@ class Erasure:
             await self._erasing.finish(contacts)
         return Erased(traces, erased_jobs, left)
 
+    async def complete(
+        self, erasures: Erasures, begin: BeginFollowUps, renew: Callable[[], None]
+    ) -> tuple[int, tuple[str, ...]]:
+        """Those that have begun elsewhere: how many people, and why files still hold what was deleted from them.
+
+        `renew` is called between two steps. Killed on its way, it goes on when it is called again.
+        """
+        asked = await erasures.pending()
+        for erasure in asked:
+            for contact_id in erasure.contacts:
+                await self._wipe(contact_id)
+            if erasure.addresses:
+                jobs, follow_ups = await self._erase_named(erasure.addresses, erasure.through_at), begin()
+                await erasures.forget_addresses(erasure, jobs, partial(enqueue_turns, follow_ups))
+                await follow_ups.send()
+            renew()
+        left = await self._scrub() if asked else ()
+        late = [await self._erase_named(one.addresses, one.through_at) for one in asked if one.addresses]
+        if any(late):
+            renew()
+            left = await self._scrub()
+        for erasure in asked if not left else ():
+            await erasures.finish(erasure)
+        return len(asked), left
+
+    async def _erase_named(self, addresses: Sequence[str], through: int) -> int:
+        return await self._erase(await find_jobs(self._jobs, addresses, ()), through)
+
     async def _wipe(self, contact_id: int) -> None:
         while await self._erasing.wipe(contact_id, BATCH):
             pass
@@ -93,7 +141,9 @@ class Erasure:
 
     async def _erase_jobs(self, traces: Traces, addresses: Sequence[str], through: int) -> int:
         """Also what was under way has enqueued until it was ended; not what came later."""
-        found = await find_jobs(self._jobs, addresses, traces.person.lanes)
+        return await self._erase(await find_jobs(self._jobs, addresses, traces.person.lanes), through)
+
+    async def _erase(self, found: Sequence[JobRecord], through: int) -> int:
         ids = [job.id for job in found if job.enqueued_at <= through]
         return sum([await self._jobs.erase(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)])
 

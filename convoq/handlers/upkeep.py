@@ -68,13 +68,18 @@ def process_handovers(timers: OwnerTimers, begin: BeginFollowUps) -> Handler:
 
 
 def wake_threads(repair: Repair, begin: BeginFollowUps) -> Handler:
-    """Gives a turn to each thread in which something has waited for a while that no job comes for."""
+    """Gives a turn to each thread in which something has waited for a while that no job comes for, and a job to what
+    else the store has begun.
+    """
 
     async def handler(_: ClaimContext) -> None:
         follow_ups = begin()
         await repair.wake_overdue(partial(enqueue_turns, follow_ups), limit=MOST_WOKEN)
         if woken := await follow_ups.send():
             log.warning("threads.woken", count=woken)
+        beside = begin()
+        await repair.wake_work(beside.enqueue)
+        await beside.send()
 
     return handler
 

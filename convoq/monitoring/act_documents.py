@@ -11,6 +11,7 @@ from convoq.text import iso_time, masked
 if TYPE_CHECKING:
     from convoq.conversations.access import AccessToken
     from convoq.conversations.audit_trail import AuditEntry
+    from convoq.conversations.erasures import Asked
     from convoq.conversations.operator_list import Operator
     from convoq.conversations.operators import Written
     from convoq.conversations.ownership import ActRefused, Change
@@ -66,6 +67,13 @@ def erased_document(erased: Erased, *, dry_run: bool) -> dict[str, Any]:
         "parts_under_way": person.under_way,
         "files_left": list(erased.left),
     }
+
+
+def erasing_document(asked: Asked) -> dict[str, Any]:
+    return {
+        "contacts": list(asked.contacts), "conversations": asked.person.conversations,
+        "messages": asked.person.messages, "parts_under_way": asked.person.under_way,
+    }  # fmt: skip
 
 
 def person_document(person: PersonOnRecord) -> dict[str, Any]:

@@ -97,7 +97,7 @@ async def take(database: Store, jobs: JobAdmin, budgets: BudgetRules | None = No
     """`budgets` are those whose ceilings are looked at; `kept` is what the settings say of how long."""
     from convoq.clock import WallClock
     from convoq.conversations.costs import read_reached
-    from convoq.conversations.erasing import Erasing
+    from convoq.conversations.erasures import Erasures
     from convoq.conversations.holding import find_holds
     from convoq.conversations.notifications import Notifications
     from convoq.conversations.queries import Reading
@@ -119,7 +119,7 @@ async def take(database: Store, jobs: JobAdmin, budgets: BudgetRules | None = No
         holds=await database.read(find_holds, now, now - DAY_MS),
         kept=kept,
         targets=await Notifications(database, WallClock()).targets(),
-        erasing=len(await Erasing(database).unfinished()),
+        erasing=len(await Erasures(database).cut_off()),
     )
 
 

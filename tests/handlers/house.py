@@ -21,6 +21,8 @@ from convoq.conversations.budgets import Budgets
 from convoq.conversations.catching_up import CatchUp
 from convoq.conversations.ceilings import BudgetRules
 from convoq.conversations.confirming import Confirmations
+from convoq.conversations.erasing import Erasing
+from convoq.conversations.erasures import Erasures
 from convoq.conversations.handing_over import HandoverRules
 from convoq.conversations.loops import LoopRules
 from convoq.conversations.notifications import Notifications
@@ -47,6 +49,7 @@ from convoq.handlers.base import ClaimContext, Handler, Handlers
 from convoq.handlers.catch_up import CatchingUp, catch_up
 from convoq.handlers.costs import Costs
 from convoq.handlers.disclosing import Disclosure
+from convoq.handlers.erasing import Erasure, erase_people
 from convoq.handlers.notifying import NotificationWatch, send_notifications
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
 from convoq.handlers.phone import answer_operator
@@ -54,6 +57,7 @@ from convoq.handlers.receive import ReceiveHandler, enqueue_turns
 from convoq.handlers.run import Run
 from convoq.jobs import (
     AnswerOperator,
+    ErasePeople,
     Housekeeping,
     ProcessAiResponse,
     ProcessExpired,
@@ -349,6 +353,10 @@ def open_engine(database: Database | PostgresDatabase, settle: Settle) -> Engine
     return SqliteQueue(database, settle) if isinstance(database, Database) else PostgresQueue(database, settle)
 
 
+def _erasure(database: Database | PostgresDatabase, engine: Engine, clock: ManualClock) -> Erasure:
+    return Erasure(Erasing(database), TextIndex(database), engine, clock, database.scrub, channel="twilio")
+
+
 FREE = "UPDATE lanes SET due_at = ?, receipt = NULL, worker = NULL WHERE receipt = ?"
 
 
@@ -439,10 +447,7 @@ async def open_house(
         handlers: dict[str, Handler] = {
             ReceiveMessage.kind: ReceiveHandler(
                 Recorder(
-                    database,
-                    wall,
-                    handover,
-                    confirmations,
+                    *(database, wall, handover, confirmations),
                     reopen_within=timing.reopen_within,
                     closing_phrases=timing.closing_phrases,
                     ours=ours,
@@ -454,6 +459,7 @@ async def open_house(
             RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, begin),
             SendNotifications.kind: send_notifications(notifications, target_finder(targets, phones, channels, pacing)),
             AnswerOperator.kind: answer_operator(phones, Reading(database), channels, pacing),
+            ErasePeople.kind: erase_people(_erasure(database, engine, clock), Erasures(database), begin),
             SendAgain.kind: send_again(Resending(database, wall), begin),
             SendMessage.kind: send_message(outbox, delivery, channels),
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing, begin),

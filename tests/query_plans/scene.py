@@ -12,12 +12,14 @@ from typing import Any
 
 from convoq.ai.base import CallBound, ModelCall, ReplyContext
 from convoq.console.pages.acting import PageRequest
+from convoq.conversations import erasures
 from convoq.conversations.access import AccessRole, AccessTokens, make_token
 from convoq.conversations.acts import Acts
 from convoq.conversations.audit_trail import AuditTrail
 from convoq.conversations.ceilings import BudgetRules, Ceiling
 from convoq.conversations.costs import CostsBy, read_costs
 from convoq.conversations.erasing import Erasing
+from convoq.conversations.erasures import Erasures
 from convoq.conversations.idempotency import Repeated, Request
 from convoq.conversations.notices import Notices, Silence
 from convoq.conversations.notifications import NotifyTarget, settle_notifications
@@ -25,6 +27,7 @@ from convoq.conversations.operator_list import OperatorList
 from convoq.conversations.ownership import ActRefused
 from convoq.conversations.pausing import list_pauses, number_scope, thread_scope
 from convoq.conversations.queries import Reading
+from convoq.conversations.repair import Repair
 from convoq.conversations.resending import Resending
 from convoq.conversations.retention import Retention
 from convoq.conversations.search import ConversationFilter
@@ -46,6 +49,7 @@ from convoq.monitoring.audit import examine
 from convoq.monitoring.processes import Processes
 from convoq.monitoring.snapshot import take
 from convoq.queue.base import Ending, JobFilter, JobState, Standing, settle_nothing
+from convoq.queue.following import SharedFollowUps
 from convoq.scheduler.progress import SqlProgress
 from convoq.settings.notify import Event
 from convoq.settings.retention import RetentionSettings
@@ -154,6 +158,14 @@ async def _erase(house: House) -> None:
         await house.step()
         await erasure.erase([address], house.acts().erase)
         house.clock.advance(1)
+    await house.hear("are you open?", sender=ANA)
+    await house.step()
+    [(contact_id,)] = await house.rows("SELECT id FROM contacts WHERE address = ?", ANA)
+    await house.acts().do(lambda tx, actor, now: erasures.ask(tx, contact_id, actor.name, now))
+    begin = partial(SharedFollowUps, house.joined)
+    await Repair(house.database).wake_work(begin().enqueue)
+    await Erasures(house.database).cut_off()
+    await erasure.complete(Erasures(house.database), begin, lambda: None)
     retention = Retention(house.database, RetentionSettings(texts_days=2, notes_days=2, audit_days=2))
     house.clock.advance(86_400 * 40)
     for step in (

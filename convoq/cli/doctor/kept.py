@@ -22,9 +22,9 @@ def settings(options: Options) -> Iterator[Finding]:
 
 async def unfinished(database: Store) -> list[Finding]:
     """People whose erasure was cut off, or kept from a file."""
-    from convoq.conversations.erasing import Erasing
+    from convoq.conversations.erasures import Erasures
 
-    left = await Erasing(database).unfinished()
+    left = await Erasures(database).cut_off()
     fix = "run convoq contacts erase again, with the same number"
     return (
         [warn("erasure", f"{counted(len(left), 'address', 'addresses')} may not be erased wholly", fix)] if left else []
