@@ -9,7 +9,6 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from convoq.clock import Clock
 from convoq.conversations import (
     access,
-    blocking,
     contact_changes,
     erasing,
     exporting,
@@ -239,18 +238,10 @@ class Acts:
         return returned
 
     async def block(self, contact_id: int, reason: str | None = None) -> None:
-        def unit(tx: Transaction, now: int) -> None:
-            blocking.block(tx, contact_id, self._name, now, reason)
-            self._record(tx, now, "block", subject=f"contact:{contact_id}", detail=reason)
-
-        await self._do(unit)
+        await self.change_contact(contact_id, ContactChange(blocked=True, reason=reason))
 
     async def unblock(self, contact_id: int) -> None:
-        def unit(tx: Transaction, now: int) -> None:
-            blocking.unblock(tx, contact_id, self._name, now)
-            self._record(tx, now, "unblock", subject=f"contact:{contact_id}")
-
-        await self._do(unit)
+        await self.change_contact(contact_id, ContactChange(blocked=False))
 
     async def change_contact(self, contact_id: int, change: ContactChange) -> None:
         """Of all addresses of the person."""

@@ -96,8 +96,7 @@ RECONCILE_AFTER = 5.0
 REQUEST_TIMEOUT = 10.0
 Engine = SqliteQueue | PostgresQueue | RedisQueue
 TOGETHER = frozenset({ReceiveMessage.kind, ProcessAiResponse.kind})
-MAX_TRIES = 5
-MAX_REQUESTS, MAX_OUTPUT_TOKENS = 6, 10_000
+MAX_TRIES, MAX_REQUESTS, MAX_OUTPUT_TOKENS = 5, 6, 10_000
 TIMING = ConversationSettings(quiet_window=0, max_wait=20, idle_after=900, expire_after=86400, reopen_within=0)
 
 NO_LOOPS = LoopRules(guard=False, most_replies=0)  # as machines, tests answer at once
