@@ -236,6 +236,7 @@ class Worker:
         bind_contextvars(job_id=first.id, kind=first.kind, attempt=first.attempt)  # in this task alone
         error = await run.outcome(self._handlers.by_kind[run.claim.kind], self._deadlines)
         run.handled = True
+        self._suspicion.survived(run.claim)
         try:
             await self._conclude(run, error)
         except LeaseLost:

@@ -30,7 +30,7 @@ async def crash(house: House, starts: int) -> None:
 
 async def test_jobs_whose_workers_died_begin_one_after_the_other(house: House) -> None:
     gate = Gate()
-    ids = await house.put(None, None, None)
+    ids = await house.put(None, None)
     await crash(house, 2)
     async with house.working(gate, concurrency=4, timings=HELD):
         await gate.holds(1)
@@ -148,6 +148,22 @@ def test_the_hold_grows_with_the_crashes_of_either_and_is_bounded() -> None:
         (2, 2): 5, (2, 3): 20, (3, 2): 20, (4, 2): 60, (5, 5): 60,
     }  # fmt: skip
     assert all(not held for (mine, other), held in holds.items() if mine < 2 or other < 2)
+
+
+def test_every_fourth_suspect_that_the_worker_survives_lets_one_more_begin_beside_the_others() -> None:
+    suspicion = Suspicion(5.0, longest=60.0)
+    beside: list[int] = []
+    for _ in range(9):
+        beside.append(next(count for count in range(9) if suspicion.holds_back(claim(2), [(claim(2), 0.0)] * count)))
+        suspicion.survived(claim(2))
+    assert beside == [1, 1, 1, 1, 2, 2, 2, 2, 3]
+
+
+def test_what_is_no_suspect_proves_nothing_when_it_ends() -> None:
+    suspicion = Suspicion(5.0, longest=60.0)
+    for _ in range(9):
+        suspicion.survived(claim(1))
+    assert suspicion.holds_back(claim(2), [(claim(2), 0.0)])
 
 
 def test_intake_is_never_a_suspect() -> None:
