@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from convoq.settings.section import Section
 
+T = TypeVar("T")
+
 LARGEST: Final = 10**12  #: of a ceiling; sums of millionths stay far below what a database's integers hold
 
 
-def _ceiling(value: object) -> object:
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and value <= 0:
+def _ceiling(value: T) -> T:
+    # When it is a number: the environment has texts.
+    if isinstance(value, int | Decimal) and value <= 0:
         raise PydanticCustomError(
             "ceiling",
             "must be more than 0, for nobody would get an answer: leave it out for no ceiling, or stop convoq work",
@@ -34,12 +37,12 @@ def _millionths(value: Decimal | None) -> Decimal | None:
     return value
 
 
-TokenCeiling = Annotated[int | None, Field(le=LARGEST), BeforeValidator(_ceiling), BeforeValidator(_number)]
+TokenCeiling = Annotated[int | None, Field(le=LARGEST), AfterValidator(_ceiling), BeforeValidator(_number)]
 MoneyCeiling = Annotated[
     Decimal | None,
     Field(le=1_000_000),
     AfterValidator(_millionths),
-    BeforeValidator(_ceiling),
+    AfterValidator(_ceiling),
     BeforeValidator(_number),
 ]
 Price = Annotated[Decimal, Field(ge=0, le=1_000_000), AfterValidator(_millionths), BeforeValidator(_number)]

@@ -30,6 +30,8 @@ _PATTERNS: Final = {
     r"^AC[0-9a-f]{32}$": "must be AC and 32 of the characters 0-9 and a-f",
     r"^SK[0-9a-f]{32}$": "must be SK and 32 of the characters 0-9 and a-f",
     r"^MG[0-9a-f]{32}$": "must be MG and 32 of the characters 0-9 and a-f",
+    r"^HX[0-9a-f]{32}$": "must be HX and 32 of the characters 0-9 and a-f",
+    r"^[^\s{}]+$": "must hold no space and no { or }",
     r"^[A-Z]{3}$": "must be three capital letters, such as USD",
     r"^[A-Za-z0-9_.-]+$": "may only hold letters, digits, underscores, dots and hyphens",
 }

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import BaseModel
 
+from convoq.settings import Options
 from convoq.settings.notices import BUILT_IN
+from convoq.settings.problems import _PATTERNS
+from convoq.settings.schema import SECTIONS, TABLE_LISTS
 from tests.settings.conftest import CANARY, Place
 
 PERSONA = "[[personas]]\nname = 'shop'\n"
 NUMBER = PERSONA + "[[numbers]]\naddress = '{}'\npersona = '{}'\n"
 PRICE = "[[prices]]\nmodel = 'm'\ninput = 1\n"
+TEMPLATE = "[[templates]]\nname = '{}'\nsid = '{}'\ntext = 'x'"
 SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
 
 
@@ -83,6 +88,14 @@ SCHEDULE = "[[schedules]]\nname = 'n'\nkind = 'process_idle'\n"
         (
             "[budgets]\ntokens_per_contact_day = 2000",
             "budgets.tokens_per_contact_day: must be more than one answer may cost: ai.max_output_tokens (2000)",
+        ),
+        (
+            "[[templates]]\nname = 'a b'\nsid = 'HX" + 32 * "0" + "'\ntext = 'x'",
+            "templates[0].name: must hold no space and no { or }",
+        ),
+        (
+            "[[templates]]\nname = 'a'\nsid = 'HX1'\ntext = 'x'",
+            "templates[0].sid: must be HX and 32 of the characters 0-9 and a-f",
         ),
         ("[budgets]\ncost_per_contact_day = true", "budgets.cost_per_contact_day: must be a number, not true"),
         ("[budgets]\ncost_per_contact_day = 'a lot'", 'budgets.cost_per_contact_day: must be a number, not "a lot"'),
@@ -249,3 +262,11 @@ def test_a_language_of_ones_own_needs_all_sentences(place: Place) -> None:
     given = "".join(f"{reason} = {{it = 'Scusi.'}}\n" for reason in BUILT_IN)
     place.write(f"[notices]\nlanguage = 'it'\n{given}")
     assert place.load().options.notices.language == "it"
+
+
+def test_every_pattern_of_the_settings_is_told_in_words() -> None:
+    models: list[type[BaseModel]] = [Options, *SECTIONS.values(), *TABLE_LISTS.values()]
+    fields = [field for model in models for field in model.model_fields.values()]
+    patterns = {part.pattern for field in fields for part in field.metadata if getattr(part, "pattern", None)}
+    assert patterns - set(_PATTERNS) == set()
+    assert patterns

@@ -117,6 +117,13 @@ def test_the_default_database_lies_beside_the_file_wherever_it_is_read(
         assert str(loaded.origin("database", "path")) == "default"
 
 
+@pytest.mark.parametrize("name", ["COST_PER_CONTACT_DAY", "TOKENS_PER_NUMBER_MONTH"])
+@pytest.mark.parametrize("value", ["0", "-1"])
+def test_a_ceiling_of_nothing_is_refused_in_the_environment_too(place: Place, name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match="must be more than 0, for nobody would get an answer"):
+        place.load(None, **{f"CONVOQ_BUDGETS__{name}": value})
+
+
 def test_a_database_of_the_environment_beats_the_one_beside_the_file(place: Place) -> None:
     place.write("")
     assert place.load(CONVOQ_DATABASE__PATH="other.db").options.database.path == Path("other.db")
