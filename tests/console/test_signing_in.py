@@ -165,8 +165,9 @@ async def test_a_form_needs_the_token_of_its_session(api: Api) -> None:
 @only_sqlite
 async def test_without_a_session_no_page_is_shown_and_nothing_is_done(api: Api) -> None:
     async with visit(api) as browser:
-        for path in ("/", "/inbox", "/inbox/1", "/events"):
+        for path in ("/", "/inbox", "/inbox/1"):
             assert (await browser.get(path)).location == "/login"
+        assert (await browser.get("/events")).status == 401
         assert (await browser.post("/inbox/1/reply", text="Hi.")).status == 401
 
 

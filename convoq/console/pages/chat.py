@@ -16,6 +16,7 @@ from convoq.console.pages.listing import read_listing, read_query
 from convoq.console.pages.rendering import page
 from convoq.console.pages.talk import items_of
 from convoq.console.pages.visitors import VISITOR, Visitor
+from convoq.conversations.marks import read_marks
 from convoq.conversations.queries import Reading, Transcript
 from convoq.conversations.states import Status
 from convoq.conversations.templates import Templates
@@ -39,11 +40,19 @@ def conversation_id(request: web.Request) -> int:
 
 
 async def show_inbox(site: Site, request: web.Request) -> web.Response:
+    marks = await site.database.read(read_marks)  # first: what comes meanwhile is news to the page
     listing = await read_listing(site, request[VISITOR], read_query(request.query))
     return page(
         "inbox.html",
         request[VISITOR],
-        {"place": "inbox", "listing": listing, "chat": None, "waits": listing.waits, "self_path": listing.query.link()},
+        {
+            "place": "inbox",
+            "listing": listing,
+            "chat": None,
+            "waits": listing.waits,
+            "self_path": listing.query.link(),
+            "marks": marks,
+        },
     )
 
 
@@ -55,7 +64,7 @@ async def show_chat(
 
     Raises LookupError where there is no such conversation.
     """
-    visitor = request[VISITOR]
+    visitor, marks = request[VISITOR], await site.database.read(read_marks)
     before = request.query.get("before", "")
     oldest = int(before) if before.isascii() and before.isdigit() and len(before) <= MOST_DIGITS else None
     transcript = await Reading(site.database).transcript(conversation_id(request), limit=A_PAGE + 1, before=oldest)
@@ -68,7 +77,15 @@ async def show_chat(
         "done": "" if problem else _done(request.query),
     }  # fmt: skip
     own = listing.query.link(f"/inbox/{conversation_id(request)}", before=str(oldest or ""))
-    values = {"place": "inbox", "listing": listing, "chat": chat, "waits": listing.waits, "self_path": own, **flash}
+    values = {
+        "place": "inbox",
+        "listing": listing,
+        "chat": chat,
+        "waits": listing.waits,
+        "self_path": own,
+        "marks": marks,
+        **flash,
+    }
     return page("inbox.html", visitor, values, status=status)
 
 

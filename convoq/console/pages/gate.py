@@ -32,6 +32,7 @@ PAGE_HEADERS: Final = {
 }  # fmt: skip
 FORM_FIELDS: Final = web.RequestKey("form", FormFields)
 LOGIN: Final = "/login"
+EVENTS: Final = "/events"
 #: What people send each other. Nothing else is gone on to: a path may be another site's address.
 LINKED: Final = re.compile(r"/(?:inbox(?:/[0-9]{1,18})?)?")
 #: Where nothing is told that needs a session.
@@ -133,7 +134,8 @@ class Gate:
 
 
 def _sign_in_first(request: web.Request) -> web.StreamResponse:
-    if request.method not in ("GET", "HEAD") or request.headers.get("X-Requested-With") == "fetch":
+    by_script = request.headers.get("X-Requested-With") == "fetch" or request.path == EVENTS
+    if request.method not in ("GET", "HEAD") or by_script:
         return _refusal(request, 401, "You are signed out: sign in, and do it again. Nothing was done.")
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and LINKED.fullmatch(request.path):
         # SameSite=Strict: no cookie comes with a link on another site's page. From a page of ours it does.

@@ -13,7 +13,7 @@ from convoq.console.door import Door
 from convoq.console.endpoints import Site
 from convoq.console.pages import chat, chat_acts
 from convoq.console.pages.feed import Feed, PageState
-from convoq.console.pages.gate import Gate, harden
+from convoq.console.pages.gate import EVENTS, Gate, harden
 from convoq.console.pages.rendering import favicon, static
 from convoq.console.pages.signing_in import SigningIn
 from convoq.conversations.marks import read_marks
@@ -44,7 +44,7 @@ def mount(app: web.Application, site: Site, door: Door, limits: Limits) -> None:
     )
     app[FEED] = feed
     app.on_shutdown.append(lambda _: feed.close())
-    app.router.add_get("/events", feed.stream)
+    app.router.add_get(EVENTS, feed.stream)
     app.router.add_get("/", _home)
     for method, path, handle in _ROUTES:
         app.router.add_route(method, path, _on(site, handle))

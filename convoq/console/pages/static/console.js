@@ -6,7 +6,7 @@ const own = () => document.querySelector("[data-self]")?.dataset.self ?? locatio
 const talk = () => document.getElementById("talk");
 
 let stream = null;
-let seen = "";
+let seen = document.querySelector("[data-marks]")?.dataset.marks; // what the page shows already
 let lost = 0;
 let leaving = 0;
 let busy = false;
@@ -21,11 +21,11 @@ function listen() {
   stream.addEventListener("state", (event) => {
     show(true);
     const { marks } = JSON.parse(event.data);
-    if (seen && marks !== seen) refresh();
+    if (marks !== seen) refresh();
     seen = marks;
   });
   stream.addEventListener("error", () => {
-    if (stream?.readyState === EventSource.CLOSED) { hush(); setTimeout(listen, 3000); }
+    if (stream?.readyState === EventSource.CLOSED) { hush(); setTimeout(listen, 3000); refresh(); } // signed out, perhaps
     lost ||= setTimeout(() => show(false), LATE);
   });
 }
