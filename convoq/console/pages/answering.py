@@ -86,7 +86,9 @@ def composer(conversation: Conversation, site: Site, templates: Sequence[Templat
     goes_on = conversation.status is Status.CLOSED
     if refusal is not None and refusal.code == "window":
         usable = [one for one in templates if one.approval == APPROVED and one.body]
-        return Composer("templates", f"{refusal.reason}.", goes_on=goes_on, templates=usable)
+        return Composer(
+            "templates", f"{refusal.reason[:1].upper()}{refusal.reason[1:]}.", goes_on=goes_on, templates=usable
+        )
     if refusal is not None:
         return Composer("none", f"Nothing can be sent: {refusal.reason}.")
     until = free_text_until(conversation)

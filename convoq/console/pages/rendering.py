@@ -18,7 +18,7 @@ from convoq.text import masked
 
 _FILES: Final = resources.files("convoq.console.pages")
 _TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-STATIC: Final = ("console.css", "desk.css", "console.js", "favicon.svg")
+STATIC: Final = ("console.css", "desk.css", "narrow.css", "console.js", "favicon.svg")
 
 
 @cache

@@ -40,7 +40,7 @@ class SigningIn:
         if code and link is None:
             return self._fail(request)
         visitor = request.get(VISITOR)
-        state = SIGNED_OUT if SIGNED_OUT in request.query else ""
+        state = SIGNED_OUT if SIGNED_OUT in request.query and visitor is None else ""
         return page("login.html", None, {"link": link, "code": code, "state": state, "known": visitor})
 
     async def sign_in(self, request: web.Request) -> web.Response:

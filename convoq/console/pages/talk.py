@@ -11,6 +11,7 @@ from convoq.conversations.queries import Line, Note, Transcript, Transition
 from convoq.conversations.records import OutboxRow
 from convoq.conversations.states import DEAD_ENDS
 
+OPENED: Final = "-opened"
 LONGEST_SHOWN: Final = 1500  #: characters of a message that stand there at once
 
 _DELIVERY: Final = {
@@ -51,7 +52,10 @@ def items_of(transcript: Transcript, operator: str, *, with_end: bool) -> list[I
         *(_event(index, one, operator) for index, one in enumerate(transcript.transitions) if one.at <= last),
         *(_note(note) for note in transcript.notes if note.at <= last),
     ]
-    found.sort(key=lambda item: item.at)  # stable: of one moment the message comes first
+    begun = min((item.at for item in found), default=0)
+    # It was opened by the message that was accepted a moment before.
+    found = [item._replace(at=begun - 1) if item.key.endswith(OPENED) else item for item in found]
+    found.sort(key=lambda item: (item.at, item.kind != "event"))  # a reply takes over first, in the same moment
     return list(_with_days(found))
 
 
@@ -127,7 +131,8 @@ def _event(index: int, one: Transition, operator: str) -> Item:
     )
     if one.owner_before == one.owner_after:
         tone, icon = "", "clock"
-    return Item(f"t{one.at}-{index}", "event", one.at, text, tone=tone, icon=icon)
+    opened = OPENED if one.status_before is None else ""
+    return Item(f"t{one.at}-{index}{opened}", "event", one.at, text, tone=tone, icon=icon)
 
 
 def _note(note: Note) -> Item:
