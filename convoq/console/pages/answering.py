@@ -13,7 +13,7 @@ from convoq.conversations.states import Owner, Status
 from convoq.conversations.templates import APPROVED, PLAIN_TEXT, Template
 
 SOON_MS: Final = 7_200_000  #: of a window that is nearly over
-_REASONS: Final = {
+REASONS: Final = {
     "asked": "the person asked for one", "complaint": "a complaint", "mandate": "not the AI's to decide",
     "unsure": "the AI is not sure", "safety": "it is about safety", "budget": "a budget is used up",
     "provider_down": "the model cannot be reached", "loop": "the model's answers were of no use",
@@ -60,7 +60,7 @@ def owner_bar(conversation: Conversation, site: Site, operator: str, waits_since
         case Owner.WAITING:
             at = waits_since or since
             age = f", {words.ago(at, now)}" if at is not None else ""
-            reason = _REASONS.get(conversation.handed_reason or "", "")
+            reason = REASONS.get(conversation.handed_reason or "", "")
             rest = f"The AI is silent{': ' + reason if reason else ''}."
             return OwnerBar("waiting", f"Waits for a person{age}.", rest, "hand", (_TAKE, _GIVE))
         case Owner.HUMAN if conversation.owner_name == operator:

@@ -11,7 +11,7 @@ from aiohttp import web
 from convoq.api.connections import Limits
 from convoq.console.door import Door
 from convoq.console.endpoints import Site
-from convoq.console.pages import chat, chat_acts
+from convoq.console.pages import chat, chat_acts, now
 from convoq.console.pages.feed import Feed, PageState
 from convoq.console.pages.gate import EVENTS, Gate, harden
 from convoq.console.pages.rendering import favicon, static
@@ -45,7 +45,6 @@ def mount(app: web.Application, site: Site, door: Door, limits: Limits) -> None:
     app[FEED] = feed
     app.on_shutdown.append(lambda _: feed.close())
     app.router.add_get(EVENTS, feed.stream)
-    app.router.add_get("/", _home)
     for method, path, handle in _ROUTES:
         app.router.add_route(method, path, _on(site, handle))
 
@@ -62,11 +61,8 @@ async def _look(site: Site) -> PageState:
     return {"marks": await site.database.read(read_marks)}
 
 
-async def _home(_: web.Request) -> web.Response:
-    return web.Response(status=303, headers={"Location": "/inbox"})
-
-
 _ROUTES: Final[Sequence[tuple[str, str, Handle]]] = (
+    ("GET", "/", now.show_now),
     ("GET", "/inbox", chat.show_inbox),
     ("GET", "/inbox/{id:[0-9]+}", chat.show_chat),
     ("POST", "/inbox/{id:[0-9]+}/reply", chat_acts.reply),

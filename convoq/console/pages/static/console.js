@@ -64,7 +64,7 @@ function swap(fresh) {
   document.title = fresh.title;
   for (const there of document.querySelectorAll("[data-live]")) {
     const next = fresh.getElementById(there.id);
-    if (!next || next.outerHTML === there.outerHTML) continue;
+    if (!next || shape(next) === shape(there)) continue;
     if (there.dataset.live === "still" && (there.matches(":hover") || there.contains(document.activeElement))) {
       there.addEventListener("pointerleave", refresh, { once: true }); // nothing moves under the pointer
       continue;
@@ -76,6 +76,9 @@ function swap(fresh) {
   swapTalk(fresh);
   swapComposer(fresh);
 }
+
+// Without what is another each time that a page is made.
+const shape = (place) => place.outerHTML.replace(/name="key" value="[^"]*"/g, "");
 
 function swapTalk(fresh) {
   const here = talk(), next = fresh.getElementById("talk");
