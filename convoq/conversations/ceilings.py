@@ -141,20 +141,24 @@ def begin_counting(tx: Transaction, rules: BudgetRules, now: int, wall_now: int)
         tx.execute(statement, (period, rules.currency, since, first_day, rules.currency))
 
 
-def _count_all(whose: str, scope: str) -> str:
+def _count_all(scope: str, kept_by: str, whose: str) -> str:
+    """`kept_by`: the column that tells whose a request is; `whose`: from that `kept_by`, as counters name it."""
     return f"""
         INSERT INTO spending (period, scope, currency, tokens, cost)
         SELECT ?, '{scope}:' || whose, ?, sum(tokens), coalesce(sum(cost), 0) FROM (
-            SELECT {whose} AS whose, c.cost, c.input_tokens + c.output_tokens + c.unheard_tokens AS tokens
-            FROM model_calls AS c JOIN conversations AS v ON v.id = c.conversation_id
-            JOIN threads AS t ON t.id = v.thread_id
-            WHERE c.at >= ? AND c.day >= ? AND c.outcome <> 'pending' AND (c.currency = ? OR c.currency IS NULL)
-        ) AS calls GROUP BY whose
+            SELECT {whose} AS whose, tokens, cost FROM (
+                SELECT {kept_by} AS kept_by, sum(c.cost) AS cost,
+                    sum(c.input_tokens + c.output_tokens + c.unheard_tokens) AS tokens
+                FROM model_calls AS c JOIN conversations AS v ON v.id = c.conversation_id
+                JOIN threads AS t ON t.id = v.thread_id
+                WHERE c.at >= ? AND c.day >= ? AND c.outcome <> 'pending' AND (c.currency = ? OR c.currency IS NULL)
+                GROUP BY {kept_by}) AS calls) AS counted
+        GROUP BY whose
         ON CONFLICT (period, scope, currency) DO UPDATE SET tokens = excluded.tokens, cost = excluded.cost
     """
 
 
 # As person_of() and addresses_beside() have it.
-PERSON: Final = f"(SELECT min(id) FROM ({OF_PERSON.replace('?', 't.contact_id')}) AS person)"
-COUNT_CONTACTS: Final = _count_all(PERSON, "contact")
-COUNT_NUMBERS: Final = _count_all("replace(t.our_address, 'whatsapp:+', '+')", "number")
+PERSON: Final = f"(SELECT min(id) FROM ({OF_PERSON.replace('?', 'kept_by')}) AS person)"
+COUNT_CONTACTS: Final = _count_all("contact", "t.contact_id", PERSON)
+COUNT_NUMBERS: Final = _count_all("number", "t.our_address", "replace(kept_by, 'whatsapp:+', '+')")

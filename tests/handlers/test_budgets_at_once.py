@@ -13,8 +13,9 @@ from convoq.conversations.ceilings import BudgetRules, Ceiling
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
 from convoq.errors import RetryLater
+from convoq.phone import addresses_beside
 from tests.clock import ManualClock
-from tests.handlers.house import House, open_house
+from tests.handlers.house import OUR_SMS, House, open_house
 from tests.stores import on_each
 
 PEOPLE = 64
@@ -34,7 +35,7 @@ class Provider:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.billed = 0
-        self.by_person: dict[str, int] = {}
+        self.by_person: dict[tuple[str, ...], int] = {}
 
     async def warm(self) -> None: ...
 
@@ -50,7 +51,8 @@ class Provider:
         held = await context.hold(CallBound(model="m", input_tokens=sent, most_input_tokens=sent, output_tokens=limit))
         written = self.random.randint(0, limit)
         self.billed += sent + written
-        self.by_person[context.address] = self.by_person.get(context.address, 0) + sent + written
+        person = addresses_beside(context.address)
+        self.by_person[person] = self.by_person.get(person, 0) + sent + written
         await asyncio.sleep(0)
         match self.random.randrange(4):
             case 0:  # its worker dies
@@ -77,7 +79,10 @@ async def test_turns_at_once_do_not_exceed_a_ceiling_whatever_becomes_of_them(ho
     house.responder.instead = provider
     for round_ in range(4):
         for person in range(PEOPLE):
-            await house.hear(f"{round_}", sender=f"whatsapp:+1555777{person:04}")
+            # Half of them by each channel at once, and by the other one in the next round.
+            channel = "whatsapp:" if (round_ + person) % 2 else ""
+            ours = f"{channel}{OUR_SMS}"
+            await house.hear(f"{round_}", sender=f"{channel}+1555777{person:04}", to=ours)
         await house.take_in()
         claims = await house.claim(PEOPLE)
         await asyncio.gather(*(house.handle(claim) for claim in claims))
