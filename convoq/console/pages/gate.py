@@ -21,6 +21,7 @@ from convoq.console.pages.refusals import PageRefused
 from convoq.console.pages.rendering import page
 from convoq.console.pages.visitors import VISITOR, Visitor, form_token
 from convoq.console.problems import Problem
+from convoq.conversations.ownership import ActRefused
 from convoq.conversations.sessions import Sessions
 from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
 from convoq.logs import log
@@ -79,6 +80,8 @@ class Gate:
             return _refusal(request, refused.status, refused.sentence)
         except Problem as problem:
             return _refusal(request, problem.status, problem.detail)
+        except ActRefused as refused:
+            return _refusal(request, 409, f"It was not done: {refused}.")
         except (web.HTTPNotFound, LookupError):
             return _refusal(request, 404, "There is no such page, or what it showed is gone.")
         except web.HTTPMethodNotAllowed:

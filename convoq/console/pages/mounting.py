@@ -11,7 +11,7 @@ from aiohttp import web
 from convoq.api.connections import Limits
 from convoq.console.door import Door
 from convoq.console.endpoints import Site
-from convoq.console.pages import chat, chat_acts, now
+from convoq.console.pages import chat, chat_acts, jobs, now
 from convoq.console.pages.feed import Feed, PageState
 from convoq.console.pages.gate import EVENTS, Gate, harden
 from convoq.console.pages.rendering import favicon, static
@@ -63,6 +63,10 @@ async def _look(site: Site) -> PageState:
 
 _ROUTES: Final[Sequence[tuple[str, str, Handle]]] = (
     ("GET", "/", now.show_now),
+    ("GET", "/jobs", jobs.show_jobs),
+    ("POST", "/jobs/retry", jobs.retry_cause),
+    ("GET", "/jobs/{id:[0-9]+}", jobs.show_job),
+    ("POST", "/jobs/{id:[0-9]+}/retry", jobs.retry_job),
     ("GET", "/inbox", chat.show_inbox),
     ("GET", "/inbox/{id:[0-9]+}", chat.show_chat),
     ("POST", "/inbox/{id:[0-9]+}/reply", chat_acts.reply),

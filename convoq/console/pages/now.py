@@ -12,6 +12,7 @@ from convoq.channels.twilio.errors import hint
 from convoq.console.endpoints import Site
 from convoq.console.pages import words
 from convoq.console.pages.answering import REASONS
+from convoq.console.pages.causes import read_causes
 from convoq.console.pages.rendering import page
 from convoq.console.pages.visitors import VISITOR
 from convoq.conversations.marks import read_marks
@@ -22,12 +23,10 @@ from convoq.monitoring.roles import SILENT_AFTER_SECONDS
 from convoq.monitoring.snapshot import Alert, AlertLimits, Snapshot
 from convoq.operating.inbox import View, seen_as
 from convoq.operating.overview import read_state
-from convoq.queue.base import JobFilter, JobRecord, JobState
-from convoq.text import age, last_line, size, without_ids
+from convoq.text import age, size
 
 SHOWN: Final = 20  #: people who wait
 MOST_COUNTED: Final = 1000
-LOOKED_AT: Final = 200  #: dead letters, the newest
 MOST_CAUSES: Final = 8
 
 _ROLES: Final = {"serve": "No webhook server runs", "schedule": "No scheduler runs", "work": "No worker runs"}
@@ -83,7 +82,7 @@ async def show_now(site: Site, request: web.Request) -> web.Response:
     waits, found = await reading.count(where, most=MOST_COUNTED), await reading.find(where, limit=SHOWN)
     values = {
         "place": "now", "waits": waits, "marks": marks, "self_path": "/", "alerts": alerts,
-        "verdict": verdict(snapshot, alerts, waits), "figures": _figures(snapshot, waits),
+        "verdict": verdict(snapshot, alerts, waits), "figures": _figures(snapshot, waits, _longest(snapshot, found)),
         "waiting": [_waiting(one, snapshot.now) for one in found], "more": max(0, waits - len(found)),
         "causes": await _causes(site, snapshot), "processes": _processes(snapshot),
         "facts": _facts(snapshot), "key": secrets.token_hex(16),
@@ -112,12 +111,18 @@ def _sentence(text: str) -> str:
     return words.one_line(f"{text[:1].upper()}{text[1:]}")
 
 
-def _figures(snapshot: Snapshot, waits: int) -> list[Figure]:
+def _longest(snapshot: Snapshot, found: Sequence[Summary]) -> float:
+    """Seconds that somebody has waited, for whomever; `found`: the longest first."""
+    since = [at for one in found[:1] for at in (one.waiting_since, one.conversation.owner_since) if at is not None]
+    return max(snapshot.longest_waiting, (snapshot.now - since[0]) / 1000 if since else 0.0)
+
+
+def _figures(snapshot: Snapshot, waits: int, longest: float) -> list[Figure]:
     overview, times = snapshot.overview, snapshot.overview.reply_times
     replies = ("none yet", "", "") if not times else (
         age(snapshot.reply_median), "half of them", f"95 % in {age(snapshot.reply_p95)}, of the newest {len(times)}",
     )  # fmt: skip
-    oldest = f"oldest {words.span(snapshot.longest_waiting)}" if snapshot.waiting else ""
+    oldest = f"oldest {words.span(longest)}" if waits + snapshot.waiting else ""
     lost = overview.failed + overview.undelivered
     owners, who = overview.owners, f"{waits} for a person, {snapshot.waiting} for the AI"
     return [
@@ -145,25 +150,11 @@ async def _causes(site: Site, snapshot: Snapshot) -> list[Cause]:
         Cause(1, f"{words.one_line(one.model)} refuses whatever it is asked", words.one_line(one.error or ""), kept)
         for one in snapshot.overview.refusals
     ]
-    dead = await site.jobs.list(JobFilter(states=(JobState.DEAD,)), limit=LOOKED_AT) if snapshot.dead else []
-    found += _dead_letters(dead)
+    dead = await read_causes(site) if snapshot.dead else []
+    found += [Cause(len(one.jobs), one.title, one.error, "Retry or look at them under Jobs.") for one in dead]
     by_code = snapshot.overview.undelivered_by_code
     found += [Cause(parts, f"Not delivered: code {code}", "", hint(code)) for code, parts in by_code]
     return sorted(found, key=lambda cause: -cause.number)[:MOST_CAUSES]
-
-
-def _dead_letters(jobs: Sequence[JobRecord]) -> list[Cause]:
-    """By what they ended with."""
-    groups: dict[tuple[str, str], list[JobRecord]] = {}
-    for job in jobs:
-        groups.setdefault((job.kind, without_ids(last_line(job.error))), []).append(job)
-    return [
-        Cause(
-            len(several), f"{kind} came to no end", words.one_line(last_line(several[0].error)),
-            f"convoq jobs show {several[0].id}, then: convoq jobs retry",
-        )
-        for (kind, _), several in groups.items()
-    ]  # fmt: skip
 
 
 def _processes(snapshot: Snapshot) -> list[Process]:
