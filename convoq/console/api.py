@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from convoq.console import contacts, conversation_acts, conversations, jobs, numbers, system
+from convoq.console import contacts, conversation_acts, conversations, events, jobs, numbers, system
 from convoq.console.endpoints import Endpoint
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -14,4 +14,5 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *jobs.ENDPOINTS,
     *numbers.ENDPOINTS,
     *system.ENDPOINTS,
+    *events.ENDPOINTS,
 )

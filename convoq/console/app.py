@@ -13,6 +13,7 @@ from aiohttp import HttpVersion11, web
 from convoq.api.connections import CLIENT_ERRORS, Limits
 from convoq.console.door import Door
 from convoq.console.endpoints import BASE, Asked, Endpoint, NoBody, Site
+from convoq.console.events import Events
 from convoq.console.openapi import openapi_document
 from convoq.console.pages.gate import is_page
 from convoq.console.pages.mounting import mount
@@ -23,8 +24,12 @@ from convoq.conversations.access import AccessRole, AccessToken, AccessTokens
 from convoq.conversations.ownership import ActRefused
 from convoq.errors import DatabaseRefused, DatabaseUnavailable
 from convoq.logs import log
+from convoq.operating.live import Live, LiveTimings
 from convoq.text import masked
 
+#: Less than the listener gives a request in all; then its program comes back.
+LONGEST_STREAM: Final = 15.0
+LIVE: Final = web.AppKey("live", Live)
 #: Seconds for what a request asks for, once it has been read: less than the listener gives a request in all.
 HANDLE_TIMEOUT: Final = 10.0
 
@@ -36,14 +41,18 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def create_app(
     site: Site, endpoints: Sequence[Endpoint], *, door: Door | None = None, limits: Limits | None = None,
-    timeout: float = HANDLE_TIMEOUT,
+    timeout: float = HANDLE_TIMEOUT, longest_stream: float = LONGEST_STREAM, timings: LiveTimings | None = None,
 ) -> web.Application:  # fmt: skip
     """No 2xx without its act on disk; without a valid token a request is told nothing but that."""
     console = site.options.console
     door = door or Door(AccessTokens(site.database), [console.host, *console.names])
     app = web.Application(middlewares=[_Guard(door).guard])
+    live = Live(site.database, site.jobs, site.options, timings)
+    app[LIVE] = live
+    app.on_shutdown.append(lambda _: live.close())
+    events = Events(site, live, longest=longest_stream)
     for endpoint in endpoints:
-        handler = _Handler(site, endpoint, limits or Limits(), timeout)
+        handler = _Handler(site, endpoint, limits or Limits(), timeout, events)
         app.router.add_route(endpoint.method, BASE + endpoint.path, handler.handle, expect_handler=_expect)
     document = openapi_document(endpoints)
 
@@ -100,8 +109,9 @@ class _Guard:
 class _Handler:
     """One endpoint as a request handler."""
 
-    def __init__(self, site: Site, endpoint: Endpoint, limits: Limits, timeout: float) -> None:
+    def __init__(self, site: Site, endpoint: Endpoint, limits: Limits, timeout: float, events: Events) -> None:
         self._site = site
+        self._events = events
         self._endpoint = endpoint
         self._limits = limits
         self._timeout = timeout
@@ -110,6 +120,8 @@ class _Handler:
         token = request[_TOKEN]
         require_role(token, self._endpoint.role)
         asked = await self._read(request, token)
+        if self._endpoint.handle is None:
+            return await self._events.stream(request, asked)
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await self._endpoint.handle(self._site, asked)

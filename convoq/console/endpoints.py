@@ -118,14 +118,15 @@ class Endpoint:
     path: str  #: behind BASE: /conversations/{id}
     role: AccessRole
     summary: str
-    handle: Handle
     answer: type[BaseModel]
+    handle: Handle | None = None  #: None: it streams
     status: int = 200
     query: type[Query] = NoQuery
     body: type[Body] = NoBody
     problems: tuple[str, ...] = ()  #: those besides what every endpoint may answer
     needs_key: bool = False
     needs_version: bool = False
+    streams: bool = False  #: server-sent events, each with an `answer` for its data
     parameters: Mapping[str, str] = field(default_factory=dict)  #: of the path, what each is
 
     @property

@@ -11,6 +11,8 @@ from pydantic.json_schema import models_json_schema
 
 from convoq import __version__
 from convoq.console.endpoints import BASE, Endpoint
+from convoq.console.events import LAST_EVENT_ID, NAMES
+from convoq.console.events import MEDIA_TYPE as EVENT_STREAM
 from convoq.console.problems import MEDIA_TYPE, PROBLEMS, ProblemDocument
 from convoq.console.reading import JSON, LONGEST_KEY
 from convoq.conversations.access import AccessRole
@@ -115,6 +117,9 @@ def _headers(endpoint: Endpoint) -> list[Json]:
         schema = {"type": "string", "pattern": rf"^[\x21-\x7e]{{1,{LONGEST_KEY}}}$"}
         description = "A new one for each act; the same one to repeat it, within 24 hours"
         found.append(_header("Idempotency-Key", schema, description, required=endpoint.needs_key))
+    if endpoint.streams:
+        description = "The id of the last event: it goes on from there"
+        found.append(_header(LAST_EVENT_ID, {"type": "string"}, description, required=False))
     if endpoint.needs_version:
         schema = {"type": "string", "pattern": r'^("[0-9]{1,18}"|\*)$'}
         found.append(_header("If-Match", schema, "The owner_version that was seen, in quotation marks", required=True))
@@ -126,9 +131,10 @@ def _header(name: str, schema: Json, description: str, *, required: bool) -> Jso
 
 
 def _responses(endpoint: Endpoint) -> Json:
-    answers: Json = {
-        str(endpoint.status): {"description": "Done", "content": {JSON: {"schema": _reference(endpoint.answer)}}}
-    }
+    content: Json = {JSON: {"schema": _reference(endpoint.answer)}}
+    if endpoint.streams:
+        content = {EVENT_STREAM: {"schema": _event(endpoint)}}
+    answers: Json = {str(endpoint.status): {"description": "Done", "content": content}}
     by_status: dict[int, list[str]] = {}
     for code in problems_of(endpoint):
         by_status.setdefault(PROBLEMS[code].status, []).append(code)
@@ -136,6 +142,13 @@ def _responses(endpoint: Endpoint) -> Json:
         content = {MEDIA_TYPE: {"schema": _reference(ProblemDocument)}}
         answers[str(status)] = {"description": ", ".join(codes), "content": content}
     return answers
+
+
+def _event(endpoint: Endpoint) -> Json:
+    """Of a stream, one event."""
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": _reference(endpoint.answer)}
+    properties = {"event": {"type": "string", "enum": list(NAMES)}, "id": {"type": "string"}, "data": data}
+    return {"type": "object", "description": "Each event", "required": ["event", "data"], "properties": properties}
 
 
 def _reference(model: type[BaseModel]) -> Json:

@@ -182,7 +182,11 @@ class Reading:
 
 def delivery_of(part: OutboxRow) -> str:
     """One word for where a part is: our own state until the channel has said more."""
-    return part.delivery if part.state == "sent" and part.delivery else part.state
+    return delivery_word(part.state, part.delivery)
+
+
+def delivery_word(state: str, delivery: str | None) -> str:
+    return delivery if state == "sent" and delivery else state
 
 
 def _weakness(word: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from convoq.clock import WallClock
@@ -23,7 +24,7 @@ async def console(loaded: Loaded, stop: Stop, reload: Reload) -> None:
     """Answers until the stop is requested. Raises ConfigError while nobody could come in."""
     from convoq.api.server import serve as listen
     from convoq.console.api import ENDPOINTS
-    from convoq.console.app import create_app
+    from convoq.console.app import LIVE, create_app
     from convoq.console.errands import JobErrands
     from convoq.console.pages.mounting import FEED
 
@@ -43,7 +44,7 @@ async def console(loaded: Loaded, stop: Stop, reload: Reload) -> None:
             ):  # fmt: skip
                 await stop.requested.wait()
         finally:
-            await app[FEED].close()  # open tabs are not what a stop waits for
+            await asyncio.gather(app[FEED].close(), app[LIVE].close())  # open streams are not what a stop waits for
             await server.stop()
 
 

@@ -17,13 +17,14 @@ from convoq.api.connections import Limits
 from convoq.api.server import RunningServer, serve
 from convoq.clock import WallClock
 from convoq.console.api import ENDPOINTS
-from convoq.console.app import create_app
+from convoq.console.app import LIVE, create_app
 from convoq.console.endpoints import Endpoint, Site
 from convoq.console.errands import JobErrands
 from convoq.conversations.access import AccessRole, make_token
 from convoq.conversations.acts import Acts
 from convoq.conversations.settling import Settling
 from convoq.db.store import Store
+from convoq.operating.live import Live, LiveTimings
 from convoq.queue.following import SharedFollowUps
 from convoq.settings import Options, ServerSettings
 from tests.api.harness import Client
@@ -53,6 +54,7 @@ class Api:
     server: RunningServer
     session: aiohttp.ClientSession
     tokens: dict[str, str]
+    live: Live
 
     async def ask(
         self, method: str, path: str, body: object = None, *, by: str | None = "marta", key: str | None = None,
@@ -114,20 +116,24 @@ def site_of(house: House, engine: Engine, errands: JobErrands, options: Options 
 @asynccontextmanager
 async def open_api(
     house: House, *, options: Options | None = None, limits: Limits | None = None, timeout: float = 10.0,
-    endpoints: Sequence[Endpoint] = ENDPOINTS,
+    endpoints: Sequence[Endpoint] = ENDPOINTS, longest_stream: float = 0.2,
 ) -> AsyncIterator[Api]:  # fmt: skip
     roles = {"marta": AccessRole.OPERATOR, "ben": AccessRole.ADMIN, "screen": AccessRole.VIEWER}
     tokens = {name: await let_in(house.database, name.capitalize(), role) for name, role in roles.items()}
     errands = JobErrands()
     engine = open_engine(house.database, errands.around(Settling(house.clock, house.wall)))
     site = site_of(house, engine, errands, options)
-    app = create_app(site, endpoints, limits=limits, timeout=timeout)
+    timings = LiveTimings(poll=0.01, state=0.01, blind=0.2)
+    app = create_app(
+        site, endpoints, limits=limits, timeout=timeout, longest_stream=longest_stream, timings=timings
+    )  # fmt: skip
     server = await serve(
         app, ServerSettings(port=0, drain_timeout=2, write_timeout=10), limits=limits, section="console"
     )
     try:
         async with aiohttp.ClientSession() as session:
-            yield Api(house, site, server, session, tokens)
+            yield Api(house, site, server, session, tokens, app[LIVE])
     finally:
+        await app[LIVE].close()
         await server.stop()
         await engine.close()

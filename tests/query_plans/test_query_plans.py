@@ -62,6 +62,7 @@ MEANT = {
     r"^SELECT t.id FROM contacts AS p JOIN threads": "an operator knows a part of an address",
     r"^SELECT conversation_id FROM messages WHERE instr": "an operator searches in texts",
     r"FROM message_(texts|trigrams) WHERE": "the plan says so of every virtual table, whose index it can't see",
+    r"SELECT id, message_id, .* FROM outbox ORDER BY id DESC LIMIT": "the newest 200, from the end",
     r"FROM outbox AS o JOIN messages .* ORDER BY o.id DESC LIMIT \?$": "the newest, from the end",
     r"part = 0 AND state = 'sent' ORDER BY id DESC LIMIT": "the newest 200, from the end",
     r"SELECT status, owner, count\(\*\) FROM conversations": "counts all, from an index of short words alone",
