@@ -16,7 +16,7 @@ from convoq.errors import ConvoqError, DatabaseUnavailable, LeaseLost
 from convoq.handlers.base import ClaimContext, Handlers, Leaving
 from convoq.handlers.deadlines import Deadlines
 from convoq.handlers.run import Run
-from convoq.handlers.tasks import JobCoroutine
+from convoq.handlers.tasks import JobCoroutine, first_to_end
 from convoq.leases import KeeperTimings, LeaseKeeper
 from convoq.logs import log
 from convoq.queue.base import Claim
@@ -372,7 +372,7 @@ class Worker:
             for run in self._runs:
                 run.context.stopping = True
             sooner = () if at_once is None else (at_once.wait(),)
-            await _first(asyncio.wait(self._tasks(), timeout=self._drain_timeout), *sooner)
+            await first_to_end(asyncio.wait(self._tasks(), timeout=self._drain_timeout), *sooner)
         for run in self._runs:
             run.leave(Leaving.STOPPED)
         if self._runs:
@@ -389,16 +389,3 @@ async def _cancel(tasks: Iterable[asyncio.Task[object] | None]) -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
-
-
-async def _first(*awaitables: object) -> None:
-    """Returns when the first of them has ended, or raises what it raised; the others are cancelled."""
-    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]  # type: ignore[call-overload]
-    try:
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in ended:
-        task.result()
