@@ -38,8 +38,9 @@ RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429})
 
 # Local servers name an overflow in their own words, and call input that they cannot read a server error.
 _OVERFLOW = re.compile(
-    r"context[ _](?:length|window|size|limit)|maximum context|exceed_context|prompt is too long|too many tokens"
-    r"|request too large|(?:input|prompt).{0,40}exceeds.{0,40}(?:tokens|length|limit)",
+    r"context[ _](?:length|window|size|limit)|maximum (?:context|prompt)|exceed_context|(?:prompt|input) is too long"
+    r"|too many tokens|request too large|(?:input|prompt).{0,40}exceeds.{0,40}(?:tokens|length|limit)"
+    r"|`inputs` tokens.{0,30}must be <=",
     re.IGNORECASE,
 )
 _NO_TOOLS = re.compile(

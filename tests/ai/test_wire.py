@@ -14,8 +14,10 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_ai.exceptions import ModelHTTPError
 
 from convoq.ai.base import Author
+from convoq.ai.failures import request_failure
 from convoq.ai.wire.errors import Unreadable
 from convoq.ai.wire.repair import DIALECTS, repair
 from convoq.errors import RetryLater, Unrecoverable
@@ -299,6 +301,28 @@ TOO_LARGE: Final = [
     "the request exceeds the available context size, try increasing it",
     "input length and `max_tokens` exceed context limit: 9000 + 800 > 8192",
 ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *TOO_LARGE,
+        "This model's maximum prompt length is 131072 but the request contains 200000 tokens.",
+        "Input is too long for requested model.",
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 + 500",
+        "The input (5000 tokens) is longer than the model's context length (4096 tokens).",
+        "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+        "too many tokens: total number of tokens in the prompt cannot exceed 4081",
+        "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
+    ],
+)
+def test_each_servers_words_for_what_is_too_large_are_known(words: str) -> None:
+    assert request_failure(ModelHTTPError(400, "m", {"error": {"message": words}})).overflow
+
+
+@pytest.mark.parametrize("words", ["max_tokens is too large: 9000", "The name is too long", "Invalid prompt"])
+def test_what_is_wrong_with_the_request_itself_is_not_shown_less(words: str) -> None:
+    assert not request_failure(ModelHTTPError(400, "m", {"error": {"message": words}})).overflow
 
 
 @pytest.mark.parametrize("words", TOO_LARGE)
