@@ -15,13 +15,16 @@ from typing import Final
 
 from convoq import logs
 from convoq.ai.endpoints import OFFLINE
+from convoq.console.errands import JobErrands
 from convoq.conversations.ceilings import budget_rules
+from convoq.conversations.settling import Settling
 from convoq.daemon.process import open_storage
 from convoq.daemon.requirements import require
 from convoq.daemon.schedule import build_scheduler
 from convoq.daemon.serve import start_server
 from convoq.daemon.supervision import Stop, signals, supervised
 from convoq.db import Database
+from convoq.dev.console import dev_console
 from convoq.dev.exclusion import only_dev
 from convoq.dev.facts import RunFacts, open_in_browser
 from convoq.dev.page.app import PhonePage
@@ -178,7 +181,12 @@ async def _start(
     from convoq.channels.twilio.webhooks import inbound_url
 
     options = loaded.options
-    database, queue, jobs, follow_ups = await stack.enter_async_context(open_storage(options))
+    errands = JobErrands()
+    storage = await stack.enter_async_context(
+        open_storage(options, lambda clock, wall: errands.around(Settling(clock, wall)))
+    )
+    database, queue, jobs, follow_ups = storage
+    console = await stack.enter_async_context(dev_console(storage, options, errands, arguments.host))
     # A schema of its own is no other's: a file may be kept, and named by two.
     holder = await stack.enter_async_context(only_dev(database, jobs)) if isinstance(database, Database) else None
     page = PhonePage(
@@ -187,6 +195,7 @@ async def _start(
         desk=Colleague(database, follow_ups, options.handover), worker=worker,
         webhook_url=inbound_url(options.server.public_url or ""), facts=RunFacts.of(loaded),
         quiet_window=options.conversation.quiet_window, start_over=over.set if arguments.database is None else None,
+        console=console,
     )  # fmt: skip
     await page.start(arguments.host, arguments.port)
     stack.push_async_callback(page.close)

@@ -15,7 +15,7 @@ from tests.console.hostile import NAMES, SCRIPT, TEXTS
 from tests.console.site import acts
 from tests.dev.page.conftest import ARGUMENTS, CHROMIUM
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from importlib import resources
 from typing import Final
@@ -55,10 +55,12 @@ class PhonePage:
         facts: RunFacts,
         quiet_window: float,
         start_over: Callable[[], None] | None,
+        console: Callable[[], Awaitable[str]],
     ) -> None:
         self.phones = phones
         self.address = ""
         self.port = 0
+        self._console = console  #: an address that signs in there, once
         self._start_over = start_over  #: None: the database is to be kept
         self._database = database
         self._jobs = jobs
@@ -88,6 +90,7 @@ class PhonePage:
         app.on_response_prepare.append(harden)
         app.on_shutdown.append(lambda _: self._feed.close())  # ends the streams
         app.router.add_get("/", self._show)
+        app.router.add_get("/console", self._open_console)
         app.router.add_get("/events", self._feed.stream)
         app.router.add_get("/favicon.ico", _favicon)
         app.router.add_get("/static/{name}", _static)
@@ -185,6 +188,10 @@ class PhonePage:
             "opted_out": self._switches.pending("opted_out"),
             "window_closed": self._switches.windows_to_close,
         }
+
+    async def _open_console(self, _: web.Request) -> web.Response:
+        """A GET that only makes a link: what it leads to asks before it signs in."""
+        return web.Response(status=303, headers={"Location": await self._console()})
 
     # --- What is pressed
 

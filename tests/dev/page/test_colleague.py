@@ -84,3 +84,22 @@ async def test_what_cannot_be_done_is_refused_with_the_reason(browser: Browser, 
         await page.press("#desk-3", "Enter")
         await expect(page.locator("#desk-3")).to_have_value("Hello?")
         assert await offered(page, CHLOE) == ["Ask for a human", "Take over", "Reply"]
+
+
+async def test_the_console_beside_the_phones_takes_a_conversation_over(open_page: Open) -> None:
+    page = await open_page()
+    await write(page, CHLOE, "is there a table for two tonight?")
+    await settled(page)
+    async with page.context.expect_page() as opening:
+        await page.click("text=Open the operators' console")
+    console = await opening.value
+    console.set_default_timeout(SOON)
+    await console.get_by_role("button", name="Sign in").click()
+    await console.get_by_role("link", name="Inbox").first.click()
+    await console.click("text=table for two")
+    await console.click("text=Take over")
+    await expect(console.locator("#owner")).to_contain_text("You answer.")
+    await expect(phone(page, CHLOE).locator("[data-answers]")).to_have_attribute("data-answers", "human")
+    await console.fill("textarea[name=text]", "At nine there is one.")
+    await console.click("text=Send")
+    await expect(phone(page, CHLOE)).to_contain_text("At nine there is one.")
