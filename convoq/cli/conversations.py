@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from convoq.cli import pauses, resend, stepping_in
+from convoq.cli import pauses, resend, stepping_in, turns
 from convoq.cli.acting import acting_name
 from convoq.cli.arguments import SINCE, conversation, conversation_id, message_id, moment, one_line, positive
 from convoq.cli.lookup import find_conversation
@@ -36,6 +36,7 @@ def add_parser(subparsers: Any) -> None:
     stepping_in.add_parsers(commands)
     pauses.add_parsers(commands)
     resend.add_parser(commands)
+    turns.add_parser(commands)
 
 
 def _add_list(commands: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from convoq.console import contacts, conversation_acts, conversations, events, jobs, numbers, system
+from convoq.console import contacts, conversation_acts, conversations, events, jobs, numbers, system, turns
 from convoq.console.endpoints import Endpoint
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *conversations.ENDPOINTS,
     *conversation_acts.ENDPOINTS,
     *contacts.ENDPOINTS,
+    *turns.ENDPOINTS,
     *jobs.ENDPOINTS,
     *numbers.ENDPOINTS,
     *system.ENDPOINTS,

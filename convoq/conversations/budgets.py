@@ -166,7 +166,7 @@ def record(
 def _add(tx: Transaction, turn: Turn, usage: ModelUsage, rules: BudgetRules, now: int, wall_now: int) -> None:
     values = _values(usage) | {
         "conversation": turn.conversation.id, "through": turn.through, "currency": rules.currency,
-        "day": rules.day(wall_now).isoformat(), "at": now,
+        "day": rules.day(wall_now).isoformat(), "at": now - usage.duration_ms,
     }  # fmt: skip
     tx.execute(ADD_CALL, values)
     for _, counter, _ in counters_of(tx, turn.conversation, rules, wall_now):

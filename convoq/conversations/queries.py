@@ -245,6 +245,11 @@ OUR_ADDRESSES = "SELECT DISTINCT our_address FROM our_addresses ORDER BY our_add
 LINE = f"SELECT {rows.MESSAGE_COLUMNS}, m.conversation_id FROM messages AS m"
 
 
+def read_line(tx: Transaction, message_id: int) -> Line | None:
+    found = _lines(tx, message_id - 1, None, 1, newest=False)
+    return found[0] if found and found[0].message.id == message_id else None
+
+
 def _parts(tx: Transaction, message_ids: Sequence[int]) -> dict[int, list[OutboxRow]]:
     parts: defaultdict[int, list[OutboxRow]] = defaultdict(list)
     for message_id in message_ids:

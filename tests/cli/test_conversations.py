@@ -314,3 +314,15 @@ def test_tail_of_one_conversation_starts_with_its_lines(
     assert place.run("conversations", "tail", "2") == 130
     (line,) = capsys.readouterr().out.splitlines()
     assert line.endswith("2  <- whatsapp:+3460***0002  of\\nBen")
+
+
+def test_a_turn_is_shown_step_by_step(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: receive(database, "Hello", sid=1, reply="Hi, Ana!"))
+    assert place.run("conversations", "turn", "1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Conversation 1: #2 answers 1 message in ")
+    assert [line.split()[2] for line in lines[2:5]] == ["accepted", "committed", "sent"]
+    assert place.run("conversations", "turn", "2", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["answers"] == [1]
+    assert place.run("conversations", "turn", "9") == 1
+    assert "there is no message 9" in capsys.readouterr().err

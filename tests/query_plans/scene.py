@@ -36,6 +36,7 @@ from convoq.conversations.states import Owner, Status
 from convoq.conversations.templates import Template, TemplateRequest, Templates
 from convoq.conversations.text_index import TextIndex
 from convoq.conversations.timeline import Timeline
+from convoq.conversations.tracing import read_turn
 from convoq.db import Database
 from convoq.db.backup import back_up
 from convoq.errors import RetryLater, Unrecoverable
@@ -467,6 +468,8 @@ async def _read(house: House) -> None:
     await reading.get(1)
     await reading.transcript(1)
     await reading.transcript(1, before=3)
+    [(answer,)] = await house.rows("SELECT max(answered_by) FROM messages")
+    assert await house.database.read(read_turn, answer)
     [(thread,)] = await house.rows("SELECT max(id) FROM threads")  # of who has opted out
     turn = turn_job(thread, LANE)
     assert await reading.useless_retries([("1", turn.kind, turn.payload)])
