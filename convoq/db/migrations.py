@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
@@ -16,17 +18,18 @@ class Migration(NamedTuple):
     sql: str
 
 
-def known() -> list[Migration]:
+def known() -> Sequence[Migration]:
     """Every migration this version of convoq has for SQLite, in order."""
     return read_migrations("sqlite")
 
 
-def read_migrations(engine: str) -> list[Migration]:
+@cache
+def read_migrations(engine: str) -> Sequence[Migration]:
     """Those of one database, in order. A number means the same on all, but not every one has each."""
     folder = resources.files("convoq").joinpath("migrations", engine)
     files = (file for file in folder.iterdir() if file.name.endswith(".sql"))
     ordered = sorted(files, key=lambda file: file.name)
-    return [Migration(int(file.name.split("_")[0]), file.name, file.read_text(encoding="utf-8")) for file in ordered]
+    return tuple(Migration(int(one.name.split("_")[0]), one.name, one.read_text(encoding="utf-8")) for one in ordered)
 
 
 def migrate(connection: sqlite3.Connection) -> list[Migration]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -25,7 +26,7 @@ class Schema(NamedTuple):
 NONE: Final = Schema(0, 0)
 
 
-def known() -> list[Migration]:
+def known() -> Sequence[Migration]:
     """Every migration this version of convoq has for PostgreSQL, in order."""
     return read_migrations("postgres")
 
@@ -35,8 +36,10 @@ def migrate(connection: Connection) -> Schema:
 
     Raises DatabaseRefused when the database is too new for the code.
     """
-    found: Schema | None = None
+    found = schema = None
     for migration in known():
+        if schema is not None and migration.version <= schema.version:
+            continue
         # DDL and version are one transaction, and so is the look: another process may have applied it meanwhile.
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # or the wait would be in the snapshot
