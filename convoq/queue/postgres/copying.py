@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -87,6 +88,7 @@ def _copy_undone(
 def _copy(tx: sqlite3.Connection, target: PostgresDatabase, advance: Advance) -> dict[str, int]:
     with target.server.connect() as connection, connection.transaction():
         connection.execute(ONE_AT_A_TIME)
+        connection.execute("SET CONSTRAINTS ALL DEFERRED")
         tables = _tables(connection)
         _require_empty(connection, target.location, tables)
         copied: dict[str, int] = {}
@@ -100,21 +102,15 @@ def _copy(tx: sqlite3.Connection, target: PostgresDatabase, advance: Advance) ->
 
 
 def _tables(connection: Connection) -> list[Table]:
-    """Each after those that it refers to."""
+    """Each after those that it refers to, but for what may be deferred."""
     columns: dict[str, list[str]] = {}
     for name, column in connection.execute(COLUMNS).fetchall():
         if name not in LEFT_OUT and (name, column) != ("lanes", "marked"):
             columns.setdefault(name, []).append(column)
-    waits_for = {name: set[str]() for name in columns}
+    order = TopologicalSorter({name: set[str]() for name in sorted(columns)})
     for name, other in connection.execute(REFERENCES).fetchall():
-        if name != other:
-            waits_for[name].add(other)
-    ordered: list[str] = []
-    while waits_for:
-        free = sorted(name for name, others in waits_for.items() if others <= set(ordered))
-        ordered += free
-        waits_for = {name: others for name, others in waits_for.items() if name not in free}
-    return [Table(name, tuple(columns[name]), "one" in columns[name]) for name in ordered]
+        order.add(name, other)
+    return [Table(name, tuple(columns[name]), "one" in columns[name]) for name in order.static_order()]
 
 
 def _require_empty(connection: Connection, location: str, tables: Sequence[Table]) -> None:
@@ -188,6 +184,7 @@ REFERENCES: Final = """
     SELECT c.relname, f.relname FROM pg_constraint AS k
     JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_class AS f ON f.oid = k.confrelid
     WHERE k.contype = 'f' AND k.connamespace = current_schema()::regnamespace
+        AND k.conrelid <> k.confrelid AND NOT k.condeferrable
 """
 CONTINUE: Final = "SELECT setval(CAST(%(sequence)s AS regclass), greatest(%(last)s, 1), %(last)s > 0)"
 SEQUENCE: Final = "SELECT pg_get_serial_sequence(%(table)s, 'id')"
