@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -25,7 +25,14 @@ USER: Final = "convoq"
 SERVER_USER: Final = "postgres"  #: Debian's; the server refuses to run as root
 DEBIAN: Final = Path("/usr/lib/postgresql")
 START_TIMEOUT: Final = 60.0
-TABLES: Final = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_version'"
+#: The tables that were ever written to, and how much of their files is in use.
+WRITTEN: Final = """
+    SELECT relname, pg_relation_size(oid) FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'schema_version'
+        AND pg_relation_size(oid) > 0
+"""
+RESTART_SEQUENCES: Final = "SELECT setval(sequencename::regclass, 1, false) FROM pg_sequences"  # RESTART makes files
+LARGE: Final = 1 << 20  #: bytes of dead rows, which every later test would have to look at
 #: Of a test that has ended.
 END_OTHERS: Final = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -144,6 +151,8 @@ def postgres_server() -> Iterator[PostgresServer]:
     """One for all tests of this process: whoever must stop it takes a `running_postgres()`."""
     with running_postgres() as server:
         yield server
+        while _sessions:
+            _sessions.popitem()[1].close()
 
 
 @pytest.fixture
@@ -172,18 +181,29 @@ def migrated_postgres_url(shared_postgres_url: str) -> str:
     return shared_postgres_url
 
 
+_sessions: Final = dict[str, psycopg.Connection[tuple[Any, ...]]]()  #: whose caches are warm, by their databases' URLs
+
+
 def empty_database(url: str) -> None:
     """Of all rows, and of whoever is still connected to it."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(END_OTHERS)
-        tables = [name for (name,) in connection.execute(TABLES)]
-        sequences = [name for (name,) in connection.execute("SELECT sequencename FROM pg_sequences")]
-        statements = [f"DELETE FROM {name}" for name in tables]
-        statements += [f"SELECT setval('{name}', 1, false)" for name in sequences]  # RESTART makes files
-        with connection.transaction():
-            connection.execute("SET LOCAL synchronous_commit = off")
-            connection.execute("SET LOCAL session_replication_role = replica")  # in any order of references
-            connection.execute("; ".join(statements).encode())
+    session = _session(url)
+    try:
+        session.execute(END_OTHERS)
+    except psycopg.OperationalError:  # a test has ended all the others
+        del _sessions[url]
+        session = _session(url)
+        session.execute(END_OTHERS)
+    written = session.execute(WRITTEN).fetchall()
+    statements = [f"TRUNCATE {name} CASCADE" if size > LARGE else f"DELETE FROM {name}" for name, size in written]
+    session.execute("; ".join([*statements, RESTART_SEQUENCES]).encode())
+
+
+def _session(url: str) -> psycopg.Connection[tuple[Any, ...]]:
+    if url not in _sessions:
+        _sessions[url] = session = psycopg.connect(url, autocommit=True)
+        session.execute("SET synchronous_commit = off")
+        session.execute("SET session_replication_role = replica")  # in any order of references
+    return _sessions[url]
 
 
 def free_port() -> int:
