@@ -200,3 +200,33 @@ async def test_nothing_is_done_in_a_session_that_was_ended_after_its_request_cam
     request = PageRequest(session_id=1, operator="Marta", key="k", fingerprint="f", answer=lambda _: {})
     with pytest.raises(ActRefused):
         await api.house.database.write(lambda tx: request.begin(tx, api.house.clock.now()))
+
+
+@only_sqlite
+async def test_the_ai_is_paused_and_a_person_blocked_from_the_side(api: Api) -> None:
+    await api.house.hear_at_once("hello")
+    async with signed_in(api) as browser:
+        for path, to, says in (
+            ("pause", "pause", "It is paused here"),
+            ("pause", "resume", "The AI is not paused here any more."),
+            ("block", "block", "the person is blocked."),
+            ("block", "unblock", "The AI answers."),
+        ):
+            page = await browser.get("/inbox/1")
+            done = await browser.post(f"/inbox/1/{path}", key=key_of(page, f"/inbox/1/{path}"), to=to)
+            assert (done.status, done.location) == (303, f"/inbox/1?did={to}#newest")
+            assert says in words_of(await browser.get(f"/inbox/1?did={to}"))
+    rows = await api.house.rows("SELECT act FROM audit WHERE way = 'page' AND act <> 'sign_in' ORDER BY id")
+    assert rows == [("pause",), ("resume",), ("block",), ("unblock",)]
+
+
+@only_sqlite
+async def test_another_text_under_the_key_of_what_was_sent_is_kept_and_not_sent(api: Api) -> None:
+    await api.house.hear_at_once("hello")
+    async with signed_in(api) as browser:
+        key = key_of(await browser.get("/inbox/1"), "/inbox/1/reply")
+        await browser.post("/inbox/1/reply", key=key, text="first")
+        again = await browser.post("/inbox/1/reply", key=key, text="second")
+    assert (again.status, "second</textarea>" in again.text) == (409, True)
+    assert "This page had done something already" in words_of(again)
+    assert await api.house.rows("SELECT body FROM outbox") == [("first",)]

@@ -14,7 +14,7 @@ from convoq.monitoring.snapshot import AlertLimits
 from convoq.operating.overview import read_state
 from tests.console.browser import Visit, signed_in
 from tests.console.site import Api, acts
-from tests.handlers.house import BEN
+from tests.handlers.house import BEN, OURS
 from tests.stores import only_sqlite
 
 pytestmark = only_sqlite
@@ -88,3 +88,18 @@ async def test_every_alert_of_the_status_stands_there_and_no_other(api: Api) -> 
     expected = [": ".join(filter(None, (alert.role, alert.detail))) for alert in alerts]
     assert [html.unescape(one) for one in shown] == expected
     assert len(expected) > 3
+
+
+async def test_the_ai_is_paused_everywhere_and_at_one_number(api: Api) -> None:
+    await all_run(api)
+    await api.house.hear_at_once("hello")
+    form = re.compile(r'name="key" value="([^"]+)"><input type="hidden" name="scope" value="([^"]+)"')
+    async with signed_in(api) as browser:
+        for to, says in (("pause", "paused by Marta"), ("resume", "answers")):
+            for key, scope in form.findall((await browser.get("/")).text):
+                done = await browser.post("/pause", key=key, scope=html.unescape(scope), to=to)
+                assert (done.status, done.location) == (303, "/")
+            assert (await browser.get("/")).text.count(says) >= 2
+        assert (await browser.post("/pause", key="k", scope="number:+1", to="pause")).status == 404
+    rows = await api.house.rows("SELECT act, subject FROM audit WHERE way = 'page' AND act <> 'sign_in' ORDER BY id")
+    assert rows == [(act, scope) for act in ("pause", "resume") for scope in ("all", f"number:{OURS}")]

@@ -32,7 +32,7 @@ class PageRequest(Request):
 
 
 async def act(
-    site: Site, visitor: Visitor, conversation_id: int, what: str, form: Mapping[str, str],
+    site: Site, visitor: Visitor, conversation_id: int | None, what: str, form: Mapping[str, str],
     work: Callable[[Acts], Awaitable[Any]], answer: Callable[[Any], Mapping[str, Any]],
 ) -> Mapping[str, Any]:  # fmt: skip
     """Does it, or answers as before where the same form has done it. Raises PageRefused, ActRefused, LookupError."""

@@ -28,6 +28,8 @@ MOST_COUNTED: Final = 999
 _DONE: Final = {
     "me": "You have it now, and the AI is silent.", "ai": "The AI answers again.",
     "waiting": "It waits for a colleague.", "close": "The conversation is closed.", "reopen": "It goes on.",
+    "block": "The person is blocked: nobody answers.", "unblock": "The person is blocked no more.",
+    "pause": "The AI is paused here.", "resume": "The AI is not paused here any more.",
 }  # fmt: skip
 
 
@@ -116,7 +118,8 @@ async def _chat(
         "owner": owner_bar(conversation, site, visitor.name, waits_since), "composer": written,
         "templates": [(one, known_values(one, words.one_line(contact.name or ""))) for one in written.templates],
         "key": secrets.token_hex(16), "is_closed": conversation.status is Status.CLOSED,
-        "facts": _facts(site, transcript), "previous": transcript.previous_id,
+        "facts": _facts(site, transcript), "is_blocked": contact.blocked_at is not None,
+        "is_paused": conversation.is_paused, "previous": transcript.previous_id,
     }  # fmt: skip
 
 

@@ -17,6 +17,9 @@ from convoq.console.pages.visitors import VISITOR
 from convoq.conversations.acts import Acts
 from convoq.conversations.operators import Written
 from convoq.conversations.ownership import ActRefused, Change
+from convoq.conversations.pausing import thread_scope
+from convoq.conversations.queries import Reading
+from convoq.conversations.records import Conversation
 from convoq.conversations.templates import TemplateRequest
 
 VARIABLE: Final = "var."
@@ -26,6 +29,7 @@ _FORCED: Final = {
     "reply": "Send it, and take over", "template": "Send it, and take over", "owner": "Take it over",
     "close": "Close it all the same",
 }  # fmt: skip
+_SAID_BEFORE: Final = "This page had done something already: look what stands here, and do it again if it is missing."
 #: Where the operator is no more, or the session.
 _OVER: Final = ("operator", "token")
 
@@ -76,6 +80,38 @@ async def note(site: Site, request: web.Request) -> web.Response:
     return await _do(site, request, "note", lambda acts: acts.note(number, text), lambda _: {})
 
 
+async def block(site: Site, request: web.Request) -> web.Response:
+    """The person, on all channels; or, with `to`, no more."""
+    form, found = request[FORM_FIELDS], await _conversation(site, request)
+    contact_id, ends = found.contact.id, form.get("to") == "unblock"
+    did = {"did": "unblock" if ends else "block"}
+
+    def work(acts: Acts) -> Awaitable[None]:
+        return acts.unblock(contact_id) if ends else acts.block(contact_id)
+
+    return await _do(site, request, "block", work, lambda _: did)
+
+
+async def pause(site: Site, request: web.Request) -> web.Response:
+    """The AI, with this person at this number; or, with `to`, no more."""
+    form, found = request[FORM_FIELDS], await _conversation(site, request)
+    scope, ends = thread_scope(found.thread_id), form.get("to") == "resume"
+    did = {"did": "resume" if ends else "pause"}
+
+    async def work(acts: Acts) -> None:
+        await (acts.resume(scope) if ends else acts.pause(scope))
+
+    return await _do(site, request, "pause", work, lambda _: did)
+
+
+async def _conversation(site: Site, request: web.Request) -> Conversation:
+    """Raises LookupError."""
+    found = await Reading(site.database).get(conversation_id(request))
+    if found is None:
+        raise LookupError("there is no such conversation")
+    return found
+
+
 async def show_number(site: Site, request: web.Request) -> web.Response:
     """The page itself is the answer: no address shows the number without its line in the audit trail."""
     form, number = request[FORM_FIELDS], conversation_id(request)
@@ -93,9 +129,10 @@ async def _do(
     except ActRefused as refused:
         if refused.code in _OVER:
             raise PageRefused(401, f"Nothing was done: {refused}.") from None
+        sentence = _SAID_BEFORE if refused.code == "key_reused" else _sentence(str(refused))
         confirm = _FORCED.get(what, "") if refused.code == "not_owner" else ""
         return await show_chat(
-            site, request, status=_STATUS.get(refused.code, 422), problem=_sentence(str(refused)), confirm=confirm,
+            site, request, status=_STATUS.get(refused.code, 422), problem=sentence, confirm=confirm,
             draft=form.get("text", ""), again={**form, "force": "1"},
         )  # fmt: skip
     shown = done.pop("conversation_id", number)

@@ -63,6 +63,7 @@ async def _look(site: Site) -> PageState:
 
 _ROUTES: Final[Sequence[tuple[str, str, Handle]]] = (
     ("GET", "/", now.show_now),
+    ("POST", "/pause", now.pause),
     ("GET", "/jobs", jobs.show_jobs),
     ("POST", "/jobs/retry", jobs.retry_cause),
     ("GET", "/jobs/{id:[0-9]+}", jobs.show_job),
@@ -75,5 +76,7 @@ _ROUTES: Final[Sequence[tuple[str, str, Handle]]] = (
     ("POST", "/inbox/{id:[0-9]+}/owner", chat_acts.owner),
     ("POST", "/inbox/{id:[0-9]+}/close", chat_acts.close),
     ("POST", "/inbox/{id:[0-9]+}/reopen", chat_acts.reopen),
+    ("POST", "/inbox/{id:[0-9]+}/block", chat_acts.block),
+    ("POST", "/inbox/{id:[0-9]+}/pause", chat_acts.pause),
     ("POST", "/inbox/{id:[0-9]+}/number", chat_acts.show_number),
 )

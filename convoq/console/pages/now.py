@@ -11,17 +11,23 @@ from aiohttp import web
 from convoq.channels.twilio.errors import hint
 from convoq.console.endpoints import Site
 from convoq.console.pages import words
+from convoq.console.pages.acting import act
 from convoq.console.pages.answering import REASONS
 from convoq.console.pages.causes import read_causes
+from convoq.console.pages.gate import FORM_FIELDS
+from convoq.console.pages.refusals import PageRefused
 from convoq.console.pages.rendering import page
 from convoq.console.pages.visitors import VISITOR
+from convoq.conversations.acts import Acts
 from convoq.conversations.marks import read_marks
+from convoq.conversations.pausing import EVERYWHERE, list_pauses, number_scope
 from convoq.conversations.queries import Reading, Summary
 from convoq.conversations.search import ConversationFilter
 from convoq.monitoring.processes import ProcessRecord
 from convoq.monitoring.roles import SILENT_AFTER_SECONDS
 from convoq.monitoring.snapshot import Alert, AlertLimits, Snapshot
 from convoq.operating.inbox import View, seen_as
+from convoq.operating.numbers import our_numbers
 from convoq.operating.overview import read_state
 from convoq.text import age, size
 
@@ -67,6 +73,14 @@ class Figure(NamedTuple):
     more: str
 
 
+class Number(NamedTuple):
+    """Where the AI answers, or is paused."""
+
+    scope: str
+    name: str
+    paused: str
+
+
 class Process(NamedTuple):
     role: str
     tone: str
@@ -85,9 +99,39 @@ async def show_now(site: Site, request: web.Request) -> web.Response:
         "verdict": verdict(snapshot, alerts, waits), "figures": _figures(snapshot, waits, _longest(snapshot, found)),
         "waiting": [_waiting(one, snapshot.now) for one in found], "more": max(0, waits - len(found)),
         "causes": await _causes(site, snapshot), "processes": _processes(snapshot),
-        "facts": _facts(snapshot), "key": secrets.token_hex(16),
+        "facts": _facts(snapshot), "key": secrets.token_hex(16), "numbers": await _numbers(site, snapshot.now),
     }  # fmt: skip
     return page("now.html", visitor, values)
+
+
+async def pause(site: Site, request: web.Request) -> web.Response:
+    """The AI at one of our numbers, or everywhere; or, with `to`, no more."""
+    form, visitor = request[FORM_FIELDS], request[VISITOR]
+    scope, ends = form.get("scope", ""), form.get("to") == "resume"
+    known = {EVERYWHERE, *(number_scope(one.address) for one in await our_numbers(site.database, site.options))}
+    if scope not in known:
+        raise PageRefused(404, "That is no number of yours.")
+
+    async def work(acts: Acts) -> None:
+        await (acts.resume(scope) if ends else acts.pause(scope))
+
+    await act(site, visitor, None, "pause", form, work, lambda _: {})
+    return web.Response(status=303, headers={"Location": "/"})
+
+
+async def _numbers(site: Site, now: int) -> list[Number]:
+    """All of them first, then each."""
+    pauses = {one.scope: one for one in await site.database.read(list_pauses)}
+    ours = [one.address for one in await our_numbers(site.database, site.options)]
+    named = [(number_scope(address), f"{words.channel(address)} {words.masked_number(address)}") for address in ours]
+    scopes = [(EVERYWHERE, "All numbers"), *named]
+    return [
+        Number(
+            scope, name, f"paused by {words.one_line(found.who)}, {words.moment(found.paused_at, now)}" if found else ""
+        )
+        for scope, name in scopes
+        for found in [pauses.get(scope)]
+    ]
 
 
 def verdict(snapshot: Snapshot, alerts: Sequence[Alert], waits: int) -> Verdict:

@@ -38,6 +38,12 @@ function hush() {
 function show(live) {
   clearTimeout(lost);
   lost = 0;
+  const strip = document.querySelector("[data-strip]");
+  if (strip && live !== strip.hidden) {
+    strip.hidden = live;
+    strip.textContent = `No connection since ${new Date(Date.now() - LATE).toTimeString().slice(0, 5)}: what stands here may be old. It is tried again.`;
+    if (live) refresh();
+  }
   for (const place of document.querySelectorAll("[data-live-state]")) {
     place.hidden = false;
     place.querySelector(".dot").dataset.tone = live ? "" : "bad";
