@@ -99,6 +99,15 @@ async def test_a_phone_finds_who_waits_takes_over_answers_and_gives_back(desk: D
     await expect(page.locator("#owner")).to_contain_text("The AI answers.")
 
 
+async def test_what_stands_at_the_side_is_behind_a_button_on_a_phone(desk: Desk) -> None:
+    conversation = await said(desk, "you again", tail=208)
+    page = await desk.open(f"/inbox/{conversation}", width=PHONE)
+    await page.locator(".more summary").click()
+    assert await page.evaluate(WIDER) <= 0
+    await page.locator(".more").get_by_role("button", name="Block the person").click()
+    await expect(page.locator("#owner")).to_contain_text("the person is blocked")
+
+
 async def test_without_scripts_it_is_the_same(desk: Desk) -> None:
     conversation = await said(desk, "are you open?", tail=201)
     page = await desk.open(f"/inbox/{conversation}", scripts=False)

@@ -14,7 +14,7 @@ from convoq.console.problems import Problem
 from convoq.conversations.queries import Reading, Summary
 from convoq.conversations.rules import free_text_until
 from convoq.conversations.search import ConversationFilter
-from convoq.conversations.states import DEAD_ENDS, Owner, Status
+from convoq.conversations.states import DEAD_ENDS, Outcome, Owner, Status
 from convoq.operating.inbox import View, asked_for, seen_as
 
 MOST_OF_A_GROUP: Final = 200
@@ -24,7 +24,7 @@ LONGEST_SEARCH: Final = 200
 MOST_COUNTED: Final = 100
 
 _TITLES: Final = {
-    View.OPEN: "Answered", View.MINE: "Yours", View.PERSON: "Waits for a person", View.AI: "Waits for the AI",
+    View.OPEN: "Others", View.MINE: "Yours", View.PERSON: "Waits for a person", View.AI: "Waits for the AI",
     View.FAILED: "Failed", View.CLOSED: "Closed",
 }  # fmt: skip
 _AUTHORS: Final = {"ai": "AI: ", "system": "convoq: ", "contact": ""}
@@ -192,6 +192,8 @@ def _chips(one: Summary, wall_now: int, visitor: Visitor) -> list[Chip]:
         chips.append(Chip("AI paused", "warn", "none"))
     if one.last is not None and one.last.delivery in (*DEAD_ENDS, "ambiguous"):
         chips.append(Chip("not delivered" if one.last.delivery in DEAD_ENDS else "delivery unknown", "bad", "warn"))
+    if one.last is not None and one.last.message.outcome is Outcome.FAILED:
+        chips.append(Chip("no answer", "bad", "warn"))
     until = free_text_until(conversation)
     if until is not None and until <= wall_now and conversation.status is not Status.CLOSED:
         chips.append(Chip("template only", "", "lock"))
