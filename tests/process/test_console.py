@@ -10,6 +10,7 @@ import sys
 import aiohttp
 import pytest
 
+from convoq.console.pages.mounting import LONGEST_STREAM
 from tests.process.harness import Process, Site
 
 pytestmark = pytest.mark.process
@@ -86,3 +87,20 @@ async def test_the_webhooks_port_has_none_of_it(site: Site) -> None:
         assert await ask(f"http://127.0.0.1:{site.port}{path}", marta) == 404
     url = await started(site)
     assert await ask(f"{url}/twilio/inbound", marta) == 404
+
+
+async def test_an_open_page_is_not_what_its_stop_waits_for(site: Site) -> None:
+    site.settings["CONVOQ_CONSOLE__DRAIN_TIMEOUT"] = "120"  # longer than the test waits for the end
+    await token(site)
+    link = await asyncio.to_thread(command, site, "operators", "link", "Marta")
+    url = await started(site)
+    jar = aiohttp.CookieJar(unsafe=True)  # also for an address without a name
+    async with aiohttp.ClientSession(cookie_jar=jar, headers={"Sec-Fetch-Site": "same-origin"}) as session:
+        async with session.post(f"{url}/login", data={"code": link.partition("code=")[2]}) as signed_in:
+            assert signed_in.status == 200
+        async with session.get(f"{url}/events") as stream:
+            assert (await stream.content.readline()).startswith(b"retry:")
+            console = site.processes[-1]
+            console.terminate()
+            async with asyncio.timeout(LONGEST_STREAM - 3):  # by itself the stream would end then
+                assert await console.ended() == 0
