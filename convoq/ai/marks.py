@@ -74,6 +74,7 @@ _OPENED: Final = re.compile(rf"<{_PREFIX}(?:{_REASONING}|{_REASONING_WORDS}|{_LI
 _WORD_BEFORE: Final = re.compile(r"[\w,] ")
 _WORD_AFTER: Final = re.compile(r" [^\W\dA-Z]")
 _AMID: Final = re.compile(r"(?:\w|[\w,] |>\s*)\Z")  # ">": it is part of other XML
+_A_SENTENCE: Final = 3  # words
 _LINE_BEFORE: Final = re.compile(r"(?:\A|\n)[^\S\n]*\Z")
 _LINE_AFTER: Final = re.compile(r"[^\S\n]*(?:\n|\Z)")
 _QUOTES: Final = "\"'“”„«»‘’「」『』"
@@ -187,13 +188,19 @@ class _Scan:
             opening = match[0].replace("/", "", 1)[:-1].lower()
             return (begins or ends) and not self._is_opened(opening, start)
         if match["answer_word"]:
-            is_amid = _AMID.search(text, max(0, self._at, start - 80), start) is not None
+            is_amid = _AMID.search(text, max(0, self._at, start - 80), start) is not None and not self._is_rest(match)
             return is_first or (not is_amid and (self._is_closed(match) or (begins and text[end : end + 1].isalnum())))
         if "=" in match[0]:
             return True
         if self._is_closed(match):
             return begins or is_first
         return is_first and (ends or (not match["bracket"] and text[end : end + 1].isalnum()))
+
+    def _is_rest(self, match: re.Match[str]) -> bool:
+        """Whether a whole sentence stands between the mark and its other half, and nothing behind that."""
+        if not self._is_closed(match) or not self._lower.rstrip().endswith(f"/{match['word'].lower()}>"):
+            return False
+        return len(self._text[match.end() : match.end() + 80].split("</")[0].split()) >= _A_SENTENCE
 
     def _is_closed(self, match: re.Match[str]) -> bool:
         end = match[0][0] + "/" + (match["word"] or match["bracket"]).lower()

@@ -34,6 +34,7 @@ WRAPPERS = [
     "<analysis>They ask.</analysis>\n<customer_message>\nWe open at 9.\n</customer_message>",
     "<text>We open at 9.</text>",
     "<antwort>We open at 9.</antwort>",
+    "I will answer now <final>We open at 9.</final>",
     "Let me see.\n<answer>We open at 9.</answer>",
     "<think>a</think><response>We open at 9.",
 ]

@@ -92,6 +92,7 @@ DEVELOPERS = [
     "<p>Hello</p>\n<!-- footer -->\n<hr>",
     "Put <!-- more --> where the excerpt ends.",
     "In the feed, <response>ok</response> marks success, <analysis>a</analysis> an idea.",
+    "In the feed, the mark of success is <response>ok</response>",
     "Wrap it:\n\n<config>\n<answer>42</answer>\n</config>\n\nThen save.",
     "Write List<Response> or Map<String, Answer>; Thought<T> is ours.",
     "Use ```thinking as the fence's language.",
