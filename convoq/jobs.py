@@ -189,6 +189,13 @@ class ErasePeople(Payload):
     kind: ClassVar[str] = "erase_people"
 
 
+class RunBulkAct(Payload):
+    """Do to many jobs what an operator asked for. It says only which act; the store says what, and to which jobs."""
+
+    kind: ClassVar[str] = "run_bulk_act"
+    bulk: int  #: its id in the store
+
+
 class Housekeeping(Payload):
     """Prune what is past its retention and keep the database file tidy."""
 
@@ -199,7 +206,7 @@ BUILT_IN: Final[dict[str, type[Payload]]] = {
     model.kind: model
     for model in (
         *(ReceiveMessage, ProcessAiResponse, SendMessage, RecordDeliveryStatus, SendAgain, SendNotifications),
-        *(AnswerOperator, ErasePeople),
+        *(AnswerOperator, ErasePeople, RunBulkAct),
         *(ProcessIdle, ProcessExpired, ProcessHandovers, WakeThreads, CatchUp, Housekeeping),
     )
 }
@@ -233,6 +240,11 @@ def notification_job(target: str) -> NewJob:
 def erasure_job() -> NewJob:
     """One at a time: each writes the files anew."""
     return ErasePeople().job(ordering_key="erase_people", priority=UPKEEP, max_attempts=MOST_ATTEMPTS)
+
+
+def bulk_job(bulk_id: int) -> NewJob:
+    """Of one act on many jobs."""
+    return RunBulkAct(bulk=bulk_id).job(ordering_key=f"bulk|{bulk_id}", max_attempts=MOST_ATTEMPTS)
 
 
 def receive_job(payload: ReceiveMessage, our_address: str, address: str, *, dedup_key: str | None = None) -> NewJob:

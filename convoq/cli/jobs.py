@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from convoq.cli import problem_list
 from convoq.cli.arguments import job_id, positive
 from convoq.cli.selection import add_filters, given_ids, is_narrowed, job_filter
 from convoq.cli.terminal.output import ProgressBar, UsageError, confirm, print_json, print_raw, say
@@ -16,10 +17,9 @@ from convoq.text import counted
 
 if TYPE_CHECKING:
     from convoq.db.store import Store
-    from convoq.queue.base import JobAdmin, JobFilter
+    from convoq.queue.base import JobAdmin
+    from convoq.queue.selecting import JobSelection
     from convoq.settings import Options
-
-BATCH: Final = 500  # jobs a transaction: the write gate is free for others between two batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +99,7 @@ def add_parser(subparsers: Any) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_list(commands)
     _add_show(commands)
+    problem_list.add_parser(commands)
     for verb in VERBS.values():
         _add_verb(commands, verb)
 
@@ -156,13 +157,13 @@ def list_jobs(args: argparse.Namespace) -> int:
     from convoq.cli.job_text import print_jobs
     from convoq.cli.session import load_settings, open_jobs, run_async
     from convoq.monitoring.documents import jobs_document
+    from convoq.queue.selecting import JobSelection, newest
 
     async def main(options: Options) -> int:
         async with open_jobs(options) as (database, jobs):
             # One more than is shown tells whether there are more.
-            found = await jobs.list(
-                job_filter(args, now=database.clock.now()), limit=args.limit + 1, before=args.before
-            )
+            chosen = JobSelection(where=job_filter(args, now=database.clock.now()), cause=args.cause)
+            found = await newest(jobs, chosen, limit=args.limit + 1, before=args.before)
             records, more = found[: args.limit], len(found) > args.limit
             if args.json:
                 print_json(jobs_document(records, more=more, full=args.full))
@@ -202,6 +203,7 @@ def change_jobs(args: argparse.Namespace) -> int:
     """Retries, lets run at once, cancels or discards."""
     from convoq.cli.session import load_settings, open_jobs, run_async
     from convoq.queue.base import Standing
+    from convoq.queue.selecting import JobSelection, count
 
     verb: Verb = args.verb
     if not (is_narrowed(args) or args.all):
@@ -215,68 +217,56 @@ def change_jobs(args: argparse.Namespace) -> int:
             if verb.standings:
                 standings = verb.named_standings if ids else verb.standings
                 where = replace(where, standings=tuple(map(Standing, standings)))
-            useless = await _useless(jobs, database, where) if verb.name == "retry" else {}
-            count = await jobs.count(where) - len(useless)
+            chosen = JobSelection(where=where, cause=args.cause)
+            useless = await _useless(jobs, database, chosen) if verb.name == "retry" else {}
+            number = await count(jobs, chosen) - len(useless)
             if not ids:
-                for why, number in Counter(useless.values()).items():
-                    say(f"{counted(number, 'job')} left alone: {why}")
+                for why, times in Counter(useless.values()).items():
+                    say(f"{counted(times, 'job')} left alone: {why}")
             if args.dry_run:
-                print(f"{counted(count, 'job')} would be {verb.past}")
+                print(f"{counted(number, 'job')} would be {verb.past}")
                 return 0
             if not ids and (
-                not count or not confirm(f"{verb.name.capitalize()} {counted(count, 'job')}?", yes=args.yes)
+                not number or not confirm(f"{verb.name.capitalize()} {counted(number, 'job')}?", yes=args.yes)
             ):
-                say("Nothing to do." if not count else "Nothing was done.")
-                return 0 if not count else 1
+                say("Nothing to do." if not number else "Nothing was done.")
+                return 0 if not number else 1
             complaints = [line async for line in _unfit(verb, jobs, ids)]
-            changed = await _apply(verb, jobs, where, count, useless)
+            changed = await _apply(verb, jobs, chosen, number, useless)
             print(f"{counted(changed, 'job')} {verb.past}")
             if ids:
                 complaints += (f"job {job} is not {verb.past}: {why}" for job, why in useless.items())
             _complain(complaints)
-            if changed < count:
-                say(f"{counted(count - changed, 'job')} left alone: running, or no longer in that state")
+            if changed < number:
+                say(f"{counted(number - changed, 'job')} left alone: running, or no longer in that state")
             return 0
 
     return run_async(main(load_settings(args.config).options))
 
 
-async def _useless(jobs: JobAdmin, database: Store, where: JobFilter) -> dict[str, str]:
+async def _useless(jobs: JobAdmin, database: Store, chosen: JobSelection) -> dict[str, str]:
     """Why, by job, its retry would say and send nothing."""
     from convoq.conversations.queries import Reading
+    from convoq.queue.selecting import pages
 
     useless: dict[str, str] = {}
-    reading, last = Reading(database), None
-    while page := await jobs.list(where, limit=BATCH, before=last):
-        useless |= await reading.useless_retries([(record.id, record.kind, record.payload) for record in page])
-        last = page[-1].id
+    async for page in pages(jobs, chosen):
+        found = [(record.id, record.kind, record.payload) for record in page]
+        useless |= await Reading(database).useless_retries(found)
     return useless
 
 
-async def _apply(verb: Verb, jobs: JobAdmin, where: JobFilter, count: int, left_alone: Container[str]) -> int:
-    """Oldest first, so that a lane's order holds; each job once, even if it is back in the same state meanwhile."""
-    change: Callable[..., Awaitable[int]] = {
-        "retry": jobs.retry_dead,
-        "run-now": jobs.run_now,
-        "cancel": jobs.cancel,
-        "discard": jobs.discard,
-    }[verb.name]
-    ids = [job for job in await _all_ids(jobs, where) if job not in left_alone]
-    progress = ProgressBar(verb.past, count)
-    changed = 0
-    for start in range(0, len(ids), BATCH):
-        changed += await change(replace(where, ids=tuple(ids[start : start + BATCH])), limit=BATCH)
-        progress.show(min(start + BATCH, len(ids)))
+async def _apply(verb: Verb, jobs: JobAdmin, chosen: JobSelection, count: int, left_alone: Container[str]) -> int:
+    """Each job once, even if it is back in the same state meanwhile."""
+    from convoq.queue.selecting import JobAct, all_ids, batches, change
+
+    progress, changed, looked = ProgressBar(verb.past, count), 0, 0
+    for batch in batches(await all_ids(jobs, chosen), left_alone):
+        changed += await change(jobs, JobAct(verb.name), chosen, batch)
+        looked += len(batch)
+        progress.show(looked)
     progress.end()
     return changed
-
-
-async def _all_ids(jobs: JobAdmin, where: JobFilter) -> list[str]:
-    """Of all that match now, oldest first."""
-    ids: list[str] = []
-    while page := await jobs.list(where, limit=BATCH, before=ids[-1] if ids else None):
-        ids += (record.id for record in page)
-    return ids[::-1]
 
 
 async def _unfit(verb: Verb, jobs: JobAdmin, ids: Sequence[str]) -> AsyncIterator[str]:

@@ -25,6 +25,7 @@ def add_filters(parser: argparse.ArgumentParser, states: Sequence[str]) -> None:
     group.add_argument("--kind", action="append", metavar="KIND", help="of this kind, e.g. process_ai_response")
     group.add_argument("--lane", metavar="KEY", help="with this ordering key")
     group.add_argument("--text", metavar="TEXT", help="with this text in the payload or the error")
+    group.add_argument("--cause", metavar="CAUSE", help="of this cause, as `convoq jobs problems` has it")
 
 
 def given_ids(args: argparse.Namespace) -> tuple[str, ...]:
@@ -37,7 +38,7 @@ def given_ids(args: argparse.Namespace) -> tuple[str, ...]:
 
 def is_narrowed(args: argparse.Namespace) -> bool:
     """Whether anything at all chooses among the jobs."""
-    wanted = (given_ids(args), getattr(args, "state", None), args.kind, args.lane, args.text, args.since)
+    wanted = (given_ids(args), getattr(args, "state", None), args.kind, args.lane, args.text, args.since, args.cause)
     return any(value is not None and value != () for value in wanted)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from convoq.console import contacts, conversation_acts, conversations, events, jobs, numbers, system, turns
+from convoq.console import bulk, contacts, conversation_acts, conversations, events, jobs, numbers, system, turns
 from convoq.console.endpoints import Endpoint
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -13,6 +13,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *contacts.ENDPOINTS,
     *turns.ENDPOINTS,
     *jobs.ENDPOINTS,
+    *bulk.ENDPOINTS,
     *numbers.ENDPOINTS,
     *system.ENDPOINTS,
     *events.ENDPOINTS,

@@ -17,6 +17,7 @@ from convoq.conversations.queries import Reading
 from convoq.monitoring.documents import job_document, jobs_document
 from convoq.operating.jobs import job_filter
 from convoq.queue.base import JobAdmin, JobFilter, JobRecord, Standing
+from convoq.queue.selecting import APPLIES_TO, JobAct, JobSelection, newest
 
 
 class JobQuery(Page):
@@ -29,6 +30,7 @@ class JobQuery(Page):
         default=None, min_length=1, max_length=200, description="With this in payload or error; not for viewers"
     )
     since: AwareDatetime | None = Field(default=None, description="Enqueued then or later")
+    cause: str | None = Field(default=None, min_length=1, max_length=40, description="Of this one, as /problems has it")
 
 
 class Job(Document):
@@ -71,7 +73,8 @@ async def list_jobs(site: Site, asked: Asked[JobQuery, NoBody]) -> Answer:
         since=None if query.since is None else round(query.since.timestamp() * 1000),
     )
     before = read_place(query.before, 1)
-    found = await site.jobs.list(where, limit=query.limit + 1, before=str(before[0]) if before else None)
+    chosen = JobSelection(where=where, cause=query.cause)
+    found = await newest(site.jobs, chosen, limit=query.limit + 1, before=str(before[0]) if before else None)
     shown, more = found[: query.limit], len(found) > query.limit
     return Answer(page(jobs_document(shown, more=more, full=True), place(int(shown[-1].id)) if more else None))
 
@@ -133,11 +136,7 @@ def _other_state(verb: str, record: JobRecord) -> Problem:
     return Problem("state", f"job {record.id} is {record.standing}: {verb} is for {wanted}", state=str(record.standing))
 
 
-STANDINGS: Final[Mapping[str, tuple[Standing, ...]]] = {
-    "retry": (Standing.DEAD, Standing.CANCELLED),
-    "cancel": (Standing.READY, Standing.SCHEDULED),
-    "discard": (Standing.DONE, Standing.DEAD, Standing.CANCELLED),
-}
+STANDINGS: Final[Mapping[str, tuple[Standing, ...]]] = {str(act): APPLIES_TO[act] for act in JobAct}
 
 ENDPOINTS: Final = (
     Endpoint(

@@ -76,7 +76,7 @@ def _operation(endpoint: Endpoint) -> Json:
         "parameters": [*_path(endpoint), *_query(endpoint), *_headers(endpoint)],
         "responses": _responses(endpoint),
     }
-    if endpoint.method != "GET":
+    if endpoint.method not in ("GET", "DELETE"):
         required = any(field.is_required() for field in endpoint.body.model_fields.values())
         operation["requestBody"] = {"required": required, "content": {JSON: {"schema": _reference(endpoint.body)}}}
     return operation

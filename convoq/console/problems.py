@@ -32,6 +32,7 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
     "paused": ProblemType(409, "The AI is paused there"),
     "unchanged": ProblemType(409, "It is so already"),
     "state": ProblemType(409, "Its state is another one"),
+    "grown": ProblemType(409, "There are many more than were seen"),
     "stale": ProblemType(412, "Who answers has changed meanwhile"),
     "too-large": ProblemType(413, "The body is too large"),
     "media-type": ProblemType(415, "The body is of another kind"),
@@ -76,6 +77,7 @@ class ProblemDocument(BaseModel):
     owner_name: str | None = Field(default=None, description="The colleague's name, where it is one")
     owner_version: int | None = Field(default=None, description="For the next If-Match")
     state: str | None = Field(default=None, description="Of 409 for a job: its state now")
+    count: int | None = Field(default=None, description="Of 409 for many jobs: how many there are now")
 
 
 class Problem(Exception):

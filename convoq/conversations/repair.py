@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
-from convoq.conversations import erasures
+from convoq.conversations import bulk_acts, erasures
 from convoq.conversations.threads import Thread
 from convoq.db.store import Store
 from convoq.db.transaction import Transaction
-from convoq.jobs import NewJob, erasure_job
+from convoq.jobs import NewJob, bulk_job, erasure_job
 
 OVERDUE: Final = timedelta(minutes=2)  #: beyond what a turn said that it would take, and what a queue may take
 
@@ -36,7 +36,7 @@ class Repair:
 
 
 def _due_work(tx: Transaction) -> list[NewJob]:
-    return [erasure_job()] if erasures.is_any(tx) else []
+    return [*([erasure_job()] if erasures.is_any(tx) else []), *map(bulk_job, bulk_acts.running(tx))]
 
 
 def find_overdue(tx: Transaction, now: int, limit: int) -> list[Thread]:

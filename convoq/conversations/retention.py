@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from convoq.clock import DAY_MS
+from convoq.conversations import bulk_acts
 from convoq.conversations.erasing import PARTS, WIPE_MESSAGE, forget_hashes, unfinished, wipe
 from convoq.conversations.idempotency import KEPT_MS
 from convoq.conversations.notifications import expire_notifications
@@ -43,6 +45,11 @@ class Retention:
         """Answers to programs that may not ask again by now."""
         before = self._store.clock.now() - KEPT_MS
         return await self._store.write(expire_keys, before, limit, durable=False)
+
+    async def bulk_acts(self, limit: int) -> int:
+        """Acts on many jobs that have long been over."""
+        before = self._store.clock.now() - bulk_acts.KEPT // timedelta(milliseconds=1)
+        return await self._store.write(bulk_acts.expire, before, limit, durable=False)
 
     async def erased(self, limit: int) -> int:
         """Goes on with erasures that were cut off, and forgets hashes that have served."""

@@ -101,6 +101,7 @@ async def _handlers(
     from convoq.channels.opening import open_channels
     from convoq.channels.twilio.inbound import CHANNEL
     from convoq.conversations.budgets import Budgets
+    from convoq.conversations.bulk_acts import BulkActs
     from convoq.conversations.catching_up import CatchUp
     from convoq.conversations.ceilings import budget_rules
     from convoq.conversations.erasing import Erasing
@@ -121,6 +122,7 @@ async def _handlers(
     from convoq.handlers import upkeep
     from convoq.handlers.answer import AnswerHandler, Sentences
     from convoq.handlers.base import Handlers
+    from convoq.handlers.bulk import run_bulk_act
     from convoq.handlers.catch_up import CatchingUp, catch_up
     from convoq.handlers.costs import Costs
     from convoq.handlers.custom import load_custom
@@ -188,6 +190,7 @@ async def _handlers(
             target_finder(await stack.enter_async_context(open_targets(options.notify)), phones, channels, pacing),
         ),
         jobs.AnswerOperator.kind: answer_operator(phones, Reading(database), channels, pacing),
+        jobs.RunBulkAct.kind: run_bulk_act(BulkActs(database), storage.jobs, Reading(database)),
         jobs.ErasePeople.kind: erase_people(
             Erasure(
                 Erasing(database), TextIndex(database), storage.jobs, database.clock, database.scrub, channel=CHANNEL

@@ -97,7 +97,7 @@ def housekeeping(
         expired = 0
         for step in (
             retention.erased, retention.texts, retention.notes, retention.audit, retention.notifications,
-            retention.keys,
+            retention.keys, retention.bulk_acts,
         ):  # fmt: skip
             expired += await _in_batches(partial(step, EXPIRED), at_most=MOST_EXPIRED)
         await _in_batches(texts.forget_erased, at_most=MOST_MERGES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,19 @@ import pytest
 from convoq.db import Database
 from convoq.jobs import raw_job, turn_job
 from convoq.queue.sqlite.backend import SqliteQueue
-from tests.cli.scenes import ANA, Place, bury, claim_one, enqueue, inbound_job, job, put_back, snooze
+from tests.cli.scenes import (
+    ANA,
+    Place,
+    bury,
+    claim_one,
+    enqueue,
+    fail_turn,
+    inbound_job,
+    job,
+    put_back,
+    receive,
+    snooze,
+)
 
 HOSTILE = "\x1b]0;owned\x07\u202e\nconvoq: fake"
 
@@ -294,7 +307,7 @@ def test_a_bulk_change_goes_in_batches_and_reaches_each_job_once(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.prepare(lambda database: bury(database, [job(number=n) for n in range(25)]))
-    monkeypatch.setattr("convoq.cli.jobs.BATCH", 10)
+    monkeypatch.setattr("convoq.queue.selecting.BATCH", 10)
     batches: list[tuple[str, ...]] = []
     retry = SqliteQueue.retry_dead
 
@@ -357,3 +370,22 @@ def test_a_job_that_runs_and_means_to_wait_then_can_be_hurried_by_its_id(
     assert capsys.readouterr().out == "0 jobs would be due now\n1 job due now\n"
     assert place.run("jobs", "list", "--json") == 0
     assert json.loads(capsys.readouterr().out)["jobs"][0]["state"] == "ready"
+
+
+def test_problems_are_put_together_by_cause_and_retried_by_it(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    for sid, request in ((1, "req_81"), (2, "req_97")):
+        place.prepare(partial(receive, text="Hello", sid=sid, address=f"whatsapp:+3460000000{sid}"))
+        place.prepare(partial(fail_turn, error=f"ModelError: no such key (request {request})"))
+    assert place.run("jobs", "problems", "--json") == 0
+    [problem] = json.loads(capsys.readouterr().out)["problems"]
+    assert (problem["sort"], problem["count"]) == ("dead", 2)
+    assert place.run("jobs", "problems") == 0
+    shown = capsys.readouterr().out
+    assert "2 dead process_ai_response jobs" in shown
+    assert f"Then: convoq jobs retry --cause {problem['cause']}" in shown
+    assert place.run("jobs", "list", "--cause", problem["cause"], "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["jobs"]) == 2
+    assert place.run("jobs", "retry", "--cause", problem["cause"], "--yes") == 0
+    assert capsys.readouterr().out == "2 jobs retried\n"
+    assert place.run("jobs", "problems") == 0
+    assert capsys.readouterr().out == "Nothing failed, and nothing is held back.\n"

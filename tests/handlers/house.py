@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,10 +17,10 @@ from convoq.channels.twilio.channel import TwilioChannel
 from convoq.clock import Clock, WallClock
 from convoq.conversations.acts import Acts
 from convoq.conversations.budgets import Budgets
+from convoq.conversations.bulk_acts import BulkActs
 from convoq.conversations.catching_up import CatchUp
 from convoq.conversations.ceilings import BudgetRules
 from convoq.conversations.confirming import Confirmations
-from convoq.conversations.erasing import Erasing
 from convoq.conversations.erasures import Erasures
 from convoq.conversations.handing_over import HandoverRules
 from convoq.conversations.loops import LoopRules
@@ -46,10 +45,11 @@ from convoq.errors import RetryLater
 from convoq.handlers import upkeep
 from convoq.handlers.answer import AnswerHandler, Sentences
 from convoq.handlers.base import ClaimContext, Handler, Handlers
+from convoq.handlers.bulk import run_bulk_act
 from convoq.handlers.catch_up import CatchingUp, catch_up
 from convoq.handlers.costs import Costs
 from convoq.handlers.disclosing import Disclosure
-from convoq.handlers.erasing import Erasure, erase_people
+from convoq.handlers.erasing import erase_people
 from convoq.handlers.notifying import NotificationWatch, send_notifications
 from convoq.handlers.outbox import Delivery, record_delivery_status, send_again, send_message
 from convoq.handlers.phone import answer_operator
@@ -65,6 +65,7 @@ from convoq.jobs import (
     ProcessIdle,
     ReceiveMessage,
     RecordDeliveryStatus,
+    RunBulkAct,
     SendAgain,
     SendMessage,
     SendNotifications,
@@ -76,25 +77,25 @@ from convoq.jobs import CatchUp as CatchUpJob
 from convoq.loopback.twilio import ACCOUNT_SID, AUTH_TOKEN, LoopbackTwilio
 from convoq.monitoring.audit import find_flaws
 from convoq.notify.opening import named_targets, open_targets, target_finder
-from convoq.queue.base import Claim, JobFilter, JobRecord, JobState, Settle
+from convoq.queue.base import Claim, JobFilter, JobRecord, JobState
 from convoq.queue.following import BeginFollowUps, Joined, LaterFollowUps, SharedFollowUps
-from convoq.queue.postgres.backend import PostgresQueue
 from convoq.queue.redis.backend import RedisQueue
 from convoq.queue.redis.connection import Server
 from convoq.queue.service import QueueService
-from convoq.queue.sqlite.backend import SqliteQueue
 from convoq.settings import ConversationSettings, QueueSettings, TwilioSettings
 from convoq.settings.notify import NotifySettings
 from convoq.settings.retention import RetentionSettings
 from convoq.worker import Worker
 from tests.clock import ManualClock
+from tests.handlers.engines import FREE, erasure_of, free_on_redis, open_redis
+from tests.handlers.engines import Engine as Engine
+from tests.handlers.engines import open_engine as open_engine
 from tests.handovers import NOBODY_LOOKS
 
 OURS, ANA, BEN = "whatsapp:+15550009999", "whatsapp:+15551230001", "whatsapp:+15551230002"
 OUR_SMS, ANA_SMS = "+15550009999", "+15551230001"
 RECONCILE_AFTER = 5.0
 REQUEST_TIMEOUT = 10.0
-Engine = SqliteQueue | PostgresQueue | RedisQueue
 TOGETHER = frozenset({ReceiveMessage.kind, ProcessAiResponse.kind})
 MAX_TRIES, MAX_REQUESTS, MAX_OUTPUT_TOKENS = 5, 6, 10_000
 TIMING = ConversationSettings(quiet_window=0, max_wait=20, idle_after=900, expire_after=86400, reopen_within=0)
@@ -343,30 +344,6 @@ class House:
         return [state for (state,) in await self.rows("SELECT state FROM outbox ORDER BY id")]
 
 
-def open_redis(server: Server, database: Database | PostgresDatabase, settle: Settle, clock: ManualClock) -> Engine:
-    # Tests have one database of PostgreSQL after the other, and each a queue of its own.
-    return RedisQueue(server, database, settle, prefix=secrets.token_hex(8), clock=clock)
-
-
-def open_engine(database: Database | PostgresDatabase, settle: Settle) -> Engine:
-    return SqliteQueue(database, settle) if isinstance(database, Database) else PostgresQueue(database, settle)
-
-
-def _erasure(database: Database | PostgresDatabase, engine: Engine, clock: ManualClock) -> Erasure:
-    return Erasure(Erasing(database), TextIndex(database), engine, clock, database.scrub, channel="twilio")
-
-
-FREE = "UPDATE lanes SET due_at = ?, receipt = NULL, worker = NULL WHERE receipt = ?"
-
-
-async def free_on_redis(queue: RedisQueue, claim: Claim, now: int) -> None:
-    keys = queue._scripts
-    lane = f"{keys.prefix}m:{claim.lane}"
-    if await keys.command("HGET", lane, "receipt") == claim.receipt.encode():
-        await keys.command("HDEL", lane, "receipt", "worker", "held")
-        await keys.command("ZADD", f"{keys.prefix}d:{claim.priority}", now, claim.lane)
-
-
 @asynccontextmanager
 async def open_house(
     database: Database | PostgresDatabase,
@@ -458,7 +435,8 @@ async def open_house(
             RecordDeliveryStatus.kind: record_delivery_status(outbox, channels, begin),
             SendNotifications.kind: send_notifications(notifications, target_finder(targets, phones, channels, pacing)),
             AnswerOperator.kind: answer_operator(phones, Reading(database), channels, pacing),
-            ErasePeople.kind: erase_people(_erasure(database, engine, clock), Erasures(database), begin),
+            RunBulkAct.kind: run_bulk_act(BulkActs(database), engine, Reading(database)),
+            ErasePeople.kind: erase_people(erasure_of(database, engine, clock), Erasures(database), begin),
             SendAgain.kind: send_again(Resending(database, wall), begin),
             SendMessage.kind: send_message(outbox, delivery, channels),
             ProcessIdle.kind: upkeep.process_idle(lifecycle, timing, begin),

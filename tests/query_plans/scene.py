@@ -12,14 +12,12 @@ from typing import Any
 
 from convoq.ai.base import CallBound, ModelCall, ReplyContext
 from convoq.console.pages.acting import PageRequest
-from convoq.conversations import erasures
 from convoq.conversations.access import AccessRole, AccessTokens, make_token
 from convoq.conversations.acts import Acts
 from convoq.conversations.audit_trail import AuditTrail
 from convoq.conversations.ceilings import BudgetRules, Ceiling
+from convoq.conversations.changes import read_changes, read_place
 from convoq.conversations.costs import CostsBy, read_costs
-from convoq.conversations.erasing import Erasing
-from convoq.conversations.erasures import Erasures
 from convoq.conversations.idempotency import Repeated, Request
 from convoq.conversations.notices import Notices, Silence
 from convoq.conversations.notifications import NotifyTarget, settle_notifications
@@ -27,22 +25,19 @@ from convoq.conversations.operator_list import OperatorList
 from convoq.conversations.ownership import ActRefused
 from convoq.conversations.pausing import list_pauses, number_scope, thread_scope
 from convoq.conversations.queries import Reading
-from convoq.conversations.repair import Repair
 from convoq.conversations.resending import Resending
-from convoq.conversations.retention import Retention
 from convoq.conversations.search import ConversationFilter
 from convoq.conversations.sessions import Sessions, make_secret
 from convoq.conversations.states import Owner, Status
 from convoq.conversations.templates import Template, TemplateRequest, Templates
-from convoq.conversations.text_index import TextIndex
 from convoq.conversations.timeline import Timeline
 from convoq.conversations.tracing import read_turn
+from convoq.conversations.unsent import read_unsent
 from convoq.db import Database
 from convoq.db.backup import back_up
 from convoq.errors import RetryLater, Unrecoverable
 from convoq.handlers.answer import Sentences
 from convoq.handlers.disclosing import Disclosure
-from convoq.handlers.erasing import Erasure
 from convoq.handlers.receive import enqueue_turns
 from convoq.jobs import NewJob, raw_job, turn_job, turn_key
 from convoq.loopback.faults import error, refused, reset, too_many
@@ -50,13 +45,12 @@ from convoq.monitoring.audit import examine
 from convoq.monitoring.processes import Processes
 from convoq.monitoring.snapshot import take
 from convoq.queue.base import Ending, JobFilter, JobState, Standing, settle_nothing
-from convoq.queue.following import SharedFollowUps
 from convoq.scheduler.progress import SqlProgress
 from convoq.settings.notify import Event
-from convoq.settings.retention import RetentionSettings
 from tests.clock import ManualClock
 from tests.handlers.house import ANA, BEN, OURS, Engine, House, open_engine, open_house
 from tests.handovers import GIVE_BACK_WITHIN, SILENT_WITHIN, TAKEN_WITHIN
+from tests.query_plans.by_operators import change_many, erase
 from tests.query_plans.growth import ROWS
 
 MOST = 10**9
@@ -105,7 +99,7 @@ async def play(path: Path, *, before: Callable[[Database], Awaitable[None]]) -> 
         await _read(house)
         await _watch(database, house.engine)
         await _let_in(house)
-        await _erase(house)
+        await erase(house)
 
 
 async def _sign_in(house: House, marta: Acts) -> None:
@@ -149,37 +143,6 @@ async def _let_in(house: House) -> None:
     await marta.reopen(newest)
     await marta.revoke_token(token.id)
     await tokens.all()
-
-
-async def _erase(house: House) -> None:
-    erasing, texts = Erasing(house.database), TextIndex(house.database)
-    erasure = Erasure(erasing, texts, house.engine, house.clock, house.database.scrub, channel="twilio")
-    for address in (ANA, ANA, "whatsapp:+15559990000"):
-        await house.hear("are you open?", sender=ANA)
-        await house.step()
-        await erasure.erase([address], house.acts().erase)
-        house.clock.advance(1)
-    await house.hear("are you open?", sender=ANA)
-    await house.step()
-    [(contact_id,)] = await house.rows("SELECT id FROM contacts WHERE address = ?", ANA)
-    await house.acts().do(lambda tx, actor, now: erasures.ask(tx, contact_id, actor.name, now))
-    begin = partial(SharedFollowUps, house.joined)
-    await Repair(house.database).wake_work(begin().enqueue)
-    await Erasures(house.database).cut_off()
-    await erasure.complete(Erasures(house.database), begin, lambda: None)
-    retention = Retention(house.database, RetentionSettings(texts_days=2, notes_days=2, audit_days=2))
-    house.clock.advance(86_400 * 40)
-    for step in (
-        retention.erased,
-        retention.texts,
-        retention.notes,
-        retention.audit,
-        retention.keys,
-        retention.notifications,
-    ):
-        await step(10)
-    await erasing.unfinished()
-    await erasing.forget_hashes(house.clock.now(), 10)
 
 
 async def _converse(house: House) -> None:
@@ -470,6 +433,9 @@ async def _read(house: House) -> None:
     await reading.transcript(1, before=3)
     [(answer,)] = await house.rows("SELECT max(answered_by) FROM messages")
     assert await house.database.read(read_turn, answer)
+    assert await house.database.read(read_unsent, 0)
+    await house.database.read(read_changes, await house.database.read(read_place))
+    await change_many(house)
     [(thread,)] = await house.rows("SELECT max(id) FROM threads")  # of who has opted out
     turn = turn_job(thread, LANE)
     assert await reading.useless_retries([("1", turn.kind, turn.payload)])
