@@ -30,8 +30,8 @@ settings.register_profile("quick", deadline=None)
 settings.register_profile("nightly", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-#: Half of the suite waits for processes and deadlines: two files a core keep it busy.
-WORKERS_PER_CORE = 2
+#: Much of the suite waits for processes and deadlines: two files a core left two fifths of the cores' time unused.
+WORKERS_PER_CORE = 3
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ import pytest
 from convoq.demo.transcript import DemoOutput
 from tests.servers.redis import RedisServer
 
+pytestmark = pytest.mark.long
+
 RUN = "import sys; from convoq.demo.command import run; sys.exit(run())"
 ON_SERVERS = """
 import sys

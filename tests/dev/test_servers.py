@@ -21,7 +21,7 @@ from tests.dev.page.phone_page import dev_process
 from tests.dev.test_dev import answered, refused, token
 from tests.servers.redis import RedisServer
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'convoq%'"
 

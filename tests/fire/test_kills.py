@@ -8,7 +8,7 @@ import pytest
 
 from tests.fire.rounds import Round, under_fire
 
-KILLS = 150  #: about as many as two cores have time for in two minutes: each costs the start of a process
+KILLS = 100  #: about as many as two cores have time for in a minute and a half: each costs the start of a process
 
 pytestmark = [pytest.mark.fire, pytest.mark.process, pytest.mark.long]
 

@@ -24,6 +24,8 @@ from tests.handlers.house import ANA, ANA_SMS, BEN, OURS, House, open_house
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer, running_redis
 
+pytestmark = pytest.mark.long
+
 DIGITS = "15551230001"
 TEXT, REPLY, NOTE = "the lilac wardrobe of my aunt", "re: the lilac", "a note about mauve curtains"
 

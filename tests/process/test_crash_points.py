@@ -9,7 +9,7 @@ import pytest
 from tests.process import crashing_worker
 from tests.process.harness import Site
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 PROGRAM = (str(Path(crashing_worker.__file__)),)
 

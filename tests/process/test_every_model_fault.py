@@ -16,7 +16,7 @@ from tests.ai.test_gate import ANSWERS, USELESS
 from tests.handlers.answer.test_facts import REAL, TYPED
 from tests.process.harness import Site, open_site
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 ANSWER: Final = "We open at 9."
 LONG: Final = "and how much is it, please? " * 40  # of what is one word long nothing can be left out

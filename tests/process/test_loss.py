@@ -9,7 +9,7 @@ import pytest
 
 from tests.process.harness import Process, Site
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 ROLES = ["serve", "schedule", "work"]
 HARMS: dict[str, Callable[[Path], object]] = {

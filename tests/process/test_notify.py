@@ -13,7 +13,7 @@ from tests.handlers.who_answers.chats import PERSON_PLEASE
 from tests.notify.endpoint import SECRET, Endpoint, open_endpoint
 from tests.process.harness import Process, Site, open_site
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 HANDED, RESOLVED = "conversation.handed_over", "conversation.handed_over.resolved"
 LEFT = "SELECT id FROM notifications WHERE state = 'ready'"

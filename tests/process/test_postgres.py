@@ -15,7 +15,7 @@ from convoq.loopback.waiting import until
 from tests.process.harness import LONGEST_WAIT, Site, open_site
 from tests.servers.postgres import running_postgres
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from convoq.db.migrations import known
 from convoq.loopback.faults import hang
 from tests.process.harness import LONGEST_WAIT, Process, Site
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 ROLES = ["serve", "schedule", "work"]
 LONG_DRAIN = {f"CONVOQ_{role}__DRAIN_TIMEOUT": str(10 * LONGEST_WAIT) for role in ("SERVER", "WORK")}

@@ -20,6 +20,8 @@ from tests.handlers.house import House, open_house, waiting
 from tests.turn.stepping import SteppedWorker, Steps, stepping
 from tests.turn.timeline import block
 
+pytestmark = pytest.mark.long
+
 TRIES_OF_LAST = "SELECT tries FROM messages WHERE direction = 'in' ORDER BY id DESC LIMIT 1"
 MOST_STEPS = 40  # of one turn
 TYPING = ConversationSettings(quiet_window=3, max_wait=20)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 
+import pytest
+
 from convoq.db import Database
 from convoq.db.postgres.store import PostgresDatabase
 from tests.clock import ManualClock
@@ -15,6 +17,8 @@ from tests.handlers.house import TIMING, open_house
 from tests.stores import on_each
 from tests.turn.confirming import NumberedConfirmations, numbered_handover
 from tests.turn.timeline import Timeline
+
+pytestmark = pytest.mark.long
 
 BATCHES = 10
 SEEDS = 20 * (20 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 1)  #: of a batch

@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from tests.dev.page.visitor import ANA, BEN, CHLOE, Open, phone, write
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

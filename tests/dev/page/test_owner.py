@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, expect
 from tests.dev.page.phone_page import DevProcess, databases, dev_process
 from tests.dev.page.visitor import ANA, BEN, SOON, Open, counted, phone, replies, write
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def become(page: Page, number: int, name: str, address: str) -> None:

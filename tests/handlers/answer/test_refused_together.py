@@ -14,6 +14,8 @@ from convoq.loopback.model import LoopbackModel
 from convoq.queue.base import JobFilter
 from tests.handlers.house import House
 
+pytestmark = pytest.mark.long
+
 PEOPLE = [f"whatsapp:+1555200000{number}" for number in range(8)]
 HALF_AN_HOUR = 1800.0
 

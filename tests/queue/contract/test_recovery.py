@@ -22,6 +22,8 @@ from tests.queue.contract.steps import (
     take_one,
 )
 
+pytestmark = pytest.mark.long
+
 
 async def test_claims_of_a_killed_worker_are_recovered_at_once(
     engine: Engine, start_child: StartChild, clock: ManualClock
