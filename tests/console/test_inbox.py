@@ -230,3 +230,21 @@ async def test_another_text_under_the_key_of_what_was_sent_is_kept_and_not_sent(
     assert (again.status, "second</textarea>" in again.text) == (409, True)
     assert "This page had done something already" in words_of(again)
     assert await api.house.rows("SELECT body FROM outbox") == [("first",)]
+
+
+@only_sqlite
+async def test_why_somebody_waited_stands_behind_the_answer(api: Api) -> None:
+    await api.house.hear("<b>open</b> on Monday?")
+    await api.house.settle()
+    async with signed_in(api) as browser:
+        page = await browser.get("/inbox/1")
+        found = re.search(r'href="(/inbox/1/turns/\d+)"', page.text)
+        assert found is not None
+        turn = await browser.get(found[1])
+        says = words_of(turn)
+        assert "Why Ana waited 0.0 s" in says
+        for step in ("A message came", "The model scripted: ok", "The answer stood", "To Twilio"):
+            assert step in says
+        assert "&lt;b&gt;open&lt;/b&gt; on Monday?" in turn.text
+        for path in ("/inbox/2/turns/1", "/inbox/1/turns/999", f"/inbox/1/turns/{'9' * 30}"):
+            assert (await browser.get(path)).status == 404

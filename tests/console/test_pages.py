@@ -76,7 +76,16 @@ async def all_hostile(desk: Desk) -> int:
 async def test_what_a_hostile_customer_writes_is_text_and_moves_nothing(width: int, scheme: Any, desk: Desk) -> None:
     conversation = await all_hostile(desk)
     page = await desk.open("/inbox", width=width, scheme=scheme)
-    for path in ("/", "/jobs", f"/inbox/{conversation}", "/inbox?q=%3Cscript%3E", "/inbox?view=failed", "/login"):
+    [(message,)] = await desk.house.rows("SELECT max(id) FROM messages WHERE conversation_id = ?", conversation)
+    for path in (
+        "/",
+        "/jobs",
+        f"/inbox/{conversation}/turns/{message}",
+        f"/inbox/{conversation}",
+        "/inbox?q=%3Cscript%3E",
+        "/inbox?view=failed",
+        "/login",
+    ):
         await page.goto(desk.url + path)
         assert await page.evaluate(WIDER) <= 0, path
         assert await page.locator("img, iframe, object, embed, main script").count() == 0, path

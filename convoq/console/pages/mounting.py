@@ -11,7 +11,7 @@ from aiohttp import web
 from convoq.api.connections import Limits
 from convoq.console.door import Door
 from convoq.console.endpoints import Site
-from convoq.console.pages import chat, chat_acts, jobs, now
+from convoq.console.pages import chat, chat_acts, jobs, now, turn
 from convoq.console.pages.feed import Feed, PageState
 from convoq.console.pages.gate import EVENTS, Gate, harden
 from convoq.console.pages.rendering import favicon, static
@@ -70,6 +70,7 @@ _ROUTES: Final[Sequence[tuple[str, str, Handle]]] = (
     ("POST", "/jobs/{id:[0-9]+}/retry", jobs.retry_job),
     ("GET", "/inbox", chat.show_inbox),
     ("GET", "/inbox/{id:[0-9]+}", chat.show_chat),
+    ("GET", "/inbox/{id:[0-9]+}/turns/{message:[0-9]+}", turn.show_turn),
     ("POST", "/inbox/{id:[0-9]+}/reply", chat_acts.reply),
     ("POST", "/inbox/{id:[0-9]+}/note", chat_acts.note),
     ("POST", "/inbox/{id:[0-9]+}/template", chat_acts.template),

@@ -9,7 +9,7 @@ from convoq.channels.twilio.errors import hint
 from convoq.console.pages import words
 from convoq.conversations.queries import Line, Note, Transcript, Transition
 from convoq.conversations.records import OutboxRow
-from convoq.conversations.states import DEAD_ENDS
+from convoq.conversations.states import DEAD_ENDS, Outcome
 
 OPENED: Final = "-opened"
 LONGEST_SHOWN: Final = 1500  #: characters of a message that stand there at once
@@ -42,6 +42,7 @@ class Item(NamedTuple):
     tone: str = ""
     under: str = ""
     icon: str = ""
+    turn: int = 0  #: the message whose turn can be looked at
 
 
 def items_of(transcript: Transcript, operator: str, *, with_end: bool) -> list[Item]:
@@ -76,7 +77,16 @@ def _message(line: Line, lines: Sequence[Line], operator: str) -> Item:
     if message.direction == "in":
         outcome = "waits for the AI" if message.outcome is None else _OUTCOMES.get(str(message.outcome), "")
         tone = "bad" if message.outcome == "failed" else ""
-        return Item(key, "in", message.at, shown, rest, under=_reasoned(outcome, message.reason), tone=tone)
+        return Item(
+            key,
+            "in",
+            message.at,
+            shown,
+            rest,
+            under=_reasoned(outcome, message.reason),
+            tone=tone,
+            turn=message.id if message.outcome in (None, Outcome.FAILED) else 0,
+        )
     author = {"ai": "AI", "system": "convoq"}.get(message.author, "")
     person = not author
     author = author or ("You" if message.written_by == operator else words.one_line(message.written_by or "Colleague"))
@@ -84,6 +94,7 @@ def _message(line: Line, lines: Sequence[Line], operator: str) -> Item:
     return Item(
         key, "out", message.at, shown, rest, author=author, is_person=person, state=state,
         tone="bad" if why else "", under=why or _answered(line, lines),
+        turn=message.id if message.author == "ai" else 0,
     )  # fmt: skip
 
 
