@@ -16,7 +16,6 @@ from convoq.clock import DAY_MS
 from convoq.conversations.persons import OF_PERSON, person_of
 from convoq.conversations.records import Conversation
 from convoq.db.transaction import Transaction
-from convoq.phone import addresses_beside
 from convoq.settings import BudgetSettings
 from convoq.zones import zone_named
 
@@ -101,7 +100,7 @@ def contact_scope(tx: Transaction, contact_id: int) -> str:
 
 def _number_scope(our_address: str) -> str:
     """Of a number of ours, for WhatsApp and SMS together."""
-    return f"number:{addresses_beside(our_address)[-1]}"
+    return f"number:{our_address.replace('whatsapp:+', '+')}"
 
 
 def counters_of(
@@ -158,7 +157,7 @@ def _count_all(scope: str, kept_by: str, whose: str) -> str:
     """
 
 
-# As person_of() and addresses_beside() have it.
+# As contact_scope() and _number_scope() have it.
 PERSON: Final = f"(SELECT min(id) FROM ({OF_PERSON.replace('?', 'kept_by')}) AS person)"
 COUNT_CONTACTS: Final = _count_all("contact", "t.contact_id", PERSON)
 COUNT_NUMBERS: Final = _count_all("number", "t.our_address", "replace(kept_by, 'whatsapp:+', '+')")
