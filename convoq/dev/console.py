@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -30,7 +31,7 @@ async def dev_console(storage: Storage, options: Options, errands: JobErrands, h
     """Inside, it answers on a port of its own. The operator is added with the first link: until then any may act."""
     from convoq.api.server import serve
     from convoq.console.api import ENDPOINTS
-    from convoq.console.app import create_app
+    from convoq.console.app import LIVE, create_app
     from convoq.console.endpoints import Site
     from convoq.console.pages.mounting import FEED
 
@@ -44,7 +45,7 @@ async def dev_console(storage: Storage, options: Options, errands: JobErrands, h
     try:
         yield lambda: _link(storage.database, server.addresses[0])
     finally:
-        await app[FEED].close()
+        await asyncio.gather(app[FEED].close(), app[LIVE].close())
         await server.stop()
 
 
