@@ -30,8 +30,9 @@ settings.register_profile("quick", deadline=None)
 settings.register_profile("nightly", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-#: Much of the suite waits for processes and deadlines: two files a core left two fifths of the cores' time unused.
-WORKERS_PER_CORE = 3
+#: Much of the suite waits for processes and deadlines. Three would leave less of the cores unused, but be a crowd for
+#: tests that have processes of their own.
+WORKERS_PER_CORE = 2
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from time import monotonic
 
 from tests.fire.report import Section
 
-SHARED = 8.0  # times as long: the suite runs six tests at once on two cores, each with processes of its own
+SHARED = 8.0  # times as long: the suite runs four tests at once on two cores, each with processes of its own
 
 
 @dataclass
