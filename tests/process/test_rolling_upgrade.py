@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -130,6 +131,8 @@ async def test_a_worker_too_old_for_the_new_schema_stops_and_says_why(site: Site
     assert await old.ended() == 78
     again = await start_old(site, release, "work")
     assert await again.ended() == 78
+    # The first may have looked between two of the migrations, each of which is a step of its own.
+    assert re.search(rf"has schema \d+, which needs a convoq that knows {OLDEST_CODE}", why_it_ended(old))
+    assert f"has schema {NEWEST}, which needs a convoq that knows {OLDEST_CODE}" in why_it_ended(again)
     for process in (old, again):
-        assert f"has schema {NEWEST}, which needs a convoq that knows {OLDEST_CODE}" in why_it_ended(process)
         assert why_it_ended(process).endswith("start the newer convoq that wrote it")
