@@ -51,6 +51,7 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
         Command("notify", "notify", "test who is told when something calls for a person"),
         Command("audit", "audit", "who of yours did what"),
         Command("costs", "costs", "what the models have cost"),
+        Command("figures", "figures", "what came, who answered how fast, what was handed over"),
         Command("enqueue", "enqueue", "put a job into the queue"),
         Command("schedules", "schedules", "what runs when"),
         Command("catch-up", "catch_up", "fetch messages whose webhook never came"),

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from convoq.console import bulk, contacts, conversation_acts, conversations, events, jobs, numbers, system, turns
+from convoq.console import (
+    bulk,
+    contacts,
+    conversation_acts,
+    conversations,
+    events,
+    figures,
+    jobs,
+    numbers,
+    system,
+    turns,
+)
 from convoq.console.endpoints import Endpoint
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -16,5 +27,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *bulk.ENDPOINTS,
     *numbers.ENDPOINTS,
     *system.ENDPOINTS,
+    *figures.ENDPOINTS,
     *events.ENDPOINTS,
 )

@@ -123,3 +123,16 @@ def test_a_budget_that_is_no_longer_set_holds_nothing_back(place: Place) -> None
     place.configure("")
 
     assert place.run("status", "--exit-code") == 0
+
+
+def test_figures_add_up_the_days(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.prepare(lambda database: receive(database, "Hello", sid=1, reply="Hi, Ana!"))
+    assert place.run("figures") == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert (header.split()[0], row.split()[1:4]) == ("DAY", ["1", "1", "0"])
+    assert place.run("figures", "--json", "--from", "2020-01-01", "--to", "2020-01-01") == 0
+    assert json.loads(capsys.readouterr().out)["totals"]["accepted"] == 0
+    assert place.run("figures", "--from", "2020-01-01", "--to", "2020-01-01") == 0
+    assert capsys.readouterr().out == "Nothing came from 2020-01-01 to 2020-01-01.\n"
+    assert place.run("figures", "--from", "soon") == 2
+    assert place.run("figures", "--number", "whatsapp:+1") == 1

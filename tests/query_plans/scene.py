@@ -18,6 +18,7 @@ from convoq.conversations.audit_trail import AuditTrail
 from convoq.conversations.ceilings import BudgetRules, Ceiling
 from convoq.conversations.changes import read_changes, read_place
 from convoq.conversations.costs import CostsBy, read_costs
+from convoq.conversations.figures import Span, read_happened, read_minutes
 from convoq.conversations.idempotency import Repeated, Request
 from convoq.conversations.notices import Notices, Silence
 from convoq.conversations.notifications import NotifyTarget, settle_notifications
@@ -434,6 +435,9 @@ async def _read(house: House) -> None:
     [(answer,)] = await house.rows("SELECT max(answered_by) FROM messages")
     assert await house.database.read(read_turn, answer)
     assert await house.database.read(read_unsent, 0)
+    for ours in (None, (OURS,)):
+        assert await house.database.read(read_happened, Span(start=0, end=1 << 50, ours=ours))
+    assert await house.database.read(read_minutes, 0, 1 << 50)
     await house.database.read(read_changes, await house.database.read(read_place))
     await change_many(house)
     [(thread,)] = await house.rows("SELECT max(id) FROM threads")  # of who has opted out

@@ -63,6 +63,7 @@ MEANT = {
     r"^SELECT conversation_id FROM messages WHERE instr": "an operator searches in texts",
     r"FROM message_(texts|trigrams) WHERE": "the plan says so of every virtual table, whose index it can't see",
     r"SELECT id, message_id, .* FROM outbox ORDER BY id DESC LIMIT": "the newest 200, from the end",
+    r"IN \(SELECT t.id FROM threads AS t WHERE t.our_address": "figures of one number of ours: all its threads",
     r"FROM outbox AS o JOIN messages .* ORDER BY o.id DESC LIMIT \?$": "the newest, from the end",
     r"part = 0 AND state = 'sent' ORDER BY id DESC LIMIT": "the newest 200, from the end",
     r"SELECT status, owner, count\(\*\) FROM conversations": "counts all, from an index of short words alone",
