@@ -43,6 +43,14 @@ def test_it():
     [ignored] = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigIgn:")]
     assert not ignored & 0b11, "SIGHUP is 1, SIGINT is 2"
 """
+COMPILING = """
+import pathlib, subprocess, sys
+def test_it(tmp_path):
+    (tmp_path / "module.py").touch()
+    subprocess.run([sys.executable, "-c", "import module"], cwd=tmp_path, check=True)
+    assert list(tmp_path.glob("__pycache__/module.*.pyc"))
+    assert list(pathlib.Path(__file__).parent.glob("__pycache__/test_compiling.*.pyc"))
+"""
 # On one core, as the suite starts workers for each.
 PYTEST = "import os, sys, pytest; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); sys.exit(pytest.main())"
 
@@ -74,6 +82,11 @@ def test_long_files_begin_first(tmp_path: Path) -> None:
         )
     said = run(tmp_path, "--collect-only", "-q")
     assert re.findall(r"test_(\d).py::", said) == list("22001133")
+
+
+def test_what_is_compiled_is_kept_also_where_the_environment_forbids_it(tmp_path: Path) -> None:
+    (tmp_path / "test_compiling.py").write_text(COMPILING)
+    assert "exit code 0" in run(tmp_path, PYTHONDONTWRITEBYTECODE="1")
 
 
 @pytest.mark.parametrize("arguments", [[], ["."]], ids=["side by side", "in one process"])
