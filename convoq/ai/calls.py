@@ -91,7 +91,7 @@ class _Forms(NamedTuple):
 def _forms(tools: frozenset[str]) -> _Forms:
     name = "|".join(map(re.escape, sorted(tools, key=len, reverse=True))) or _NEVER
     # print(default_api.hours(day="Monday")), functions.hours({}), [hours(day="Monday")], hours: {"day": 1}
-    called = rf"(?:default_api\.\w{{1,60}}|(?:default_api\.|functions\.|tools\.)?(?:{name}))[^\S\n]*\([^\n]*\)"
+    called = rf"(?:default_api\.\w{{1,60}}|(?:default_api\.|functions\.|tools\.)?(?:{name}))\([^\n]*\)"
     said = r"(?i:(?:tool|function)[ _]call:[^\S\n]*|call(?:ing)?:?[^\S\n]+)?"
     python = (
         rf"^[^\S\n]*{said}(?:(?:\w{{1,40}}[^\S\n]*=[^\S\n]*)?(?:await[^\S\n]+)?(?:print\()?{called}[^\S\n]*;?"
@@ -104,7 +104,11 @@ def _forms(tools: frozenset[str]) -> _Forms:
         re.compile(
             rf"^[^\S\n]*<(?P<tool>{name})(?:\s[^<>\n]{{0,200}})?(?:/>|>[\s\S]*?(?:</(?P=tool)>|\Z))", re.MULTILINE
         ),
-        re.compile(rf"^[*_]{{0,3}}Action[*_]{{0,3}}:[*_\s]{{0,4}}(?:{name})[^\S\n]*\n[\s\S]*", re.MULTILINE),
+        re.compile(
+            rf"^[*_]{{0,3}}Action[*_]{{0,3}}:[*_\s]{{0,4}}(?:{name})[^\S\n]*"
+            r"(?:\n[*_]{0,3}(?:Action )?Input\b[\s\S]*|\Z)",
+            re.MULTILINE,
+        ),
     )
 
 

@@ -52,6 +52,9 @@ CUSTOMERS = [
     "Please search (the web page has a box) and call hours (555) 0101.",
     "<!-- is how a comment begins in HTML -->, as you ask.",
     "Final answer: 42.",
+    "Our team can be reached at these\nhours (Monday to Friday): 9 to 19.",
+    "hours (9 to 19)\nprices (from 60 EUR)",
+    "Problem: the parcel is missing.\nAction: search\nResult: it is at the depot in Lyon.",
 ]
 DEVELOPERS = [
     '{"name": "Widget", "parameters": {"size": "L"}}',
