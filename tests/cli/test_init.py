@@ -180,8 +180,9 @@ def test_a_database_that_belongs_elsewhere_is_left_to_the_roles(
     assert sorted(path.name for path in bare.directory.iterdir()) == ["convoq.toml", "prompt.md"]
 
 
-def test_it_creates_no_database_where_one_was_lost(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    place.database.unlink()
-    assert place.run("init", "--force") == 78
+def test_it_creates_no_database_where_one_was_lost(bare: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bare.run("init", "--force") == 0
+    bare.database.unlink()
+    assert bare.run("init", "--force") == 78
     assert "convoq.db: is missing, but convoq.db.run beside it shows" in capsys.readouterr().err
-    assert not place.database.exists()
+    assert not bare.database.exists()
