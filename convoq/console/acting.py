@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from convoq.console.endpoints import Answer, Asked, Site
+from convoq.console.errands import JobErrand
 from convoq.conversations.acts import Actor, Acts
 from convoq.conversations.audit_trail import record_act
 from convoq.conversations.idempotency import Repeated, Request
@@ -67,14 +68,16 @@ def request_of(
     )  # fmt: skip
 
 
-def job_errand(site: Site, asked: Asked[Any, Any], request: Request, act: str, job_id: str) -> Callable[..., None]:
-    """The operator may act, and has: raises Repeated, ActRefused."""
+def job_errand(site: Site, asked: Asked[Any, Any], request: Request, act: str, job_id: str) -> JobErrand:
+    """The operator may act: raises Repeated, ActRefused. And has."""
     name, now = asked.token.operator, site.database.clock.now()
 
-    def errand(tx: Transaction) -> None:
+    def begin(tx: Transaction) -> None:
         require_operator(tx, name)
         request.begin(tx, now)
+
+    def end(tx: Transaction) -> None:
         record_act(tx, now, name, act, subject=f"job:{job_id}", way=WAY)
         request.end(tx, now, job_id)
 
-    return errand
+    return JobErrand(begin, end)

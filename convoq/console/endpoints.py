@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from convoq.clock import Clock
-from convoq.console.errands import JobErrands
+from convoq.console.errands import JobErrand, JobErrands
 from convoq.console.problems import Problem
 from convoq.conversations.access import AccessRole, AccessToken
 from convoq.db.store import Store
@@ -82,6 +82,11 @@ class Site:
     options: Options
     wall: Clock
     errands: JobErrands  #: the settling of `jobs` is around() these
+
+    async def change_job(self, job_id: str, errand: JobErrand, work: Callable[[], Awaitable[int]]) -> int:
+        """How many jobs `work` changed: with the errand on record, or none. Raises what the errand does."""
+        is_shared = self.follow_ups().is_shared
+        return await self.errands.change(job_id, errand, work, self.database, is_shared=is_shared)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

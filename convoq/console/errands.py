@@ -1,18 +1,29 @@
-"""What stands around a change of one job: it is committed with the change, or neither is."""
+"""What stands around a change of one job: it is on record with the change, or neither is."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
+from convoq.db.store import Store
 from convoq.db.transaction import Transaction
 from convoq.jobs import NewJob
 from convoq.queue.base import EndedJob, Ending, Settle
 
 
+class JobErrand(NamedTuple):
+    """Of one change. Whatever `begin` raises, nothing is done."""
+
+    begin: Callable[[Transaction], None]
+    end: Callable[[Transaction], None]
+
+
 class JobErrands:
-    """What stands around a change of one job, in the transaction of the queue that makes it."""
+    """Around a change of one job, in the transaction of the queue that makes it, where it shares the store's database.
+
+    Elsewhere the queue settles in the store before it changes the job: begun is then, and ended only once it has.
+    """
 
     def __init__(self) -> None:
         self._busy = asyncio.Lock()
@@ -29,12 +40,21 @@ class JobErrands:
 
         return settled
 
-    @asynccontextmanager
-    async def doing(self, job_id: str, errand: Callable[[Transaction], None]) -> AsyncIterator[None]:
-        """One at a time: the queue's own verb does not say whose change it is."""
+    async def change(
+        self, job_id: str, errand: JobErrand, work: Callable[[], Awaitable[int]], store: Store, *, is_shared: bool
+    ) -> int:
+        """What the queue's verb says that it did. One at a time: it does not say whose change it is."""
+
+        def whole(tx: Transaction) -> None:
+            errand.begin(tx)
+            errand.end(tx)
+
         async with self._busy:
-            self._job_id, self._errand = job_id, errand
+            self._job_id, self._errand = job_id, whole if is_shared else errand.begin
             try:
-                yield
+                changed = await work()
             finally:
                 self._job_id = self._errand = None
+        if changed and not is_shared:
+            await store.write(errand.end)
+        return changed

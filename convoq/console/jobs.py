@@ -108,11 +108,14 @@ def _changing(verb: str, change: Callable[[JobAdmin, JobFilter], Awaitable[int]]
             raise _other_state(verb, record)
         if verb == "retry":
             await _require_use(site, record)
+        states = tuple(dict.fromkeys(one.state for one in STANDINGS[verb]))
+
+        def work() -> Awaitable[int]:
+            return change(site.jobs, JobFilter(ids=(job_id,), states=states))
+
         errand = job_errand(site, asked, request, f"{verb}_job", job_id)
         try:
-            async with site.errands.doing(job_id, errand):
-                states = tuple(dict.fromkeys(one.state for one in STANDINGS[verb]))
-                changed = await change(site.jobs, JobFilter(ids=(job_id,), states=states))
+            changed = await site.change_job(job_id, errand, work)
         except Repeated as repeated:
             return Answer(repeated.answer)
         if not changed:

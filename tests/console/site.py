@@ -25,10 +25,12 @@ from convoq.conversations.acts import Acts
 from convoq.conversations.settling import Settling
 from convoq.db.store import Store
 from convoq.operating.live import Live, LiveTimings
-from convoq.queue.following import SharedFollowUps
+from convoq.queue.following import FollowUps, LaterFollowUps, SharedFollowUps
+from convoq.queue.redis.backend import RedisQueue
 from convoq.settings import Options, ServerSettings
 from tests.api.harness import Client
-from tests.handlers.house import Engine, House, open_engine
+from tests.handlers.engines import Engine, open_beside
+from tests.handlers.house import House
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,12 @@ async def let_in(database: Store, name: str, role: AccessRole) -> str:
 
 
 def site_of(house: House, engine: Engine, errands: JobErrands, options: Options | None = None) -> Site:
+    def begin() -> FollowUps:
+        return LaterFollowUps(engine) if isinstance(engine, RedisQueue) else SharedFollowUps(house.joined)
+
     return Site(
-        database=house.database, jobs=engine, enqueuer=house.queue,
-        follow_ups=lambda: SharedFollowUps(house.joined), options=options or Options(), wall=house.wall,
-        errands=errands,
+        database=house.database, jobs=engine, enqueuer=house.queue, follow_ups=begin, options=options or Options(),
+        wall=house.wall, errands=errands,
     )  # fmt: skip
 
 
@@ -121,7 +125,8 @@ async def open_api(
     roles = {"marta": AccessRole.OPERATOR, "ben": AccessRole.ADMIN, "screen": AccessRole.VIEWER}
     tokens = {name: await let_in(house.database, name.capitalize(), role) for name, role in roles.items()}
     errands = JobErrands()
-    engine = open_engine(house.database, errands.around(Settling(house.clock, house.wall)))
+    settle = errands.around(Settling(house.clock, house.wall))
+    engine = open_beside(house.engine, house.database, settle, house.clock)
     site = site_of(house, engine, errands, options)
     timings = LiveTimings(poll=0.01, state=0.01, blind=0.2)
     app = create_app(

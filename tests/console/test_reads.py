@@ -36,7 +36,8 @@ async def chats(api: Api, house: House) -> Api:
 
 PATHS = (
     "/status", "/conversations", "/conversations/2", "/conversations/2/messages", "/conversations/2/transitions",
-    "/contacts/2", "/jobs", "/jobs/2", "/templates", "/numbers", "/processes", "/schedules",
+    "/contacts/2", "/jobs", "/jobs/2", "/templates", "/problems", "/figures",
+    "/messages/3/turn", "/numbers", "/processes", "/schedules",
 )  # fmt: skip
 
 

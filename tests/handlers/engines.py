@@ -28,6 +28,14 @@ def open_engine(database: Database | PostgresDatabase, settle: Settle) -> Engine
     return SqliteQueue(database, settle) if isinstance(database, Database) else PostgresQueue(database, settle)
 
 
+def open_beside(engine: Engine, database: Database | PostgresDatabase, settle: Settle, clock: ManualClock) -> Engine:
+    """The same queue, as another process has it."""
+    if not isinstance(engine, RedisQueue):
+        return open_engine(database, settle)
+    prefix = engine._scripts.prefix.strip("{}:")
+    return RedisQueue(engine._server, database, settle, prefix=prefix, clock=clock)
+
+
 def erasure_of(database: Database | PostgresDatabase, engine: Engine, clock: ManualClock) -> Erasure:
     return Erasure(Erasing(database), TextIndex(database), engine, clock, database.scrub, channel="twilio")
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from convoq.console.endpoints import MOST_DIGITS, Site
+from convoq.console.errands import JobErrand
 from convoq.console.pages import words
 from convoq.console.pages.acting import require_acting
 from convoq.console.pages.causes import Cause, read_causes
@@ -81,13 +82,15 @@ async def _retry(site: Site, visitor: Visitor, job_id: str) -> int:
     """Raises ActRefused where the session, or the operator, is no more; then nothing was done."""
     now = site.database.clock.now()
 
-    def errand(tx: Transaction) -> None:
+    def begin(tx: Transaction) -> None:
         require_operator(tx, visitor.name)
         require_session(tx, visitor.session.id, now)
+
+    def end(tx: Transaction) -> None:
         record_act(tx, now, visitor.name, "retry_job", subject=f"job:{job_id}", way=WAY)
 
-    async with site.errands.doing(job_id, errand):
-        return await site.jobs.retry_dead(JobFilter(ids=(job_id,), states=(JobState.DEAD,)))
+    where = JobFilter(ids=(job_id,), states=(JobState.DEAD,))
+    return await site.change_job(job_id, JobErrand(begin, end), lambda: site.jobs.retry_dead(where))
 
 
 async def show_job(site: Site, request: web.Request) -> web.Response:
