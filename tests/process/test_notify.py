@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from aiohttp import web
 from tests.handlers.who_answers.chats import PERSON_PLEASE
 from tests.notify.endpoint import SECRET, Endpoint, open_endpoint
 from tests.process.harness import Process, Site, open_site
+from tests.process.test_postgres import move_to
+from tests.servers.postgres import running_postgres
 
 pytestmark = [pytest.mark.process, pytest.mark.long]
 
@@ -28,14 +31,17 @@ async def endpoint() -> AsyncIterator[Endpoint]:
 
 @pytest.fixture
 async def site(tmp_path: Path, endpoint: Endpoint) -> AsyncIterator[Site]:
-    settings = {
+    async with open_site(tmp_path, **telling(endpoint)) as site:
+        yield site
+
+
+def telling(endpoint: Endpoint) -> dict[str, str]:
+    return {
         "CONVOQ_NOTIFY__URL": endpoint.url,
         "CONVOQ_NOTIFY__SECRET": SECRET,
         "CONVOQ_NOTIFY__ALLOW_PRIVATE": "true",
         "CONVOQ_HANDOVER__AI_MAY_ASK": "true",
     }
-    async with open_site(tmp_path, **settings) as site:
-        yield site
 
 
 async def test_a_worker_that_is_killed_while_it_tells_loses_none_and_repeats_under_the_same_id(
@@ -67,6 +73,37 @@ async def test_a_worker_that_is_killed_while_it_tells_loses_none_and_repeats_und
     told = {(one.data["conversation"], one.message_id) for one in endpoint.tried}
     assert len(told) == 5
     assert {one.type for one in endpoint.taken} == {HANDED}
+
+
+async def test_on_postgresql_neither_the_workers_kill_nor_the_servers_loses_one(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    with running_postgres() as server:
+        async with open_site(tmp_path, **telling(endpoint)) as site:
+            move_to(site, server.create_database())
+            workers: list[Process] = []
+
+            async def kills_worker(_: web.Request) -> web.StreamResponse:
+                workers[-1].kill()
+                await asyncio.Event().wait()
+                raise AssertionError
+
+            async def kills_server(_: web.Request) -> web.StreamResponse:
+                server.stop(signal.SIGKILL)
+                return web.Response(status=204)  # it is told, and that cannot be written down
+
+            endpoint.script = [kills_worker, kills_server]
+            await site.serve()
+            workers.append(await site.start("work"))
+            for customer in CUSTOMERS:
+                assert (await site.say(PERSON_PLEASE, sender=customer)).status == 200
+            await site.until(lambda: len(endpoint.tried) == 1, "the worker is killed")
+            workers.append(await site.start("work"))
+            await site.until(lambda: len(endpoint.tried) == 2, "the server is killed")
+            server.start()
+            await site.until(lambda: len({one.message_id for one in endpoint.taken}) == 5, "all are told")
+            told = {(one.data["conversation"], one.message_id) for one in endpoint.tried}
+            assert len(told) == len({conversation for conversation, _ in told}) == 5
 
 
 async def test_what_arises_while_no_worker_runs_is_told_by_the_next_one(site: Site, endpoint: Endpoint) -> None:
