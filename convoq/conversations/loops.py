@@ -26,6 +26,9 @@ AT_ONCE_MS: Final = 2000  #: no person reads an answer and writes the next messa
 EVENLY: Final = 0.1  #: of the pause: no person keeps it that exactly
 ALIKE: Final = 0.8  #: of the words
 TELLING: Final = 3  #: words: people say "yes" five times, but not a whole sentence
+ASKED: Final = 3  #: times that a person asks the same before another one is to answer
+QUESTION_MARKS: Final = "?¿\uff1f\u061f"
+IN_VAIN: Final = "the same question for the third time"
 FEW_LINES: Final = 6
 MOST_LINES: Final = 24  #: that are read: bursts count as one message
 
@@ -73,6 +76,43 @@ def find_loop(tx: Transaction, conversation: Conversation, now: int, rules: Loop
     if len(newest) >= 2 and not _may_be_loop(newest[-2:]):
         return None
     return describe_loop(_newest(tx, conversation.id, MOST_LINES), most=run)
+
+
+def asks_in_vain(tx: Transaction, conversation: Conversation) -> bool:
+    """Whether the person asks nearly the same for the third time, and the AI has answered it twice. Who asks at once
+    each time is more likely a machine, of which the signs of a loop tell.
+    """
+    (replies,) = tx.execute("SELECT replies FROM threads WHERE id = ?", (conversation.thread_id,)).fetchone()
+    if replies < ASKED - 1:
+        return False
+    newest = [Line(*row) for row in tx.execute(NEWEST, (conversation.id, MOST_LINES)).fetchall()]
+    asked, answered = _asked_and_answered(newest)
+    if len(asked) < ASKED or any(author != "ai" for author in answered):
+        return False
+    if not any(mark in text for text in asked for mark in QUESTION_MARKS):
+        return False
+    pauses = [one.pause for one in _exchanges(newest[::-1], ASKED - 1)]
+    if not pauses or max(pauses) < AT_ONCE_MS:
+        return False
+    return min(len(_words(text)) for text in asked) >= TELLING and _alike(asked)
+
+
+def _asked_and_answered(newest: Sequence[Line]) -> tuple[list[str], list[str]]:
+    """What the person wrote in one go, the last ASKED times, the newest last; and who answered in between."""
+    asked: list[str] = []
+    answered: list[str] = []
+    before = "out"
+    for line in newest:
+        if line.direction == "out":
+            answered += [line.author] if asked and len(asked) < ASKED else []
+        elif before == "out" and len(asked) == ASKED:
+            break
+        elif before == "out":
+            asked.append(line.text)
+        else:
+            asked[-1] = f"{line.text} {asked[-1]}"
+        before = line.direction
+    return asked[::-1], answered
 
 
 def _replies_since(tx: Transaction, thread_id: int, since: int, most: int) -> int:

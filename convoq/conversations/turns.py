@@ -23,7 +23,7 @@ from convoq.conversations.handing_over import (
     may_hand_over,
 )
 from convoq.conversations.lifecycle import move, touch
-from convoq.conversations.loops import count_reply, find_loop
+from convoq.conversations.loops import IN_VAIN, asks_in_vain, count_reply, find_loop
 from convoq.conversations.notices import Notices, Silence, add_notice
 from convoq.conversations.out_of_hours import close_desk
 from convoq.conversations.outbox import add_outgoing, send_first
@@ -182,6 +182,10 @@ def look(
             return Concluded(token, Outcome.HUMAN)
         _end_by(tx, spent, job_id)
         return Spent(spent[0].tries, spent[0].reason)
+    if may_hand_over(chosen, rules.handover) and asks_in_vain(tx, conversation):
+        in_vain = Handover(HandedReason.LOOP, IN_VAIN)
+        hand_over(tx, conversation, in_vain, rules.handover, now, wall_now, who="system")
+        return Concluded(token, Outcome.HUMAN)
     if (loop := find_loop(tx, conversation, now, rules.loops)) is not None:
         pause_loop(tx, conversation, loop, rules.handover, now, wall_now)
         return Concluded(token, Outcome.HUMAN, loop)

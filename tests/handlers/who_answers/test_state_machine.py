@@ -72,6 +72,52 @@ async def test_what_the_ai_cannot_answer_is_for_a_person(house: House, error: Ex
     assert await house.dead() == []
 
 
+ASKED = "how much is the large cake"
+
+
+async def ask(house: House, *texts: str, pause: float = 20) -> None:
+    """Each after the answer to the one before it was read."""
+    for text in texts:
+        await hear(house, text)
+        house.clock.advance(pause)
+
+
+async def test_who_asks_the_same_for_the_third_time_is_answered_by_a_person(house: House) -> None:
+    await ask(house, ASKED, "How much is the large cake??", "so: how much is the large cake?")
+    assert house.sent[2:] == ["<unable>"]
+    assert [why for _, why, _, _ in await changes(house)] == ["loop: the same question for the third time"]
+    await pass_time(house, TAKEN_WITHIN)
+    await pass_time(house, GIVE_BACK_WITHIN)
+    assert (await owner(house), house.sent[-1].endswith("how much is the large cake?")) == ("ai", True)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        (ASKED, f"{ASKED}?"),
+        (ASKED, "and the small one, what does it cost", ASKED),
+        ("yes?", "yes?", "yes?"),
+        ("we are closed until Monday morning", "we are closed until Monday morning", "we are closed until Monday"),
+        (ASKED, "with candles, for six of us, on Sunday please", "how much is the large cake then with candles"),
+    ],
+)
+async def test_who_asks_something_else_is_answered_by_the_ai(house: House, texts: tuple[str, ...]) -> None:
+    await ask(house, *texts)
+    assert (await owner(house), len(house.sent)) == ("ai", len(texts))
+
+
+async def test_who_asks_the_same_at_once_each_time_is_no_person(house: House) -> None:
+    await ask(house, *3 * (f"{ASKED}?",), pause=0.5)
+    assert (await owner(house), len(house.sent)) == ("ai", 3)
+
+
+async def test_what_a_person_writes_in_one_go_is_one_question(house: House) -> None:
+    for _ in range(3):
+        await house.hear_at_once(f"{ASKED}?")
+    await house.settle()
+    assert (await owner(house), len(house.sent)) == ("ai", 1)
+
+
 async def test_an_answer_that_has_cost_too_much_is_for_a_person(house: House) -> None:
     await house.hear_at_once("hello")
     await house.change("UPDATE messages SET requests = 100")
