@@ -94,7 +94,7 @@ def _forms(tools: frozenset[str]) -> _Forms:
     called = rf"(?:default_api\.\w{{1,60}}|(?:default_api\.|functions\.|tools\.)?(?:{name}))\([^\n]*\)"
     said = r"(?i:(?:tool|function)[ _]call:[^\S\n]*|call(?:ing)?:?[^\S\n]+)?"
     python = (
-        rf"^[^\S\n]*{said}(?:(?:\w{{1,40}}[^\S\n]*=[^\S\n]*)?(?:await[^\S\n]+)?(?:print\()?{called}[^\S\n]*;?"
+        rf"^[^\S\n]*{said}(?:(?:\w{{1,40}}[^\S\n]*=[^\S\n]*)?(?:await[^\S\n]+)?(?:print\()?{called}(?:[^\S\n]*;)?"
         rf"|(?:functions\.)?(?:{name})[^\S\n]*:?[^\S\n]*\{{[^\n]*\}})[^\S\n]*$"
         rf"|\A\s*(?:functools)?\[(?:(?:{name})\((?:\w{{1,60}}=[^\n()]{{0,2000}})?\)(?:,\s*)?)+\]\s*\Z"
     )

@@ -353,8 +353,13 @@ class Acts:
         return await self._write(unit)
 
     async def note_look(self, conversation_id: int) -> None:
-        """A number that is masked was looked at."""
-        await self._do(lambda tx, now: self._record(tx, now, "see_number", conversation_id=conversation_id))
+        """A number that is masked was looked at. Raises LookupError."""
+
+        def unit(tx: Transaction, now: int) -> None:
+            rows.conversation(tx, conversation_id)
+            self._record(tx, now, "see_number", conversation_id=conversation_id)
+
+        await self._do(unit)
 
     async def _do(self, unit: Callable[[Transaction, int], T]) -> T:
         def as_operator(tx: Transaction, now: int) -> T:

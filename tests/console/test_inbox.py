@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from convoq.console.pages.talk import cut
 from convoq.conversations.access import AccessRole
 from convoq.conversations.templates import Template, Templates
 from tests.console.browser import Seen, Visit, signed_in
@@ -114,6 +115,28 @@ async def test_a_number_is_shown_on_request_and_that_stands_in_the_audit_trail(a
 
 
 @only_sqlite
+async def test_the_number_of_nobody_is_not_found(api: Api) -> None:
+    async with signed_in(api) as browser:
+        await api.house.hear_at_once("hello")
+        page = await browser.get("/inbox/1")
+        assert (await browser.post("/inbox/99/number", key=key_of(page, "/inbox/1/owner"))).status == 404
+
+
+async def test_what_a_colleague_left_to_nobody_says_so_and_can_be_taken(api: Api) -> None:
+    await api.house.hear_at_once("hello")
+    await acts(api.house.database, "Ben").set_aside(1)
+    async with signed_in(api) as browser:
+        page = await browser.get("/inbox/1")
+        assert "a colleague has left it to nobody" in words_of(page)
+        await taken(browser)
+        assert "You answer." in words_of(await browser.get("/inbox/1"))
+
+
+def test_a_message_is_not_cut_within_a_number() -> None:
+    shown, rest = cut("a" * 1490 + " +49 171 2345678, please" + " and so on" * 20)
+    assert (shown, rest[:17]) == ("a" * 1490, " +49 171 2345678,")
+
+
 async def test_the_list_is_grouped_by_what_there_is_to_do(api: Api) -> None:
     await api.house.hear_at_once("first, for a person")
     await api.house.hear_at_once("second, for the AI", sender=BEN)

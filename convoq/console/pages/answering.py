@@ -10,7 +10,7 @@ from convoq.console.pages import words
 from convoq.conversations.records import Conversation
 from convoq.conversations.rules import WINDOW, free_text_until, may_send
 from convoq.conversations.states import Owner, Status
-from convoq.conversations.templates import APPROVED, PLAIN_TEXT, Template
+from convoq.conversations.templates import PLAIN_TEXT, USABLE, Template
 
 SOON_MS: Final = 7_200_000  #: of a window that is nearly over
 REASONS: Final = {
@@ -29,6 +29,14 @@ class OwnerBar(NamedTuple):
     rest: str
     icon: str
     acts: Sequence[tuple[str, str, str, str]]
+
+
+class WhyNobody(NamedTuple):
+    """Why nobody answers, and what an operator may do about it."""
+
+    sentence: str
+    chip: str
+    acts: Sequence[tuple[str, str, str, str]] = ()
 
 
 class Composer(NamedTuple):
@@ -69,8 +77,16 @@ def owner_bar(conversation: Conversation, site: Site, operator: str, waits_since
             name = words.one_line(conversation.owner_name or "A colleague")
             return OwnerBar("person", f"{name} answers.", "The AI is silent.", "person", (_TAKE,))
         case _:
-            why = "the person has opted out" if conversation.contact.opted_out_at else "the person is blocked"
-            return OwnerBar("nobody", "Nobody answers:", f"{why}.", "none", ())
+            why = why_nobody(conversation)
+            return OwnerBar("nobody", "Nobody answers:", f"{why.sentence}.", "none", why.acts)
+
+
+def why_nobody(conversation: Conversation) -> WhyNobody:
+    if conversation.contact.opted_out_at:
+        return WhyNobody("the person has opted out", "opted out")
+    if conversation.contact.blocked_at:
+        return WhyNobody("the person is blocked", "blocked")
+    return WhyNobody("a colleague has left it to nobody", "left to nobody", (_TAKE, _GIVE))
 
 
 def _return(site: Site) -> str:
@@ -85,7 +101,7 @@ def composer(conversation: Conversation, site: Site, templates: Sequence[Templat
     refusal = may_send(conversation, author="operator", committed_at=now, now=now, wall_now=wall_now)
     goes_on = conversation.status is Status.CLOSED
     if refusal is not None and refusal.code == "window":
-        usable = [one for one in templates if one.approval == APPROVED and one.body]
+        usable = [one for one in templates if one.approval in USABLE and one.body]
         return Composer(
             "templates", f"{refusal.reason[:1].upper()}{refusal.reason[1:]}.", goes_on=goes_on, templates=usable
         )

@@ -110,7 +110,8 @@ class Gate:
         session = await self._sessions.find(secret)
         if session is not None:
             request[VISITOR] = Visitor(session, form_token(secret))
-            self._note_use(session.id)
+            if not _is_by_itself(request):
+                self._note_use(session.id)
         elif not request.path.startswith(OPEN):
             return _sign_in_first(request)
         if changes:
@@ -136,9 +137,13 @@ class Gate:
             await self._sessions.note_use(session_id)
 
 
+def _is_by_itself(request: web.Request) -> bool:
+    """What an open page asks for without its operator: that one may have gone long ago."""
+    return request.headers.get("X-Requested-With") == "fetch" or request.path == EVENTS
+
+
 def _sign_in_first(request: web.Request) -> web.StreamResponse:
-    by_script = request.headers.get("X-Requested-With") == "fetch" or request.path == EVENTS
-    if request.method not in ("GET", "HEAD") or by_script:
+    if request.method not in ("GET", "HEAD") or _is_by_itself(request):
         return _refusal(request, 401, "You are signed out: sign in, and do it again. Nothing was done.")
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and LINKED.fullmatch(request.path):
         # SameSite=Strict: no cookie comes with a link on another site's page. From a page of ours it does.

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from convoq.console.endpoints import Site
 from convoq.console.pages import words
+from convoq.console.pages.answering import why_nobody
 from convoq.console.pages.visitors import Visitor
 from convoq.console.paging import place, read_place
 from convoq.console.problems import Problem
@@ -187,7 +188,7 @@ def _chips(one: Summary, wall_now: int, visitor: Visitor) -> list[Chip]:
         mine = conversation.owner_name == visitor.name
         chips.append(Chip("you" if mine else words.one_line(conversation.owner_name or ""), "brand", "person"))
     elif conversation.owner is Owner.NOBODY:
-        chips.append(Chip("opted out" if conversation.contact.opted_out_at else "blocked", "", "none"))
+        chips.append(Chip(why_nobody(conversation).chip, "", "none"))
     if conversation.is_paused:
         chips.append(Chip("AI paused", "warn", "none"))
     if one.last is not None and one.last.delivery in (*DEAD_ENDS, "ambiguous"):

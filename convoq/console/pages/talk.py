@@ -13,6 +13,8 @@ from convoq.conversations.states import DEAD_ENDS, Outcome
 
 OPENED: Final = "-opened"
 LONGEST_SHOWN: Final = 1500  #: characters of a message that stand there at once
+_NUMBER: Final = "+0123456789 ().-/"  # what a number is written with
+_LONGEST_NUMBER: Final = 40
 
 _DELIVERY: Final = {
     "ready": "waits to be sent", "sending": "on its way", "ambiguous": "not known whether it left: it is looked up",
@@ -69,10 +71,19 @@ def _with_days(items: Sequence[Item]) -> Iterator[Item]:
         yield item
 
 
+def cut(text: str) -> tuple[str, str]:
+    """What stands there at once, and the rest. Not within a number: of its halves a viewer would see what is masked."""
+    if len(text) <= LONGEST_SHOWN:
+        return text, ""
+    before = len(text[:LONGEST_SHOWN].rstrip(_NUMBER))
+    at = before if before >= LONGEST_SHOWN - _LONGEST_NUMBER else LONGEST_SHOWN
+    return text[:at], text[at:]
+
+
 def _message(line: Line, lines: Sequence[Line], operator: str) -> Item:
     message = line.message
     text = message.description or message.body
-    shown, rest = text[:LONGEST_SHOWN], text[LONGEST_SHOWN:]
+    shown, rest = cut(text)
     key = f"m{message.id}"
     if message.direction == "in":
         outcome = "waits for the AI" if message.outcome is None else _OUTCOMES.get(str(message.outcome), "")
@@ -147,5 +158,5 @@ def _event(index: int, one: Transition, operator: str) -> Item:
 
 
 def _note(note: Note) -> Item:
-    shown, rest = note.text[:LONGEST_SHOWN], note.text[LONGEST_SHOWN:]
+    shown, rest = cut(note.text)
     return Item(f"n{note.id}", "note", note.at, shown, rest, author=words.one_line(note.who))

@@ -10,7 +10,7 @@ from convoq.console.endpoints import MOST_DIGITS, Site
 from convoq.console.pages import words
 from convoq.console.pages.chat import conversation_id
 from convoq.console.pages.rendering import page
-from convoq.console.pages.talk import LONGEST_SHOWN
+from convoq.console.pages.talk import cut
 from convoq.console.pages.visitors import VISITOR
 from convoq.conversations.tracing import TurnTrace, read_turn
 from convoq.monitoring.turn_documents import Step, answered_in, steps_of
@@ -34,9 +34,9 @@ async def show_turn(site: Site, request: web.Request) -> web.Response:
     why = f"Why {name} waited {_took(took)}" if took is not None else f"Why {name} has no answer"
     values = {
         "place": "inbox", "waits": 0, "why": why, "id": trace.conversation.id, "steps": _bars(steps_of(trace)),
-        "asked": [(words.clock(one.at), (one.description or one.body)[:LONGEST_SHOWN]) for one in trace.asked],
-        "reply": "" if trace.reply is None else trace.reply.message.body[:LONGEST_SHOWN], "calls": _calls(trace),
-        "drafts": [draft.text[:LONGEST_SHOWN] for draft in trace.drafts if draft.state == "superseded"],
+        "asked": [(words.clock(one.at), cut(one.description or one.body)[0]) for one in trace.asked],
+        "reply": "" if trace.reply is None else cut(trace.reply.message.body)[0], "calls": _calls(trace),
+        "drafts": [cut(draft.text)[0] for draft in trace.drafts if draft.state == "superseded"],
         "tries": max((one.tries for one in trace.asked), default=0),
     }  # fmt: skip
     return page("turn.html", request[VISITOR], values)

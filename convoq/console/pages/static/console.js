@@ -134,6 +134,15 @@ function fillDraft() {
   }
 }
 
+// Only the page that a send leads to shows that it was done: after a refusal, or none, the text is still wanted.
+function forgetSent() {
+  if (location.hash !== "#newest") return;
+  const sent = sessionStorage.getItem("sent");
+  if (sent) sessionStorage.removeItem(sent);
+  sessionStorage.removeItem("sent");
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
 document.addEventListener("input", (event) => {
   const form = event.target.closest("form[data-draft]");
   if (form) sessionStorage.setItem(draftKey(form), event.target.value);
@@ -144,7 +153,8 @@ document.addEventListener("submit", (event) => {
   if (form.dataset.sent) { event.preventDefault(); return; } // the second press; the key makes it harmless anyway
   if (form.method !== "post") return;
   form.dataset.sent = "yes";
-  if (form.dataset.draft) sessionStorage.removeItem(draftKey(form));
+  sessionStorage.removeItem("sent");
+  if (form.dataset.draft) sessionStorage.setItem("sent", draftKey(form));
   event.submitter?.setAttribute("aria-busy", "true");
 });
 
@@ -193,9 +203,10 @@ document.addEventListener("visibilitychange", () => {
   else if (!stream) { listen(); refresh(); }
 });
 
-// What closes by the clock closes on the page as well, though nothing was written.
-setInterval(() => { if (!document.hidden && document.querySelector("[data-until], time.late, .owner")) refresh(); }, 30_000);
+// What comes with time alone shows as well, though nothing was written: a worker that died, a window that closed.
+setInterval(() => { if (!document.hidden && document.querySelector("[data-self]")) refresh(); }, 30_000);
 
+forgetSent();
 fillDraft();
 toEnd();
 listen();
