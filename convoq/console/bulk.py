@@ -6,13 +6,14 @@ from typing import Any, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
-from convoq.console.acting import Enqueue, act_and_enqueue
+from convoq.console.acting import Enqueue, act_and_enqueue, request_of
 from convoq.console.endpoints import Answer, Asked, Body, Document, Endpoint, NoBody, NoQuery, Query, Site, not_found
 from convoq.console.problems import Problem
 from convoq.conversations import bulk_acts
 from convoq.conversations.access import AccessRole
 from convoq.conversations.acts import Actor
 from convoq.conversations.bulk_acts import BulkAct, BulkActs
+from convoq.conversations.idempotency import find_answer
 from convoq.db.transaction import Transaction
 from convoq.handlers.bulk import selection_of
 from convoq.jobs import bulk_job
@@ -90,6 +91,9 @@ async def begin(site: Site, asked: Asked[NoQuery, BulkBody]) -> Answer:
     body = asked.body
     chosen = _chosen(body.filter)
     selection = selection_of(body.act, chosen)
+    before = await find_answer(site.database, request_of(asked, bulk_document))
+    if before is not None:  # it has begun, and what is so by now is what it has left
+        return Answer(before)
     last, total = await newest(site.jobs, selection, limit=1), await count(site.jobs, selection)
     if total > body.expect * MOST_GROWN:
         raise Problem("grown", f"{total} jobs are so by now, not {body.expect}: look again", count=total)

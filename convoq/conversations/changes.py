@@ -15,7 +15,7 @@ WATCHED_PARTS: Final = 200  #: the newest: those whose state may still change
 
 
 class Place(NamedTuple):
-    """How far one has looked: the newest of each. Ids grow in the order of the commits."""
+    """How far one has looked: the newest of each. On SQLite ids grow in the order of the commits."""
 
     message: int
     transition: int

@@ -155,8 +155,11 @@ async def test_what_came_later_or_has_grown_is_not_meant(many: Api, house: House
     assert grown.document["count"] == 5
     begun = await many.post("/bulk", RETRY, key="k1")
     assert (await many.post("/bulk", RETRY, key="k1")).document == begun.document
-    [late] = await house.queue.enqueue_many([raw_job("remind", {"number": 6})])
-    await house.engine.cancel(JobFilter(ids=(late.job_id,)))
+    late = await house.queue.enqueue_many([raw_job("remind", {"number": number}) for number in range(6, 12)])
+    await house.engine.cancel(JobFilter(ids=tuple(one.job_id for one in late)))
+    assert (await many.post("/bulk", RETRY, key="k1")).document == begun.document, (
+        "it has begun, however many it were now"
+    )
     await house.step()
     assert await ready(house) == 5
     assert (await many.post("/bulk", {**RETRY, "filter": {"kinds": ["none"]}})).problem == (409, "unchanged")
