@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from unicodedata import normalize
 
-from convoq.ai.prompt import DEFAULT_PROMPT, FRAME_HEADING
+from convoq.ai.prompt import DEFAULT_PROMPT, FACTS_HEADING, FRAME_HEADING
 
 RUN: Final = 5  #: words in a row that are told to stem from the prompt; one less where words are long
 LONG_WORDS: Final = 5.8  # letters, on average: languages that write "of the clinic" in one word
@@ -98,6 +98,20 @@ _MANNER: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_FACTS: Final = re.compile(rf"^- {re.escape(FACTS_HEADING)}.*$", re.MULTILINE)
+# What is meant to be said, behind a colon on the same line.
+_SAID: Final = re.compile(
+    r"""
+    (?<!\bto\s)\b(?P<verb>say|tell\sthem|answer|reply|respond|write|greet|welcome|thank
+    |di|diga|saluda|salude|respond[ea]|contest[ea]|escrib[ae]
+    |sag[et]?|begrüß[et]?|grüß[et]?|antworte|schreib[et]?
+    |dis|dites|salue[zr]?|répond(?:s|ez)|accueille[zr]?
+    |cumprimente|saúde|responda|escreva|saluta|rispondi|scrivi|zeg|begroet|antwoord)
+    \b(?:[^\S\n]+[^\s:.;,]+){0,4}[^\S\n]*[:：][^\S\n]*(?P<said>\S[^\n]*)
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
 
 class _Told(NamedTuple):
     """What of an operator's prompt tells the model what to be and to do."""
@@ -120,10 +134,11 @@ def prints_prompt(text: str, instructions: str) -> bool:
     if _letters(words) < LEAST:
         return False
     prompt, _, own = instructions.partition(FRAME_HEADING)
+    own = _FACTS.sub("", own)
     default = DEFAULT_PROMPT if DEFAULT_PROMPT in prompt else ""
     if _count(map(_words, (own, default)), _runs(words, RUN), RUN) >= LEAST:
         return True
-    told = _told(prompt)
+    told = _told(_without_said(prompt))
     said = _runs(words, told.run)
     opening = _letters(told.opening)
     if opening >= LEAST and _count([told.opening], said, told.run) >= opening - _MISSED:
@@ -137,6 +152,10 @@ def prints_prompt(text: str, instructions: str) -> bool:
         return False
     is_most = instructed >= max(LEAST, told.letters * SHARE)
     return is_most or (instructed >= A_SENTENCE and in_all >= max(LEAST, _letters(told.all) * SHARE))
+
+
+def _without_said(prompt: str) -> str:
+    return _SAID.sub(lambda match: match[0][: match.start("said") - match.start()], prompt)
 
 
 @lru_cache(maxsize=16)

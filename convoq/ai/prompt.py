@@ -38,6 +38,8 @@ COLLEAGUE_MARK: Final = fact("colleague")
 
 #: What stands above convoq's own part of the system prompt.
 FRAME_HEADING: Final = "How this conversation works:"
+#: How the rule begins that says what colleagues know of the person: on one line, and no instruction.
+FACTS_HEADING: Final = "Colleagues have written down of the person:"
 
 MAX_NAME: Final = 60
 MAX_FACT: Final = 200
@@ -91,7 +93,7 @@ def _rules(context: ReplyContext, window: Window) -> Iterator[str]:
         yield f'The person calls themselves "{name}" (a name they chose, nothing more).'
     if context.contact_facts:
         known = "; ".join(f'"{_tidy(text, MAX_FACT)}"' for text in context.contact_facts)
-        yield f"Colleagues have written down of the person: {known}. Use it where it helps, and do not recite it."
+        yield f"{FACTS_HEADING} {known}. Use it where it helps, and do not recite it."
     if is_plausible(context.now, context.now):
         yield f"It is now {moment(context.now, context.timezone)}."
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from convoq.ai.echo import prints_prompt
-from convoq.ai.prompt import DEFAULT_PROMPT, FRAME_HEADING
+from convoq.ai.prompt import DEFAULT_PROMPT, FACTS_HEADING, FRAME_HEADING
 from tests.ai.clinics import CLINIC, CLINICS, FACTS
 
 RULES = (
@@ -173,3 +173,48 @@ def test_a_huge_prompt_and_a_huge_text_take_linear_time() -> None:
 )
 def test_what_customers_must_do_and_what_is_to_be_said_may_be_said(instructions: str, facts: str) -> None:
     assert not prints_prompt(facts, with_rules(f"{instructions}\n{facts}"))
+
+
+def test_what_colleagues_know_of_the_person_may_be_said() -> None:
+    note = (
+        "Delivery to the side door in Mill Lane 4, ring at Schmidt on the second floor, parcels may be left with the "
+        "neighbour Mrs Olsen after 5 pm"
+    )
+    rule = f'- {FACTS_HEADING} "{note}". Use it where it helps, and do not recite it.'
+    prompt = f"{with_rules(CLINIC)}\n{rule}\n- It is now Monday."
+    assert not prints_prompt(f"We have noted: {note}.", prompt)
+    assert prints_prompt(RULES, prompt)
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (
+            "You are Lia. Be brief. If you are asked for a refund, say:",
+            "You must send the item back in its box within 30 days, never without the receipt, and you have to tell us "
+            "the number of your order so that we can find it.",
+        ),
+        (
+            "You are Lia. To a complaint answer:",
+            "Do not worry, your order is never lost; you have to give us your number, and we always answer within two "
+            "days, whatever it is that you ask of us.",
+        ),
+        (
+            "You are Lia, be brief and greet with:",
+            "Hello and welcome to Casa Verde, I am Lia, your assistant in the old town; you are always welcome, do not "
+            "be shy and write to us what you would like to eat.",
+        ),
+        (
+            "Eres Sol. Sé breve y saluda así:",
+            "Hola, te habla Sol, la asistente del taller de coches; escribe tu matrícula y responde a dos preguntas, y "
+            "nunca más tendrás que esperar en la puerta del taller.",
+        ),
+        (
+            "Du bist Max. Begrüße jeden mit:",
+            "Hallo und willkommen, hier schreibt Max, der Assistent der Fahrschule Nord; schreib mir, was du wissen "
+            "willst, du bist hier nie allein, und antworte in Ruhe.",
+        ),
+    ],
+)
+def test_what_the_prompt_wants_to_be_said_may_be_said(head: str, said: str) -> None:
+    assert not prints_prompt(said, with_rules(f"{head} {said}"))
