@@ -14,7 +14,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from convoq.ai.marks import code_spans
+from convoq.ai.code import code_spans
 
 #: A text without any of these, and without the name of a tool, holds no call.
 HINTS: Final = ("{", "```", "~~~", "Thought", "Action", "default_api.", "functions.", "[")

@@ -8,50 +8,31 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Final
 from unicodedata import category
 
-# Names are put together of these, in any spelling: "thoughtProcess", "reasoning_content", "final-answer".
-_REASONING: Final = "think|thinking|reasoning|scratchpad|inner_monologue|chain_of_thought"
-_LIKE_REASONING: Final = (
-    r"(?:[a-z]{1,20}[_-]){0,3}(?:think|thinking|thoughts?|reasoning|reflections?|analysis|scratch_?pad|monologue"
-    r"|rationale|deliberation|introspection|brainstorm|critique|cot)"
-    r"(?:[_-]?(?:process|content|steps?|trace|text|blocks?|section|summary|log|notes?|chain|mode|budget))?"
-    r"|self[_-](?:reflection|critique|talk|reasoning)"
+from convoq.ai.code import code_spans
+from convoq.ai.marknames import (
+    ANSWER_WORDS,
+    ANSWERS,
+    BRACKETED,
+    LIKE_ANSWERS,
+    LIKE_REASONING,
+    LIKE_TOOLS,
+    PREFIX,
+    REASONING,
+    REASONING_WORDS,
+    TOOLS,
 )
-_TOOLS: Final = (
-    "tool_calls?|tool_use|tool_code|tool_response|tool_results?|tool_outputs?|function_calls?|function_results?"
-    "|function_response|function(?==)|(?<=/)function"
-)
-_LIKE_TOOLS: Final = (
-    "(?:tool|function|plugin|api)[_-]?(?:calls?|use|code|request|response|results?|outputs?|input|execution)"
-    "|action[_-]input"
-)
-_ANSWERS: Final = "final_answer"
-_LIKE_ANSWERS: Final = (
-    "(?:(?:final|assistant|model|bot|agent|user|customer|chat)[_-]?)(?:answer|response|reply|output|solution)"
-    "(?:[_-]?(?:text|message|content|to[_-](?:the[_-])?(?:user|customer)))?"
-)
-# Words that people write, too: a menu's <Analysis>, a <response> in XML. They are marks by where they stand alone.
-_REASONING_WORDS: Final = (
-    "thoughts?|reflections?|analysis|rationale|deliberation|introspection|brainstorm|critique|monologue"
-    "|denken|nachdenken|gedanken(?:gang)?|überlegung(?:en)?|pensamientos?|razonamiento|réflexions?|pensées?"
-    "|raisonnement|pensamentos?|raciocínio|pensier[oi]|ragionamento|gedachten?|redenering|myślenie|rozumowanie"
-    "|мысли|размышлени[ея]|рассуждени[ея]|思考|推理|생각"
-)
-_ANSWER_WORDS: Final = (
-    "final|answer|response|antwort|respuesta|réponse|resposta|risposta|antwoord|odpowiedź|ответ|回答|答案"
-)
-_BRACKETED: Final = "think(?:ing)?|reasoning|thoughts?|analysis|reflection|scratchpad|internal|denken|pensando"
-_PREFIX: Final = r"(?:\w{1,20}:|[|｜]\w{1,20}[|｜])?"
+from convoq.ai.mentions import is_spoken_of, is_type_name
+
 _MARK: Final = re.compile(
-    rf"<(?P<close>/?)\s*{_PREFIX}(?:(?P<word>(?P<reasoning_word>{_REASONING_WORDS})|(?P<answer_word>{_ANSWER_WORDS})"
-    rf"|tools|invoke)|(?P<reasoning>{_REASONING})|(?P<tool>{_TOOLS})|(?P<answer>{_ANSWERS})"
-    rf"|(?P<like_reasoning>{_LIKE_REASONING})|(?P<like_tool>{_LIKE_TOOLS})|(?P<like_answer>{_LIKE_ANSWERS}))"
+    rf"<(?P<close>/?)\s*{PREFIX}(?:(?P<word>(?P<reasoning_word>{REASONING_WORDS})|(?P<answer_word>{ANSWER_WORDS})"
+    rf"|tools|invoke)|(?P<reasoning>{REASONING})|(?P<tool>{TOOLS})|(?P<answer>{ANSWERS})"
+    rf"|(?P<like_reasoning>{LIKE_REASONING})|(?P<like_tool>{LIKE_TOOLS})|(?P<like_answer>{LIKE_ANSWERS}))"
     r"(?:\s[^<>\n]{0,80}=[^<>\n]{0,80}|=[^<>\n]{1,80}|\s*/?)>"
-    rf"|(?P<reasoning_bracket>(?-i:\[/?THINK\])|◁/?think▷)|\[(?P<bracket_close>/?)(?P<bracket>{_BRACKETED})\]"
+    rf"|(?P<reasoning_bracket>(?-i:\[/?THINK\])|◁/?think▷)|\[(?P<bracket_close>/?)(?P<bracket>{BRACKETED})\]"
     r"|[<\[][|｜](?P<special>[\w▁./:-]{1,60})[|｜]?[>\]]|<(?P<special_close>[a-z_]{1,30})\|>"
     r"|<(?P<plain>start_of_turn|end_of_turn|bos|eos|pad|unk|/s)>|<<(?P<sys>/?SYS)>>"
     # Not the HTML that strikes a text through.
@@ -68,15 +49,16 @@ _ROLE: Final = re.compile(
     r"\s*(assistant|model|user|human|system|developer|tool|ipython|environment)\b[^\S\n]*", re.IGNORECASE
 )
 _CHANNEL: Final = re.compile(r"\s*([A-Za-z_]*)")
-_SPAN: Final = re.compile(r"(?<!`)(`{1,2})(?!`)[^\n]{1,200}?(?<!`)\1(?!`)")
-_FENCE: Final = re.compile(r"[^\S\n]*(?:>[^\S\n]*)?(`{3,}|~{3,})(.*)")
-_OPENED: Final = re.compile(rf"<{_PREFIX}(?:{_REASONING}|{_REASONING_WORDS}|{_LIKE_REASONING})\b", re.IGNORECASE)
+_OPENED: Final = re.compile(rf"<{PREFIX}(?:{REASONING}|{REASONING_WORDS}|{LIKE_REASONING})\b", re.IGNORECASE)
 _WORD_BEFORE: Final = re.compile(r"[\w,] ")
 _WORD_AFTER: Final = re.compile(r" [^\W\dA-Z]")
 _AMID: Final = re.compile(r"(?:\w|[\w,] |>\s*)\Z")  # ">": it is part of other XML
 _A_SENTENCE: Final = 3  # words
 _LINE_BEFORE: Final = re.compile(r"(?:\A|\n)[^\S\n]*\Z")
+_BLANK: Final = re.compile(r"\s*")
 _LINE_AFTER: Final = re.compile(r"[^\S\n]*(?:\n|\Z)")
+_CALL_AFTER: Final = re.compile(r"\s*(?:[\[{]|[\w.]{1,60}\s?[({])")
+_TEXT_AFTER: Final = re.compile(r"\s*[^\s<]")
 _QUOTES: Final = "\"'“”„«»‘’「」『』"
 
 _ENDS: Final = frozenset(
@@ -87,6 +69,7 @@ _ROLES: Final = frozenset({"user", "human", "system", "developer", "tool", "ipyt
 _STARTS: Final = frozenset(
     {"start", "im_start", "start_header_id", "start_of_turn", "turn", "begin", "header_start", "start_of_role"}
 )
+_NAMED: Final = ("word", "reasoning", "tool", "answer", "like_reasoning", "like_tool", "like_answer")
 
 
 class _Kind(Enum):
@@ -134,6 +117,8 @@ class _Scan:
         self._answering = False  # inside <final>
         lower = text.lower()
         self._lower = lower if len(lower) == len(text) else text  # "İ" becomes two characters
+        self._spoken_of: set[str] = set()  # the marks that the text speaks about
+        self._end = len(text.rstrip())
         self._last_ends: dict[str, int] = {}  # where the last end of a mark stands
         self._openings: dict[str, tuple[int, int]] = {}  # how far a mark was looked for, and where the last one stands
 
@@ -156,16 +141,61 @@ class _Scan:
         before, after = self._text[match.start() - 1 : match.start()], self._text[match.end() : match.end() + 1]
         if before and after and before in _QUOTES and after in _QUOTES:
             return True
+        if is_type_name(_name(match)) and not self._is_title(match):
+            return True
         if match["word"] or match["bracket"]:
             return self._is_in_code(match, code, starts) or not self._is_in_place(match)
         if match["plain"] == "/s" and "<s>" in self._text[self._at : match.start()]:
             return True
         if not (match["reasoning"] or match["tool"]) and self._is_amid_words(match):
             return True
+        if _is_like(match):
+            return self._is_in_code(match, code, starts) or not self._is_like_in_place(match)
+        if self._is_spoken_of(match):
+            return True
         # A generic type of some language, List<Response>: the answer's own mark follows no word.
-        if (match["answer"] or match["like_answer"]) and not match["close"] and before.isalnum():
+        if match["answer"] and not match["close"] and before.isalnum():
             return True
         return self._is_in_code(match, code, starts)
+
+    def _is_spoken_of(self, match: re.Match[str]) -> bool:
+        name, closes = _name(match), bool(match["close"])
+        if closes and name in self._spoken_of and not self._begins_line(match):
+            return True
+        if not is_spoken_of(self._text, match.span(), self._at, name=name, closes=closes):
+            return False
+        if not closes:
+            self._spoken_of.add(name)
+        return True
+
+    def _is_title(self, match: re.Match[str]) -> bool:
+        """Whether <Thinking> goes before the answer, written as a heading is."""
+        name = _name(match)
+        if not (self._is_first(match) and name[1:].islower() and (match["reasoning"] or match["reasoning_word"])):
+            return False
+        return self._is_closed(match) and not self._is_last(name)
+
+    def _is_like_in_place(self, match: re.Match[str]) -> bool:
+        """Whether a name that only resembles a mark's stands where one does: first, or in its own line, with its other
+        half; or around all that follows."""
+        text, start, end = self._text, match.start(), match.end()
+        begins = self._begins_line(match)
+        if match["close"]:
+            ends = _LINE_AFTER.match(text, end) is not None or text[end : end + 1].isalnum()
+            return self._answering or (
+                (begins or ends) and not self._is_opened(match[0].replace("/", "")[:-1].lower(), start)
+            )
+        said = text[max(self._at, start - 80) : start].rstrip()
+        is_closed, is_first = self._is_closed(match), self._is_first(match)
+        if match["like_tool"] and not (
+            _CALL_AFTER.match(text, end) or (is_first and is_closed and _TEXT_AFTER.match(text, end))
+        ):
+            return False
+        if is_first:
+            return True
+        if not is_closed or said.endswith(":"):
+            return False
+        return begins or (self._is_last(_name(match)) and said.endswith((".", "!", "?", "…", "。", ">")))
 
     def _is_in_code(self, match: re.Match[str], code: list[tuple[int, int]], starts: list[int]) -> bool:
         span = bisect_right(starts, match.start()) - 1
@@ -179,9 +209,9 @@ class _Scan:
     def _is_in_place(self, match: re.Match[str]) -> bool:
         """Whether a word that people write, too, stands where a mark does: alone, and with its other half."""
         text, start, end = self._text, match.start(), match.end()
-        begins = _LINE_BEFORE.search(text, max(0, start - 40), start) is not None
+        begins = self._begins_line(match)
         ends = _LINE_AFTER.match(text, end) is not None
-        is_first = not self._has_said and not text[self._at : start].strip()
+        is_first = self._is_first(match)
         if match["close"] or match["bracket_close"]:
             if self._answering:
                 return True
@@ -196,14 +226,25 @@ class _Scan:
             return begins or is_first
         return is_first and (ends or (not match["bracket"] and text[end : end + 1].isalnum()))
 
+    def _is_first(self, match: re.Match[str]) -> bool:
+        blank = _BLANK.match(self._text, self._at, match.start())
+        return not self._has_said and blank is not None and blank.end() == match.start()
+
+    def _begins_line(self, match: re.Match[str]) -> bool:
+        return _LINE_BEFORE.search(self._text, max(0, match.start() - 40), match.start()) is not None
+
+    def _is_last(self, name: str) -> bool:
+        """Whether the text ends with the other half."""
+        return self._lower.endswith(f"/{name.lower()}>", 0, self._end)
+
     def _is_rest(self, match: re.Match[str]) -> bool:
         """Whether a whole sentence stands between the mark and its other half, and nothing behind that."""
-        if not self._is_closed(match) or not self._lower.rstrip().endswith(f"/{match['word'].lower()}>"):
+        if not self._is_closed(match) or not self._is_last(match["word"]):
             return False
         return len(self._text[match.end() : match.end() + 80].split("</")[0].split()) >= _A_SENTENCE
 
     def _is_closed(self, match: re.Match[str]) -> bool:
-        end = match[0][0] + "/" + (match["word"] or match["bracket"]).lower()
+        end = match[0][0] + "/" + (_name(match) or match["bracket"]).lower()
         if end not in self._last_ends:
             self._last_ends[end] = self._lower.rfind(end)
         return self._last_ends[end] >= match.end()
@@ -290,6 +331,15 @@ class _Scan:
         return False
 
 
+def _name(match: re.Match[str]) -> str:
+    """Of a mark that is written as a tag is, as it is spelled."""
+    return next((match[group] for group in _NAMED if match[group]), "")
+
+
+def _is_like(match: re.Match[str]) -> bool:
+    return any(match[group] for group in ("like_reasoning", "like_tool", "like_answer"))
+
+
 def _kind(match: re.Match[str]) -> tuple[_Kind, str]:
     closes = "/" in (match["close"], match["bracket_close"])
     if match[0].endswith("/>"):
@@ -340,28 +390,3 @@ def _special(name: str) -> tuple[_Kind, str]:
 def is_answer(text: str) -> bool:
     """Whether there is a word, a number or a picture in it, not only punctuation and markup."""
     return any(char.isalnum() or category(char) in ("So", "Sc") for char in text)
-
-
-def code_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Where code stands: closed fences and spans on one line, by start and end, ascending."""
-    at = 0
-    for start, end in _fences(text):
-        yield from (match.span() for match in _SPAN.finditer(text, at, start))
-        yield start, end
-        at = end
-    yield from (match.span() for match in _SPAN.finditer(text, at))
-
-
-def _fences(text: str) -> Iterator[tuple[int, int]]:
-    if "```" not in text and "~~~" not in text:
-        return
-    opened: tuple[int, str] | None = None
-    at = 0
-    for line in text.splitlines(keepends=True):
-        if match := _FENCE.match(line):
-            if opened is None:
-                opened = (at, match[1])
-            elif match[1].startswith(opened[1]) and not match[2].strip():
-                yield opened[0], at + len(line)
-                opened = None
-        at += len(line)

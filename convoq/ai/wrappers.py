@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from typing import Any, Final
 
-from convoq.ai.marks import code_spans
+from convoq.ai.code import code_spans
 
 _REASONING: Final = (
     "thinking|thoughts?|reasoning|analysis|reflections?|scratch_?pad|chain_of_thought|thought_process|internal|rationale"

@@ -14,6 +14,10 @@ CALL = '{"name": "get_order", "arguments": {"id": 17}}'
 
 THOUGHTS = [
     "<reasoning_content>They ask for hours.</reasoning_content>\n\nWe open at 9.",
+    "<Thinking>They ask.</Thinking>\n\nWe open at 9.",
+    "They ask.</thought_process>We open at 9.",
+    "We open at 9.\n<self_reflection>\nok?\n</self_reflection>",
+    "The user asks for hours </think> We open at 9.",
     "<thought_process>\n1. They ask.\n</thought_process>\nWe open at 9.",
     "<thinking_process>a</thinking_process><output>We open at 9.</output>",
     "<thoughtProcess>a</thoughtProcess>We open at 9.",
@@ -146,6 +150,7 @@ MODELS = {
     "lfm": "<|tool_call_start|>[hours(day=1)]<|tool_call_end|>We open at 9.",
     "llama 4": "<|header_start|>assistant<|header_end|>\n\nWe open at 9.<|eot|><|header_start|>user<|header_end|>And?",
     "minimax": '<minimax:tool_call>\n<invoke name="x">\n</invoke>\n</minimax:tool_call>We open at 9.',
+    "nemotron, cut off": 'We open at 9.<TOOLCALL>[{"na',
     "nemotron": "We open at 9.<TOOLCALL>[{}]</TOOLCALL>",
     "qwen coder": "<tool_call>\n<function=hours>\n<parameter=day>\n1\n</parameter>\n</function>\n</tool_call>\n"
     "We open at 9.",

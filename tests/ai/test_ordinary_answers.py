@@ -108,8 +108,44 @@ DEVELOPERS = [
     "a <thought>?</thought> b",
 ]
 
+TYPES_AND_PLACEHOLDERS = [
+    "In TypeScript the signature is fetchUser(id: string): Promise<ApiResponse>. It rejects on 404.",
+    "Gerne! So geht es:\n\nPromise<ApiResponse> res = await client.get();\n\nDanach prüfen Sie den Status.",
+    "List<ToolCall> calls = parse();\nreturn calls;",
+    "Your log says:\n\n[..] INFO <tool_output> received\n[..] ERROR timeout\n\nRestart the service.",
+    "usage: run <api_request> [options]\n  --help  show this",
+    'curl -H "X-Key: <api_input>" https://api.example.com\n\nThis returns your orders.',
+    "Put this in .env:\nAPI_KEY=<api-output>\nMODE=prod",
+    "Placeholders in our mail template: <user_reply>, <agent_reply>. Replace both before sending.",
+    "Our XML:\n<api_request>\n<id>5</id>\n</api_request>\nSend it by POST.",
+    "<api_request>\n<id>5</id>\n</api_request>\nSend it by POST.",
+    'return (\n  <ToolCall name="x">\n    {children}\n  </ToolCall>\n);',
+    '<ToolCall name="x">\n  {children}\n</ToolCall>',
+    "<Thinking>\n  {children}\n</Thinking>",
+    "React: return <Reasoning steps={steps}>{children}</Reasoning>;",
+    "export default () => <Thinking/>;",
+]
+ABOUT_MARKS = [
+    "ERROR: unexpected token <think> at line 3",
+    "The <think> tag is what DeepSeek writes before its answer.",
+    "Das <think> Tag schreibt DeepSeek vor der Antwort.",
+    "Models think between <think> and </think>.",
+    "Wrap it in <think>thoughts</think> tags, then save.",
+    "Remove everything up to </think> with a regex.",
+    "In Python: re.sub(r'<think>.*?</think>', '', text) removes it.",
+    "Regex: (?<think>\\w+) names a group.",
+    "In Python (?P<think>\\w+) names a group.",
+    "The stop token is <|endoftext|>. Add it to the config, then retrain.",
+    "stop: <|im_end|>\ntemperature: 0.7",
+    "stop=<|im_end|>\ntemperature=0.7",
+    "The end token is </s>, the start token is <s>.",
+    'let user = [|user|]\nprintfn "%A" user',
+    "match t with [|call|] -> 1 | _ -> 0",
+    "Bra-ket: <|x|> = 5 and <|y|> = 3",
+]
+
 
 @pytest.mark.parametrize("tools", [(), TOOLS], ids=["no tools", "tools"])
-@pytest.mark.parametrize("text", [*CUSTOMERS, *DEVELOPERS])
+@pytest.mark.parametrize("text", [*CUSTOMERS, *DEVELOPERS, *TYPES_AND_PLACEHOLDERS, *ABOUT_MARKS])
 def test_an_ordinary_answer_is_left_whole(text: str, tools: tuple[str, ...]) -> None:
     assert clean(text, tools) == text
