@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from convoq.ai.code import code_spans
+from convoq.ai.wrappers import ABOUT_THEM
 
 #: A text without any of these, and without the name of a tool, holds no call.
 HINTS: Final = ("{", "```", "~~~", "Thought", "Action", "default_api.", "functions.", "[")
@@ -23,16 +24,17 @@ MOST_BROKEN: Final = 20  #: beginnings of JSON that are read in vain; each may t
 _LABEL: Final = r"^[*_#>\s]{0,4}"
 # The oldest way to call tools: what is thought and done ends with "Final Answer:", or in the middle.
 _THOUGHT: Final = r"\A\s*(?:[*_#]{0,3}Question[*_]{0,3}:[^\n]*\s+)?[*_#\s]{0,4}Thought"
+_A_CALL: Final = r"[*_`\s]{0,4}[\w.-]{1,64}[*_`]{0,3}[^\S\n]*(?:[(\[{]|$)"
 _REACT: Final = re.compile(
-    rf"(?:{_THOUGHT}s?|\A[*_#\s]{{0,4}}Action)[*_]{{0,3}}:[\s\S]*?^[*_]{{0,3}}Action Input[*_]{{0,3}}:[\s\S]*?"
-    rf"(?:{_LABEL}Final Answer[*_]{{0,3}}:|\Z)"
+    rf"(?:{_THOUGHT}s?[*_]{{0,3}}:|\A[*_#\s]{{0,4}}Action[*_]{{0,3}}:{_A_CALL})"
+    rf"[\s\S]*?^[*_]{{0,3}}Action Input[*_]{{0,3}}:[\s\S]*?(?:{_LABEL}Final Answer[*_]{{0,3}}:|\Z)"
     rf"|{_THOUGHT}s?[*_]{{0,3}}:[\s\S]*?{_LABEL}Final (?:Answer|Response|Reply)[*_]{{0,3}}:[*_]{{0,3}}"
     r"|\A\s*\*\*Thought:\*\*[\s\S]*?^\*\*Answer:\*\*"
     # Cut off; a person's own thought speaks of neither.
-    rf"|{_THOUGHT}[*_]{{0,3}}:[\s\S]*?{_LABEL}Action[*_]{{0,3}}:[\s\S]*"
+    rf"|{_THOUGHT}[*_]{{0,3}}:[\s\S]*?{_LABEL}Action[*_]{{0,3}}:{_A_CALL}[\s\S]*"
     rf"|{_THOUGHT}[*_]{{0,3}}:[*_\s]{{0,4}}"
-    r"(?:[Tt]hey|[Tt]he (?:user|customer|person|client|guest)|I (?:need|should|must))\b[\s\S]*"
-    r"|\A\s*Action:\s*```[\s\S]*",
+    rf"(?:{ABOUT_THEM})\b[\s\S]*"
+    r"|\A\s*Action:\s*```(?:json)?\s*[\[{][\s\S]*",
     re.MULTILINE,
 )
 _WHOLE_FENCE: Final = re.compile(r"\A\s*```(\w*)[^\S\n]*\n((?:(?!```)[\s\S])*)\n?```\s*\Z")

@@ -123,11 +123,23 @@ _LABELLED: Final = re.compile(
     r"[*_]{0,3}\s?[:：][*_]{0,3}",
     re.IGNORECASE | re.MULTILINE,
 )
+#: How thoughts begin that no answer follows: what the person wants, what is to be done for it. What the customer pays
+#: is an answer.
+ABOUT_THEM: Final = (
+    r"(?i:(?:they|(?:the|this) (?:user|customer|person|client|guest))"
+    r"(?:['’]re| is| are| has| have)?(?: just| now| also)? "
+    r"(?:ask(?:s|ed|ing)?|want(?:s|ed|ing)?|inquir(?:es|ed|ing)|wonder(?:s|ed|ing)?|would like"
+    r"|request(?:s|ed|ing)?|said|says|saying|wrote|mention(?:s|ed))"
+    r"|i (?:need|should|must|have)(?: to)? (?:now |first |also )?"
+    r"(?:answer|reply|respond|check|look|call|use|find|ask|get)"
+    r"|(?:der|die) (?:kunde|kundin|nutzer(?:in)?) (?:fragt|möchte|will|wünscht|sucht|erkundigt|bittet)"
+    r"|el (?:cliente|usuario) (?:pregunta|quiere|pide|desea|solicita)"
+    r"|(?:le client|l['’]utilisateur) (?:demande|veut|souhaite)"
+    r"|o (?:cliente|usuário) (?:pergunta|quer|pede|deseja)"
+    r"|(?:il cliente|l['’]utente) (?:chiede|vuole|desidera))"
+)
 _LABELLED_CUT: Final = re.compile(
-    rf"\A[*_#\s]{{0,6}}(?:{_LABEL})[*_]{{0,3}}\s?[:：][*_\s]{{0,4}}"
-    r"(?:they|(?:the|this) (?:user|customer|person|client|guest)|i (?:need|should|must)"
-    r"|(?:der|die) (?:kunde|kundin|nutzer)|el (?:cliente|usuario)|le client|o cliente|il cliente)\b[\s\S]*",
-    re.IGNORECASE,
+    rf"\A[*_#\s]{{0,6}}(?:{_LABEL})[*_]{{0,3}}\s?[:：][*_\s]{{0,4}}{ABOUT_THEM}\b[\s\S]*", re.IGNORECASE
 )
 
 
@@ -185,7 +197,7 @@ _EXAMPLE: Final = re.compile(
     r"example|sample|dialog|\bchat|conversation|script|beispiel|gespräch|ejemplo|diálogo|conversa|exemple|esempio",
     re.IGNORECASE,
 )
-_LEAST_SPOKEN: Final = 4  # words of what somebody says without an end of a sentence
+_LEAST_SPOKEN: Final = 4  # words of what is said without an end of a sentence; of names, most begin in capitals
 
 
 def without_turns(text: str) -> str:
@@ -207,4 +219,7 @@ def without_turns(text: str) -> str:
 
 
 def _is_spoken(said: str) -> bool:
-    return said.rstrip().endswith(tuple(_SENTENCE_ENDS)) or len(said.split()) >= _LEAST_SPOKEN
+    if said.rstrip().endswith(tuple(_SENTENCE_ENDS)):
+        return True
+    words = said.split()
+    return len(words) >= _LEAST_SPOKEN and 2 * sum(word.islower() for word in words) >= len(words)

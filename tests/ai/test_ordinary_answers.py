@@ -143,9 +143,23 @@ ABOUT_MARKS = [
     "match t with [|call|] -> 1 | _ -> 0",
     "Bra-ket: <|x|> = 5 and <|y|> = 3",
 ]
+LABELLED = [
+    "Reasoning: the customer is charged per seat, so five seats cost 50 EUR.",
+    "Thinking: the customer service team is open until 6. Call them.",
+    "Thought: They are out of stock. Sorry!",
+    "Razonamiento: el cliente debe pagar el envío según la ley.",
+    "Überlegung: der Kunde zahlt 45 EUR, der Versand ist frei.",
+    "Action: Please sign the form.\n\nAction Input: none",
+    "Action:\n```bash\nsudo reboot\n```",
+    "Thought: the battery is weak.\nAction: replace it by Friday.",
+    "Thought: I must say that I like the blue one.",
+]
+RECORDS = [
+    "Ihre Bestellung ist bestätigt.\n\nKunde: Max Mustermann GmbH & Co KG\nAssistent: Frau Weber",
+]
 
 
 @pytest.mark.parametrize("tools", [(), TOOLS], ids=["no tools", "tools"])
-@pytest.mark.parametrize("text", [*CUSTOMERS, *DEVELOPERS, *TYPES_AND_PLACEHOLDERS, *ABOUT_MARKS])
+@pytest.mark.parametrize("text", [*CUSTOMERS, *DEVELOPERS, *TYPES_AND_PLACEHOLDERS, *ABOUT_MARKS, *LABELLED, *RECORDS])
 def test_an_ordinary_answer_is_left_whole(text: str, tools: tuple[str, ...]) -> None:
     assert clean(text, tools) == text
