@@ -202,8 +202,8 @@ class Site:
             "server.port": self.url.rpartition(":")[2],
             "server.public_url": self.url,
             "ai.model": OFFLINE,
-            # With a server each webhook takes longer, and a burst is to be one turn.
-            "conversation.quiet_window": "1.0" if self._servers.database_url else "0.4",
+            # A burst is to be one turn, also where each webhook takes long: on a server, on a busy machine.
+            "conversation.quiet_window": "1.0",
             "twilio.timeout": "1.5",
             "twilio.reconcile_after": "0.6",
             "log.format": "json",
