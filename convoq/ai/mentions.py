@@ -9,7 +9,7 @@ _REACH: Final = 200  #: characters of a line that are looked at, on either side
 _FAR: Final = 2_000  #: within them a mark's other half is looked for
 _FEW: Final = 2  #: words between two marks that are named together: "<think> and </think>"
 
-_PAIRS: Final = {'"': '"', "'": "'", "(": ")", "`": "`", "“": "”", "„": "“", "«": "»"}
+_PAIRS: Final = {'"': '"', "'": "'", "(": ")", "[": "]", "/": "/", "`": "`", "“": "”", "„": "“", "«": "»"}
 _REGEX_GROUP: Final = re.compile(r"\(\?P?\Z")
 _AFTER_WORD: Final = re.compile(r"\w \Z")
 _AFTER_WORDS: Final = re.compile(r"[\w,:=] \Z")
@@ -18,6 +18,13 @@ _PUNCTUATION: Final = re.compile(r"[.,;:!?)]")
 _GOES_ON: Final = re.compile(r" [^\s<\[{A-Z]")
 _NOUN: Final = re.compile(r" [A-Z]")  # "das <think> Tag"
 _SENTENCE_GOES_ON: Final = re.compile(r"[.,;:!?)'\"]| [^\W\dA-Z]")
+# What is said of a mark, and of little else that a thought begins with.
+_TOLD_OF: Final = re.compile(
+    r" (?:is (?:the|a|an|what|where|how|when)|opens|closes|ends|begins|starts|marks|means|tag|token"
+    r"|ist (?:das|der|die|ein)|öffnet|schließt|beendet|beginnt|es (?:el|la)|abre|cierra|est (?:le|la)|ouvre|ferme)\b"
+)
+_CELL_BEFORE: Final = re.compile(r"\|[^\S\n]?\Z")
+_CELL_AFTER: Final = re.compile(r"[^\S\n]?\|(?!>)")
 _LINE_ENDS: Final = re.compile(r"[^\S\n]*\n")
 _ENDS: Final = re.compile(r"\s*\Z")
 _MORE_MARKS: Final = re.compile(r"\s*(?:[<\[][|｜/]|[{\[]|\Z)")
@@ -33,6 +40,8 @@ def is_spoken_of(text: str, span: tuple[int, int], begins: int, *, name: str, cl
     of a mark that has another half."""
     start, end = span
     before = text[max(begins, start - _REACH) : start].rpartition("\n")[2]
+    if _TOLD_OF.match(text, end) or (_CELL_BEFORE.search(before) and _CELL_AFTER.match(text, end)):
+        return True
     if not any(char.isalnum() for char in before):
         return False
     if _REGEX_GROUP.search(before):

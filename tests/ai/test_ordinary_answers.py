@@ -141,6 +141,12 @@ ABOUT_MARKS = [
     "The end token is </s>, the start token is <s>.",
     'let user = [|user|]\nprintfn "%A" user',
     "match t with [|call|] -> 1 | _ -> 0",
+    "<think> is the tag that opens a thought. </think> closes it.",
+    "<tool_call> is what Qwen writes.",
+    "- <think> opens a thought\n- </think> closes it",
+    "| <think> | opens |\n| </think> | closes |",
+    "stop: [<|im_end|>]",
+    "sed 's/<think>//' a",
     "Bra-ket: <|x|> = 5 and <|y|> = 3",
 ]
 LABELLED = [
