@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
@@ -13,12 +11,11 @@ from aiohttp import web
 
 from convoq.api.throttle import Throttle
 from convoq.console.problems import Problem
+from convoq.console.uses import Uses
 from convoq.conversations.access import AccessToken, AccessTokens
-from convoq.errors import ConvoqError
 from convoq.logs import log
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-USE_NOTED_EVERY: Final = 60.0  # seconds: reading is to cost no write
 FAILURES_AT_ONCE: Final = 20
 SECONDS_A_FAILURE: Final = 1.0
 
@@ -36,8 +33,7 @@ class Door:
         self._clock = clock
         self._failures = Throttle(clock, burst=FAILURES_AT_ONCE, every=SECONDS_A_FAILURE)
         self._lines = Throttle(clock)
-        self._noted: dict[int, float] = {}
-        self._noting: set[asyncio.Task[None]] = set()
+        self._uses = Uses(tokens.note_use, clock)
 
     def require_name(self, request: web.Request) -> None:
         """A page elsewhere whose name has been led to this machine asks for that name. Raises Problem."""
@@ -57,11 +53,11 @@ class Door:
         token = await self._tokens.find(secret.strip()) if scheme.lower() == "bearer" else None
         if token is None:
             self._fail(request, "it has no token" if not given else "its token is not valid")
-        self._note_use(token)
+        self._uses.note(token.id)
         return token
 
     async def close(self) -> None:
-        await asyncio.gather(*self._noting, return_exceptions=True)
+        await self._uses.close()
 
     def _fail(self, request: web.Request, reason: str) -> NoReturn:
         self._log(reason, request)
@@ -77,17 +73,3 @@ class Door:
         held_back = self._lines.admit()
         if held_back is not None:
             log.warning("console.refused", reason=reason, peer=request.remote, held_back=held_back)
-
-    def _note_use(self, token: AccessToken) -> None:
-        """Beside the request, which a writer that waits must not hold up."""
-        now = self._clock()
-        if now - self._noted.get(token.id, -USE_NOTED_EVERY) < USE_NOTED_EVERY:
-            return
-        self._noted[token.id] = now
-        noting = asyncio.create_task(self._write_use(token.id))
-        self._noting.add(noting)
-        noting.add_done_callback(self._noting.discard)
-
-    async def _write_use(self, token_id: int) -> None:
-        with suppress(ConvoqError):
-            await self._tokens.note_use(token_id)

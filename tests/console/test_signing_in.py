@@ -9,8 +9,7 @@ from hashlib import sha256
 import pytest
 from yarl import URL
 
-from convoq.console import door
-from convoq.console.pages import gate
+from convoq.console import door, uses
 from convoq.conversations.access import AccessRole
 from convoq.conversations.sessions import IDLE_LIFE, LINK_LIFE, LONGEST_LIFE, Sessions
 from convoq.settings import Options
@@ -108,7 +107,7 @@ async def test_a_session_ends_by_itself(life: timedelta, api: Api) -> None:
 
 @only_sqlite
 async def test_a_page_that_asks_by_itself_keeps_no_session_alive(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "USE_NOTED_EVERY", 0.0)
+    monkeypatch.setattr(uses, "NOTED_EVERY", 0.0)
     async with signed_in(api) as browser:
         api.house.clock.advance(IDLE_LIFE.total_seconds() - 1)
         assert (await browser.get("/inbox", **{"X-Requested-With": "fetch"})).status == 200

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
 from aiohttp import web
 
 from convoq.api.connections import CLIENT_ERRORS, Limits
-from convoq.console.door import USE_NOTED_EVERY, Door
+from convoq.console.door import Door
 from convoq.console.endpoints import BASE
 from convoq.console.pages.cookies import cookie_name
 from convoq.console.pages.forms import FormFields, read_form, require_form_token, require_same_origin
@@ -21,9 +19,10 @@ from convoq.console.pages.refusals import PageRefused
 from convoq.console.pages.rendering import page
 from convoq.console.pages.visitors import VISITOR, Visitor, form_token
 from convoq.console.problems import Problem
+from convoq.console.uses import Uses
 from convoq.conversations.ownership import ActRefused
 from convoq.conversations.sessions import Sessions
-from convoq.errors import ConvoqError, DatabaseRefused, DatabaseUnavailable
+from convoq.errors import DatabaseRefused, DatabaseUnavailable
 from convoq.logs import log
 
 #: `same-origin`: browsers without Sec-Fetch-Site then name the Origin of a form; nothing is told to other sites.
@@ -57,9 +56,7 @@ class Gate:
         self._sessions = sessions
         self._door = door
         self._limits = limits
-        self._clock = clock
-        self._noted: dict[int, float] = {}
-        self._noting: set[asyncio.Task[None]] = set()
+        self._uses = Uses(sessions.note_use, clock)
 
     @property
     def middleware(self) -> Any:
@@ -70,7 +67,7 @@ class Gate:
         return middleware
 
     async def close(self) -> None:
-        await asyncio.gather(*self._noting, return_exceptions=True)
+        await self._uses.close()
 
     async def _answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
         try:
@@ -111,7 +108,7 @@ class Gate:
         if session is not None:
             request[VISITOR] = Visitor(session, form_token(secret))
             if not _is_by_itself(request):
-                self._note_use(session.id)
+                self._uses.note(session.id)
         elif not request.path.startswith(OPEN):
             return _sign_in_first(request)
         if changes:
@@ -121,20 +118,6 @@ class Gate:
             request[FORM_FIELDS] = form
         response: web.StreamResponse = await handler(request)
         return response
-
-    def _note_use(self, session_id: int) -> None:
-        """Beside the request, which a writer that waits must not hold up."""
-        now = self._clock()
-        if now - self._noted.get(session_id, -USE_NOTED_EVERY) < USE_NOTED_EVERY:
-            return
-        self._noted[session_id] = now
-        noting = asyncio.create_task(self._write_use(session_id))
-        self._noting.add(noting)
-        noting.add_done_callback(self._noting.discard)
-
-    async def _write_use(self, session_id: int) -> None:
-        with suppress(ConvoqError):
-            await self._sessions.note_use(session_id)
 
 
 def _is_by_itself(request: web.Request) -> bool:
