@@ -14,12 +14,12 @@ from playwright.async_api import Browser, Page
 from convoq.clock import WallClock
 from convoq.conversations.access import AccessRole
 from convoq.db import Database
+from tests.chromium import SOON as SOON
 from tests.clock import ManualClock
 from tests.console.browser import link
 from tests.console.site import Api, open_api
 from tests.handlers.house import House, open_house
 
-SOON = 30_000  # ms; nothing takes that long when all is well
 PHONE, WIDE = 390, 1280
 
 Open = Callable[..., Awaitable[Page]]

@@ -8,27 +8,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, expect
 from playwright.async_api import Error as PlaywrightError
 
 from convoq.conversations.access import AccessRole
-from tests.console.desk import PHONE, SOON, WIDE, WIDER, Desk, open_desk
+from tests.chromium import browser as browser
+from tests.console.desk import PHONE, WIDE, WIDER, Desk, open_desk
 from tests.console.hostile import NAMES, SCRIPT, TEXTS
 from tests.console.site import acts
-from tests.dev.page.conftest import ARGUMENTS, CHROMIUM
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    if not CHROMIUM:
-        pytest.skip("no browser: install chromium or name one in CONVOQ_CHROMIUM")
-    expect.set_options(timeout=SOON)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

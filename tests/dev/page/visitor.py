@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from playwright.async_api import Locator, Page, expect
 
-SOON = 30_000  # ms; nothing takes that long when all is well
+from tests.chromium import SOON as SOON
+
 ANA, BEN, CHLOE = 1, 2, 3
 
 Open = Callable[..., Awaitable[Page]]
