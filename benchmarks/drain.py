@@ -87,19 +87,28 @@ def _convoq(jobs: int, in_a_lane: int, directory: Path) -> Metrics:
     handlers = {KIND: "benchmarks.handlers:take_notes"}
     site = Site(directory, {"handlers": handlers, "log": {"level": "info", "format": "json"}})
     child.run("backlog:fill_convoq", database=site.database, count=jobs, in_a_lane=in_a_lane)
-    notes = directory / "notes"
-    asyncio.run(_drained(site, notes))
+    asyncio.run(drained(site))
     with closing(sqlite3.connect(site.database)) as database:
         done = database.execute("SELECT count(*) FROM jobs WHERE state = 'done'").fetchone()[0]
-    metrics: Metrics = json.loads(notes.read_text())
+    return metrics_of(site, done, jobs)
+
+
+async def drained(site: Site) -> None:
+    """A worker of convoq's empties the queue and writes its notes."""
+    async with site.role("work", "--drain", "--concurrency", "8", **{NOTES: str(_notes(site))}) as worker:
+        await worker.ended(LONGEST_RUN)
+
+
+def metrics_of(site: Site, done: int, jobs: int) -> Metrics:
+    """What that worker has noted. Raises BenchmarkFailed unless all were done, and in order."""
+    metrics: Metrics = json.loads(_notes(site).read_text())
     if done != jobs or metrics["disordered"]:
         raise BenchmarkFailed(f"{done} of {jobs} jobs are done, {metrics['disordered']:.0f} ran out of order")
     return metrics
 
 
-async def _drained(site: Site, notes: Path) -> None:
-    async with site.role("work", "--drain", "--concurrency", "8", **{NOTES: str(notes)}) as worker:
-        await worker.ended(LONGEST_RUN)
+def _notes(site: Site) -> Path:
+    return site.directory / "notes"
 
 
 def of_taskiq(jobs: int, directory: Path) -> Metrics:

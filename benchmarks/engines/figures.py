@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,7 +11,6 @@ from typing import Any, Final
 
 from benchmarks import child, drain, peers, pickup, turns
 from benchmarks.backlog import KIND
-from benchmarks.child import LONGEST_RUN, BenchmarkFailed
 from benchmarks.engines.servers import (
     ENGINES,
     POSTGRES_URL,
@@ -24,7 +22,6 @@ from benchmarks.engines.servers import (
     tables_of,
 )
 from benchmarks.figure import Bar, Column, Contestant, Figure, Metrics, Outcome, Setting, Size
-from benchmarks.handlers import NOTES
 from benchmarks.redis_server import durable_redis
 from benchmarks.rounds import interleave
 from benchmarks.site import Site
@@ -175,17 +172,8 @@ def _drain(jobs: int, tables: Tables, directory: Path) -> Metrics:
     handlers = {KIND: "benchmarks.handlers:take_notes"}
     site = Site(directory, {"handlers": handlers, "log": {"level": "info", "format": "json"}, **tables})
     child.run("engines.queues:fill_convoq", config=site.config, count=jobs)
-    asyncio.run(_drained(site, directory / "notes"))
-    done = child.run("engines.queues:count_done", config=site.config)
-    metrics: Metrics = json.loads((directory / "notes").read_text())
-    if done != jobs or metrics["disordered"]:
-        raise BenchmarkFailed(f"{done} of {jobs} jobs are done, {metrics['disordered']:.0f} ran out of order")
-    return metrics
-
-
-async def _drained(site: Site, notes: Path) -> None:
-    async with site.role("work", "--drain", "--concurrency", "8", **{NOTES: str(notes)}) as worker:
-        await worker.ended(LONGEST_RUN)
+    asyncio.run(drain.drained(site))
+    return drain.metrics_of(site, child.run("engines.queues:count_done", config=site.config), jobs)
 
 
 def _drain_procrastinate(jobs: int, directory: Path) -> Metrics:
