@@ -46,10 +46,7 @@ def take_over(
 
     `force`: also from another person of ours. `version`: only if the owner has not changed since it was that.
     """
-    conversation = _open(tx, conversation_id)
-    require_version(conversation, version)
-    require_mine(conversation, name, force=force)
-    require_reachable(conversation)
+    conversation = _changeable(tx, conversation_id, name, force=force, version=version)
     if conversation.owner is Owner.HUMAN and conversation.owner_name == name:
         note_act(tx, conversation_id, now)
         # What a retry of a job has brought back meanwhile. Their own texts keep the token that they are sent under.
@@ -63,10 +60,7 @@ def leave(
     tx: Transaction, conversation_id: int, name: str, now: int, *, force: bool = False, version: int | None = None
 ) -> Change:
     """It waits for a colleague, and the AI is silent. Raises ActRefused, LookupError."""
-    conversation = _open(tx, conversation_id)
-    require_version(conversation, version)
-    require_mine(conversation, name, force=force)
-    require_reachable(conversation)
+    conversation = _changeable(tx, conversation_id, name, force=force, version=version)
     if conversation.owner is Owner.WAITING:
         raise ActRefused("unchanged", f"conversation {conversation_id} waits for a person already")
     why, reason = "left it to a colleague", HandedReason.OTHER
@@ -78,10 +72,7 @@ def set_aside(
     tx: Transaction, conversation_id: int, name: str, now: int, *, force: bool = False, version: int | None = None
 ) -> Change:
     """Nobody answers it, until an operator takes it or gives it to the AI. Raises ActRefused, LookupError."""
-    conversation = _open(tx, conversation_id)
-    require_version(conversation, version)
-    require_mine(conversation, name, force=force)
-    require_reachable(conversation)
+    conversation = _changeable(tx, conversation_id, name, force=force, version=version)
     if conversation.owner is Owner.NOBODY:
         raise ActRefused("unchanged", f"nobody answers conversation {conversation_id} already")
     why = "left it to nobody"
@@ -95,10 +86,7 @@ def release(
     tx: Transaction, conversation_id: int, name: str, now: int, *, force: bool = False, version: int | None = None
 ) -> Change:
     """The AI has it back. Raises ActRefused, LookupError."""
-    conversation = _open(tx, conversation_id)
-    require_version(conversation, version)
-    require_mine(conversation, name, force=force)
-    require_reachable(conversation)
+    conversation = _changeable(tx, conversation_id, name, force=force, version=version)
     if conversation.owner is Owner.AI:
         raise ActRefused("unchanged", f"conversation {conversation_id} is answered by ai already")
     if conversation.is_paused:
@@ -214,6 +202,15 @@ def require_reachable(conversation: Conversation) -> None:
         raise ActRefused("opted_out", "the person has opted out: only their START lets messages through again")
     if contact.blocked_at is not None:
         raise ActRefused("blocked", "the person is blocked: convoq contacts unblock")
+
+
+def _changeable(tx: Transaction, conversation_id: int, name: str, *, force: bool, version: int | None) -> Conversation:
+    """What this operator may change the owner of. Raises ActRefused, LookupError."""
+    conversation = _open(tx, conversation_id)
+    require_version(conversation, version)
+    require_mine(conversation, name, force=force)
+    require_reachable(conversation)
+    return conversation
 
 
 def _open(tx: Transaction, conversation_id: int) -> Conversation:
