@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final
 
 from convoq.db.transaction import Transaction
@@ -14,7 +15,8 @@ def read_marks(tx: Transaction) -> str:
     found = tx.execute(NEWEST).fetchone()
     parts = tx.execute(PARTS, (NEWEST_PARTS,)).fetchall()
     waits = tx.execute(WAITS).fetchone()
-    return repr((found, hash(tuple(parts)), waits))
+    # Not hash(): that is another one in each process, and a page would be news to itself at the next.
+    return sha256(repr((found, parts, waits)).encode()).hexdigest()[:16]
 
 
 NEWEST: Final = """
