@@ -45,7 +45,7 @@ _CUT_ANSWER: Final = re.compile(
     r'\A\s*(?:```(?:json)?\s+)?\{\s*"(\w{1,40})"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*"(\w{1,40})"\s*:\s*"((?:[^"\\]|\\.)*)\\?\Z',
     re.DOTALL,
 )
-_LEAST_WORDS: Final = 3  # of a text that is no value which somebody has asked for
+_LEAST_WORDS: Final = 3  # of a text that is an answer, and no value of JSON that was asked for
 
 
 def without_form(text: str) -> str:
@@ -83,7 +83,7 @@ def _decoded(code: str) -> str:
 
 
 def _answer_of(value: Mapping[str, Any], *, is_fenced: bool) -> str | None:
-    """None: it is JSON that somebody has asked for, as far as one can tell."""
+    """None: as far as one can tell, the JSON itself was asked for."""
     if _FINAL_ACTION.fullmatch(str(value.get("action", ""))) and isinstance(value.get("action_input"), str):
         return str(value["action_input"])
     thoughts = [key for key in value if _THOUGHT_KEY.fullmatch(key)]

@@ -39,5 +39,5 @@ async def find_conversation(reading: Reading, given: str) -> Conversation:
 async def find_person(reading: Reading, given: str) -> PersonOnRecord:
     """Of whom that conversation is. Raises ConvoqError."""
     person = await reading.person((await find_conversation(reading, given)).contact.id)
-    assert person is not None  # noqa: S101  # it has the conversation that was found
+    assert person is not None  # noqa: S101  # a type check: the conversation that was found names the person
     return person

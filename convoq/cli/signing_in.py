@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from convoq.conversations.sessions import Session, SignInLink
     from convoq.settings import Options
 
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - it is compared with, not listened on
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared with what is configured; this file binds nothing
 ROLES = ("viewer", "operator", "admin")
 
 

@@ -113,7 +113,7 @@ async def ended(task: asyncio.Future[Any]) -> None:
 
 async def first_to_end(*awaitables: object) -> None:
     """Returns when the first of them has ended, or raises what it raised; the others are cancelled."""
-    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]  # type: ignore[call-overload]
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]  # type: ignore[call-overload]  # asyncio takes any awaitable; its stub wants their type
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -137,7 +137,7 @@ async def test_a_job_has_the_whole_deadline_however_many_are_before_it_in_its_la
 
     async def take_a_third(job: Job) -> None:
         ran.append(job.id)
-        await asyncio.sleep(0.5)  # the deadline is by the loop's own clock: a third of it is what is tried
+        await asyncio.sleep(0.5)  # how long the job takes: a deadline counts the loop's time, and ends at no state
 
     ids = await house.put(*["a"] * 4)
     async with house.working(each(take_a_third), deadline=1.5):

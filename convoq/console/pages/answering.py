@@ -32,7 +32,7 @@ class OwnerBar(NamedTuple):
 
 
 class WhyNobody(NamedTuple):
-    """Why nobody answers, and what an operator may do about it."""
+    """Why a conversation has no owner, and the acts that give it one."""
 
     sentence: str
     chip: str

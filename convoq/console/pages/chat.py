@@ -20,6 +20,7 @@ from convoq.conversations.marks import read_marks
 from convoq.conversations.queries import Reading, Transcript
 from convoq.conversations.states import Status
 from convoq.conversations.templates import Templates
+from convoq.text import counted
 
 A_PAGE: Final = 50  #: messages
 MOST_COUNTED: Final = 999
@@ -150,5 +151,5 @@ def _done(query: Mapping[str, str]) -> str:
     ):
         given = query.get(name, "")
         if sentences[0] and given.isascii() and given.isdigit() and 0 < int(given[:9]) <= MOST_COUNTED:
-            sentences.append(f"{words.count(int(given[:9]), noun)} {rest}")
+            sentences.append(f"{counted(int(given[:9]), noun)} {rest}")
     return " ".join(sentences).strip()

@@ -22,6 +22,7 @@ from convoq.conversations.queries import Reading
 from convoq.conversations.sessions import WAY, require_session
 from convoq.db.transaction import Transaction
 from convoq.queue.base import JobFilter, JobRecord, JobState, Standing
+from convoq.text import counted
 
 AT_ONCE: Final = 200  #: jobs that one press of a button retries
 SHOWN: Final = 5  #: jobs of a cause, by number
@@ -54,8 +55,8 @@ def _done(request: web.Request) -> str:
     if not all(one.isascii() and one.isdigit() and len(one) < 7 for one in given):
         return ""
     retried, left = map(int, given)
-    more = f" {words.count(left, 'more of this cause is', 'more of this cause are')} left: press again." if left else ""
-    return f"{words.count(retried, 'job is', 'jobs are')} ready again.{more}"
+    more = f" {counted(left, 'more of this cause is', 'more of this cause are')} left: press again." if left else ""
+    return f"{counted(retried, 'job is', 'jobs are')} ready again.{more}"
 
 
 async def retry_cause(site: Site, request: web.Request) -> web.Response:

@@ -20,7 +20,7 @@ from convoq.operating.inbox import View, asked_for, seen_as
 
 MOST_OF_A_GROUP: Final = 200
 A_PAGE: Final = 50
-LATE_MS: Final = 60_000  #: what somebody may wait before it stands out
+LATE_MS: Final = 60_000  #: a longer wait stands out
 LONGEST_SEARCH: Final = 200
 MOST_COUNTED: Final = 100
 
@@ -139,7 +139,7 @@ async def _count(reading: Reading, view: View, where: ConversationFilter, visito
 
 
 async def _group(site: Site, reading: Reading, view: View, where: ConversationFilter, visitor: Visitor) -> Group:
-    """Whole, since each of them needs somebody."""
+    """Whole: each row is one to be acted on."""
     seen = seen_as(view, where, visitor.name)
     found = await reading.find(seen, limit=MOST_OF_A_GROUP)
     more = await reading.count(seen, most=10_000) - len(found) if len(found) == MOST_OF_A_GROUP else 0

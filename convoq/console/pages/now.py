@@ -29,7 +29,7 @@ from convoq.monitoring.snapshot import Alert, AlertLimits, Snapshot
 from convoq.operating.inbox import View, seen_as
 from convoq.operating.numbers import our_numbers
 from convoq.operating.overview import read_state
-from convoq.text import age, size
+from convoq.text import age, counted, size
 
 SHOWN: Final = 20  #: people who wait
 MOST_COUNTED: Final = 1000
@@ -47,7 +47,7 @@ class Verdict(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Somebody who waits for a person of ours."""
+    """A conversation with owner `waiting`."""
 
     id: int
     name: str
@@ -138,8 +138,8 @@ def verdict(snapshot: Snapshot, alerts: Sequence[Alert], waits: int) -> Verdict:
     """From the alerts that let `convoq status --exit-code` end with 1, and from who waits for a person."""
     missing = [alert for alert in alerts if alert.role is not None]
     others = [alert for alert in alerts if alert.role is None]
-    people = f"{words.count(waits, 'person waits', 'people wait')} for a person" if waits else ""
-    held = f"{words.count(snapshot.waiting, 'message waits', 'messages wait')} for the AI" if snapshot.waiting else ""
+    people = f"{counted(waits, 'person waits', 'people wait')} for a person" if waits else ""
+    held = f"{counted(snapshot.waiting, 'message waits', 'messages wait')} for the AI" if snapshot.waiting else ""
     waiting = " and ".join(filter(None, (people, held)))
     if missing:
         role = missing[0].role or ""
@@ -156,7 +156,7 @@ def _sentence(text: str) -> str:
 
 
 def _longest(snapshot: Snapshot, found: Sequence[Summary]) -> float:
-    """Seconds that somebody has waited, for whomever; `found`: the longest first."""
+    """Seconds of the longest wait, whatever it is for; `found`: the longest first."""
     since = [at for one in found[:1] for at in (one.waiting_since, one.conversation.owner_since) if at is not None]
     return max(snapshot.longest_waiting, (snapshot.now - since[0]) / 1000 if since else 0.0)
 

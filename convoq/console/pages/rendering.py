@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from convoq.console.pages import icons, words
 from convoq.console.pages.visitors import Visitor
-from convoq.text import masked
+from convoq.text import counted, masked
 
 _FILES: Final = resources.files("convoq.console.pages")
 _TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -33,7 +33,7 @@ def _environment(masks: bool) -> Environment:
         "clock": words.clock, "moment": words.moment, "ago": words.ago, "one_line": words.one_line,
     }  # fmt: skip
     environment.filters.update(filters)
-    environment.globals.update(icon=icons.icon, count=words.count)
+    environment.globals.update(icon=icons.icon, count=counted)
     return environment
 
 

@@ -10,6 +10,7 @@ from convoq.console.pages import words
 from convoq.conversations.queries import Line, Note, Transcript, Transition
 from convoq.conversations.records import OutboxRow
 from convoq.conversations.states import DEAD_ENDS, Outcome
+from convoq.text import counted
 
 OPENED: Final = "-opened"
 LONGEST_SHOWN: Final = 1500  #: characters of a message that stand there at once
@@ -141,7 +142,7 @@ def _answered(line: Line, lines: Sequence[Line]) -> str:
         return ""
     seconds = max(0, max(sent) - answers[-1].at) / 1000
     took = f"{seconds:.1f} s" if seconds < 60 else words.span(seconds)
-    return f"answered {words.count(len(answers), 'message')} in {took}"
+    return f"answered {counted(len(answers), 'message')} in {took}"
 
 
 def _event(index: int, one: Transition, operator: str) -> Item:

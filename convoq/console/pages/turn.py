@@ -1,4 +1,4 @@
-"""One turn: why somebody waited as long as they did, as a waterfall of what is on record."""
+"""One turn: where the time between message and answer went, as a waterfall of what is on record."""
 
 from __future__ import annotations
 

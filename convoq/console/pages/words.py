@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from convoq.text import counted, harmless, mask_address
+from convoq.text import harmless, mask_address
 
 LONGEST_LINE: Final = 160  #: characters of a text that stands in one line
 
@@ -45,10 +45,6 @@ def span(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes < 1440 else f"{minutes // 1440} d"
 
 
-def iso(ms: int) -> str:
-    return _at(ms).isoformat(timespec="seconds")
-
-
 def one_line(text: str) -> str:
     """The beginning of a text, on one line; nothing in it turns its direction or stands over other lines."""
     flat = " ".join(text[: 4 * LONGEST_LINE].split())
@@ -66,10 +62,6 @@ def masked_number(address: str) -> str:
 
 def channel(address: str) -> str:
     return "WhatsApp" if address.startswith("whatsapp:") else "SMS"
-
-
-def count(number: int, noun: str, several: str | None = None) -> str:
-    return counted(number, noun, several)
 
 
 def _at(ms: int) -> datetime:
