@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
@@ -11,9 +12,10 @@ from convoq.conversations.recording import Received, Recorded, Recorder
 from convoq.conversations.threads import Thread
 from convoq.db.transaction import Transaction
 from convoq.handlers.base import ClaimContext, channel_of
+from convoq.handlers.tasks import ended
 from convoq.jobs import PEOPLE, AnswerOperator, NewJob, ReceiveMessage, turn_job
 from convoq.logs import log
-from convoq.queue.following import BeginFollowUps
+from convoq.queue.following import BeginFollowUps, FollowUps
 
 ANSWER_ATTEMPTS: Final = 5
 
@@ -30,8 +32,20 @@ class ReceiveHandler:
         self._begin = begin
 
     async def __call__(self, context: ClaimContext) -> None:
-        received = self._read(context)
-        follow_ups = self._begin()
+        received, follow_ups = self._read(context), self._begin()
+        recording = self._record(context, received, follow_ups)
+        if follow_ups.is_shared:  # all or nothing
+            await recording
+            return
+        whole = asyncio.ensure_future(recording)
+        try:
+            await asyncio.shield(whole)
+        except asyncio.CancelledError:
+            # A claim that is lost is not repeated where its job is gone, too: what was recorded gets its turn first.
+            await ended(whole)
+            raise
+
+    async def _record(self, context: ClaimContext, received: Sequence[Received], follow_ups: FollowUps) -> None:
 
         def wake(tx: Transaction, recorded: Recorded) -> bool:
             enqueue_turns(follow_ups, tx, recorded.threads)
